@@ -1,0 +1,45 @@
+"""Feature Pyramid Networks for object detection in Keras 3 on TensorFlow (Lin et al., CVPR 2017).
+
+The package in the order in which data flows through it:
+
+    data/            image files and COCO annotations -> batches
+    pixels           RGB 0..255 -> what the backbone was trained on
+    backbones/       image -> {"C2".."C5"}
+    pyramid          {"C2".."C5"} -> {"P2".."P6"}
+    anchors          reference boxes of every level
+    rpn, proposals   objectness and deltas -> the 1000 best boxes
+    targets, losses  matching, sampling and the four losses (training)
+    roi_align, roi_pool, box_head
+                     crops of the pyramid -> class scores and boxes
+    detections       the 100 best boxes of an image
+    faster_rcnn      the assembly of all of these: a `keras.Model`
+    evaluation, visualize, report
+                     COCO metrics, pictures and the page that shows them
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "FasterRCNN": "keras_fpn.faster_rcnn",
+    "load_model": "keras_fpn.faster_rcnn",
+    "load_config": "keras_fpn.config",
+    "COCOEvaluation": "keras_fpn.callbacks",
+    "UserError": "keras_fpn.errors",
+}
+_MODULES = ("data", "evaluation", "inference", "optimizers", "visualize")
+__all__ = [*_PUBLIC, *_MODULES, "__version__"]
+
+
+def __getattr__(name):
+    # Lazy (PEP 562), so that `keras-fpn --help` answers without importing TensorFlow.
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"keras_fpn.{name}")
+    raise AttributeError(f"module 'keras_fpn' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *_PUBLIC, *_MODULES])
