@@ -1,0 +1,113 @@
+"""The profiles are the table of the reference implementations; a changed number is a changed result."""
+
+import pytest
+
+from keras_fpn import profiles
+from keras_fpn.errors import UserError
+
+# Columns: detectron2, torchvision, paper (Lin et al., sections 4, 5; where silent its authors' release).
+# Sources: detectron2 config/defaults.py and configs/Base-RCNN-FPN.yaml;
+# torchvision models/detection/{faster_rcnn,rpn,roi_heads,transform}.py;
+# Detectron core/config.py and e2e_faster_rcnn_R-50-FPN_1x.yaml.
+TABLE = {
+    "pixels.channel_order": ("BGR", "RGB", "BGR"),
+    "pixels.mean": ([103.53, 116.28, 123.675], [123.675, 116.28, 103.53], [102.9801, 115.9465, 122.7717]),
+    "pixels.std": ([1, 1, 1], [58.395, 57.12, 57.375], [1, 1, 1]),
+    "resize.min_side": (800, 800, 800),
+    "resize.max_side": (1333, 1333, 1333),
+    "resize.rounding": ("half_up", "floor", "half_up"),
+    "resize.antialias": (True, False, True),
+    "resize.size_divisor": (32, 32, 32),
+    "backbone.name": ("resnet50",) * 3,
+    "backbone.stride_in": ("first_1x1", "3x3", "first_1x1"),
+    "backbone.norm": ("frozen_batch_norm",) * 3,
+    "backbone.freeze_at": (2, 2, 2),
+    "pyramid.channels": (256, 256, 256),
+    "pyramid.levels": (["P2", "P3", "P4", "P5", "P6"],) * 3,
+    "anchors.sizes": ({"P2": [32], "P3": [64], "P4": [128], "P5": [256], "P6": [512]},) * 3,
+    "anchors.ratios": ([0.5, 1, 2],) * 3,
+    "anchors.rounding": ("none", "torchvision", "detectron"),
+    "anchors.offset": (0, 0, 0),
+    "anchors.stride_source": ("nominal", "floor", "nominal"),
+    "rpn.channels": (256, 256, 256),
+    "rpn.conv_layers": (1, 1, 1),
+    "proposals.pre_nms_top_k_train": (2000, 2000, 2000),
+    "proposals.pre_nms_top_k_test": (1000, 1000, 1000),
+    "proposals.post_nms_top_k_train": (1000, 2000, 2000),
+    "proposals.post_nms_top_k_test": (1000, 1000, 1000),
+    "proposals.nms_threshold": (0.7, 0.7, 0.7),
+    "proposals.box_weights": ([1, 1, 1, 1],) * 3,
+    "anchor_targets.positive_iou": (0.7, 0.7, 0.7),
+    "anchor_targets.negative_iou": (0.3, 0.3, 0.3),
+    "anchor_targets.low_quality_matches": (True, True, True),
+    "anchor_targets.samples_per_image": (256, 256, 256),
+    "anchor_targets.positive_fraction": (0.5, 0.5, 0.5),
+    "roi_targets.positive_iou": (0.5, 0.5, 0.5),
+    "roi_targets.samples_per_image": (512, 512, 512),
+    "roi_targets.positive_fraction": (0.25, 0.25, 0.25),
+    "roi_targets.add_ground_truth": (True, True, True),
+    "roi_pooling.method": ("align", "align", "max"),
+    "roi_pooling.output_size": (7, 7, 7),
+    "roi_pooling.levels": (["P2", "P3", "P4", "P5"],) * 3,
+    "roi_pooling.canonical_size": (224, 224, 224),
+    "roi_pooling.canonical_level": (4, 4, 4),
+    "box_head.units": (1024, 1024, 1024),
+    "box_head.initializer": ("xavier", "torch_linear", "xavier"),
+    "losses.rpn_box_beta": (0, 1 / 9, 1 / 9),
+    "losses.roi_box_beta": (0, 1 / 9, 1),
+    "losses.rpn_normalizer": ("samples_per_image", "sampled", "sampled_per_image"),
+    "detections.score_threshold": (0.05, 0.05, 0.05),
+    "detections.nms_threshold": (0.5, 0.5, 0.5),
+    "detections.max_detections": (100, 100, 100),
+    "detections.box_weights": ([10, 10, 5, 5],) * 3,
+}
+ALIGN = {"roi_pooling.sampling_ratio": (0, 2), "roi_pooling.aligned": (True, False)}
+NAMES = ("detectron2", "torchvision", "paper")
+
+
+def setting(profile, key):
+    group, name = key.split(".")
+    return profiles.resolve(profile)[group][name]
+
+
+@pytest.mark.parametrize("key", TABLE)
+def test_profiles_equal_the_table(key):
+    assert tuple(setting(profile, key) for profile in NAMES) == TABLE[key]
+
+
+@pytest.mark.parametrize("key", ALIGN)
+def test_roi_align_conventions(key):
+    assert tuple(setting(profile, key) for profile in NAMES[:2]) == ALIGN[key]
+
+
+def test_smallest_boxes_and_norm_epsilon():
+    # torchvision's COCO_V1 weights were trained with epsilon 0 (overwrite_eps), v2 and detectron2 with 1e-5.
+    assert setting("torchvision", "backbone.norm_epsilon") == 0
+    # detectron2 drops empty boxes only; torchvision below 1e-3 px for proposals and 1e-2 px for detections.
+    assert setting("detectron2", "proposals.min_size") == setting("detectron2", "detections.min_size") == 0
+    assert setting("torchvision", "proposals.min_size") == 1e-3
+    assert setting("torchvision", "detections.min_size") == 1e-2
+    assert setting("detectron2", "backbone.norm_epsilon") == 1e-5
+
+
+def test_overrides_leave_the_profile_alone():
+    settings = profiles.resolve("detectron2", {"rpn": {"channels": 64}, "losses": None})
+    assert settings["rpn"] == {"channels": 64, "conv_layers": 1}
+    settings["anchors"]["sizes"]["P2"].append(40)
+    assert profiles.resolve("detectron2")["rpn"]["channels"] == 256
+    assert profiles.resolve("detectron2")["anchors"]["sizes"]["P2"] == [32]
+    assert profiles.PROFILES["torchvision"]["anchors"]["sizes"]["P2"] == [32]
+
+
+@pytest.mark.parametrize(
+    ("profile", "overrides", "named"),
+    [
+        ("detectron", {}, "detectron2"),
+        ("paper", {"anchor": {}}, "anchors"),
+        ("paper", {"rpn": {"chanels": 1}}, "channels"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(profile, overrides, named):
+    with pytest.raises(UserError, match=f"mean '{named}'") as failure:
+        profiles.resolve(profile, overrides)
+    assert "\n" not in str(failure.value)
