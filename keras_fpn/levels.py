@@ -1,0 +1,39 @@
+"""Which pyramid level a region of interest is read from (paper, eq. 1)."""
+
+import math
+
+import tensorflow as tf
+
+from keras_fpn import boxes as box_ops
+
+
+def roi_levels(boxes, min_level, max_level, canonical_size=224.0, canonical_level=4):
+    """k = floor(k0 + log2(sqrt(w h) / 224)), clamped to the levels there are.
+
+    Args:
+        boxes: `[..., 4]`, pixels of the network's input.
+        min_level, max_level: the finest and the coarsest level, 2 and 5 in the paper.
+        canonical_size: side in pixels of a box that belongs on `canonical_level`.
+        canonical_level: k0.
+
+    Returns:
+        `[...]` int32. An empty box belongs on the finest level.
+    """
+    # By comparison with the octaves' own edges rather than through a logarithm: exact at 112, 224, 448 px, and the
+    # empty box needs no epsilon.
+    side = tf.sqrt(box_ops.area(boxes))
+    level = tf.fill(tf.shape(side), min_level)
+    for k in range(min_level + 1, max_level + 1):
+        edge = canonical_size * math.pow(2.0, k - canonical_level)
+        level += tf.cast(side >= edge, tf.int32)
+    return level
+
+
+def level_number(level):
+    """The number in a level's name: 3 for "P3"."""
+    return int(level[1:])
+
+
+def level_stride(level):
+    """Pixels of the image between neighbouring cells of a level: 2^k for Ck and Pk, by their definition."""
+    return 2 ** level_number(level)

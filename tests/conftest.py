@@ -1,0 +1,131 @@
+"""What all tests share: recorded reference numbers, a tiny data set on disk and a tiny detector."""
+
+import functools
+import importlib.util
+import os
+import pathlib
+
+# Before TensorFlow is imported: only its errors, and full float32 products where there is a GPU.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
+
+import hypothesis
+import numpy as np
+import pytest
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+
+# Derandomised: a clone passes or fails the same way every time.
+# No deadline: TensorFlow's first calls are slow.
+hypothesis.settings.register_profile("keras_fpn", deadline=None, max_examples=50, derandomize=True)
+hypothesis.settings.load_profile("keras_fpn")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def deterministic():
+    """Sums in a fixed order: several threads may otherwise add up a gradient in any order."""
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+
+
+class Golden:
+    """The arrays of one `golden/*.npz`, whose script says how they were made."""
+
+    def __init__(self, name):
+        with np.load(GOLDEN / f"{name}.npz") as arrays:
+            self.arrays = dict(arrays)
+
+    def __getitem__(self, key):
+        return self.arrays[key]
+
+    def under(self, prefix):
+        """`{rest of the key: array}` of the keys that start with `prefix/`."""
+        start = prefix + "/"
+        return {key[len(start) :]: value for key, value in self.arrays.items() if key.startswith(start)}
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """`golden("anchors")["key"]`: arrays recorded from a reference implementation."""
+    return functools.cache(Golden)
+
+
+@pytest.fixture(scope="session")
+def draws():
+    """`golden/named_draws.py`: the arrays that the golden scripts drew by name and did not store."""
+    spec = importlib.util.spec_from_file_location("named_draws", GOLDEN / "named_draws.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _tiny_settings():
+    """A detector of a few thousand weights with every part of a large one."""
+    return {
+        "num_classes": 4,
+        "backbone": {"name": "resnet18", "width": 8, "freeze_at": 0},
+        "pyramid": {"channels": 16},
+        "anchors": {"sizes": {"P2": [8.0], "P3": [16.0], "P4": [32.0], "P5": [64.0], "P6": [128.0]}},
+        "rpn": {"channels": 16},
+        "proposals": {
+            "pre_nms_top_k_train": 60,
+            "pre_nms_top_k_test": 60,
+            "post_nms_top_k_train": 40,
+            "post_nms_top_k_test": 30,
+        },
+        "anchor_targets": {"samples_per_image": 32},
+        "roi_targets": {"samples_per_image": 24},
+        "roi_pooling": {"canonical_size": 56.0},
+        "box_head": {"units": 32},
+        "detections": {"max_detections": 10},
+        "class_names": ["circle", "square", "triangle", "star"],
+        "seed": 5,
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_settings():
+    """`tiny_settings()`: arguments of a tiny `FasterRCNN`, a new dict each time."""
+    return _tiny_settings
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    """A seeded tiny `FasterRCNN`. Shared: do not train it, build your own from `tiny_settings` for that."""
+    import keras
+
+    import keras_fpn
+
+    keras.utils.set_random_seed(5)
+    return keras_fpn.FasterRCNN(**_tiny_settings())
+
+
+@pytest.fixture
+def tiny_batch():
+    """(inputs, targets) of two images of different sizes on one 96 x 128 canvas, three objects and one."""
+    sizes = np.array([[96, 128], [80, 90]], np.int32)
+    images = np.zeros((2, 96, 128, 3), np.float32)
+    for image, (height, width) in zip(images, sizes, strict=True):
+        image[:height, :width] = np.random.default_rng(int(width)).uniform(0, 255, (height, width, 3))
+    boxes = np.zeros((2, 3, 4), np.float32)
+    boxes[0] = [[10, 12, 40, 44], [60, 20, 120, 90], [5, 70, 17, 80]]
+    boxes[1, 0] = [20, 30, 70, 75]
+    targets = {
+        "boxes": boxes,
+        "classes": np.array([[0, 3, 1], [2, -1, -1]], np.int32),
+        "is_crowd": np.zeros((2, 3), np.int32),
+        "image_ids": np.array([7, 8], np.int64),
+        "original_sizes": sizes.copy(),
+    }
+    return {"images": images, "image_sizes": sizes}, targets
+
+
+@pytest.fixture(scope="session")
+def shapes_folder(tmp_path_factory):
+    """The embedded data set, 12 + 6 images of 96 px, written once: `train/`, `val/` and `annotations/`."""
+    from keras_fpn.data.shapes import write_shapes
+
+    folder = tmp_path_factory.mktemp("shapes")
+    write_shapes(folder, num_train=12, num_val=6, size=96, seed=3)
+    return folder
