@@ -1,0 +1,117 @@
+"""Residual networks with taps C2..C5 (He et al., CVPR 2016).
+
+Padding is explicit and symmetric: TensorFlow's "same" pads a stride-2 convolution on the bottom and right only,
+which shifts every feature by half a cell against the weights that were trained elsewhere.
+"""
+
+import keras
+
+from keras_fpn.backbones.normalization import build_norm
+
+# name: (bottleneck blocks, blocks in each of the stages 2..5)
+ARCHITECTURES = {
+    "resnet18": (False, (2, 2, 2, 2)),
+    "resnet34": (False, (3, 4, 6, 3)),
+    "resnet50": (True, (3, 4, 6, 3)),
+    "resnet101": (True, (3, 4, 23, 3)),
+    "resnet152": (True, (3, 8, 36, 3)),
+}
+STRIDE_IN = ("3x3", "first_1x1")
+
+
+def build_resnet(name, stride_in="3x3", norm="frozen_batch_norm", norm_epsilon=1e-5, freeze_at=2, width=64):
+    """Functional model image -> {"C2".."C5"}, each tap the last residual sum of its stage after the ReLU.
+
+    Args:
+        name: "resnet18", "resnet34", "resnet50", "resnet101" or "resnet152".
+        stride_in: bottleneck convolution that carries a stage's stride: "3x3" (torchvision) or "first_1x1" (the
+            original Caffe models, detectron2's MSRA weights). Basic blocks have it in their first 3x3.
+        norm: "frozen_batch_norm" or "batch_norm" (live).
+        norm_epsilon: epsilon of either.
+        freeze_at: stages that are not trained, counted from the stem: 0 none, 1 the stem, 2 the stem and res2, ...
+        width: channels of the stem and of the narrowest convolution, 64 in all published models.
+
+    Returns:
+        `keras.Model` from `[B, H, W, 3]` normalised pixels to `{"Ck": [B, ceil(H / 2^k), ceil(W / 2^k), C_k]}`.
+
+    Raises:
+        ValueError: for an unknown `name` or `stride_in`.
+    """
+    if name not in ARCHITECTURES:
+        raise ValueError(f"name must be one of {', '.join(ARCHITECTURES)}, not {name!r}")
+    if stride_in not in STRIDE_IN:
+        raise ValueError(f"stride_in must be one of {STRIDE_IN}, not {stride_in!r}")
+    bottleneck, stages = ARCHITECTURES[name]
+    strides = (1, 2) if stride_in == "3x3" else (2, 1)
+    apply = _Layers(norm, norm_epsilon)
+    image = keras.Input((None, None, 3), name="image")
+    x = apply.convolution(image, width, 7, 2, "stem", "conv", "norm", relu=True)
+    x = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x)  # after a ReLU, zero is never above the maximum
+    x = keras.layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
+    taps = {}
+    for stage, blocks in enumerate(stages, start=2):
+        for block in range(blocks):
+            downsample = stage > 2 and block == 0
+            channels = width * 2 ** (stage - 2)
+            block_name = f"res{stage}_{block}"
+            if bottleneck:
+                x = _bottleneck(apply, x, channels, strides if downsample else (1, 1), block_name, block == 0)
+            else:
+                x = _basic(apply, x, channels, 2 if downsample else 1, block_name, downsample)
+        taps[f"C{stage}"] = x
+    model = keras.Model(image, taps, name=name)
+    _freeze(model, freeze_at)
+    return model
+
+
+class _Layers:
+    """Convolution, normalisation and ReLU of one network, named after their block."""
+
+    def __init__(self, norm, norm_epsilon):
+        self.norm, self.norm_epsilon = norm, norm_epsilon
+
+    def convolution(self, x, filters, kernel_size, strides, block, conv, norm, relu=False):
+        if kernel_size > 1:
+            x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{block}_{conv}_pad")(x)
+        x = keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            strides=strides,
+            use_bias=False,
+            kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
+            name=f"{block}_{conv}",
+        )(x)
+        x = build_norm(self.norm, self.norm_epsilon, f"{block}_{norm}")(x)
+        return keras.layers.ReLU(name=f"{block}_{norm}_relu")(x) if relu else x
+
+
+def _bottleneck(apply, x, channels, strides, name, project):
+    shortcut = x
+    if project:
+        stride = strides[0] * strides[1]
+        shortcut = apply.convolution(x, 4 * channels, 1, stride, name, "shortcut_conv", "shortcut_norm")
+    x = apply.convolution(x, channels, 1, strides[0], name, "conv1", "norm1", relu=True)
+    x = apply.convolution(x, channels, 3, strides[1], name, "conv2", "norm2", relu=True)
+    x = apply.convolution(x, 4 * channels, 1, 1, name, "conv3", "norm3")
+    return _merge(x, shortcut, name)
+
+
+def _basic(apply, x, channels, stride, name, project):
+    shortcut = x
+    if project:
+        shortcut = apply.convolution(x, channels, 1, stride, name, "shortcut_conv", "shortcut_norm")
+    x = apply.convolution(x, channels, 3, stride, name, "conv1", "norm1", relu=True)
+    x = apply.convolution(x, channels, 3, 1, name, "conv2", "norm2")
+    return _merge(x, shortcut, name)
+
+
+def _merge(x, shortcut, name):
+    x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
+    return keras.layers.ReLU(name=f"{name}_out")(x)
+
+
+def _freeze(model, freeze_at):
+    frozen = ["stem_"] * (freeze_at >= 1) + [f"res{stage}_" for stage in range(2, freeze_at + 1)]
+    for layer in model.layers:
+        if layer.name.startswith(tuple(frozen)):
+            layer.trainable = False
