@@ -1,0 +1,107 @@
+"""RoI max pooling over the levels of a pyramid (Fast R-CNN, section 2.1; level rule of FPN, eq. 1)."""
+
+import keras
+import tensorflow as tf
+
+from keras_fpn.levels import level_number, roi_levels
+
+
+@keras.saving.register_keras_serializable("keras_fpn")
+class RoIPool(keras.layers.Layer):
+    """The maximum of each bin of a box rounded to whole cells; an empty bin is 0.
+
+    Args:
+        output_size: height and width of a crop, in bins.
+        strides: `{level: pixels between cells}` of the levels that are read.
+        canonical_size, canonical_level: see `levels.roi_levels`.
+    """
+
+    def __init__(self, output_size=7, strides=None, canonical_size=224.0, canonical_level=4, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.output_size = output_size
+        self.strides = dict(strides or {"P2": 4, "P3": 8, "P4": 16, "P5": 32})
+        self.canonical_size = canonical_size
+        self.canonical_level = canonical_level
+
+    def call(self, features, boxes):
+        """Crop.
+
+        Args:
+            features: `{level: [B, h, w, C]}`, at least the levels of `strides`.
+            boxes: `[B, R, 4]` float32, pixels of the network's input.
+
+        Returns:
+            `[B, R, output_size, output_size, C]` in the dtype of the features.
+        """
+        shape, levels = tf.shape(boxes), list(self.strides)
+        boxes = tf.stop_gradient(tf.reshape(boxes, [-1, 4]))
+        images = tf.repeat(tf.range(shape[0]), shape[1])
+        numbers = [level_number(level) for level in levels]
+        own_level = roi_levels(boxes, min(numbers), max(numbers), self.canonical_size, self.canonical_level)
+        own_level -= min(numbers)
+        maps = [features[level] for level in levels]
+        places, crops = [], []
+        for index, (feature, stride) in enumerate(zip(maps, self.strides.values(), strict=True)):
+            of_level = tf.cast(tf.where(own_level == index)[:, 0], tf.int32)
+            places.append(of_level)
+            crops.append(self._pool(feature, tf.gather(boxes, of_level), tf.gather(images, of_level), stride))
+        crops = tf.dynamic_stitch(places, crops)
+        return tf.reshape(crops, [shape[0], shape[1], self.output_size, self.output_size, maps[0].shape[-1]])
+
+    def _pool(self, feature, boxes, images, stride):
+        """Find each bin's largest cell without gradient, then read it: the gradient goes to that cell alone."""
+        top, bottom = self._bins(boxes[:, 1], boxes[:, 3], stride, tf.shape(feature)[1])
+        left, right = self._bins(boxes[:, 0], boxes[:, 2], stride, tf.shape(feature)[2])
+        channels, width = feature.shape[-1], tf.shape(feature)[2]
+        rows = tf.reshape(feature, [-1, channels])
+        base = (images * tf.shape(feature)[1] * width)[:, None, None]
+        at = self._largest(tf.stop_gradient(rows), base, width, top, bottom, left, right)  # [n, s, s, C]
+        values = tf.gather(tf.reshape(rows, [-1]), at * channels + tf.range(channels))
+        filled = (bottom > top)[:, :, None] & (right > left)[:, None, :]
+        return tf.where(filled[..., None], values, tf.zeros([], values.dtype))
+
+    def _bins(self, low, high, stride, limit):
+        """First cell of each bin and the one after its last, along one axis: `[n, s]` int32 each."""
+        scale = 1.0 / float(stride)
+        start, end = _round_half_away(low * scale), _round_half_away(high * scale)
+        cells = tf.maximum(end - start + 1, 1)[:, None]
+        bins = tf.range(self.output_size)[None]
+        # In integers: floor(i w / s) and ceil((i + 1) w / s) must not depend on how a quotient is rounded.
+        first = bins * cells // self.output_size + start[:, None]
+        after = -(-(bins + 1) * cells // self.output_size) + start[:, None]
+        return tf.clip_by_value(first, 0, limit), tf.clip_by_value(after, 0, limit)
+
+    def _largest(self, rows, base, width, top, bottom, left, right):
+        """Row of the largest cell of each bin and channel, `[n, s, s, C]` int32."""
+        bin_height = tf.reduce_max(tf.concat([tf.reshape(bottom - top, [-1]), [1]], axis=0))
+        bin_width = tf.reduce_max(tf.concat([tf.reshape(right - left, [-1]), [1]], axis=0))
+
+        def read(offset_y, offset_x):
+            # Past the end of a smaller bin, its last cell is read again, which changes no maximum.
+            y = tf.maximum(tf.minimum(top + offset_y, bottom - 1), 0)
+            x = tf.maximum(tf.minimum(left + offset_x, right - 1), 0)
+            at = base + y[:, :, None] * width + x[:, None, :]  # [n, s, s]
+            return tf.gather(rows, at), at
+
+        def step(index, best, best_at):
+            value, at = read(index // bin_width, index % bin_width)
+            larger = value > best
+            return index + 1, tf.where(larger, value, best), tf.where(larger, at[..., None], best_at)
+
+        value, at = read(0, 0)
+        start = (1, value, tf.broadcast_to(at[..., None], tf.shape(value)))
+        cells = bin_height * bin_width
+        return tf.while_loop(lambda index, *_: index < cells, step, start, parallel_iterations=1)[2]
+
+    def get_config(self):
+        return super().get_config() | {
+            "output_size": self.output_size,
+            "strides": self.strides,
+            "canonical_size": self.canonical_size,
+            "canonical_level": self.canonical_level,
+        }
+
+
+def _round_half_away(values):
+    """C's `round` to int32: halves go away from zero, unlike `tf.round`'s to even."""
+    return tf.cast(tf.sign(values) * tf.floor(tf.abs(values) + 0.5), tf.int32)
