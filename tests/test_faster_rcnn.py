@@ -1,0 +1,278 @@
+"""The assembly, through its public door: fit, evaluate, predict, save, reload, export."""
+
+import copy
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_fpn
+from keras_fpn.data import load_coco
+from keras_fpn.errors import UserError
+from keras_fpn.evaluation import COCOEvaluator, predict_dataset
+from keras_fpn.optimizers import SGD, WarmupMultiStep
+
+LOSSES = ["rpn_objectness_loss", "rpn_box_loss", "roi_class_loss", "roi_box_loss"]
+
+
+@pytest.fixture
+def tiny(tiny_settings):
+    """`tiny(**differences)`: a new, seeded, compiled tiny detector that trains live batch normalisation."""
+
+    def build(**differences):
+        keras.utils.set_random_seed(1)
+        settings = tiny_settings() | differences
+        settings["backbone"] = settings["backbone"] | {"norm": "batch_norm"}
+        settings["roi_pooling"] = settings["roi_pooling"] | {"sampling_ratio": 2}  # quicker to trace
+        model = keras_fpn.FasterRCNN(**settings)
+        model.compile(SGD(0.01, global_clipnorm=10.0))
+        return model
+
+    return build
+
+
+@pytest.fixture
+def dataset(tiny_batch):
+    return tf.data.Dataset.from_tensors(tiny_batch)
+
+
+def _same(first, second):
+    return all(np.array_equal(np.asarray(first[key]), np.asarray(second[key])) for key in first)
+
+
+def test_fit_names_each_loss_and_recall_and_so_does_validation(tiny, dataset):
+    history = tiny().fit(dataset.repeat(2), validation_data=dataset, verbose=0).history
+    names = ["loss", *LOSSES, "rpn_recall", "roi_recall"]
+    assert sorted(history) == sorted([*names, *(f"val_{name}" for name in names)])
+    assert all(np.isfinite(values).all() for values in history.values())
+    assert history["loss"][0] == pytest.approx(sum(history[name][0] for name in LOSSES), rel=1e-5)
+
+
+def test_evaluate_gives_the_same_losses_twice(tiny, dataset):
+    model = tiny()
+    first = model.evaluate(dataset, verbose=0, return_dict=True)
+    assert first == model.evaluate(dataset, verbose=0, return_dict=True)
+
+
+def test_training_is_reproducible_and_follows_the_seed(tiny, dataset):
+    def weights(seed):
+        model = tiny(seed=seed)
+        model.fit(dataset.repeat(3), verbose=0)
+        return np.concatenate([np.ravel(weight) for weight in model.get_weights()])
+
+    assert np.array_equal(weights(5), weights(5))
+    assert not np.array_equal(weights(5), weights(6))
+
+
+def test_a_training_step_is_one_forward_pass(tiny, tiny_batch):
+    model = tiny()
+    calls = []
+    for name in ("backbone", "pyramid", "rpn_head", "box_head"):
+        layer = getattr(model, name)
+        original = layer.call
+        layer.call = lambda *args, _name=name, _original=original, **kwargs: (
+            calls.append(_name) or _original(*args, **kwargs)
+        )
+    model.train_step(tiny_batch)
+    assert sorted(calls) == ["backbone", "box_head", "pyramid", "rpn_head"]
+
+
+def test_eager_graph_and_reloaded_model_detect_the_same(tiny, tiny_batch, dataset, tmp_path):
+    model = tiny(detections={"max_detections": 10, "score_threshold": 0.0})
+    model.fit(dataset.repeat(2), verbose=0)
+    graph = model.predict(tiny_batch[0], verbose=0)
+    assert graph["num_detections"].min() > 0
+    eager = model({key: tf.constant(value) for key, value in tiny_batch[0].items()})
+    for key in graph:
+        np.testing.assert_allclose(graph[key], eager[key], atol=1e-3, err_msg=key)
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert _same(graph, reloaded.predict(tiny_batch[0], verbose=0))
+    assert reloaded.class_names == model.class_names and reloaded.get_config() == model.get_config()
+
+
+def test_a_reloaded_model_trains_on_as_if_it_had_not_been_saved(tiny, dataset, tmp_path):
+    straight = tiny()
+    straight.fit(dataset.repeat(4), verbose=0)
+    first = tiny()
+    first.fit(dataset.repeat(2), verbose=0)
+    first.save(tmp_path / "model.keras")
+    second = keras_fpn.load_model(tmp_path / "model.keras")
+    assert int(second.optimizer.iterations) == 2
+    second.fit(dataset.repeat(2), verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(straight.get_weights(), second.get_weights(), strict=True))
+
+
+def test_keras_export_gives_final_detections_without_the_package(tiny, tiny_batch, tmp_path):
+    model = tiny(detections={"max_detections": 10, "score_threshold": 0.0})
+    model.export(tmp_path / "served", verbose=False)
+    expected = model.predict(tiny_batch[0], verbose=0)
+    np.savez(tmp_path / "inputs.npz", **tiny_batch[0])
+    script = (
+        "import sys, numpy as np, tensorflow as tf\n"
+        "served = tf.saved_model.load(sys.argv[1])\n"
+        "inputs = np.load(sys.argv[2])\n"
+        "out = served.serve({'images': tf.constant(inputs['images']),"
+        " 'image_sizes': tf.constant(inputs['image_sizes'])})\n"
+        "assert 'keras_fpn' not in sys.modules\n"
+        "np.savez(sys.argv[3], **{key: value.numpy() for key, value in out.items()})\n"
+    )
+    command = [sys.executable, "-c", script, *(str(tmp_path / name) for name in ("served", "inputs.npz", "out.npz"))]
+    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+    with np.load(tmp_path / "out.npz") as served:
+        assert sorted(served) == ["boxes", "classes", "num_detections", "scores"]
+        for key in expected:
+            np.testing.assert_allclose(served[key], expected[key], atol=1e-3, err_msg=key)
+
+
+def test_detections_keep_the_contract(tiny_model, tiny_batch):
+    inputs, _ = tiny_batch
+    found = tiny_model.predict(inputs, verbose=0)
+    assert {key: value.dtype.name for key, value in found.items()} == {
+        "boxes": "float32",
+        "scores": "float32",
+        "classes": "int32",
+        "num_detections": "int32",
+    }
+    for boxes, scores, classes, number, (height, width) in zip(
+        *found.values() if list(found) == ["boxes", "scores", "classes", "num_detections"] else (),
+        inputs["image_sizes"],
+        strict=True,
+    ):
+        assert (np.diff(scores[:number]) <= 0).all() and (scores[number:] == 0).all()
+        assert (classes[number:] == -1).all() and (boxes[number:] == 0).all()
+        assert (boxes[:number] >= 0).all() and (boxes[:number] <= [width, height, width, height]).all()
+
+
+@pytest.mark.parametrize("size", [(96, 128), (97, 131), (64, 33)])
+def test_images_alone_of_any_size(tiny_model, size):
+    images = np.random.default_rng(0).uniform(0, 255, (1, *size, 3)).astype(np.float32)
+    sizes = np.array([size], np.int32)
+    assert _same(tiny_model(images), tiny_model({"images": images, "image_sizes": sizes}))
+
+
+def test_uint8_and_float_images_are_the_same_input(tiny_model, tiny_batch):
+    inputs, _ = tiny_batch
+    whole = {**inputs, "images": np.round(inputs["images"])}
+    assert _same(tiny_model.predict(whole, verbose=0), tiny_model.predict(
+        {**whole, "images": whole["images"].astype(np.uint8)}, verbose=0
+    ))
+
+
+def test_what_lies_in_the_padding_changes_nothing(tiny_model, tiny_batch):
+    inputs, _ = tiny_batch
+    dirty = inputs["images"].copy()
+    dirty[1, 80:], dirty[1, :, 90:] = 255.0, np.nan
+    found = tiny_model.predict({**inputs, "images": dirty}, verbose=0)
+    assert _same(tiny_model.predict(inputs, verbose=0), found)
+
+
+@pytest.mark.parametrize("boxes_in_target", [0, 3])
+def test_the_loss_of_a_batch_without_objects_is_finite(tiny, tiny_batch, boxes_in_target):
+    inputs, targets = copy.deepcopy(tiny_batch)
+    targets = {key: targets[key][:, :boxes_in_target] for key in ("boxes", "classes", "is_crowd")}
+    targets["classes"][:], targets["boxes"][:] = -1, 0
+    model = tiny()
+    history = model.fit(tf.data.Dataset.from_tensors((inputs, targets)).repeat(2), verbose=0).history
+    assert all(np.isfinite(history[name]).all() for name in LOSSES)
+    assert history["rpn_box_loss"] == [0.0] and history["roi_box_loss"] == [0.0]
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def test_frozen_stages_and_statistics_do_not_move(tiny_settings, dataset):
+    # Trap 19: gamma, beta, mean and variance of a frozen normalisation, and all of the frozen stages.
+    settings = tiny_settings()
+    settings["backbone"] = settings["backbone"] | {"norm": "frozen_batch_norm", "freeze_at": 2}
+    model = keras_fpn.FasterRCNN(**settings)
+    model.compile(SGD(0.01, global_clipnorm=10.0))
+    before = {weight.path: weight.numpy() for weight in model.backbone.weights}
+    model.fit(dataset, verbose=0)
+    moved = {weight.path for weight in model.backbone.weights if not np.array_equal(before[weight.path], weight)}
+    assert moved and not any("norm" in path or "stem" in path or "res2" in path for path in moved)
+
+
+def test_bfloat16_trains_and_detects_in_float32(tiny, dataset, tiny_batch):
+    model = tiny(dtype="mixed_bfloat16")
+    assert keras.config.dtype_policy().name == "float32"
+    history = model.fit(dataset.repeat(2), verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    found = model.predict(tiny_batch[0], verbose=0)
+    assert found["boxes"].dtype == np.float32
+    assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
+
+
+@pytest.mark.parametrize("profile", ["detectron2", "torchvision", "paper"])
+def test_every_profile_trains_and_exports_its_config(tiny_settings, dataset, profile):
+    model = keras_fpn.FasterRCNN(**tiny_settings(), profile=profile)
+    model.compile(SGD(WarmupMultiStep(0.01, warmup_steps=1, milestones=[2]), global_clipnorm=10.0))
+    assert np.isfinite(model.fit(dataset.repeat(2), verbose=0).history["loss"]).all()
+    again = keras_fpn.FasterRCNN.from_config(json.loads(json.dumps(model.get_config())))
+    assert again.get_config() == model.get_config()
+
+
+def test_summary_names_the_stages(tiny_model):
+    lines = []
+    tiny_model.summary(print_fn=lines.append)
+    text = "\n".join(lines)
+    stages = ["pixels", "pyramid", "anchors", "rpn_head", "proposals", "roi_pooling", "box_head", "detections"]
+    assert all(stage in text for stage in stages)
+
+
+@pytest.mark.parametrize(
+    ("difference", "message"),
+    [
+        ({"backbone": "resnet51"}, "did you mean 'resnet5|did you mean 'resnet1"),
+        ({"profile": "detectron"}, "did you mean 'detectron2'"),
+        ({"proposals": {"nms_treshold": 0.7}}, "proposals.nms_treshold.*'nms_threshold'"),
+        ({"anchor": {}}, "anchor: .*'anchors'"),
+        ({"class_names": ["cat"]}, "class_names: 1 given for 4"),
+        ({"anchors": {"sizes": {"P2": [8.0]}}}, "anchors.sizes: none for P3"),
+        ({"backbone": {"name": "resnet50", "weights": "imagenet"}}, "backbone.weights"),
+    ],
+)
+def test_a_wrong_argument_is_told_in_one_line(tiny_settings, difference, message):
+    with pytest.raises(UserError, match=message) as caught:
+        keras_fpn.FasterRCNN(**tiny_settings() | difference)
+    assert "\n" not in str(caught.value)
+
+
+def test_load_model_names_the_file(tmp_path):
+    with pytest.raises(UserError, match="absent.keras"):
+        keras_fpn.load_model(tmp_path / "absent.keras")
+    (tmp_path / "text.keras").write_text("no model")
+    with pytest.raises(UserError, match="text.keras"):
+        keras_fpn.load_model(tmp_path / "text.keras")
+
+
+def test_a_random_model_memorises_four_images(tmp_path_factory):
+    """From random weights to AP > 0.95 on the four images it is trained on: the whole chain learns."""
+    from keras_fpn.data import write_shapes
+
+    folder = tmp_path_factory.mktemp("four")
+    write_shapes(folder, num_train=4, num_val=1, size=128, seed=2)
+    annotations = folder / "annotations" / "instances_train.json"
+    options = {"batch_size": 4, "min_side": 128, "max_side": 128}
+    keras.utils.set_random_seed(0)
+    model = keras_fpn.FasterRCNN(
+        4,
+        {"name": "resnet18", "width": 16, "norm": "batch_norm", "freeze_at": 0},
+        profile="torchvision",
+        pyramid={"channels": 32},
+        anchors={"sizes": {"P2": [10.0], "P3": [20.0], "P4": [40.0], "P5": [80.0], "P6": [110.0]}},
+        rpn={"channels": 32},
+        proposals={"pre_nms_top_k_train": 200, "post_nms_top_k_train": 100},
+        anchor_targets={"samples_per_image": 64},
+        roi_targets={"samples_per_image": 64},
+        roi_pooling={"canonical_size": 48.0, "aligned": True},
+        box_head={"units": 128, "initializer": "xavier"},
+    )
+    steps = 400
+    rate = WarmupMultiStep(0.04, warmup_steps=20, warmup_factor=0.1, milestones=[300, 360])
+    model.compile(SGD(rate, global_clipnorm=10.0))
+    model.fit(load_coco(annotations, folder / "train", repeat=True, **options), steps_per_epoch=steps, verbose=0)
+    detections, _ = predict_dataset(model, load_coco(annotations, folder / "train", **options))
+    assert COCOEvaluator(annotations).detections(detections)["AP"] > 0.95

@@ -1,0 +1,212 @@
+"""One harness for every layer that the package registers, whichever they are.
+
+It runs tiny detectors of all profiles, notes every call of a registered layer with its arguments and result,
+and plays each call back on a layer made from the first one's configuration. A new layer is tested as soon as
+a detector below uses it; one that none uses fails `test_every_registered_layer_is_seen`.
+"""
+
+import importlib
+import inspect
+import json
+import pkgutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_fpn
+
+# What of the package's parts no profile has: named here, so that a layer is played back in each of its ways.
+VARIANTS = {
+    "detectron2": {},
+    "torchvision": {"profile": "torchvision"},
+    "paper": {"profile": "paper"},
+    "gather": {"profile": "torchvision", "roi_pooling": {"implementation": "gather"}},
+    "live": {"backbone": {"name": "resnet18", "width": 8, "norm": "batch_norm"}},
+}
+MOST_CALLS = 4  # of one layer
+
+
+def registered_layers():
+    """Every layer class of the package, `{registered name: class}`, without models, which wire layers."""
+    for module in pkgutil.walk_packages(keras_fpn.__path__, "keras_fpn."):
+        if not module.name.startswith(("keras_fpn.cli", "keras_fpn.configs", "keras_fpn.export")):
+            importlib.import_module(module.name)
+    return {
+        name: cls
+        for name, cls in keras.saving.get_custom_objects().items()
+        if name.startswith("keras_fpn>")
+        and issubclass(cls, keras.layers.Layer)
+        and not issubclass(cls, keras.Model)
+    }
+
+
+class Call:
+    """One call of a layer: the layer, its arguments and what came out."""
+
+    def __init__(self, layer, args, kwargs, result):
+        self.layer, self.args, self.kwargs, self.result = layer, args, kwargs, result
+
+    def kind(self):
+        """Configuration without names, and ranks: calls alike in both test the same."""
+        config = {key: value for key, value in self.layer.get_config().items() if key != "name"}
+        return json.dumps(
+            [config, [len(value.shape) for value in self.tensors()]], sort_keys=True, default=str
+        )
+
+    def tensors(self):
+        return [value for value in tf.nest.flatten((self.args, self.kwargs)) if tf.is_tensor(value)]
+
+    def on(self, layer, tensors=None):
+        """The same call of another layer, with other tensors if given."""
+        if tensors is None:
+            return layer(*self.args, **self.kwargs)
+        left = iter(tensors)
+        flat = [next(left) if tf.is_tensor(v) else v for v in tf.nest.flatten((self.args, self.kwargs))]
+        args, kwargs = tf.nest.pack_sequence_as((self.args, self.kwargs), flat)
+        return layer(*args, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def calls(tiny_settings):
+    """Calls of every registered layer, one for each configuration met: `{registered name: [Call]}`."""
+    registered = {cls: name for name, cls in registered_layers().items()}
+    noted, plain = {}, keras.layers.Layer.__call__
+
+    def noting(layer, *args, **kwargs):
+        result = plain(layer, *args, **kwargs)
+        name = registered.get(type(layer))
+        symbolic = any(isinstance(value, keras.KerasTensor) for value in tf.nest.flatten(result))
+        if name and not symbolic:
+            call = Call(layer, args, kwargs, result)
+            noted.setdefault(name, {}).setdefault(call.kind(), call)
+        return result
+
+    images = tf.random.stateless_uniform([2, 64, 96, 3], [1, 2]) * 255
+    inputs = {"images": images, "image_sizes": tf.constant([[64, 96], [50, 70]])}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.layers.Layer, "__call__", noting)
+        for changes in VARIANTS.values():
+            keras.utils.set_random_seed(1)
+            model = keras_fpn.FasterRCNN(**tiny_settings() | changes)
+            model(inputs)
+    return {name: list(of_layer.values())[:MOST_CALLS] for name, of_layer in noted.items()}
+
+
+def rebuilt(layer):
+    """A layer from the configuration after a trip through JSON, built and with the same weights."""
+    serialized = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
+    again = keras.saving.deserialize_keras_object(serialized)
+    if not again.built:
+        again.build_from_config(layer.get_build_config() or {})
+    return again
+
+
+def same(result, expected, **tolerance):
+    tf.nest.assert_same_structure(result, expected)
+    for ours, theirs in zip(tf.nest.flatten(result), tf.nest.flatten(expected), strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, **tolerance)
+
+
+def with_weights_of(layer, call):
+    again = rebuilt(layer)
+    call.on(again)  # builds what is built by its first call
+    again.set_weights(layer.get_weights())
+    return again
+
+
+LAYERS = sorted(registered_layers())
+
+
+def test_every_registered_layer_is_seen(calls):
+    assert LAYERS
+    assert set(LAYERS) == set(calls)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_configuration_survives_the_round_trip(calls, name):
+    for call in calls[name]:
+        again = rebuilt(call.layer)
+        assert type(again) is type(call.layer)
+        first, second = call.layer.get_config(), again.get_config()
+        assert json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_argument_of_the_constructor_is_in_the_configuration(calls, name):
+    for call in calls[name]:
+        parameters = inspect.signature(type(call.layer).__init__).parameters.values()
+        arguments = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} - {
+            "self"
+        }
+        assert arguments <= set(call.layer.get_config())
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_from_the_configuration_answers_the_same(calls, name):
+    for call in calls[name]:
+        again = with_weights_of(call.layer, call)
+        assert [w.path.split("/")[-2:] for w in again.weights] == [
+            w.path.split("/")[-2:] for w in call.layer.weights
+        ]
+        same(call.on(again), call.result, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_in_a_graph_the_answer_is_the_same(calls, name):
+    for call in calls[name]:
+        graph = tf.function(lambda *tensors, call=call: call.on(call.layer, tensors))
+        same(graph(*call.tensors()), call.result, atol=2e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_in_a_graph_of_unknown_sizes_the_answer_is_the_same(calls, name):
+    """As in `fit` on images of many sizes: only ranks and last axes are known."""
+    for call in calls[name]:
+        specs = [
+            tf.TensorSpec(
+                [None] * (len(t.shape) - 1) + [t.shape[-1]] if len(t.shape) > 1 else t.shape, t.dtype
+            )
+            for t in call.tensors()
+        ]
+        graph = tf.function(lambda *tensors, call=call: call.on(call.layer, tensors), input_signature=specs)
+        same(graph(*call.tensors()), call.result, atol=2e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_mixed_bfloat16(calls, name):
+    """Float32 weights; bfloat16 where a layer follows the policy; finite, and near the float32 answer."""
+    for call in calls[name]:
+        config = call.layer.get_config() | {"dtype": "mixed_bfloat16"}
+        outside = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        try:
+            layer = type(call.layer).from_config(config)
+        finally:
+            keras.config.set_dtype_policy(outside)
+        call.on(layer)
+        layer.set_weights(call.layer.get_weights())
+        assert {weight.dtype for weight in layer.weights} <= {"float32"}
+        inner = [part for part in layer._flatten_layers(include_self=False)]
+        assert all(part.compute_dtype == "bfloat16" for part in inner)
+        result = call.on(layer)
+        tf.nest.assert_same_structure(result, call.result)
+        for ours, theirs in zip(tf.nest.flatten(result), tf.nest.flatten(call.result), strict=True):
+            ours = tf.cast(ours, theirs.dtype).numpy()
+            assert np.isfinite(ours).all()
+            # bfloat16 has 8 bits: a hundredth of the largest value.
+            np.testing.assert_allclose(ours, theirs, atol=0.02 * max(1e-3, np.abs(theirs).max()))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_take_bfloat16_features(calls, name):
+    """Image-shaped tensors (rank 4 or more) arrive as bfloat16 under a mixed policy; boxes stay float32."""
+    for call in calls[name]:
+        tensors = [
+            tf.cast(t, tf.bfloat16) if len(t.shape) >= 4 and t.dtype == tf.float32 else t
+            for t in call.tensors()
+        ]
+        for value in tf.nest.flatten(call.on(call.layer, tensors)):
+            assert np.isfinite(tf.cast(value, tf.float32)).all()
