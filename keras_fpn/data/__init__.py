@@ -1,0 +1,36 @@
+"""COCO-format folders in, batches out.
+
+    coco         annotation files, read and checked
+    shapes       the embedded data set
+    transforms   image and boxes changed together
+    decode       image files -> pixels
+    order        which image comes when
+    pipeline     records -> tf.data batches
+
+Reading annotations and writing shapes work without importing TensorFlow.
+"""
+
+import importlib
+
+_PUBLIC = {
+    "CocoDataset": "coco",
+    "CocoLayout": "coco",
+    "Record": "coco",
+    "find_coco_layout": "coco",
+    "read_coco": "coco",
+    "write_shapes": "shapes",
+    "load_coco": "pipeline",
+    "decode_image": "decode",
+    "readable_errors": "decode",
+}
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name):
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(f"keras_fpn.data.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'keras_fpn.data' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,327 @@
+"""COCO records -> a `tf.data.Dataset` of padded batches, in pure TensorFlow operations.
+
+Order (`order.py`) and augmentation are functions of the seed and the place in the stream, so a run that
+resumes with `skip_batches` sees what an uninterrupted run would have seen.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from keras_fpn.data import transforms
+from keras_fpn.data.coco import CocoDataset, Record, read_coco
+from keras_fpn.data.decode import decode_image, readable_errors
+from keras_fpn.data.order import StreamOrder
+from keras_fpn.errors import UserError
+
+
+def load_coco(
+    annotations: str | os.PathLike | CocoDataset,
+    images: str | os.PathLike | None = None,
+    *,
+    batch_size: int = 2,
+    min_side: int | Sequence[int] = 800,
+    max_side: int = 1333,
+    rounding: str = "half_up",
+    antialias: bool = True,
+    size_divisor: int = 32,
+    canvas: tuple[int, int] | None = None,
+    horizontal_flip: bool = False,
+    scale_jitter: tuple[float, float] | None = None,
+    shuffle: bool = False,
+    repeat: bool = False,
+    seed: int = 0,
+    skip_batches: int = 0,
+    group_by_aspect_ratio: bool = False,
+    keep_empty: bool = True,
+    drop_remainder: bool = False,
+    cache: bool = False,
+    category_ids: Sequence[int] | None = None,
+    invalid_boxes: str = "refuse",
+) -> tf.data.Dataset:
+    """Load a COCO-format data set as batches for `FasterRCNN.fit`, `evaluate` and `predict`.
+
+    For training pass `shuffle=True, repeat=True` and give `fit` its `steps_per_epoch`: the stream is then
+    endless and resumes exactly with `skip_batches`. Without `repeat` one pass over the dataset is one epoch;
+    a later pass over the same object is shuffled and augmented anew (so `fit(epochs=...)` sees fresh
+    pictures), while the first passes of two equal calls are equal.
+
+    Args:
+        annotations: instances JSON, or what `read_coco` returned for it (then leave `images` out).
+        images: folder of the image files (JPEG, PNG, BMP, GIF, WebP; grey and CMYK become RGB, alpha is
+            dropped).
+        batch_size: images a batch.
+        min_side: length of the shorter side after resizing, pixels; of several, one is drawn per image.
+        max_side: limit of the longer side, pixels.
+        rounding: "half_up" (detectron2) or "floor" (torchvision).
+        antialias: smooth when shrinking, as Pillow does.
+        size_divisor: a batch is padded to its own largest image, up to a multiple of this.
+        canvas: (height, width) to pad every batch to instead; images that would not fit are shrunk to it.
+        horizontal_flip: mirror half of the images.
+        scale_jitter: (low, high), large-scale jitter: resize to the canvas times a uniform factor, then crop
+            at a random place or pad. Takes the place of min_side and max_side and needs `canvas`.
+        shuffle: another order in every epoch, each image exactly once in each.
+        repeat: endless; batches run on over the ends of epochs, so all are full.
+        seed: of order and augmentation.
+        skip_batches: start at this batch of the stream.
+        group_by_aspect_ratio: batches of only wide (width >= height) or only tall images: less padding.
+        keep_empty: keep images without a box (False leaves out those with only crowds, too).
+        drop_remainder: leave out the short batch at the end (two when grouping).
+        cache: decode all images once, now, and keep them in memory (height * width * 3 bytes each).
+        category_ids, invalid_boxes: see `read_coco`.
+
+    Returns:
+        a dataset of (inputs, targets):
+        inputs `{"images": [B, H, W, 3] uint8 RGB, zeros beyond the valid part, "image_sizes": [B, 2] int32
+        height, width of it}`; targets `{"boxes": [B, G, 4] float32 x1 y1 x2 y2 in pixels of the resized
+        image, "classes": [B, G] int32 0..K-1, padding -1, "is_crowd": [B, G] int32, "image_ids": [B] int64,
+        "original_sizes": [B, 2] int32 height, width of the file}`; G >= 1.
+
+    Raises:
+        UserError: a bad argument, or bad data (see `read_coco`). An image that cannot be decoded or has
+            another size than the annotations say is found when its turn comes, as a TensorFlow error that
+            names the file; `readable_errors()` turns it into a UserError.
+    """
+    options = _Options(
+        *(_as_tuple(min_side), max_side, rounding, antialias, size_divisor),
+        *(None if canvas is None else tuple(canvas), bool(horizontal_flip), scale_jitter),
+    )
+    _check_whole(batch_size=(batch_size, 1), skip_batches=(skip_batches, 0), seed=(seed, 0))
+    records = _records(annotations, images, keep_empty, category_ids, invalid_boxes)
+    order = StreamOrder(
+        records,
+        batch_size,
+        shuffle=shuffle,
+        repeat=repeat,
+        group_by_aspect_ratio=group_by_aspect_ratio,
+        drop_remainder=drop_remainder,
+        seed=seed,
+    )
+    fresh = not repeat and (shuffle or options.is_random)
+    stream = order.slots(skip_batches, fresh_every_pass=fresh)
+    example = _example_maker(order, _Table(records, cache), options, seed)
+    stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    stream = stream.padded_batch(batch_size, padding_values=_padding_values(), drop_remainder=True)
+    if order.has_short_batches:
+        stream = stream.map(_drop_blanks)
+    length = tf.data.INFINITE_CARDINALITY if repeat else max(order.num_batches - skip_batches, 0)
+    stream = stream.apply(tf.data.experimental.assert_cardinality(length)).prefetch(tf.data.AUTOTUNE)
+    return stream.with_options(_stateless_options())
+
+
+def _records(annotations, images, keep_empty, category_ids, invalid_boxes) -> list[Record]:
+    dataset = annotations
+    if not isinstance(dataset, CocoDataset):
+        if images is None:
+            raise UserError("load_coco: give the image folder as the second argument")
+        dataset = read_coco(annotations, images, category_ids=category_ids, invalid_boxes=invalid_boxes)
+    records = [record for record in dataset.records if keep_empty or (record.is_crowd == 0).any()]
+    if not records:
+        raise UserError(f"{dataset.annotations}: no image has a box; annotate some, or pass keep_empty=True")
+    return records
+
+
+def _example_maker(order: StreamOrder, table, options, seed: int):
+    @tf.autograph.experimental.do_not_convert  # the branches are tf.cond already
+    def example(slot, run):
+        index = order.record(slot, run)
+        return tf.cond(
+            index >= 0,
+            lambda: _make_example(table.load(index), options, tf.stack([seed + run, slot])),
+            lambda: _blank_example(options),
+        )
+
+    return example
+
+
+def _padding_values():
+    zero = tf.constant(0, tf.uint8)
+    targets = {"boxes": 0.0, "classes": -1, "is_crowd": 0, "original_sizes": 0}
+    return {"images": zero, "image_sizes": 0}, targets | {"image_ids": tf.constant(0, tf.int64)}
+
+
+def _stateless_options() -> tf.data.Options:
+    """Let iterators be checkpointed: TensorFlow takes the decoding (DatasetToSingleElement) for stateful."""
+    options = tf.data.Options()
+    options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE
+    return options
+
+
+def _drop_blanks(inputs, targets):
+    count = tf.reduce_sum(tf.cast(inputs["image_sizes"][:, 0] > 0, tf.int32))
+    return tf.nest.map_structure(lambda tensor: tensor[:count], (inputs, targets))
+
+
+# ------------------------------------------------------------------------------------------------------
+# records
+
+
+class _Table:
+    """The records as tensors; `load` gives one of them with its image."""
+
+    def __init__(self, records: list[Record], cache: bool):
+        self.paths = tf.constant([record.path for record in records])
+        self.ids = tf.constant([record.image_id for record in records], tf.int64)
+        self.sizes = tf.constant([(record.height, record.width) for record in records], tf.int32)
+        self.ends = tf.constant(np.cumsum([0] + [len(record.boxes) for record in records]), tf.int64)
+        self.boxes = tf.constant(np.concatenate([record.boxes for record in records]), tf.float32)
+        self.classes = tf.constant(np.concatenate([record.classes for record in records]), tf.int32)
+        self.is_crowd = tf.constant(np.concatenate([record.is_crowd for record in records]), tf.int32)
+        self.pixels, self.offsets = self._decode_all(len(records)) if cache else (None, None)
+
+    def load(self, index) -> dict:
+        first, last = self.ends[index], self.ends[index + 1]
+        return {
+            "image": self._image(index),
+            "boxes": self.boxes[first:last],
+            "classes": self.classes[first:last],
+            "is_crowd": self.is_crowd[first:last],
+            "image_id": self.ids[index],
+            "size": self.sizes[index],
+        }
+
+    def _image(self, index):
+        if self.pixels is None:
+            return decode_image(self.paths[index], self.sizes[index])
+        pixels = self.pixels[self.offsets[index] : self.offsets[index + 1]]
+        return tf.reshape(pixels, tf.concat([self.sizes[index], [3]], 0))
+
+    def _decode_all(self, count: int):
+        """All images end to end in one tensor, and where each begins."""
+        areas = np.prod(self.sizes.numpy().astype(np.int64), axis=1)
+        offsets = np.concatenate([[0], np.cumsum(3 * areas)])
+        pixels = np.empty(offsets[-1], np.uint8)
+        images = tf.data.Dataset.range(count).map(
+            lambda index: decode_image(self.paths[index], self.sizes[index]),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        with readable_errors():
+            for index, image in enumerate(images.as_numpy_iterator()):
+                pixels[offsets[index] : offsets[index + 1]] = image.ravel()
+        return tf.constant(pixels), tf.constant(offsets)
+
+
+# ---------------------------------------------------------------------------------------- one image of a
+# batch
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How an image is resized, augmented and padded; the arguments of `load_coco` of these names."""
+
+    min_sides: tuple[int, ...]
+    max_side: int
+    rounding: str
+    antialias: bool
+    size_divisor: int
+    canvas: tuple[int, int] | None
+    horizontal_flip: bool
+    scale_jitter: tuple[float, float] | None
+
+    def __post_init__(self):
+        if not self.min_sides or (self.canvas is not None and len(self.canvas) != 2):
+            raise UserError("load_coco: min_side needs at least one number, canvas two (height, width)")
+        sides = {f"min_side[{index}]": (side, 1) for index, side in enumerate(self.min_sides)}
+        frame = {f"canvas[{index}]": (side, 1) for index, side in enumerate(self.canvas or ())}
+        _check_whole(max_side=(self.max_side, 1), size_divisor=(self.size_divisor, 1), **sides, **frame)
+        if self.rounding not in ("half_up", "floor"):
+            raise UserError(f'load_coco: rounding must be "half_up" or "floor", not {self.rounding!r}')
+        jitter = self.scale_jitter
+        if jitter is None:
+            return
+        if self.canvas is None:
+            raise UserError("load_coco: scale_jitter needs canvas=(height, width), the size that it fills")
+        if len(jitter) != 2 or not 0 < jitter[0] <= jitter[1]:
+            raise UserError(f"load_coco: scale_jitter must be (low, high), 0 < low <= high, not {jitter!r}")
+
+    @property
+    def is_random(self) -> bool:
+        return self.horizontal_flip or self.scale_jitter is not None or len(self.min_sides) > 1
+
+
+def _make_example(record: dict, options: _Options, seed):
+    """A loaded record and a seed [2] int64 -> (inputs, targets) of one image."""
+    flip_draw, side_draw, scale_draw, *corner_draws = tf.unstack(tf.random.stateless_uniform([5], seed))
+    image, boxes = record["image"], record["boxes"]
+    labels = record["classes"], record["is_crowd"]
+    if options.horizontal_flip:
+        image, boxes = tf.cond(
+            flip_draw < 0.5, lambda: transforms.flip_horizontal(image, boxes), lambda: (image, boxes)
+        )
+    if options.scale_jitter is None:
+        new_size = _size_by_sides(record["size"], options, side_draw)
+    else:
+        new_size = _size_by_jitter(record["size"], options, scale_draw)
+    image, boxes = transforms.resize(image, boxes, new_size, options.antialias)
+    if options.scale_jitter is not None:
+        corner = _draw_corner(new_size, options.canvas, corner_draws)
+        image, boxes, kept = transforms.crop(image, boxes, *corner, *options.canvas)
+        boxes, *labels = (tf.boolean_mask(column, kept) for column in (boxes, *labels))
+    return _pad_example(image, boxes, *labels, record["image_id"], record["size"], options)
+
+
+def _size_by_sides(size, options: _Options, draw):
+    """Shorter side to one of `min_sides`, and on into the canvas if there is one."""
+    choice = tf.cast(draw * len(options.min_sides), tf.int32)
+    side = tf.gather(tf.constant(options.min_sides), tf.minimum(choice, len(options.min_sides) - 1))
+    new_size = transforms.resize_size(size[0], size[1], side, options.max_side, options.rounding)
+    if options.canvas is None:
+        return new_size
+    fits = tf.reduce_all(tf.stack(new_size) <= options.canvas)
+    shrunk = transforms.fit_size(size[0], size[1], *options.canvas)
+    return tuple(tf.where(fits, side, less) for side, less in zip(new_size, shrunk, strict=True))
+
+
+def _size_by_jitter(size, options: _Options, draw):
+    low, high = options.scale_jitter
+    factor = tf.cast(low + draw * (high - low), tf.float64)
+    return transforms.fit_size(size[0], size[1], *(side * factor for side in options.canvas))
+
+
+def _draw_corner(size, canvas, draws):
+    """Top and left of a canvas-sized window somewhere in an image of `size`; 0 where the image is smaller."""
+    slack = [tf.maximum(side - limit, 0) for side, limit in zip(size, canvas, strict=True)]
+    return [
+        tf.minimum(tf.cast(tf.cast(room + 1, tf.float32) * draw, tf.int32), room)
+        for room, draw in zip(slack, draws, strict=True)
+    ]
+
+
+def _pad_example(image, boxes, classes, is_crowd, image_id, original_size, options: _Options):
+    """Pad the image as the options say and the objects to at least one row."""
+    size = tf.shape(image)[:2]
+    frame = options.canvas or [transforms.padded_side(size[axis], options.size_divisor) for axis in (0, 1)]
+    missing = tf.maximum(1 - tf.shape(boxes)[0], 0)
+    padded = tf.ensure_shape(transforms.pad_image(image, *frame), [*(options.canvas or (None, None)), 3])
+    targets = {
+        "boxes": tf.pad(boxes, [[0, missing], [0, 0]]),
+        "classes": tf.pad(classes, [[0, missing]], constant_values=-1),
+        "is_crowd": tf.pad(is_crowd, [[0, missing]]),
+        "image_ids": image_id,
+        "original_sizes": original_size,
+    }
+    return {"images": padded, "image_sizes": size}, targets
+
+
+def _blank_example(options: _Options):
+    """What fills up the last batch of a finite stream until `_drop_blanks` takes it away: image_sizes 0."""
+    none = tf.zeros([0], tf.int32)
+    image, boxes = tf.zeros([0, 0, 3], tf.uint8), tf.zeros([0, 4])
+    return _pad_example(image, boxes, none, none, tf.constant(-1, tf.int64), tf.constant([0, 0]), options)
+
+
+# ------------------------------------------------------------------------------------------------- arguments
+
+
+def _as_tuple(value) -> tuple:
+    return tuple(value) if isinstance(value, Sequence | np.ndarray) else (value,)
+
+
+def _check_whole(**arguments) -> None:
+    for name, (value, least) in arguments.items():
+        if not isinstance(value, int | np.integer) or value < least:
+            raise UserError(f"load_coco: {name} must be a whole number of at least {least}, not {value!r}")

@@ -1,0 +1,145 @@
+"""Images and boxes change together, by the rules of the reference implementations."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as some
+from PIL import Image
+
+from keras_fpn.data import transforms
+from keras_fpn.errors import UserError
+
+
+def _size(*arguments):
+    return tuple(int(side) for side in transforms.resize_size(*arguments))
+
+
+@pytest.mark.parametrize(
+    "size, half_up, floor",
+    [
+        (
+            (480, 640),
+            (800, 1067),
+            (800, 1066),
+        ),  # detectron2's and torchvision's answers for COCO's usual size
+        ((640, 480), (1067, 800), (1066, 800)),
+        ((427, 640), (800, 1199), (800, 1199)),
+        ((333, 500), (800, 1201), (800, 1201)),
+        ((200, 640), (417, 1333), (416, 1333)),  # the longer side decides
+        ((800, 1333), (800, 1333), (800, 1333)),
+        ((612, 612), (800, 800), (800, 800)),
+        ((1, 5000), (1, 1333), (1, 1333)),  # never less than a pixel
+    ],
+)
+def test_resize_size(size, half_up, floor):
+    assert _size(*size, 800, 1333) == half_up
+    assert _size(*size, 800, 1333, "floor") == floor
+
+
+side = some.integers(16, 4000)
+
+
+@given(side, side, some.sampled_from([(800, 1333), (640, 1333), (600, 1000), (320, 640), (256, 256)]))
+def test_resize_size_is_the_rule_in_python_floats(height, width, limits):
+    min_side, max_side = limits
+    scale = min(min_side / min(height, width), max_side / max(height, width))
+    assert _size(height, width, *limits, "floor") == (int(height * scale), int(width * scale))
+    scale = min_side / min(height, width)
+    sides = (min_side, scale * width) if height < width else (scale * height, min_side)
+    if max(sides) > max_side:
+        sides = tuple(length * (max_side / max(sides)) for length in sides)
+    assert _size(height, width, *limits) == tuple(int(length + 0.5) for length in sides)
+
+
+def test_unknown_rounding():
+    with pytest.raises(UserError, match="rounding must be .*, not 'up'"):
+        transforms.resize_size(480, 640, 800, 1333, "up")
+
+
+@given(side, side, side, side)
+def test_fit_size(height, width, frame_height, frame_width):
+    new_height, new_width = (
+        int(length) for length in transforms.fit_size(height, width, frame_height, frame_width)
+    )
+    assert 1 <= new_height <= frame_height and 1 <= new_width <= frame_width
+    assert new_height == frame_height or new_width == frame_width
+
+
+@pytest.mark.parametrize("size", [(31, 47), (90, 61), (120, 150), (60, 160)])
+def test_resize_is_pillows_to_one_grey_level(size):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    resized = transforms.resize_image(tf.constant(pixels), *size).numpy()
+    wanted = np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
+    assert resized.dtype == np.uint8
+    assert np.abs(resized.astype(int) - wanted).max() <= 1
+
+
+def test_resize_without_antialias_takes_two_pixels():
+    row = np.zeros((1, 8, 3), np.uint8)
+    row[:, 3] = 255  # between the samples at 1.5 and 5.5: seen by the wide filter only
+    assert transforms.resize_image(tf.constant(row), 1, 2, antialias=False).numpy().max() == 0
+    assert transforms.resize_image(tf.constant(row), 1, 2, antialias=True).numpy().max() > 30
+
+
+def test_resize_to_the_same_size_changes_nothing():
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    np.testing.assert_array_equal(transforms.resize_image(tf.constant(pixels), 20, 30), pixels)
+
+
+def test_boxes_scale_by_the_ratio_of_each_axis():
+    image = tf.zeros([480, 640, 3], tf.uint8)
+    resized, boxes = transforms.resize(image, tf.constant([[64.0, 48, 640, 480]]), (800, 1067))
+    assert resized.shape == (800, 1067, 3)
+    # 1067 / 640, not 800 / 480: the box still ends where the image ends.
+    np.testing.assert_allclose(boxes, [[106.7, 80, 1067, 800]], rtol=1e-6)
+
+
+def _marked(box, height=24, width=36):
+    """An image whose only lit pixels are those of an integer box."""
+    image = np.zeros((height, width, 3), np.uint8)
+    x1, y1, x2, y2 = box
+    image[y1:y2, x1:x2] = 255
+    return tf.constant(image), tf.constant([box], tf.float32)
+
+
+def _lit(image):
+    rows, columns = np.nonzero(np.asarray(image)[..., 0])
+    return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+
+def test_flip_moves_boxes_with_their_pixels():
+    image, boxes = _marked([3, 5, 10, 20])
+    flipped, flipped_boxes = transforms.flip_horizontal(image, boxes)
+    assert flipped_boxes.numpy().tolist() == [[26, 5, 33, 20]] == [_lit(flipped)]
+    again, again_boxes = transforms.flip_horizontal(flipped, flipped_boxes)
+    np.testing.assert_array_equal(again, image)
+    np.testing.assert_array_equal(again_boxes, boxes)
+
+
+def test_crop_moves_and_clips_boxes_with_their_pixels():
+    image, boxes = _marked([3, 5, 10, 20])
+    cut, cut_boxes, kept = transforms.crop(image, boxes, 8, 6, 10, 12)
+    assert cut.shape == (10, 12, 3)
+    assert cut_boxes.numpy().tolist() == [[0, 0, 4, 10]] == [_lit(cut)]
+    assert kept.numpy().tolist() == [True]
+
+
+def test_crop_beyond_the_image_and_boxes_it_loses():
+    image, boxes = _marked([3, 5, 10, 20])
+    boxes = tf.concat([boxes, [[0.0, 0, 5, 5], [30, 5, 34.5, 20]]], 0)
+    cut, _, kept = transforms.crop(image, boxes, 4, 4, 100, 30)
+    assert cut.shape == (20, 30, 3)  # what there is
+    assert kept.numpy().tolist() == [True, True, True]
+    _, _, kept = transforms.crop(image, boxes, 6, 4, 100, 30)
+    assert kept.numpy().tolist() == [True, False, True]
+    _, _, kept = transforms.crop(image, tf.zeros([0, 4]), 6, 4, 100, 30)
+    assert kept.shape == (0,)
+
+
+def test_padding_is_zeros_at_the_bottom_and_the_right():
+    image = tf.ones([3, 5, 3], tf.uint8)
+    padded = transforms.pad_image(image, transforms.padded_side(3, 4), transforms.padded_side(5, 4))
+    assert padded.shape == (4, 8, 3)
+    assert int(tf.reduce_sum(padded)) == int(tf.reduce_sum(padded[:3, :5])) == 3 * 5 * 3
+    assert [transforms.padded_side(length, 32) for length in (1, 32, 33, 1333)] == [32, 32, 64, 1344]
