@@ -1,0 +1,457 @@
+"""COCO metrics of detections and proposals: pycocotools decides what AP and AR are, and nothing else.
+
+This is the only file that imports pycocotools. It hands it clean copies (so that annotations without
+`info`, `area`, `iscrowd` or sensible ids are fine), refuses what pycocotools would silently score as
+zero, and keeps its prints off the screen.
+
+A *result* is one dict of the COCO results format: `image_id`, `category_id`, `bbox` ([x, y, width,
+height] in pixels of the original image) and `score`.
+"""
+
+import contextlib
+import io
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from keras_fpn.errors import UserError
+
+DETECTION_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+PROPOSAL_LIMITS = (100, 1000)
+AREAS = ("", "s", "m", "l")  # all, below 32^2, up to 96^2, above: the order of COCOeval.params.areaRng
+PROPOSAL_METRICS = tuple(f"proposals/AR{limit}{area}" for limit in PROPOSAL_LIMITS for area in AREAS)
+
+
+class COCOEvaluator:
+    """COCO metrics against one annotation file.
+
+    annotations: the path of an instances JSON, or its content as a dict. The dict is not changed.
+
+    Raises UserError where the annotations are no instances file, or contradict themselves.
+    Metrics that the annotations leave undefined (no object of that size, no object of that class) are -1,
+    as pycocotools has it; `metrics_to_json` turns them into null.
+    """
+
+    def __init__(self, annotations):
+        self.source, content = _read_annotations(annotations)
+        self._dataset = _clean_annotations(content, self.source)
+        self.image_ids = [image["id"] for image in self._dataset["images"]]
+        self.category_ids = sorted(category["id"] for category in self._dataset["categories"])
+        names = _unique_names(self._dataset["categories"])
+        self.class_names = [names[category_id] for category_id in self.category_ids]
+        self._truth = _index(self._dataset)
+        self._accumulated = None
+
+    def detections(self, results, image_ids=None):
+        """Average precision and recall of detections.
+
+        results: list of COCO results, in any order: the order changes nothing. Empty is allowed: zeros.
+        image_ids: the images to measure on; all of the annotations by default. An image without results
+            counts as one on which nothing was found.
+        Returns a dict: the twelve of pycocotools under the names of DETECTION_METRICS, then "AP/<class>".
+        Raises UserError for image or category ids the annotations lack and for non-finite numbers.
+        """
+        image_ids = self._selected(image_ids)
+        results = _sorted(self._checked(results, image_ids, self.category_ids))
+        evaluation = self._run(results, image_ids, max_detections=(1, 10, 100), use_categories=True)
+        self._accumulated = evaluation.eval
+        metrics = dict(zip(DETECTION_METRICS, map(float, evaluation.stats), strict=True))
+        for name, precision in zip(self.class_names, self._class_precision(), strict=True):
+            metrics[f"AP/{name}"] = _mean_defined(precision)
+        return metrics
+
+    def proposals(self, results, image_ids=None):
+        """Average recall of class-agnostic proposals: `useCats=0`, 100 and 1000 boxes an image.
+
+        results: list of COCO results; their `category_id` is ignored. image_ids: as in `detections`.
+        Returns a dict with the names of PROPOSAL_METRICS; the columns of table 1 of the FPN paper are
+        AR100, AR1000, AR1000s, AR1000m and AR1000l.
+        """
+        image_ids = self._selected(image_ids)
+        checked = self._checked(results, image_ids, None)
+        metrics = {}
+        for limit in PROPOSAL_LIMITS:
+            useful = self._useful_proposals(checked, limit)
+            evaluation = self._run(useful, image_ids, max_detections=(1, 100, 1000), use_categories=False)
+            recall = evaluation.eval["recall"][:, 0, :, -1]  # [IoU threshold, area]
+            for column, area in enumerate(AREAS):
+                metrics[f"proposals/AR{limit}{area}"] = _mean_defined(recall[:, column])
+        return metrics
+
+    def precision_recall(self):
+        """Curves of the last call of `detections`, at pycocotools' 101 recall values.
+
+        Returns {"recall": [101], "mean": curve, "classes": {name: curve}} where a curve is
+        {"precision50": [101] at IoU 0.5, "precision": [101] mean over IoU 0.5:0.95, "AP50", "AP"};
+        curves of classes add "best_f1" and "best_threshold", the score at which F1 at IoU 0.5 is best.
+        Classes without ground truth are left out. All plain floats, ready for JSON.
+        """
+        if self._accumulated is None:
+            raise ValueError("call COCOEvaluator.detections(results) before precision_recall()")
+        recall = np.asarray(self._accumulated["params"].recThrs)
+        scores = self._accumulated["scores"][0, :, :, 0, -1]
+        curves, classes = [], {}
+        for index, precision in enumerate(self._class_precision()):
+            if (precision < 0).all():
+                continue
+            curves.append(precision)
+            curve = _curve(precision) | _best_f1(recall, precision[0], scores[:, index])
+            classes[self.class_names[index]] = curve
+        mean = _curve(np.mean(curves, axis=0)) if curves else None
+        return {"recall": recall.tolist(), "mean": mean, "classes": classes}
+
+    def truth_of(self, image_id):
+        """Truth of one image: boxes [n, 4] xyxy in original pixels, classes [n] 0..K-1, crowd [n] 0/1."""
+        records = self._truth.imgToAnns.get(image_id, [])
+        boxes = np.array([record["bbox"] for record in records], dtype=np.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        classes = [self.category_ids.index(record["category_id"]) for record in records]
+        crowd = [record["iscrowd"] for record in records]
+        return boxes, np.array(classes, dtype=np.int32), np.array(crowd, dtype=np.int32)
+
+    def _class_precision(self):
+        """[IoU threshold, recall] per class: all areas, most detections."""
+        return np.moveaxis(self._accumulated["precision"][:, :, :, 0, -1], 2, 0)
+
+    def _selected(self, image_ids):
+        if image_ids is None:
+            return self.image_ids
+        image_ids = sorted({_plain(image_id) for image_id in image_ids})
+        self._refuse_unknown_images(set(image_ids))
+        return image_ids
+
+    def _refuse_unknown_images(self, image_ids):
+        unknown = sorted(image_ids - set(self.image_ids))
+        if unknown:
+            raise UserError(
+                f"{self.source}: the results name image id {unknown[0]!r}, which is not among its"
+                f" {len(self.image_ids)} images ({len(unknown)} such ids); evaluate with the annotations of"
+                " the images that were detected"
+            )
+
+    def _checked(self, results, image_ids, category_ids):
+        """Copies of the results with the keys pycocotools reads; UserError on what it would misread.
+
+        Without category_ids every result gets the same existing category: with `useCats=0` pycocotools
+        still drops results whose category the annotations lack.
+        """
+        copies = [_copy_result(number, result, category_ids) for number, result in enumerate(results)]
+        seen = {copy["image_id"] for copy in copies}
+        self._refuse_unknown_images(seen)
+        if not seen <= set(image_ids):
+            left_out = min(seen - set(image_ids))
+            raise UserError(f"the results name image id {left_out!r}, which image_ids leaves out")
+        if category_ids is None:
+            first = self.category_ids[0] if self.category_ids else 1
+            return [copy | {"category_id": first} for copy in copies]
+        unknown = sorted({copy["category_id"] for copy in copies} - set(category_ids))
+        if unknown:
+            raise UserError(
+                f"{self.source}: category id {unknown[0]!r} of the results is not among its categories"
+                f" {_shorten(category_ids)}; the model was trained on other classes"
+            )
+        return copies
+
+    def _useful_proposals(self, results, limit):
+        """The `limit` best proposals of each image, without those that meet no object at the lowest IoU.
+
+        A box that overlaps nothing matches nothing, and recall does not count false alarms: leaving them
+        out changes no digit and spares pycocotools' Python loops most of their work.
+        """
+        from pycocotools import mask
+
+        by_image = {}
+        for result in _sorted(results):
+            by_image.setdefault(result["image_id"], []).append(result)
+        useful = []
+        for image_id, group in by_image.items():
+            truth = self._truth.imgToAnns.get(image_id, [])
+            if not truth:
+                continue
+            group = group[:limit]
+            boxes = np.array([result["bbox"] for result in group], dtype=np.float64)
+            objects = np.array([record["bbox"] for record in truth], dtype=np.float64)
+            overlap = mask.iou(boxes, objects, [record["iscrowd"] for record in truth])
+            useful += [result for result, best in zip(group, overlap.max(axis=1), strict=True) if best >= 0.5]
+        return useful
+
+    def _run(self, results, image_ids, max_detections, use_categories):
+        from pycocotools.cocoeval import COCOeval
+
+        for number, result in enumerate(results, start=1):
+            result["id"] = number  # 0 would read as "unmatched"
+        found = _index({**self._dataset, "annotations": results})
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation = COCOeval(self._truth, found, iouType="bbox")
+            evaluation.params.imgIds = list(image_ids)
+            evaluation.params.maxDets = list(max_detections)
+            evaluation.params.useCats = int(use_categories)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        return evaluation
+
+
+def metrics_to_json(metrics):
+    """The metrics with every undefined (-1) or non-finite value as None, for `json.dump`."""
+    return {
+        name: None if isinstance(value, float) and (value == -1 or not math.isfinite(value)) else value
+        for name, value in metrics.items()
+    }
+
+
+def detections_to_results(
+    detections, image_ids, image_sizes, original_sizes, category_ids, class_names=None, file_names=None
+):
+    """Detections of a batch as COCO results, in pixels of the original images.
+
+    detections: {"boxes": [B, D, 4] xyxy px of the given image, "scores": [B, D], "classes": [B, D],
+        "num_detections": [B]}. image_ids: [B]. image_sizes, original_sizes: [B, 2] height, width of the
+        valid part of the given image and of the file. category_ids: the data set's id of each class.
+    class_names, file_names: optional; they add "category" and "file_name" to each result.
+    Returns a list of dicts, image by image, best first. Boxes are scaled by the actual ratio of each axis
+    (rounding in the resize makes the two differ) and clipped to the original image.
+    """
+    results = []
+    for index, count in enumerate(np.asarray(detections["num_detections"])):
+        boxes = _original_xywh(detections["boxes"][index][:count], image_sizes[index], original_sizes[index])
+        scores = np.asarray(detections["scores"][index][:count], dtype=np.float64)
+        classes = np.asarray(detections["classes"][index][:count])
+        for box, score, label in zip(boxes.tolist(), scores.tolist(), classes.tolist(), strict=True):
+            if not 0 <= label < len(category_ids):
+                raise ValueError(f"a detection has class {label} of {len(category_ids)} category ids")
+            result = {} if file_names is None else {"file_name": str(file_names[index])}
+            result |= {"image_id": _plain(image_ids[index]), "category_id": _plain(category_ids[label])}
+            if class_names is not None:
+                result["category"] = class_names[label]
+            results.append(result | {"bbox": box, "score": score})
+    return results
+
+
+def proposals_to_results(proposals, image_ids, image_sizes, original_sizes, category_id=1):
+    """Proposals of a batch as COCO results; the score is the objectness logit, the category a placeholder.
+
+    proposals: {"boxes": [B, P, 4], "scores": [B, P], "num_proposals": [B]}; the rest as in
+    `detections_to_results`.
+    """
+    results = []
+    for index, count in enumerate(np.asarray(proposals["num_proposals"])):
+        boxes = _original_xywh(proposals["boxes"][index][:count], image_sizes[index], original_sizes[index])
+        scores = np.asarray(proposals["scores"][index][:count], dtype=np.float64)
+        image_id = _plain(image_ids[index])
+        results += [
+            {"image_id": image_id, "category_id": category_id, "bbox": box, "score": score}
+            for box, score in zip(boxes.tolist(), scores.tolist(), strict=True)
+        ]
+    return results
+
+
+def compile_inference(model, dataset):
+    """`model.inference` as one graph for all batches of the dataset; keep it, and no epoch traces again."""
+    import tensorflow as tf
+
+    signature = getattr(dataset, "element_spec", None)
+    if isinstance(signature, tuple) and isinstance(signature[0], dict):
+        return tf.function(model.inference, input_signature=[signature[0]])
+    return tf.function(model.inference, reduce_retracing=True)
+
+
+def predict_batches(model, dataset, with_proposals=True, inference=None):
+    """Run a detector over a `load_coco` dataset, in one forward pass an image; nothing is kept.
+
+    model: has `inference(inputs)` -> {"detections", "proposals"}, `category_ids` and `class_names`.
+    dataset: finite, of (inputs, targets); targets name "image_ids" and "original_sizes".
+    inference: what `compile_inference` made, to spare the tracing of a repeated evaluation.
+    Yields (image ids, detection results, proposal results) of each batch, COCO results in original pixels.
+    """
+    cardinality = getattr(dataset, "cardinality", None)
+    if cardinality is not None and int(cardinality()) == -1:  # tf.data.INFINITE_CARDINALITY
+        raise UserError("the dataset never ends; evaluate with load_coco(..., repeat=False)")
+    inference = compile_inference(model, dataset) if inference is None else inference
+    seen = set()
+    for inputs, targets in dataset:
+        outputs = inference(inputs)
+        image_ids, *sizes = _batch_facts(inputs, targets, seen)
+        found = {name: np.asarray(value) for name, value in outputs["detections"].items()}
+        detections = detections_to_results(found, image_ids, *sizes, model.category_ids, model.class_names)
+        proposals = []
+        if with_proposals:
+            proposed = {name: np.asarray(value) for name, value in outputs["proposals"].items()}
+            proposals = proposals_to_results(proposed, image_ids, *sizes, model.category_ids[0])
+        yield image_ids, detections, proposals
+
+
+def predict_dataset(model, dataset, with_proposals=True, progress=None, inference=None):
+    """Run a detector over a whole dataset: `predict_batches`, collected.
+
+    progress: called with the number of images done, after each batch.
+    Returns (detection results, proposal results).
+    """
+    detections, proposals, done = [], [], 0
+    for image_ids, found, proposed in predict_batches(model, dataset, with_proposals, inference):
+        detections += found
+        proposals += proposed
+        done += len(image_ids)
+        if progress is not None:
+            progress(done)
+    return detections, proposals
+
+
+def _batch_facts(inputs, targets, seen):
+    missing = [key for key in ("image_ids", "original_sizes") if key not in targets]
+    if missing:
+        raise UserError(f"the dataset's targets lack {missing[0]!r}; evaluate on a dataset of load_coco")
+    image_ids = [_plain(image_id) for image_id in np.asarray(targets["image_ids"])]
+    for image_id in image_ids:
+        if image_id in seen:
+            raise UserError(f"the dataset gives image id {image_id} twice; use load_coco(..., repeat=False)")
+        seen.add(image_id)
+    return image_ids, np.asarray(inputs["image_sizes"]), np.asarray(targets["original_sizes"])
+
+
+def _original_xywh(boxes, image_size, original_size):
+    """xyxy px of the given image -> [x, y, width, height] px of the original, clipped to it."""
+    image_size = np.asarray(image_size, dtype=np.float64)
+    height, width = np.asarray(original_size, dtype=np.float64)
+    scale_y, scale_x = height / image_size[0], width / image_size[1]
+    boxes = np.asarray(boxes, dtype=np.float64) * (scale_x, scale_y, scale_x, scale_y)
+    boxes = np.clip(boxes, 0.0, (width, height, width, height))
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def _read_annotations(annotations):
+    """(a name for messages, the content) of a path or a dict."""
+    if isinstance(annotations, dict):
+        return "annotations", annotations
+    path = Path(annotations)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such annotation file; give the path of a COCO instances JSON") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: not a readable JSON file ({error}); give a COCO instances JSON") from None
+    return str(path), content
+
+
+def _clean_annotations(content, source):
+    """A copy with what pycocotools needs and nothing it changes in the caller's dict."""
+    keys = content if isinstance(content, dict) else {}
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(keys.get(key), list):
+            raise UserError(f"{source}: no COCO instances file, it lacks a list {key!r}; give instances JSON")
+        if key != "annotations" and not all("id" in item for item in content[key]):
+            raise UserError(f"{source}: an entry of {key!r} lacks 'id'; number them")
+    images = [{"id": image["id"]} for image in content["images"]]
+    categories = [dict(category) for category in content["categories"]]
+    image_ids = {image["id"] for image in images}
+    category_ids = {category["id"] for category in categories}
+    annotations = []
+    # Numbered anew from 1: pycocotools takes an object with id 0 for "unmatched" and merges equal ids.
+    for number, annotation in enumerate(content["annotations"], start=1):
+        annotations.append({"id": number, **_clean_annotation(annotation, source, image_ids, category_ids)})
+    return {"images": images, "categories": categories, "annotations": annotations}
+
+
+def _clean_annotation(annotation, source, image_ids, category_ids):
+    name = f"{source}: annotation {annotation.get('id', '(without id)')}"
+    missing = [key for key in ("image_id", "category_id", "bbox") if key not in annotation]
+    if missing:
+        raise UserError(f"{name} lacks {missing[0]!r}; add it or drop the annotation")
+    if annotation["image_id"] not in image_ids:
+        raise UserError(f"{name}: image id {annotation['image_id']!r} is not in 'images'; drop or mend it")
+    if annotation["category_id"] not in category_ids:
+        category_id = annotation["category_id"]
+        raise UserError(f"{name}: category id {category_id!r} is not in 'categories'; drop or mend it")
+    bbox = _four_numbers(annotation["bbox"], f"{name}: bbox")
+    area = annotation.get("area")
+    return {
+        "image_id": annotation["image_id"],
+        "category_id": annotation["category_id"],
+        "bbox": bbox,
+        "area": bbox[2] * bbox[3] if area is None else float(area),
+        "iscrowd": int(annotation.get("iscrowd") or 0),
+    }
+
+
+def _copy_result(number, result, category_ids):
+    needed = ("image_id", "bbox", "score") + (() if category_ids is None else ("category_id",))
+    missing = [key for key in needed if key not in result]
+    if missing:
+        raise UserError(f"result {number} lacks {missing[0]!r}; a COCO result has {', '.join(needed)}")
+    name = f"result {number} (image id {result['image_id']})"
+    bbox = _four_numbers(result["bbox"], f"{name}: bbox")
+    score = float(result["score"])
+    if not math.isfinite(score):
+        raise UserError(f"{name}: score is {score}; the model's outputs are not finite")
+    return {
+        "image_id": _plain(result["image_id"]),
+        "category_id": _plain(result.get("category_id", 1)),
+        "bbox": bbox,
+        "score": score,
+        "area": bbox[2] * bbox[3],
+        "iscrowd": 0,
+    }
+
+
+def _four_numbers(bbox, name):
+    values = [float(value) for value in bbox]
+    if len(values) != 4 or not all(math.isfinite(value) for value in values):
+        raise UserError(f"{name} is {values}; it must be four finite numbers x, y, width, height")
+    if values[2] < 0 or values[3] < 0:
+        raise UserError(f"{name} is {values}: a negative size; it must be x, y, width, height")
+    return values
+
+
+def _index(dataset):
+    from pycocotools.coco import COCO
+
+    coco = COCO()
+    coco.dataset = dataset
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
+
+
+def _sorted(results):
+    """Best first in each image and class; the box breaks ties, so that no order of the input shows."""
+    return sorted(results, key=lambda r: (r["image_id"], r["category_id"], -r["score"], r["bbox"]))
+
+
+def _unique_names(categories):
+    """{category id: name}; a name used twice gets its id, and a missing one is its id."""
+    names = {category["id"]: str(category.get("name", category["id"])) for category in categories}
+    twice = {name for name in names.values() if list(names.values()).count(name) > 1}
+    return {key: f"{name} ({key})" if name in twice else name for key, name in names.items()}
+
+
+def _curve(precision):
+    """precision: [IoU threshold, recall] of one class or a mean."""
+    return {
+        "precision50": precision[0].tolist(),
+        "precision": precision.mean(axis=0).tolist(),
+        "AP50": float(precision[0].mean()),
+        "AP": float(precision.mean()),
+    }
+
+
+def _best_f1(recall, precision, scores):
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    best = int(f1.argmax())
+    return {"best_f1": float(f1[best]), "best_threshold": float(scores[best])}
+
+
+def _mean_defined(values):
+    """Mean of the values pycocotools defined (it marks the others with -1); -1 where there are none."""
+    defined = values[values > -1]
+    return float(defined.mean()) if defined.size else -1.0
+
+
+def _plain(value):
+    """A Python number or string for a numpy one: JSON and dict keys want it."""
+    return value.item() if hasattr(value, "item") else value
+
+
+def _shorten(values, most=8):
+    return str(list(values)) if len(values) <= most else f"[{', '.join(map(str, values[:most]))}, ...]"

@@ -1,0 +1,456 @@
+"""One self-contained HTML page about a run: metrics, curves, pictures, facts. Nothing external, no script.
+
+The charts are inline SVG drawn here, the pictures base64 JPEG; colours follow the reader's light or dark
+theme.
+"""
+
+import base64
+import contextlib
+import html
+import importlib.metadata
+import io
+import math
+import os
+import platform
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from keras_fpn.evaluation import DETECTION_METRICS, PROPOSAL_LIMITS
+from keras_fpn.visualize import to_picture
+
+_MOST_NAMED_CLASSES = 12  # curves with a colour and a name in one chart
+_AREA_NAMES = {"": "all", "s": "small", "m": "medium", "l": "large"}
+_COLORS = (
+    "#3b82c4", "#e07b39", "#2f9e77", "#c2559d", "#8a6fd1", "#d04a4a", "#a38a1a", "#808080", "#17a2b2",
+    "#9b6b43", "#6aa32d", "#e0559a",
+)  # fmt: skip
+
+_STYLE = """
+:root { color-scheme: light dark; --back: #fff; --text: #1d2126; --soft: #626b75; --line: #dde1e6; --band:
+  #f5f6f8; --accent: #3b82c4; }
+@media (prefers-color-scheme: dark) { :root { --back: #16191d; --text: #e4e7eb; --soft: #9aa4af; --line:
+  #343a42; --band: #1e2228; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 1120px; padding: 1.5rem 1rem 4rem; background: var(--back); color:
+  var(--text); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial,
+  sans-serif; }
+h1 { font-size: 1.7rem; margin: 0 0 .25rem; }
+h2 { font-size: 1.2rem; margin: 2.5rem 0 .75rem; }
+p, figcaption, .note { color: var(--soft); }
+p { margin: .25rem 0 .75rem; }
+.note { font-size: .85rem; }
+.headline { display: grid; grid-template-columns: repeat(auto-fit, minmax(105px, 1fr)); gap: .6rem;
+  margin-top: 1.2rem; }
+.headline div { background: var(--band); border: 1px solid var(--line); border-radius: 8px; padding: .6rem
+  .9rem; }
+.headline b { display: block; font-size: 1.6rem; font-variant-numeric: tabular-nums; line-height: 1.2; }
+.headline span { color: var(--soft); font-size: .85rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { padding: .38rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space:
+  nowrap; }
+th { color: var(--soft); font-weight: 600; font-size: .85rem; }
+th:first-child, td:first-child { text-align: left; }
+td.bar { width: 35%; min-width: 120px; }
+td.bar i { display: block; height: .6rem; background: var(--accent); border-radius: 3px; }
+table.facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+table.facts td:first-child { color: var(--soft); width: 9rem; }
+code { font: .88em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+.charts, .pairs { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%,
+  430px), 1fr)); }
+.pairs { gap: .6rem; margin-bottom: 1.6rem; }
+figure { margin: 0; }
+figcaption { font-size: .88rem; margin: 0 0 .3rem; }
+svg { display: block; width: 100%; height: auto; }
+svg text { fill: var(--soft); font-size: 12px; }
+svg .grid { stroke: var(--line); }
+svg .frame { stroke: var(--soft); fill: none; }
+.legend { display: flex; flex-wrap: wrap; gap: .1rem 1rem; font-size: .85rem; margin: .3rem 0 0 2.6rem; }
+.legend i { display: inline-block; width: 1.1em; height: .28em; border-radius: 2px; margin-right: .4em;
+  vertical-align: .22em; }
+@media (max-width: 640px) { th, td { padding: .35rem .3rem; font-size: .85rem; } td:first-child {
+  white-space: normal; min-width: 5rem; } td.bar { width: 18%; min-width: 40px; } }
+.pairs img { display: block; width: 100%; height: auto; border-radius: 4px; }
+"""
+
+
+def write_report(
+    path, *, title, metrics, history, curves=None, pictures=(), facts=None, learning_rate=None, subtitle=""
+):
+    """Write the page; the old file stays whole until the new one is complete.
+
+    metrics: what `COCOEvaluator.detections` and `.proposals` return, or the content of metrics.json;
+        -1, None and NaN show as a dash.
+    history: rows of results.csv, dicts with "epoch", "loss" and so on ("val_..." for validation). Values
+        may be strings; empty ones are left out.
+    curves: what `COCOEvaluator.precision_recall` returns.
+    pictures: (ground truth, detections) or (caption, ground truth, detections): PIL images, arrays, paths.
+    facts: {"duration": ..., ...}; any keys, shown in order. Those of `environment_facts` are added.
+    learning_rate: (steps, values) of every step, as `LearningRateLog` keeps them; without, the rows have it.
+    Returns the path.
+    """
+    sections = [
+        _header(title, subtitle, metrics),
+        _detection_table(metrics),
+        _proposal_table(metrics),
+        _class_table(metrics, curves),
+        _training_charts(history, learning_rate),
+        _precision_recall_charts(curves),
+        _picture_pairs(pictures),
+        _facts_table(_with_environment(facts or {})),
+    ]
+    page = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        + "\n".join(section for section in sections if section)
+        + "\n</body>\n</html>\n"
+    )
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(page, encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def _header(title, subtitle, metrics):
+    names = [name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl") if name in metrics]
+    cards = "".join(f"<div><b>{_number(metrics[name])}</b><span>{name}</span></div>" for name in names)
+    below = f"<p>{html.escape(subtitle)}</p>" if subtitle else ""
+    return f'<h1>{html.escape(title)}</h1>{below}<div class="headline">{cards}</div>'
+
+
+def _detection_table(metrics):
+    if not any(name in metrics for name in DETECTION_METRICS):
+        return ""
+    rows = [
+        ("average precision (AP)", "0.50:0.95", *(metrics.get(name) for name in ("AP", "APs", "APm", "APl"))),
+        ("AP50", "0.50", metrics.get("AP50"), "", "", ""),
+        ("AP75", "0.75", metrics.get("AP75"), "", "", ""),
+        ("average recall, 1 box an image (AR1)", "0.50:0.95", metrics.get("AR1"), "", "", ""),
+        ("average recall, 10 boxes (AR10)", "0.50:0.95", metrics.get("AR10"), "", "", ""),
+        (
+            "average recall, 100 boxes (AR100)",
+            "0.50:0.95",
+            *(metrics.get(name) for name in ("AR100", "ARs", "ARm", "ARl")),
+        ),
+    ]
+    return (
+        "<h2>Detections</h2>"
+        + _table(("", "IoU", *_AREA_NAMES.values()), rows)
+        + '<p class="note">COCO metrics by pycocotools. Small: below 32&times;32 px of the original image;'
+        " medium: up to 96&times;96; large: above. A dash: no such object in the annotations.</p>"
+    )
+
+
+def _proposal_table(metrics):
+    if not any(name.startswith("proposals/") for name in metrics):
+        return ""
+    rows = [
+        (
+            f"average recall, {limit} proposals (AR{limit})",
+            *(metrics.get(f"proposals/AR{limit}{area}") for area in _AREA_NAMES),
+        )
+        for limit in PROPOSAL_LIMITS
+    ]
+    return (
+        "<h2>Proposals of the RPN</h2>"
+        + _table(("", *_AREA_NAMES.values()), rows)
+        + '<p class="note">Class-agnostic, mean over IoU 0.50:0.95 (useCats = 0, maxDets = 1, 100, 1000).</p>'
+    )
+
+
+def _class_table(metrics, curves):
+    names = [name.removeprefix("AP/") for name in metrics if name.startswith("AP/")]
+    if not names:
+        return ""
+    classes = (curves or {}).get("classes", {})
+    rows = []
+    for name in names:
+        curve, ap = classes.get(name, {}), metrics[f"AP/{name}"]
+        share = 100 * min(max(ap, 0), 1) if _defined(ap) else 0
+        bar = f'<td class="bar"><i style="width:{share:.1f}%"></i></td>'
+        cells = [ap, curve.get("AP50"), curve.get("best_f1"), curve.get("best_threshold")]
+        numbers = "".join(f"<td>{_number(cell)}</td>" for cell in cells)
+        rows.append(f"<tr><td>{html.escape(name)}</td>{bar}{numbers}</tr>")
+    head = "<tr><th>class</th><th></th><th>AP</th><th>AP50</th><th>best F1</th><th>at score</th></tr>"
+    return (
+        f'<h2>Classes</h2><div class="scroll"><table>{head}{"".join(rows)}</table></div>'
+        '<p class="note">Best F1 at IoU 0.5, and the score threshold that gives it.</p>'
+    )
+
+
+def _training_charts(history, learning_rate):
+    def column(name):
+        return _column(history or [], name)
+
+    parts = {
+        "RPN objectness": "rpn_objectness_loss",
+        "RPN boxes": "rpn_box_loss",
+        "classes": "roi_class_loss",
+        "boxes": "roi_box_loss",
+    }
+    charts = [
+        _chart("Loss", {"training": column("loss"), "validation": column("val_loss")}, "epoch"),
+        _chart(
+            "Parts of the loss (dashed: validation)",
+            {name: column(key) for name, key in parts.items()}
+            | {f"{name}, validation": column(f"val_{key}") for name, key in parts.items()},
+            "epoch",
+        ),
+        _chart(
+            "Recall of the sampled positives",
+            {"RPN": column("rpn_recall"), "head": column("roi_recall")},
+            "epoch",
+            y_limits=(0, 1),
+        ),
+        _chart(
+            "COCO metrics on the validation images",
+            {name: column(f"val_{name}") for name in ("AP", "AP50", "APs")},
+            "epoch",
+            y_limits=(0, 1),
+        ),
+        _learning_rate_chart(column("learning_rate"), learning_rate),
+    ]
+    charts = [chart for chart in charts if chart]
+    return f'<h2>Training</h2><div class="charts">{"".join(charts)}</div>' if charts else ""
+
+
+def _column(history, name):
+    """[(epoch, value)] of the rows that have one; -1 is how an epoch says that it measured no AP."""
+    points = [(_value(row, "epoch", index + 1), _value(row, name)) for index, row in enumerate(history)]
+    return [(x, y) for x, y in points if y is not None and not (name.startswith("val_AP") and y < 0)]
+
+
+def _learning_rate_chart(rows, learning_rate):
+    if learning_rate is not None and len(learning_rate[0]):
+        steps, values = (np.asarray(part, dtype=float) for part in learning_rate)
+        keep = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 500)).astype(int))
+        points = list(zip(steps[keep].tolist(), values[keep].tolist(), strict=True))
+        return _chart("Learning rate", {"learning rate": points}, "step", legend=False)
+    return _chart("Learning rate", {"learning rate": rows}, "epoch", legend=False)
+
+
+def _precision_recall_charts(curves):
+    if not curves or not curves.get("classes"):
+        return ""
+    recall = curves["recall"]
+
+    def points(values):
+        return list(zip(recall, values, strict=True))
+
+    ranked = sorted(curves["classes"].items(), key=lambda item: -item[1]["AP50"])
+    if len(ranked) > _MOST_NAMED_CLASSES:  # the best and the worst have names
+        half = _MOST_NAMED_CLASSES // 2
+        named, others = ranked[:half] + ranked[-half:], ranked[half:-half]
+    else:
+        named, others = [item for item in curves["classes"].items()], []
+    series = {f"{name}, AP50 {_number(curve['AP50'])}": points(curve["precision50"]) for name, curve in named}
+    title = "Each class at IoU 0.5"
+    if others:
+        title += f" ({half} best and {half} worst named of {len(ranked)})"
+    mean = curves["mean"]
+    mean_series = {
+        f"IoU 0.5, AP50 {_number(mean['AP50'])}": points(mean["precision50"]),
+        f"mean over IoU 0.50:0.95, AP {_number(mean['AP'])}": points(mean["precision"]),
+    }
+    options = {"x_limits": (0, 1), "y_limits": (0, 1), "y_label": "precision"}
+    charts = _chart(title, series, "recall", pale=[points(c["precision50"]) for _, c in others], **options)
+    charts += _chart("Mean over the classes", mean_series, "recall", **options)
+    return f'<h2>Precision and recall</h2><div class="charts">{charts}</div>'
+
+
+def _picture_pairs(pictures):
+    rows = []
+    for number, item in enumerate(pictures, start=1):
+        caption, truth, found = item if len(item) == 3 else (f"image {number}", *item)
+        caption = html.escape(str(caption))
+        figures = "".join(
+            f'<figure><figcaption>{caption}: {kind}</figcaption><img alt="{caption}: {kind}" loading="lazy"'
+            f' src="{_data_uri(picture)}"></figure>'
+            for kind, picture in (("ground truth", truth), ("detections", found))
+        )
+        rows.append(f'<div class="pairs">{figures}</div>')
+    return "<h2>Pictures</h2>" + "".join(rows) if rows else ""
+
+
+def environment_facts():
+    """{"device", "command", "versions", "date"} of this process, as text."""
+    names = ("keras_fpn", "tensorflow", "keras", "numpy", "pycocotools")
+    versions = {"python": platform.python_version()}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return {
+        "device": _device(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _device():
+    names = []
+    if "tensorflow" in sys.modules:  # never import it for a line of text
+        config = sys.modules["tensorflow"].config
+        gpus = config.list_physical_devices("GPU")
+        names = [config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+    processor = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        processor = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return "; ".join([*names, f"{processor}, {cores} cores"])
+
+
+def _with_environment(facts):
+    return {**facts, **{name: value for name, value in environment_facts().items() if name not in facts}}
+
+
+def _facts_table(facts):
+    rows = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {item}" for key, item in value.items())
+        value = html.escape(str(value))
+        shown = f"<code>{value}</code>" if name == "command" else value
+        rows.append(f"<tr><td>{html.escape(str(name))}</td><td>{shown}</td></tr>")
+    return f'<h2>Facts</h2><table class="facts">{"".join(rows)}</table>' if rows else ""
+
+
+def _table(head, rows):
+    """Text and numbers; a metric that is None shows as a dash, "" as nothing."""
+    lines = ["<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in head) + "</tr>"]
+    for row in rows:
+        cells = (html.escape(cell) if isinstance(cell, str) else _number(cell) for cell in row)
+        lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return f'<div class="scroll"><table>{"".join(lines)}</table></div>'
+
+
+def _chart(
+    title, series, x_label, *, x_limits=None, y_limits=None, y_label="", legend=True, pale=(), size=(480, 300)
+):
+    """A line chart as a figure: SVG and a legend in HTML; "" where there is no point at all.
+
+    series: {name: [(x, y)]}; names that end in ", validation" take the colour of their sister, dashed.
+    pale: further lines without a name.
+    """
+    series = {name: points for name, points in series.items() if points}
+    everything = [point for points in (*series.values(), *pale) for point in points]
+    if not everything:
+        return ""
+    x_ticks, x_limits = _axis([x for x, _ in everything], x_limits, whole=x_label in ("epoch", "step"))
+    y_ticks, y_limits = _axis([0.0, *(y for _, y in everything)], y_limits)
+    left, top, right, bottom = 46, 8, size[0] - 10, size[1] - 38
+
+    def place(x, y):
+        across = (x - x_limits[0]) / (x_limits[1] - x_limits[0])
+        up = (y - y_limits[0]) / (y_limits[1] - y_limits[0])
+        return left + across * (right - left), bottom - up * (bottom - top)
+
+    parts = _grid(x_ticks, y_ticks, place, (left, top, right, bottom))
+    parts.append(f'<text x="{(left + right) / 2}" y="{size[1] - 4}" text-anchor="middle">{x_label}</text>')
+    if y_label:
+        middle = (top + bottom) / 2
+        turned = f'transform="translate(11 {middle}) rotate(-90)" text-anchor="middle"'
+        parts.append(f"<text {turned}>{y_label}</text>")
+    parts += [_line(points, place, "var(--line)", 1) for points in pale]
+    colors = _series_colors(series)
+    for name, points in series.items():
+        parts.append(_line(points, place, colors[name], 2, dashed=name.endswith(", validation")))
+    view = f'viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{html.escape(title)}"'
+    key = _legend(colors) if legend else ""
+    caption = f"<figcaption>{html.escape(title)}</figcaption>"
+    return f"<figure>{caption}<svg {view}>{''.join(parts)}</svg>{key}</figure>"
+
+
+def _legend(colors):
+    entries = "".join(
+        f'<span><i style="background:{color}"></i>{html.escape(name)}</span>'
+        for name, color in colors.items()
+        if name.removesuffix(", validation") not in colors or not name.endswith(", validation")
+    )
+    return f'<div class="legend">{entries}</div>'
+
+
+def _series_colors(series):
+    colors = {}
+    for name in series:
+        sister = name.removesuffix(", validation")
+        colors[name] = colors.get(sister) or _COLORS[len(colors) % len(_COLORS)]
+    return colors
+
+
+def _grid(x_ticks, y_ticks, place, frame):
+    left, top, right, bottom = frame
+    parts = []
+    for tick in x_ticks:
+        x = place(tick, 0)[0]
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>')
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 15}" text-anchor="middle">{_tick(tick)}</text>')
+    for tick in y_ticks:
+        y = place(0, tick)[1]
+        parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{left - 5}" y="{y + 4:.1f}" text-anchor="end">{_tick(tick)}</text>')
+    parts.append(f'<path class="frame" d="M{left} {top}V{bottom}H{right}"/>')
+    return parts
+
+
+def _line(points, place, color, width, dashed=False):
+    placed = [place(x, y) for x, y in points]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
+    dash = ' stroke-dasharray="5 4"' if dashed else ""
+    stroke = f'fill="none" stroke="{color}" stroke-width="{width}" stroke-linejoin="round"{dash}'
+    line = f'<polyline points="{path}" {stroke}/>'
+    if len(points) <= 25:  # few points: show where they are; a single one would be invisible otherwise
+        line += "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{color}"/>' for x, y in placed)
+    return line
+
+
+def _axis(values, limits, whole=False):
+    """(ticks at round numbers, limits) for the values."""
+    low, high = (min(values), max(values)) if limits is None else limits
+    if high <= low:
+        low, high = (low - 1, high + 1) if whole else (low, low + (abs(low) or 1.0))
+    step = 10 ** math.floor(math.log10((high - low) / 5))
+    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= 6)
+    step = max(step, 1) if whole else step
+    if limits is None and not whole:
+        low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [number * step for number in range(first, last + 1)], (low, high)
+
+
+def _tick(value):
+    text = f"{value:.6g}"
+    return text if len(text) <= 6 else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def _value(row, name, default=None):
+    try:
+        value = float(row[name])
+    except (KeyError, TypeError, ValueError):
+        return default
+    return value if math.isfinite(value) else default
+
+
+def _defined(value):
+    return value is not None and math.isfinite(value) and value != -1
+
+
+def _number(value):
+    return f"{value:.3f}" if _defined(value) else "&ndash;"
+
+
+def _data_uri(picture):
+    if isinstance(picture, (str, Path)):
+        picture = Image.open(picture)
+    buffer = io.BytesIO()
+    to_picture(picture).save(buffer, "JPEG", quality=84, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,403 @@
+"""COCO metrics: our evaluator against direct runs of pycocotools, and what it must refuse."""
+
+import contextlib
+import copy
+import io
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from keras_fpn.errors import UserError
+from keras_fpn.evaluation import (
+    DETECTION_METRICS,
+    PROPOSAL_METRICS,
+    COCOEvaluator,
+    compile_inference,
+    detections_to_results,
+    metrics_to_json,
+    predict_dataset,
+    proposals_to_results,
+)
+
+CATEGORY_IDS = [3, 7, 90]  # with gaps, and without 1
+
+
+def make_annotations(seed=0, images=30, crowds=True):
+    """Random instances: image ids with gaps, some images empty, sizes 5..200 px, some crowds."""
+    rng = np.random.default_rng(seed)
+    annotations = []
+    for image in range(images):
+        for _ in range(0 if image % 7 == 0 else rng.integers(1, 9)):
+            width, height = np.exp(rng.uniform(np.log(5), np.log(200), 2))
+            x, y = rng.uniform(0, 300, 2)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": 10 + 3 * image,
+                    "category_id": int(rng.choice(CATEGORY_IDS)),
+                    "bbox": [float(value) for value in (x, y, width, height)],
+                    "area": float(width * height * rng.uniform(0.6, 1.0)),
+                    "iscrowd": int(crowds and rng.random() < 0.1),
+                }
+            )
+    return {
+        "info": {},
+        "images": [
+            {"id": 10 + 3 * image, "file_name": f"{image}.jpg", "height": 500, "width": 500}
+            for image in range(images)
+        ],
+        "annotations": annotations,
+        "categories": [{"id": key, "name": f"name{key}"} for key in reversed(CATEGORY_IDS)],
+    }
+
+
+def make_results(annotations, seed=1, false_alarms=12, jitter=0.08):
+    """Noisy copies of the truth plus random boxes, with distinct scores."""
+    rng = np.random.default_rng(seed)
+    results = []
+    for truth in annotations["annotations"]:
+        for _ in range(rng.integers(0, 4)):
+            noise = rng.normal(0, jitter, 4) * truth["bbox"][2]
+            box = np.maximum(np.array(truth["bbox"]) + noise, 1.0)
+            category = truth["category_id"] if rng.random() < 0.8 else int(rng.choice(CATEGORY_IDS))
+            results.append((truth["image_id"], category, box))
+    for image in annotations["images"]:
+        for _ in range(false_alarms):
+            results.append((image["id"], int(rng.choice(CATEGORY_IDS)), rng.uniform(1, 200, 4)))
+    return [
+        {"image_id": image, "category_id": category, "bbox": box.tolist(), "score": float(rng.normal())}
+        for image, category, box in results
+    ]
+
+
+def perfect_results(annotations):
+    return [
+        {"image_id": a["image_id"], "category_id": a["category_id"], "bbox": a["bbox"], "score": 0.9}
+        for a in annotations["annotations"]
+    ]
+
+
+def direct_run(annotations, results, use_categories=1, max_detections=(1, 10, 100)):
+    """What anyone would write with pycocotools: the reference for every number here."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = copy.deepcopy(annotations)
+        truth.createIndex()
+        evaluation = COCOeval(truth, truth.loadRes(copy.deepcopy(results)), "bbox")
+        evaluation.params.useCats = use_categories
+        evaluation.params.maxDets = list(max_detections)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_detections_equal_pycocotools(seed):
+    annotations = make_annotations(seed)
+    results = make_results(annotations, seed + 100)
+    metrics = COCOEvaluator(annotations).detections(results)
+    reference = direct_run(annotations, results)
+    assert [metrics[name] for name in DETECTION_METRICS] == pytest.approx(list(reference.stats), abs=1e-9)
+    for index, category_id in enumerate(sorted(CATEGORY_IDS)):
+        precision = reference.eval["precision"][:, :, index, 0, 2]
+        assert metrics[f"AP/name{category_id}"] == pytest.approx(precision.mean(), abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_proposals_equal_pycocotools_without_categories(seed):
+    annotations = make_annotations(seed, images=12)
+    # More than 100 an image, so that the two limits differ.
+    results = make_results(annotations, seed + 50, false_alarms=130)
+    metrics = COCOEvaluator(annotations).proposals(results)
+    reference = direct_run(annotations, results, use_categories=0, max_detections=(1, 100, 1000))
+    expected = reference.stats[7:12]  # AR100, AR1000, AR1000 s m l
+    names = ["AR100", "AR1000", "AR1000s", "AR1000m", "AR1000l"]
+    assert [metrics[f"proposals/{name}"] for name in names] == pytest.approx(list(expected), abs=1e-9)
+    small = reference.eval["recall"][:, 0, 1, 1]
+    assert metrics["proposals/AR100s"] == pytest.approx(small[small > -1].mean(), abs=1e-9)
+    assert set(metrics) == set(PROPOSAL_METRICS)
+    assert metrics["proposals/AR100"] < metrics["proposals/AR1000"]
+
+
+def test_proposals_need_no_category_of_the_data_set():
+    annotations = make_annotations()
+    results = [result | {"category_id": 1} for result in perfect_results(annotations)]
+    assert COCOEvaluator(annotations).proposals(results)["proposals/AR100"] == 1.0
+
+
+def test_order_of_results_changes_nothing_even_with_equal_scores():
+    annotations = make_annotations()
+    results = [r | {"score": round(r["score"])} for r in make_results(annotations)]
+    evaluator = COCOEvaluator(annotations)
+    first = evaluator.detections(results), evaluator.proposals(results)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        rng.shuffle(results)
+        assert (evaluator.detections(results), evaluator.proposals(results)) == first
+
+
+def test_perfect_detector_has_ap_one():
+    annotations = make_annotations()
+    metrics = COCOEvaluator(annotations).detections(perfect_results(annotations))
+    assert {metrics[name] for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")} == {1.0}
+
+
+def test_annotation_ids_from_zero_and_repeated_ids_do_not_cost_precision():
+    # pycocotools takes a match with annotation 0 for no match, and drops all but one of equal ids.
+    annotations = make_annotations()
+    for annotation in annotations["annotations"]:
+        annotation["id"] = 0
+    assert COCOEvaluator(annotations).detections(perfect_results(annotations))["AP"] == 1.0
+
+
+def test_optional_keys_may_be_absent():
+    annotations = make_annotations(crowds=False)
+    del annotations["info"]
+    for annotation in annotations["annotations"]:
+        del annotation["area"], annotation["iscrowd"], annotation["id"]
+    assert COCOEvaluator(annotations).detections(perfect_results(annotations))["AP"] == 1.0
+
+
+def test_caller_keeps_annotations_and_results_unchanged():
+    annotations = make_annotations()
+    results = make_results(annotations)
+    before = copy.deepcopy((annotations, results))
+    evaluator = COCOEvaluator(annotations)
+    evaluator.detections(results)
+    evaluator.proposals(results)
+    assert (annotations, results) == before
+
+
+def test_crowds_are_neither_missed_nor_false_alarms():
+    annotations = make_annotations(images=8)
+    for annotation in annotations["annotations"][::2]:
+        annotation["iscrowd"] = 1
+    metrics = COCOEvaluator(annotations).detections(perfect_results(annotations))
+    assert metrics["AP"] == 1.0 and metrics["AR100"] == 1.0
+
+
+def test_no_results_is_zero_and_undefined_stays_undefined():
+    annotations = make_annotations()
+    annotations["annotations"] = [a for a in annotations["annotations"] if a["area"] < 32**2]
+    evaluator = COCOEvaluator(annotations)
+    metrics = evaluator.detections([]) | evaluator.proposals([])
+    assert [metrics[name] for name in ("AP", "AP50", "AR100", "APs", "proposals/AR1000s")] == [0.0] * 5
+    assert metrics["APl"] == -1 and metrics["proposals/AR100l"] == -1
+    written = json.loads(json.dumps(metrics_to_json(metrics)))
+    assert written["APl"] is None and written["AP"] == 0.0
+
+
+def test_results_without_any_object_are_undefined():
+    annotations = make_annotations() | {"annotations": []}
+    metrics = COCOEvaluator(annotations).detections(
+        [{"image_id": 10, "category_id": 3, "bbox": [0, 0, 5, 5], "score": 1}]
+    )
+    assert metrics["AP"] == -1
+
+
+def test_selected_images_equal_a_smaller_annotation_file():
+    annotations = make_annotations()
+    results = make_results(annotations)
+    chosen = [image["id"] for image in annotations["images"]][3:14]
+    smaller = dict(annotations)
+    smaller["images"] = [image for image in annotations["images"] if image["id"] in chosen]
+    smaller["annotations"] = [a for a in annotations["annotations"] if a["image_id"] in chosen]
+    kept = [result for result in results if result["image_id"] in chosen]
+    whole, part = COCOEvaluator(annotations), COCOEvaluator(smaller)
+    assert whole.detections(kept, image_ids=chosen) == part.detections(kept)
+    assert whole.proposals(kept, image_ids=chosen) == part.proposals(kept)
+    with pytest.raises(UserError, match="image_ids leaves out"):
+        whole.detections(results, image_ids=chosen)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_id": 11}, "image id 11.*30 images"),
+        ({"category_id": 1}, "category id 1 .*3, 7, 90"),
+        ({"score": float("nan")}, "score is nan"),
+        ({"bbox": [1, 2, float("inf"), 4]}, "four finite numbers"),
+        ({"bbox": [1, 2, -3, 4]}, "negative size"),
+    ],
+)
+def test_bad_results_are_refused_by_name(change, message):
+    annotations = make_annotations()
+    results = make_results(annotations)
+    results[5] |= change
+    with pytest.raises(UserError, match=message):
+        COCOEvaluator(annotations).detections(results)
+    if "category_id" not in change:
+        with pytest.raises(UserError, match=message):
+            COCOEvaluator(annotations).proposals(results)
+
+
+def test_bad_annotation_files_are_refused_by_name(tmp_path):
+    with pytest.raises(UserError, match="absent.json: no such annotation file"):
+        COCOEvaluator(tmp_path / "absent.json")
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(UserError, match="broken.json: not a readable JSON"):
+        COCOEvaluator(tmp_path / "broken.json")
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(UserError, match="list.json.*'images'"):
+        COCOEvaluator(tmp_path / "list.json")
+    annotations = make_annotations()
+    annotations["annotations"][4]["category_id"] = 5
+    (tmp_path / "unknown.json").write_text(json.dumps(annotations))
+    with pytest.raises(UserError, match="unknown.json: annotation 5: category id 5"):
+        COCOEvaluator(tmp_path / "unknown.json")
+
+
+def test_path_and_dict_agree_and_nothing_is_printed(tmp_path, capsys):
+    annotations = make_annotations()
+    results = make_results(annotations)
+    (tmp_path / "instances.json").write_text(json.dumps(annotations))
+    from_path = COCOEvaluator(str(tmp_path / "instances.json")).detections(results)
+    assert from_path == COCOEvaluator(annotations).detections(results)
+    assert capsys.readouterr().out == ""
+
+
+def test_precision_recall_curves_average_to_the_metrics():
+    annotations = make_annotations()
+    annotations["categories"].append({"id": 4, "name": "never seen"})
+    evaluator = COCOEvaluator(annotations)
+    with pytest.raises(ValueError, match="before precision_recall"):
+        evaluator.precision_recall()
+    metrics = evaluator.detections(make_results(annotations))
+    curves = evaluator.precision_recall()
+    assert len(curves["recall"]) == 101 and "never seen" not in curves["classes"]
+    assert curves["mean"]["AP"] == pytest.approx(metrics["AP"], abs=1e-9)
+    assert np.mean(curves["mean"]["precision50"]) == pytest.approx(metrics["AP50"], abs=1e-9)
+    assert curves["classes"]["name7"]["AP"] == pytest.approx(metrics["AP/name7"], abs=1e-9)
+    assert 0 < curves["classes"]["name7"]["best_f1"] <= 1
+    json.dumps(curves)
+
+
+def test_equal_class_names_stay_apart():
+    annotations = make_annotations()
+    for category in annotations["categories"]:
+        category["name"] = "cup"
+    metrics = COCOEvaluator(annotations).detections(perfect_results(annotations))
+    assert {"AP/cup (3)", "AP/cup (7)", "AP/cup (90)"} <= set(metrics)
+
+
+def test_boxes_are_scaled_back_by_the_ratio_of_each_axis():
+    # 480 x 640 -> 800 x 1067 (reference 6, spare checks): the axes have ratios 0.6 and 640 / 1067.
+    detections = {
+        "boxes": np.array([[[106.7, 80.0, 1067.0, 900.0], [0, 0, 0, 0]]], np.float32),
+        "scores": np.array([[0.5, 0.0]], np.float32),
+        "classes": np.array([[1, -1]]),
+        "num_detections": np.array([1]),
+    }
+    (result,) = detections_to_results(
+        detections, np.array([42]), [[800, 1067]], [[480, 640]], [3, 7], ["a", "b"], ["x.jpg"]
+    )
+    assert result["bbox"] == pytest.approx([64.0, 48.0, 576.0, 432.0], abs=1e-4)  # clipped at 480
+    assert list(result) == ["file_name", "image_id", "category_id", "category", "bbox", "score"]
+    assert (result["image_id"], result["category_id"], result["category"]) == (42, 7, "b")
+    json.dumps(result)
+
+
+def test_proposals_to_results_keeps_the_valid_rows_in_order():
+    proposals = {
+        "boxes": np.tile(np.array([10.0, 20, 30, 60], np.float32), (2, 3, 1)),
+        "scores": np.array([[3.0, -1, 0], [2.0, 0, 0]], np.float32),
+        "num_proposals": np.array([2, 1]),
+    }
+    results = proposals_to_results(proposals, [5, 6], [[100, 100]] * 2, [[200, 50]] * 2)
+    assert [(r["image_id"], r["score"]) for r in results] == [(5, 3.0), (5, -1.0), (6, 2.0)]
+    assert results[0]["bbox"] == [5.0, 40.0, 10.0, 80.0]
+
+
+class TruthTellingModel:
+    """A stand-in for a detector: the pixel value of an image is its index in a list of boxes."""
+
+    category_ids = CATEGORY_IDS
+    class_names = ["a", "b", "c"]
+
+    def __init__(self, boxes, classes):
+        self.boxes, self.classes = tf.constant(boxes, tf.float32), tf.constant(classes, tf.int32)
+        self.traces = 0
+
+    def inference(self, inputs):
+        self.traces += 1
+        index = tf.cast(inputs["images"][:, 0, 0, 0], tf.int32)
+        boxes = tf.gather(self.boxes, index)[:, None]
+        ones = tf.ones_like(boxes[..., 0])
+        count = tf.ones_like(index)
+        return {
+            "detections": {
+                "boxes": boxes,
+                "scores": ones,
+                "classes": tf.gather(self.classes, index)[:, None],
+                "num_detections": count,
+            },
+            "proposals": {"boxes": boxes, "scores": ones, "num_proposals": count},
+        }
+
+
+@pytest.fixture
+def truth_telling():
+    """(model, annotations, dataset of a batch size): 5 images, shown at half and a third of their size."""
+    rng = np.random.default_rng(3)
+    corners = rng.uniform(2, 18, (5, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(4, 10, (5, 2))], axis=1)
+    classes = rng.integers(0, 3, 5)
+    annotations = {
+        "images": [{"id": key} for key in range(1, 6)],
+        "categories": [{"id": key, "name": str(key)} for key in CATEGORY_IDS],
+        "annotations": [
+            {
+                "image_id": index + 1,
+                "category_id": CATEGORY_IDS[classes[index]],
+                "bbox": [3 * x1, 2 * y1, 3 * (x2 - x1), 2 * (y2 - y1)],
+            }
+            for index, (x1, y1, x2, y2) in enumerate(boxes)
+        ],
+    }
+
+    def dataset(batch_size):
+        images = np.broadcast_to(np.arange(5, dtype=np.uint8)[:, None, None, None], (5, 40, 40, 3))
+        inputs = {"images": images, "image_sizes": np.full((5, 2), 32, np.int32)}
+        targets = {
+            "image_ids": np.arange(1, 6),
+            "original_sizes": np.tile(np.array([64, 96], np.int32), (5, 1)),
+        }
+        return tf.data.Dataset.from_tensor_slices((inputs, targets)).batch(batch_size)
+
+    return TruthTellingModel(boxes, classes), annotations, dataset
+
+
+def test_predict_dataset_finds_everything_whatever_the_batches(truth_telling):
+    model, annotations, dataset = truth_telling
+    evaluator = COCOEvaluator(annotations)
+    for batch_size in (1, 2, 5):
+        done = []
+        detections, proposals = predict_dataset(model, dataset(batch_size), progress=done.append)
+        assert evaluator.detections(detections)["AP"] == 1.0
+        assert evaluator.proposals(proposals)["proposals/AR100"] == 1.0
+        assert done[-1] == 5 and len(done) == -(-5 // batch_size)
+    assert detections[0]["category"] in model.class_names
+    assert predict_dataset(model, dataset(2), with_proposals=False)[1] == []
+
+
+def test_predict_dataset_traces_once(truth_telling):
+    model, _, dataset = truth_telling
+    inference = compile_inference(model, dataset(2))  # the last batch is short
+    predict_dataset(model, dataset(2), inference=inference)
+    predict_dataset(model, dataset(2), inference=inference)
+    assert model.traces == 1
+
+
+def test_predict_dataset_refuses_endless_and_repeated_data(truth_telling):
+    model, _, dataset = truth_telling
+    with pytest.raises(UserError, match="never ends"):
+        predict_dataset(model, dataset(2).repeat())
+    with pytest.raises(UserError, match="image id 1 twice"):
+        predict_dataset(model, dataset(2).repeat(2))
+    with pytest.raises(UserError, match="lack 'image_ids'"):
+        predict_dataset(model, dataset(2).map(lambda inputs, targets: (inputs, {})))

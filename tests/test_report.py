@@ -1,0 +1,135 @@
+"""The report: one file, nothing from outside, every number in its place."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_fpn.evaluation import DETECTION_METRICS, PROPOSAL_METRICS
+from keras_fpn.report import environment_facts, write_report
+
+VOID = {"meta", "img", "br", "circle", "line", "path", "polyline"}
+
+
+class Balanced(HTMLParser):
+    """Fails on tags that are not closed; keeps the text."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.text = [], ""
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        assert tag in VOID
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data + "\n"
+
+
+def curve(scale):
+    precision = (scale * (1 - np.linspace(0, 1, 101) ** 3)).tolist()
+    return {"precision50": precision, "precision": precision, "AP50": 0.77 * scale, "AP": 0.5 * scale}
+
+
+@pytest.fixture
+def content():
+    metrics = {name: (index + 1) / 1000 for index, name in enumerate((*DETECTION_METRICS, *PROPOSAL_METRICS))}
+    metrics |= {"AP/cup & saucer": 0.765, "AP/plate": -1.0, "APl": None, "ARl": float("nan")}
+    history = [
+        {"epoch": "1", "loss": "2.5", "val_loss": "3.0", "learning_rate": "0.01", "val_AP": "-1", "x": ""},
+        {"epoch": "2", "loss": "1.5", "val_loss": "2.0", "learning_rate": "0.001", "val_AP": "0.4"},
+    ]
+    classes = {"cup & saucer": curve(0.9) | {"best_f1": 0.871, "best_threshold": 0.456}}
+    curves = {"recall": np.linspace(0, 1, 101).tolist(), "mean": curve(0.9), "classes": classes}
+    picture = Image.new("RGB", (60, 40), (200, 30, 30))
+    return {
+        "title": "Cups <1>",
+        "metrics": metrics,
+        "history": history,
+        "curves": curves,
+        "pictures": [("a.jpg", picture, np.zeros((40, 60, 3), np.uint8)), (picture, picture)],
+        "facts": {"duration": "5 minutes", "command": "keras-fpn demo --out 'x y'"},
+    }
+
+
+def read(path):
+    page = path.read_text(encoding="utf-8")
+    parser = Balanced()
+    parser.feed(page)
+    assert parser.open == []
+    return page, parser.text
+
+
+def test_page_is_self_contained(content, tmp_path):
+    page, _ = read(write_report(tmp_path / "new" / "report.html", **content))
+    assert not re.search(r"https?:|<script|<link|<iframe|url\(|@import", page)
+    sources = re.findall(r'src="([^"]{0,40})', page)
+    assert len(sources) == 4 and all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.html"]
+
+
+def test_page_holds_every_number(content, tmp_path):
+    page, text = read(write_report(tmp_path / "report.html", **content))
+    undefined = ("APl", "ARl")
+    for name in (*DETECTION_METRICS, *PROPOSAL_METRICS):
+        if name not in undefined:
+            assert f"{content['metrics'][name]:.3f}\n" in text, name
+    assert "nan" not in text and "None" not in text and "-1.000" not in text
+    assert "0.765\n" in text and "0.871\n" in text and "0.456\n" in text and "\u2013" in text
+    for heading in ("Loss", "Learning rate", "Each class at IoU 0.5", "Mean over the classes"):
+        assert f'aria-label="{heading}' in page
+    for word in ("cup & saucer, AP50 0.693", "training", "validation", "5 minutes", "'x y'", "Cups <1>"):
+        assert word in text
+
+
+def test_pictures_survive(content, tmp_path):
+    page, text = read(write_report(tmp_path / "report.html", **content))
+    encoded = re.search(r"base64,([^\"]+)", page).group(1)
+    picture = Image.open(io.BytesIO(base64.b64decode(encoded)))
+    assert picture.size == (60, 40) and picture.getpixel((5, 5))[0] > 180
+    assert "a.jpg: ground truth" in text and "image 2: detections" in text
+
+
+def test_little_content_and_many_classes_are_fine(tmp_path):
+    read(write_report(tmp_path / "least.html", title="t", metrics={}, history=[]))
+    classes = {f"class {i}": curve(i / 80) | {"best_f1": 0.5, "best_threshold": 0.5} for i in range(80)}
+    curves = {"recall": np.linspace(0, 1, 101).tolist(), "mean": curve(0.5), "classes": classes}
+    rows = [{"epoch": 1, "loss": 0.0, "learning_rate": 0.0}]
+    page, text = read(
+        write_report(tmp_path / "many.html", title="t", metrics={"AP": 0.0}, history=rows, curves=curves)
+    )
+    assert "6 best and 6 worst named of 80" in text and page.count("<polyline") >= 80
+
+
+def test_learning_rate_of_every_step_shows_the_warm_up(tmp_path):
+    steps, values = np.arange(5000), np.minimum(np.arange(5000) / 100, 1.0) * 0.02
+    path = write_report(
+        tmp_path / "r.html", title="t", metrics={}, history=[], learning_rate=(list(steps), list(values))
+    )
+    page, text = read(path)
+    assert "step" in text and 'aria-label="Learning rate"' in page and len(page) < 40_000
+
+
+def test_old_report_survives_a_failure(content, tmp_path):
+    path = write_report(tmp_path / "report.html", **content)
+    before = path.read_bytes()
+    content["pictures"] = [("broken", tmp_path / "absent.jpg", tmp_path / "absent.jpg")]
+    with pytest.raises(FileNotFoundError):
+        write_report(path, **content)
+    assert path.read_bytes() == before
+
+
+def test_environment_is_told():
+    facts = environment_facts()
+    assert set(facts) == {"device", "command", "versions", "date"}
+    assert "keras 3" in facts["versions"] and "cores" in facts["device"]
