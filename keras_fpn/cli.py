@@ -1,0 +1,376 @@
+"""The `keras-fpn` command: arguments in, one of the other modules at work, an exit code out.
+
+0: done. 1: the work failed. 2: the call, the configuration or the data is wrong; one line on stderr says
+how to mend it. 130: stopped by Ctrl-C.
+Nothing heavy is imported before a sub-command runs, so `--help` answers at once.
+"""
+
+import argparse
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+from keras_fpn import __version__
+from keras_fpn.errors import UserError
+from keras_fpn.profiles import nearest
+
+INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for a mistake, and the nearest name for a misspelt one."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+        self.commands = {}
+
+    def error(self, message):
+        raise UserError(f"{message} ({self.prog} --help lists what there is)")
+
+    def add_commands(self, title):
+        group = self.add_subparsers(title=title, metavar="COMMAND", parser_class=_Parser, required=True)
+        return lambda name, help, **kwargs: self.commands.setdefault(
+            name, group.add_parser(name, help=help, description=help, **kwargs)
+        )
+
+    def options(self):
+        return [option for action in self._actions for option in action.option_strings if len(option) > 2]
+
+
+def main(argv=None):
+    """Run one command; returns its exit code (`keras-fpn` is this function)."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    # Set before anything imports Keras. Level 3 keeps TensorFlow's C++ notes off the screen.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    parser = _build_parser()
+    try:
+        if not argv:
+            parser.print_help()
+            return 2
+        arguments = _parse(parser, argv)
+        return arguments.run(arguments) or 0
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _import_quietly():
+    """Import TensorFlow without the notes that its libraries write to stderr whatever the log level."""
+    sys.stderr.flush()
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
+def _parse(parser, argv):
+    command, words = parser, list(argv)
+    while command.commands and words and not words[0].startswith("-"):
+        if words[0] not in command.commands:
+            raise UserError(f"unknown command {words[0]!r}{nearest(words[0], command.commands)}")
+        command = command.commands[words.pop(0)]
+    known = command.options()
+    for word in words:
+        option = word.split("=")[0]
+        if option.startswith("--") and len(option) > 2 and option not in known:
+            raise UserError(f"unknown option {option}{nearest(option, known)}")
+    return parser.parse_args(argv)
+
+
+def _build_parser():
+    parser = _Parser(prog="keras-fpn", description="Feature Pyramid Networks for object detection.")
+    parser.add_argument("--version", action="version", version=f"keras-fpn {__version__}")
+    add = parser.add_commands("commands")
+    _add_demo(add("demo", "write the embedded data set, train on it, measure, and leave a report"))
+    data = add("data", "make data sets").add_commands("data commands")
+    _add_shapes(data("shapes", "write the embedded data set: a COCO-format folder"))
+    _add_train(add("train", "train a detector on a COCO-format data set"))
+    _add_evaluate(add("evaluate", "measure a model on annotated images: COCO AP and AR"))
+    _add_detect(add("detect", "find objects in image files: pictures with boxes, and COCO results"))
+    _add_benchmark(add("benchmark", "time a model on random images"))
+    return parser
+
+
+def _add_demo(parser):
+    parser.add_argument("--out", metavar="RUN", help="run folder (default: runs/demo, runs/demo-2 ...)")
+    parser.add_argument("--images", type=_positive, metavar="N", help="training images")
+    parser.add_argument("--val-images", type=_positive, metavar="N", default=200, help="held-out (200)")
+    parser.add_argument("--size", type=_positive, metavar="S", default=256, help="side in pixels (256)")
+    parser.add_argument("--config", default="shapes", help="configuration (shapes)")
+    _add_set(parser)
+    parser.set_defaults(run=_demo)
+
+
+def _add_shapes(parser):
+    parser.add_argument("out", metavar="OUT", help="folder to write")
+    parser.add_argument("--images", type=_positive, metavar="N", default=2000, help="training images (2000)")
+    parser.add_argument("--val-images", type=_positive, metavar="N", default=200, help="held-out (200)")
+    parser.add_argument("--size", type=_positive, metavar="S", default=256, help="side in pixels (256)")
+    parser.add_argument("--seed", type=int, metavar="K", default=0, help="same seed, same bytes (0)")
+    parser.set_defaults(run=_data_shapes)
+
+
+def _add_train(parser):
+    parser.add_argument("config", metavar="CONFIG", nargs="?", help="shipped configuration or YAML file")
+    parser.add_argument("--data", metavar="DIR", help="COCO-format folder; fills in data.train and data.val")
+    parser.add_argument("--out", metavar="RUN", help="run folder (default: runs/CONFIG, runs/CONFIG-2 ...)")
+    parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped")
+    _add_set(parser)
+    parser.set_defaults(run=_train)
+
+
+def _add_evaluate(parser):
+    parser.add_argument("model", metavar="MODEL", help=".keras file or run folder")
+    parser.add_argument("--annotations", metavar="F", help="COCO instances JSON (default: the run's own)")
+    parser.add_argument("--images", metavar="DIR", help="folder of the images")
+    parser.add_argument("--json", metavar="OUT", help="write the detections as COCO results")
+    parser.add_argument("--metrics", metavar="OUT", help="write the metrics as JSON")
+    parser.add_argument("--batch-size", type=_positive, metavar="N", default=1, help="images at a time (1)")
+    parser.set_defaults(run=_evaluate)
+
+
+def _add_detect(parser):
+    parser.add_argument("model", metavar="MODEL", help=".keras file or run folder")
+    parser.add_argument(
+        "images", metavar="IMAGE_OR_FOLDER", nargs="+", help="image files, or folders of them"
+    )
+    parser.add_argument("--out", metavar="DIR", default="detections", help="for the pictures (detections)")
+    parser.add_argument("--threshold", type=_probability, metavar="T", default=0.5, help="least score (0.5)")
+    parser.add_argument("--json", metavar="OUT", help="write the detections as COCO results")
+    parser.add_argument("--batch-size", type=_positive, metavar="N", default=1, help="images at a time (1)")
+    parser.set_defaults(run=_detect)
+
+
+def _add_benchmark(parser):
+    parser.add_argument("model", metavar="CONFIG_OR_MODEL", help="configuration, .keras file or run folder")
+    parser.add_argument(
+        "--size", type=_size, metavar="HxW", help="image size (default: 4:3 by the model's resize rule)"
+    )
+    parser.add_argument("--batch-size", type=_positive, metavar="N", default=1, help="images at a time (1)")
+    parser.add_argument(
+        "--runs", type=_positive, metavar="N", default=7, help="timed runs after the warm-up (7)"
+    )
+    parser.add_argument("--stages", action="store_true", help="time backbone, pyramid and so on apart")
+    parser.add_argument("--json", metavar="OUT", help="write the timings as JSON")
+    _add_set(parser)
+    parser.set_defaults(run=_benchmark)
+
+
+def _add_set(parser):
+    text = "override settings, for example training.steps=1000"
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[], dest="overrides", help=text
+    )
+
+
+def _positive(text):
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return value
+
+
+def _probability(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def _size(text):
+    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
+    if not match or not int(match[1]) or not int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, for example 800x1344")
+    return int(match[1]), int(match[2])
+
+
+def _demo(arguments):
+    from keras_fpn.config import load_config
+
+    config = load_config(arguments.config, arguments.overrides)
+    _import_quietly()
+    from keras_fpn.demo import NUM_TRAIN, run_demo
+
+    return _told(
+        run_demo(
+            arguments.out,
+            config=config,
+            num_train=arguments.images or NUM_TRAIN,
+            num_val=arguments.val_images,
+            size=arguments.size,
+        )
+    )
+
+
+def _data_shapes(arguments):
+    from keras_fpn.data.shapes import write_shapes
+    from keras_fpn.progress import Count
+
+    num_train, num_val = arguments.images, arguments.val_images
+    with Count("draw", num_train + num_val) as count:
+        write_shapes(
+            arguments.out,
+            num_train=num_train,
+            num_val=num_val,
+            size=arguments.size,
+            seed=arguments.seed,
+            progress=count,
+        )
+    print(f"wrote {arguments.out}; train on it: keras-fpn train shapes --data {arguments.out}")
+
+
+def _train(arguments):
+    if (arguments.config is None) == (arguments.resume is None):
+        raise UserError(
+            "train needs a CONFIG (for example faster_rcnn_r50_fpn) or --resume RUN, and not both"
+        )
+    if arguments.resume:
+        return _resume(arguments)
+    from keras_fpn.config import load_config
+
+    config = load_config(arguments.config, arguments.overrides)
+    _import_quietly()
+    from keras_fpn import runs, training
+
+    run_dir = runs.new_run_folder(arguments.out, arguments.config)
+    return _told(training.train(training.with_data(config, arguments.data), run_dir), training.metrics_table)
+
+
+def _resume(arguments):
+    for option, name in (("data", "data"), ("out", "out"), ("overrides", "set")):
+        if getattr(arguments, option):
+            raise UserError(
+                f"--{name} does not go with --resume: a run goes on with the settings it began with"
+            )
+    from keras_fpn import training
+
+    return _told(training.resume(arguments.resume), training.metrics_table)
+
+
+def _told(outcome, table=None):
+    """Tell how a run ended; returns the exit code."""
+    if not outcome.interrupted:
+        if table:
+            print(f"{table(outcome.metrics)}\ndone: {outcome.run_dir}")
+        return 0
+    print(f"stopped at step {outcome.step} of {outcome.total_steps}; resume with:")
+    print(f"  keras-fpn train --resume {outcome.run_dir}")
+    return INTERRUPTED
+
+
+def _evaluate(arguments):
+    _import_quietly()
+    from keras_fpn import evaluation, runs, training
+    from keras_fpn.data.coco import read_coco
+    from keras_fpn.faster_rcnn import load_model
+
+    annotations, images = _annotated_images(arguments)
+    data_set = read_coco(annotations, images)
+    model = load_model(arguments.model)
+    metrics, results, _ = training.measure(model, data_set, batch_size=arguments.batch_size)
+    print(f"{arguments.model} on {annotations}, {len(data_set)} images, in percent")
+    print(training.metrics_table(metrics))
+    if arguments.json:
+        file_names = {record.image_id: record.file_name for record in data_set.records}
+        runs.write_json(arguments.json, [{"file_name": file_names[r["image_id"]]} | r for r in results])
+        print(f"wrote {len(results)} detections to {arguments.json}")
+    if arguments.metrics:
+        runs.write_json(arguments.metrics, evaluation.metrics_to_json(metrics))
+        print(f"wrote {arguments.metrics}")
+
+
+def _annotated_images(arguments):
+    """The annotations and images asked for, or those that a run kept for its validation."""
+    from keras_fpn.config import load_config
+
+    if arguments.annotations and arguments.images:
+        return arguments.annotations, arguments.images
+    if arguments.annotations or arguments.images:
+        raise UserError("--annotations and --images go together")
+    run_config = Path(arguments.model) / "config.yaml"
+    if not run_config.is_file():
+        raise UserError("give --annotations FILE and --images DIR; only a run folder knows images of its own")
+    split = load_config(run_config).data.val
+    return split.annotations, split.images
+
+
+def _detect(arguments):
+    _import_quietly()
+    from keras_fpn import inference, runs, visualize
+    from keras_fpn.faster_rcnn import load_model
+
+    files = inference.list_images(arguments.images)
+    pictures = _picture_paths(files, arguments.out)
+    model = load_model(arguments.model)
+    results = []
+    found = inference.iterate(model, files, arguments.threshold, arguments.batch_size)
+    start = time.perf_counter()
+    for number, (one, picture) in enumerate(zip(found, pictures, strict=True), start=1):
+        milliseconds = 1000 * (time.perf_counter() - start)
+        results += one.to_results(image_id=number)
+        drawn = visualize.draw_boxes(one.image, one.boxes, one.names, one.scores, classes=one.classes)
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        drawn.save(picture, quality=92)
+        counts = _count_names(one.names)
+        print(f"image {number}/{len(files)} {one.file_name}: {counts}, {milliseconds:.0f} ms", flush=True)
+        start = time.perf_counter()
+    print(f"wrote {len(files)} pictures to {arguments.out}")
+    if arguments.json:
+        runs.write_json(arguments.json, sorted(results, key=lambda result: -result["score"]))
+        print(f"wrote {len(results)} detections to {arguments.json}")
+
+
+def _picture_paths(files, out):
+    """Where the picture of each file goes; files of one name in different folders get a number."""
+    taken, paths = set(), []
+    for file in files:
+        suffix = file.suffix if file.suffix.lower() in (".jpg", ".jpeg", ".png") else ".jpg"
+        name, number = f"{file.stem}{suffix}", 1
+        while name in taken:
+            number += 1
+            name = f"{file.stem}-{number}{suffix}"
+        taken.add(name)
+        paths.append(Path(out) / name)
+        if paths[-1].resolve() in {other.resolve() for other in files}:
+            raise UserError(f"{paths[-1]}: is an input image; choose another --out")
+    return paths
+
+
+def _count_names(names):
+    counts = {name: names.count(name) for name in dict.fromkeys(names)}
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+
+
+def _benchmark(arguments):
+    _import_quietly()
+    from keras_fpn.benchmark import run_benchmark
+
+    run_benchmark(
+        arguments.model,
+        overrides=arguments.overrides,
+        size=arguments.size,
+        batch_size=arguments.batch_size,
+        runs=arguments.runs,
+        stages=arguments.stages,
+        json_path=arguments.json,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""The run folder: what a training run keeps on disk, every file whole or not there at all.
+
+config.yaml      every setting, resolved: what `train --resume` goes on with
+model.keras      the best model by val_AP, or the last one where nothing was evaluated on the way
+last.keras       model and optimizer at the last checkpoint
+results.csv      a row for each epoch: losses, recalls, learning rate, val_AP ...
+logs/            the same for TensorBoard
+train_batch.jpg  what the network is fed
+val_detections.jpg, results.json
+                 what it finds in the validation images: some beside the truth, all as COCO results
+report.html      metrics, curves and pictures on one page
+metrics.json     COCO metrics of model.keras; its presence says that the run is finished
+"""
+
+import csv
+import json
+import os
+import time
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_fpn import __version__, report, visualize
+from keras_fpn.errors import UserError
+from keras_fpn.faster_rcnn import FasterRCNN
+
+
+def new_run_folder(out, config_name) -> Path:
+    """Return the path of a folder to make: `out`, or runs/<config>, or runs/<config>-2 and so on."""
+    if out:
+        if Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
+            raise UserError(
+                f"{out}: exists already; choose another --out, or go on with it by train --resume {out}"
+            )
+        return Path(out)
+    stem = Path("runs") / Path(config_name).stem
+    candidates = [stem, *(stem.with_name(f"{stem.name}-{number}") for number in range(2, 10_000))]
+    return next(path for path in candidates if not path.exists())
+
+
+def write_text(path, text):
+    """Write a file whole or not at all: to a temporary name, then renamed."""
+    temporary = Path(f"{path}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_json(path, content):
+    """Write `content` as JSON, whole or not at all."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def read_json(path):
+    """Return the content of a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def save_model(model, path):
+    """Write a `.keras` file, whole or not at all."""
+    temporary = Path(path).with_suffix(".tmp.keras")
+    model.save(temporary)
+    temporary.replace(path)
+
+
+def read_results(path) -> list[dict]:
+    """Return the rows of a results.csv, numbers as float, empty cells left out; [] where there is no file."""
+    if not Path(path).is_file():
+        return []
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
+
+
+class ResultsFile(keras.callbacks.Callback):
+    """results.csv: a row for each epoch, whichever columns it has; rows of repeated epochs are replaced.
+
+    Takes the -1 with which `COCOEvaluation` marks an epoch without measurement out of the logs.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self._path = path
+        self._start = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {} if logs is None else logs
+        for name in [name for name, value in logs.items() if name.startswith("val_") and value == -1]:
+            del logs[name]
+        rows = [row for row in read_results(self._path) if row["epoch"] <= epoch]
+        seconds, self._start = round(time.monotonic() - self._start, 1), time.monotonic()
+        facts = {"epoch": epoch + 1, "step": int(self.model.optimizer.iterations), "seconds": seconds}
+        rows.append(facts | {name: float(value) for name, value in logs.items()})
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        temporary = Path(f"{self._path}.tmp")
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        temporary.replace(self._path)
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """model.keras when an epoch is the best so far by val_AP (or nothing was evaluated), then last.keras."""
+
+    def __init__(self, run_dir):
+        super().__init__()
+        self._run_dir, self._plain = run_dir, None
+
+    def on_epoch_end(self, epoch, logs=None):
+        rows = read_results(self._run_dir / "results.csv")
+        scores = [row["val_AP"] for row in rows if "val_AP" in row]
+        evaluated = bool(rows) and "val_AP" in rows[-1]
+        if not scores or (evaluated and scores[-1] >= max(scores)):
+            self._save_plain()
+        save_model(self.model, self._run_dir / "last.keras")
+
+    def _save_plain(self):
+        # A copy without the optimizer, which would double the file that people keep and ship.
+        if self._plain is None:
+            self._plain = FasterRCNN.from_config(self.model.get_config())
+        self._plain.set_weights(self.model.get_weights())
+        save_model(self._plain, self._run_dir / "model.keras")
+
+
+def draw_train_batch(batch, class_names, path):
+    """Write a picture of one batch as the network sees it: wrong boxes or names show before they cost a day.
+
+    Args:
+        batch: (inputs, targets) of `load_coco`.
+    """
+    inputs, targets = batch
+    pictures = []
+    for index, (height, width) in enumerate(inputs["image_sizes"].numpy()[:16]):
+        truth = {name: targets[name][index].numpy() for name in visualize.TRUTH_KEYS if name in targets}
+        image = inputs["images"][index, :height, :width].numpy()
+        pictures.append(visualize.draw_truth(image, truth, class_names))
+    _save_picture(visualize.contact_sheet(pictures), path)
+
+
+def write_findings(run_dir, config, model, dataset, metrics, evaluator, learning_rate=None, count=8):
+    """Write val_detections.jpg and report.html of a trained model.
+
+    Args:
+        dataset: validation images, of `load_coco`; the first `count` are drawn.
+        metrics, evaluator: what `COCOEvaluator` measured, and itself for its curves.
+        learning_rate: `(steps, values)` of every step; without it the curve is that of results.csv.
+    """
+    pairs = visualize.gallery(model, dataset, count)
+    titles = ["truth", "detections"] * len(pairs)
+    pictures = [picture for pair in pairs for picture in pair]
+    _save_picture(visualize.contact_sheet(pictures, titles=titles), run_dir / "val_detections.jpg")
+    rows = read_results(run_dir / "results.csv")
+    report.write_report(
+        run_dir / "report.html",
+        title=f"Faster R-CNN on a feature pyramid: {run_dir.name}",
+        metrics=metrics,
+        history=rows,
+        curves=evaluator.precision_recall(),
+        pictures=pairs,
+        facts=_facts(config, model, evaluator, rows),
+        learning_rate=learning_rate,
+    )
+
+
+def _facts(config, model, evaluator, rows):
+    backbone, pyramid = config.model.backbone, config.model.pyramid
+    return {
+        "backbone": f"{backbone.name}, width {backbone.width}, weights {backbone.weights or 'random'}",
+        "pyramid": f"{', '.join(pyramid.levels)}; {pyramid.channels} channels",
+        "conventions": config.model.profile,
+        "parameters": f"{model.count_params():,}",
+        "training": f"{rows[-1]['step']:.0f} steps of {config.data.batch_size} images",
+        "seed": f"{config.training.seed}",
+        "training time": f"{sum(row['seconds'] for row in rows) / 60:.1f} minutes",
+        "validation images": f"{len(evaluator.image_ids)}",
+        "machine": f"{os.cpu_count()} CPU cores, {len(tf.config.list_physical_devices('GPU'))} GPUs",
+        "versions": f"keras_fpn {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}",
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _save_picture(picture, path):
+    temporary = path.with_suffix(".tmp.jpg")
+    picture.save(temporary, quality=90)
+    temporary.replace(path)

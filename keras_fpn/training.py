@@ -1,0 +1,475 @@
+"""A configuration in, a run folder (`keras_fpn.runs`) out: data, model, optimizer and `fit` put together.
+
+A resumed run equals an uninterrupted one: the order and the variation of the data are functions of (seed,
+position), the samples of the losses of (seed, step), and model and optimizer are in last.keras. With
+`training.deterministic` they are equal to the last bit; without, TensorFlow adds gradients in any order.
+"""
+
+import dataclasses
+import math
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_fpn import evaluation, optimizers, runs
+from keras_fpn.callbacks import COCOEvaluation, LearningRateLog, RichProgress
+from keras_fpn.config import Config, load_config
+from keras_fpn.data.coco import find_coco_layout, read_coco
+from keras_fpn.data.pipeline import load_coco, readable_errors
+from keras_fpn.errors import UserError
+from keras_fpn.faster_rcnn import FasterRCNN, load_model
+from keras_fpn.progress import Count
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended: `metrics` (COCO names) when it was finished, None when it was interrupted before."""
+
+    run_dir: Path
+    step: int
+    total_steps: int
+    metrics: dict | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        return self.metrics is None
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The length of a run. An epoch is a stretch of `steps_per_epoch` batches; the last may be shorter."""
+
+    total_steps: int
+    steps_per_epoch: int
+
+    @property
+    def epochs(self) -> int:
+        return math.ceil(self.total_steps / self.steps_per_epoch)
+
+
+class _Stretch(NamedTuple):
+    first_epoch: int
+    end_epoch: int
+    steps_per_epoch: int
+
+
+def with_data(config: Config, data_dir=None) -> Config:
+    """Return `config` with absolute data paths: those of the COCO layout in `data_dir`, or its own.
+
+    Raises:
+        UserError: no known layout in `data_dir`, or no data named at all.
+    """
+    if data_dir:
+        layout = find_coco_layout(data_dir)
+        train = {"annotations": layout.train_annotations, "images": layout.train_images}
+        val = {"annotations": layout.val_annotations, "images": layout.val_images}
+    else:
+        train, val = config.data.train.model_dump(), config.data.val.model_dump()
+    for name, split in (("train", train), ("val", val)):
+        for key, value in split.items():
+            if value is None:
+                raise UserError(
+                    f"data.{name}.{key} is not set; give --data DIR or --set data.{name}.{key}=PATH"
+                )
+            split[key] = os.path.abspath(value)
+    tree = config.model_dump()
+    tree["data"] |= {"train": train, "val": val}
+    return Config.model_validate(tree)
+
+
+def train(config: Config, run_dir, *, extra_callbacks=()) -> Outcome:
+    """Train a new model as `config` says and leave the run in `run_dir` (see `keras_fpn.runs`).
+
+    `config.data` must name its files (`with_data`). Ctrl-C ends the run after the step at hand, with a
+    checkpoint. A start that fails leaves no folder behind.
+
+    Raises:
+        UserError: the data or the configuration is wrong.
+    """
+    _set_determinism(config)
+    train_set, val_set = _read_data(config)
+    schedule = make_schedule(config, train_set)
+    model = build_model(config, train_set)
+    model.compile(optimizer=_optimizer(config, schedule))
+    # Made inside the first step, its variables would have TensorFlow trace that step twice.
+    model.optimizer.build(model.trainable_variables)
+    run_dir = Path(run_dir)
+    new = not run_dir.exists()
+    run_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        runs.write_text(run_dir / "config.yaml", _as_built(config, model).to_yaml())
+        with readable_errors():
+            batch = next(iter(training_dataset(config, train_set, cache=False)))
+        runs.draw_train_batch(batch, train_set.class_names, run_dir / "train_batch.jpg")
+        print(_start_lines(model, config, schedule, train_set, val_set, run_dir), flush=True)
+        return _run(model, config, schedule, run_dir, (train_set, val_set), extra_callbacks)
+    except BaseException:
+        if new and not (run_dir / "last.keras").exists():
+            shutil.rmtree(run_dir, ignore_errors=True)
+        raise
+
+
+def resume(run_dir, *, extra_callbacks=()) -> Outcome:
+    """Go on with an interrupted run; of a finished one, say so and return its outcome.
+
+    Raises:
+        UserError: `run_dir` is no run folder.
+    """
+    run_dir = Path(run_dir)
+    for name in ("config.yaml", "last.keras"):
+        if not (run_dir / name).is_file():
+            raise UserError(
+                f"{run_dir}: no run to resume, {name} is missing; train writes it at the first checkpoint"
+            )
+    config = load_config(run_dir / "config.yaml")
+    if (run_dir / "metrics.json").is_file():
+        step = int(runs.read_results(run_dir / "results.csv")[-1]["step"])
+        print(f"{run_dir}: already finished, all {step} steps; nothing to do")
+        return Outcome(run_dir, step, step, runs.read_json(run_dir / "metrics.json"))
+    _set_determinism(config)
+    data = _read_data(config)
+    schedule = make_schedule(config, data[0])
+    model = load_model(run_dir / "last.keras")
+    step = int(model.optimizer.iterations)
+    print(f"resuming {run_dir} at step {step} of {schedule.total_steps}", flush=True)
+    return _run(model, config, schedule, run_dir, data, extra_callbacks)
+
+
+def build_model(config: Config, classes):
+    """Return an untrained `FasterRCNN` for the `class_names` and `category_ids` of a data set."""
+    return FasterRCNN(
+        len(classes.class_names),
+        profile=config.model.profile,
+        class_names=list(classes.class_names),
+        category_ids=list(classes.category_ids),
+        seed=config.training.seed,
+        **config.model.differences(),
+    )
+
+
+def make_schedule(config: Config, train_set) -> Schedule:
+    """Return the length of a run on the training images of a `CocoDataset`.
+
+    Raises:
+        UserError: the warm-up is longer than the run.
+    """
+    settings = config.training
+    num_images = sum(config.data.keep_empty or len(record.boxes) > 0 for record in train_set.records)
+    steps_per_epoch = settings.steps_per_epoch or math.ceil(num_images / config.data.batch_size)
+    total_steps = settings.steps or settings.epochs * steps_per_epoch
+    if settings.warmup_steps >= total_steps:
+        raise UserError(
+            f"training.warmup_steps: {settings.warmup_steps} steps do not fit a run of {total_steps};"
+            f" set training.warmup_steps={total_steps // 10}"
+        )
+    return Schedule(total_steps, min(steps_per_epoch, total_steps))
+
+
+def training_dataset(config: Config, train_set, skip_batches=0, cache=None):
+    """Return the endless `tf.data.Dataset` of batches of a `CocoDataset`, from batch `skip_batches` on."""
+    data, resize = config.data, config.model.resize
+    return load_coco(
+        train_set,
+        batch_size=data.batch_size,
+        min_side=data.min_sides,
+        max_side=resize.max_side,
+        rounding=resize.rounding,
+        antialias=resize.antialias,
+        size_divisor=resize.size_divisor,
+        canvas=data.canvas,
+        horizontal_flip=data.horizontal_flip,
+        scale_jitter=data.scale_jitter,
+        group_by_aspect_ratio=data.group_by_aspect_ratio,
+        keep_empty=data.keep_empty,
+        shuffle=True,
+        repeat=True,
+        seed=config.training.seed,
+        skip_batches=skip_batches,
+        cache=data.cache if cache is None else cache,
+    )
+
+
+def evaluation_dataset(model, data_set, batch_size=1):
+    """Return the `tf.data.Dataset` of a `CocoDataset` in its order, resized by the model's own rule."""
+    return load_coco(data_set, batch_size=batch_size, **model.settings["resize"])
+
+
+def measure(model, data_set, *, batch_size=1):
+    """Evaluate `model` on a `CocoDataset`, with a progress bar.
+
+    Returns:
+        `(metrics, results, evaluator)`: COCO metrics of detections and proposals, the detections as COCO
+        results best first, and the `COCOEvaluator` that made them (for its curves).
+
+    Raises:
+        UserError: the classes of the annotations are not the model's, or the data are bad.
+    """
+    check_classes(model, data_set)
+    dataset = evaluation_dataset(model, data_set, batch_size)
+    with Count("evaluate", len(data_set.records)) as count, readable_errors():
+        results, proposals = evaluation.predict_dataset(model, dataset, progress=count)
+    evaluator = evaluation.COCOEvaluator(data_set.annotations)
+    metrics = evaluator.detections(results) | evaluator.proposals(proposals)
+    return metrics, sorted(results, key=lambda result: -result["score"]), evaluator
+
+
+def metrics_table(metrics) -> str:
+    """Return COCO metrics as lines of text, in percent; a dash where the annotations define none."""
+    areas = ("AR100", "AR1000", "AR1000s", "AR1000m", "AR1000l")
+    lines = [
+        *_rows("detections", ("AP", "AP50", "AP75", "APs", "APm", "APl"), metrics),
+        *_rows("", ("AR1", "AR10", "AR100", "ARs", "ARm", "ARl"), metrics),
+        *_rows("proposals", areas, {name: metrics.get(f"proposals/{name}") for name in areas}),
+    ]
+    classes = [name for name in metrics if name.startswith("AP/")]
+    width = max([len(name) - 3 for name in classes] + [10])
+    return "\n".join(lines + [f"{name[3:]:<{width}} AP {_percent(metrics[name])}" for name in classes])
+
+
+def _rows(title, names, metrics):
+    yield f"{title:<10}" + "".join(f"{name:>9}" for name in names)
+    yield " " * 10 + "".join(f"{_percent(metrics.get(name)):>9}" for name in names)
+
+
+def _percent(value):
+    return "-" if value is None or value == -1 else f"{100 * value:.1f}"
+
+
+def check_classes(model, data_set):
+    """Refuse annotations whose classes the model was not trained on: their AP would say nothing."""
+    theirs = dict(zip(data_set.category_ids, data_set.class_names, strict=True))
+    ours = dict(zip(model.category_ids, model.class_names, strict=True))
+    if theirs != ours:
+        differing = sorted(theirs.items() ^ ours.items())[0]
+        owner = "the annotations" if differing in theirs.items() else "the model"
+        raise UserError(
+            f"{data_set.annotations}: its {len(theirs)} classes are not the model's {len(ours)}:"
+            f" category {differing[0]} {differing[1]!r} is only in {owner};"
+            " use the annotations of the model's own data set"
+        )
+
+
+def _set_determinism(config):
+    keras.utils.set_random_seed(config.training.seed)
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def _read_data(config):
+    data = config.data
+    train_set, val_set = (
+        read_coco(split.annotations, split.images, invalid_boxes=data.invalid_boxes)
+        for split in (data.train, data.val)
+    )
+    if (train_set.category_ids, train_set.class_names) != (val_set.category_ids, val_set.class_names):
+        raise UserError(
+            f"{data.val.annotations}: its categories differ from those of {data.train.annotations};"
+            " give both the same list"
+        )
+    number = config.model.num_classes
+    if number not in (None, len(train_set.class_names)):
+        raise UserError(
+            f"model.num_classes: {number}, but {data.train.annotations} has"
+            f" {len(train_set.class_names)} categories; leave it null"
+        )
+    return train_set, val_set
+
+
+def _optimizer(config, schedule):
+    settings = config.training
+    learning_rate = optimizers.WarmupMultiStep(
+        settings.learning_rate,
+        warmup_steps=settings.warmup_steps,
+        warmup_factor=settings.warmup_factor,
+        milestones=[round(share * schedule.total_steps) for share in settings.milestones],
+        gamma=settings.gamma,
+    )
+    return optimizers.SGD(
+        learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        global_clipnorm=settings.clip_norm,
+    )
+
+
+def _as_built(config, model):
+    """`config` with every setting as the model has it (a backbone may bring pixel statistics of its own)."""
+    tree = config.model_dump()
+    tree["model"] |= {name: dict(group) for name, group in model.settings.items()}
+    return Config.model_validate(tree)
+
+
+def _run(model, config, schedule, run_dir, data, extra_callbacks):
+    train_set, val_set = data
+    first = int(model.optimizer.iterations)
+    callbacks = _callbacks(model, config, run_dir, val_set, extra_callbacks)
+    step = _fit(model, config, schedule, run_dir, train_set, callbacks)
+    if step < schedule.total_steps:
+        return Outcome(run_dir, step, schedule.total_steps)
+    rates = next(callback for callback in callbacks if isinstance(callback, LearningRateLog))
+    learning_rate = None if first else (rates.steps, rates.values)
+    metrics = _finish(config, run_dir, val_set, learning_rate)
+    return Outcome(run_dir, step, schedule.total_steps, metrics)
+
+
+def _fit(model, config, schedule, run_dir, train_set, callbacks):
+    """Call `model.fit` from the optimizer's step on; returns the step reached: less than all after Ctrl-C."""
+    stop = _StopOnSignal()
+    callbacks = [stop, *callbacks]
+    try:
+        for stretch in _stretches(int(model.optimizer.iterations), schedule):
+            dataset = training_dataset(config, train_set, skip_batches=int(model.optimizer.iterations))
+            with readable_errors():
+                model.fit(
+                    dataset,
+                    initial_epoch=stretch.first_epoch,
+                    # Of the whole run, not of this stretch: callbacks ask which epoch is the last.
+                    epochs=schedule.epochs,
+                    steps_per_epoch=stretch.steps_per_epoch,
+                    callbacks=[*callbacks, _StopAfter(stretch.end_epoch)],
+                    shuffle=False,  # the data set has its own order
+                    verbose=0,
+                )
+            if stop.asked:
+                break
+    except _Interrupted:
+        _end(callbacks)
+        runs.save_model(model, run_dir / "last.keras")
+    except BaseException:
+        _end(callbacks)  # above all the live bar, which would garble the message
+        raise
+    return int(model.optimizer.iterations)
+
+
+def _end(callbacks):
+    for callback in callbacks:
+        callback.on_train_end()
+
+
+def _stretches(step, schedule):
+    """Return the `_Stretch`es from `step` to the end: each a call of `fit`.
+
+    An epoch that was interrupted is completed in a call of its own, and so is a short last one.
+    """
+    stretches, size = [], schedule.steps_per_epoch
+    while step < schedule.total_steps:
+        epoch, done = divmod(step, size)
+        whole = (schedule.total_steps - step) // size if not done else 0
+        if whole:
+            stretches.append(_Stretch(epoch, epoch + whole, size))
+            step += whole * size
+        else:
+            rest = min(size - done, schedule.total_steps - step)
+            stretches.append(_Stretch(epoch, epoch + 1, rest))
+            step += rest
+    return stretches
+
+
+def _callbacks(model, config, run_dir, val_set, extra_callbacks):
+    """In the order in which they must see an epoch end: measure, write, keep, show."""
+    settings = config.training
+    callbacks = [LearningRateLog()]
+    if settings.evaluate_every:
+        dataset = evaluation_dataset(model, val_set, config.data.evaluation_batch_size)
+        callbacks.append(
+            COCOEvaluation(
+                dataset,
+                val_set.annotations,
+                every=settings.evaluate_every,
+                max_images=settings.evaluation_images,
+            )
+        )
+    callbacks += [
+        runs.ResultsFile(run_dir / "results.csv"),
+        keras.callbacks.TensorBoard(str(run_dir / "logs"), write_graph=False),
+        *extra_callbacks,
+        runs.Checkpoints(run_dir),
+        RichProgress(),
+    ]
+    return callbacks
+
+
+def _finish(config, run_dir, val_set, learning_rate):
+    """Measure model.keras and write what is told of it; metrics.json is the last file of a run."""
+    model = load_model(run_dir / "model.keras")
+    batch_size = config.data.evaluation_batch_size
+    metrics, results, evaluator = measure(model, val_set, batch_size=batch_size)
+    runs.write_json(run_dir / "results.json", results)
+    dataset = evaluation_dataset(model, val_set, batch_size)
+    runs.write_findings(run_dir, config, model, dataset, metrics, evaluator, learning_rate)
+    metrics = evaluation.metrics_to_json(metrics)
+    runs.write_json(run_dir / "metrics.json", metrics)
+    return metrics
+
+
+def _start_lines(model, config, schedule, train_set, val_set, run_dir):
+    lines = (
+        f"{len(train_set)} training and {len(val_set)} validation images,"
+        f" {len(train_set.class_names)} classes; {model.count_params():,} parameters;"
+        f" {schedule.total_steps} steps of {config.data.batch_size} images; writing {run_dir}"
+    )
+    backbone = config.model.backbone
+    if backbone.weights is None and backbone.freeze_at:
+        lines += (
+            "\nnote: the backbone starts from random weights and is partly frozen, which learns little;"
+            "\n      without weights use --set model.backbone.norm=batch_norm model.backbone.freeze_at=0"
+        )
+    return lines
+
+
+class _Interrupted(Exception):
+    """Raised between two steps, so that model and optimizer are whole."""
+
+
+class _StopOnSignal(keras.callbacks.Callback):
+    """Ctrl-C and SIGTERM end the run after the step at hand; a second Ctrl-C ends it at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked, self._before = False, {}
+
+    def on_train_begin(self, logs=None):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._ask)
+            except ValueError:  # not the main thread: whoever runs us there sees to signals
+                return
+
+    def _ask(self, number, frame):
+        self.asked = True
+        self._restore()
+        print("\nstopping after this step (once more: at once)", flush=True)
+
+    def _restore(self):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def on_train_batch_end(self, batch, logs=None):
+        # After the last step the epoch comes to its end, so that its row and its measurement are not lost.
+        if self.asked and batch + 1 < self.params["steps"]:
+            raise _Interrupted
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.asked:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        self._restore()
+
+
+class _StopAfter(keras.callbacks.Callback):
+    """Ends `fit` before epoch `end`."""
+
+    def __init__(self, end):
+        super().__init__()
+        self._end = end
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch + 1 >= self._end:
+            self.model.stop_training = True

@@ -1,0 +1,166 @@
+"""Imports run one way: leaves, stages, assembly, judgement, commands. And the package imports fast."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+LEAVES = {"errors", "boxes", "profiles", "levels", "progress"}
+STAGES = {
+    "anchors", "pixels", "pyramid", "rpn", "nms", "proposals", "targets", "losses", "roi_align", "roi_pool",
+    "box_head", "detections", "optimizers",
+}  # fmt: skip
+JUDGEMENT = {"evaluation", "visualize", "report", "callbacks"}
+COMMANDS = {"runs", "training", "demo", "benchmark", "cli"}
+
+# What a module may import of ours besides the leaves. Packages count as one module, free inside.
+MAY_IMPORT = {
+    **{leaf: set() for leaf in LEAVES},
+    **{stage: set() for stage in STAGES},
+    "proposals": {"nms"},
+    "detections": {"nms"},
+    "data": set(),
+    "backbones": set(),
+    "faster_rcnn": STAGES | {"backbones"},
+    "evaluation": set(),
+    "visualize": set(),
+    "callbacks": {"evaluation", "visualize"},
+    "report": {"evaluation", "visualize"},
+    "inference": {"data"},
+    "config": set(),
+    **{command: None for command in COMMANDS},  # everything
+    "__init__": set(),  # lazy: see below
+}
+# Leaves stand on one another in this order only.
+LEAF_ORDER = ["errors", "progress", "profiles", "boxes", "levels"]
+ONLY_IN = {"pycocotools": {"evaluation"}, "pydantic": {"config"}, "yaml": {"config"}, "argparse": {"cli"}}
+
+
+def _sources(package):
+    return sorted(package.rglob("*.py"))
+
+
+def _module(path, package):
+    return path.relative_to(package).parts[0].removesuffix(".py")
+
+
+def _imported(tree):
+    """Dotted names of all imports in a file, those inside functions included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where they lead"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _ours(name):
+    parts = name.split(".")
+    return parts[1] if parts[0] == "keras_fpn" and len(parts) > 1 else None
+
+
+def wrong_imports(package):
+    """`["module imports other", ...]` that the table above does not allow."""
+    wrong = []
+    for path in _sources(package):
+        module = _module(path, package)
+        if module not in MAY_IMPORT:
+            wrong.append(f"{module} is not in the table of test_architecture.py")
+            continue
+        for name in _imported(ast.parse(path.read_text(), str(path))):
+            if not _allowed(module, _ours(name), name):
+                wrong.append(f"{path.relative_to(package)} imports {name}")
+    return wrong
+
+
+def _allowed(module, other, name):
+    root = name.split(".")[0]
+    if root in ONLY_IN:
+        return module in ONLY_IN[root]
+    if root in ("configs", "export", "tests"):
+        return False
+    if other is None or other == module or MAY_IMPORT[module] is None or other == "__version__":
+        return True
+    if other == "export":
+        return module == "cli"
+    if other in LEAVES:
+        return module not in LEAVES or LEAF_ORDER.index(other) < LEAF_ORDER.index(module)
+    return other in MAY_IMPORT[module]
+
+
+@pytest.fixture
+def package(request):
+    return request.config.rootpath / "keras_fpn"
+
+
+def test_imports_run_one_way(package):
+    assert wrong_imports(package) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("anchors.py", "from keras_fpn import nms"),
+        ("data/coco.py", "from keras_fpn.faster_rcnn import FasterRCNN"),
+        ("boxes.py", "import keras_fpn.anchors"),
+        ("faster_rcnn.py", "from keras_fpn.config import Config"),
+        ("rpn.py", "def late():\n    from keras_fpn.evaluation import COCOEvaluator"),
+        ("visualize.py", "import pycocotools.coco"),
+        ("errors.py", "from keras_fpn import boxes"),
+        ("surprise.py", ""),
+        ("training.py", "import export"),
+    ],
+)
+def test_an_upward_or_sideways_import_is_noticed(file, line, tmp_path):
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(line)
+    assert len(wrong_imports(tmp_path)) == 1
+
+
+def test_functions_fit_a_screen(package):
+    long = []
+    for path in _sources(package):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+                if lines > 45:
+                    long.append(f"{path.name}: {node.name} has {lines} lines")
+    assert long == []
+
+
+def test_importing_the_package_imports_no_framework():
+    code = "import sys, keras_fpn; print({'tensorflow', 'keras', 'numpy'} & set(sys.modules) or '')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_every_public_name_resolves():
+    import keras_fpn
+
+    for name in keras_fpn.__all__:
+        assert getattr(keras_fpn, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'FastRCNN'"):
+        _ = keras_fpn.FastRCNN
+
+
+def test_nothing_installs_at_the_top_level(request):
+    """The wheel maps configs/ and export/ into the package; as top-level names they would meet others."""
+    import configparser
+
+    settings = configparser.ConfigParser()
+    settings.read(request.config.rootpath / "setup.cfg")
+    packages = settings["options"]["packages"].split()
+    assert {name.split(".")[0] for name in packages} == {"keras_fpn"}
+    folders = {path.parent for path in _sources(request.config.rootpath / "keras_fpn")}
+    names = {".".join(path.relative_to(request.config.rootpath).parts) for path in folders}
+    assert set(packages) == names | {"keras_fpn.configs", "keras_fpn.export"}
+
+
+def test_no_drawer_for_odds_and_ends(package):
+    assert not {"utils", "misc", "common", "helpers"} & {
+        path.stem for path in pathlib.Path(package).rglob("*")
+    }

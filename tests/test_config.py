@@ -1,0 +1,202 @@
+"""Configurations: defaults, the shipped files, overrides, and one-line errors."""
+
+import re
+
+import pytest
+import yaml
+
+from keras_fpn import profiles
+from keras_fpn.config import Config, Model, load_config, shipped_configs
+from keras_fpn.errors import UserError
+
+SHIPPED = [
+    "faster_rcnn_r101_fpn",
+    "faster_rcnn_r50_fpn",
+    "faster_rcnn_r50_fpn_paper",
+    "faster_rcnn_r50_fpn_torchvision",
+    "shapes",
+    "tiny",
+]
+
+
+def test_the_shipped_configurations_are_found():
+    assert shipped_configs() == SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_configuration_loads_and_survives_its_own_yaml(name, tmp_path):
+    config = load_config(name)
+    file = tmp_path / "config.yaml"
+    file.write_text(config.to_yaml())
+    assert load_config(file) == config
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_header_tells_the_command_and_the_figure_to_expect(name, checkout):
+    text = (checkout / "configs" / f"{name}.yaml").read_text()
+    header = text[: re.search(r"^[^#]", text, re.MULTILINE).start()]
+    assert "keras-fpn " in header
+    assert "Expect" in header
+
+
+def test_defaults_are_detectron2_r50_fpn_1x():
+    # detectron2: configs/Base-RCNN-FPN.yaml, COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml, config/defaults.py
+    config = load_config("faster_rcnn_r50_fpn")
+    training, data = config.training, config.data
+    assert (training.steps, data.batch_size, training.learning_rate) == (90_000, 16, 0.02)
+    assert [round(share * training.steps) for share in training.milestones] == [60_000, 80_000]
+    assert (training.warmup_steps, training.warmup_factor, training.gamma) == (1000, 1e-3, 0.1)
+    assert (training.momentum, training.weight_decay, training.clip_norm) == (0.9, 1e-4, None)
+    assert data.min_sides == [640, 672, 704, 736, 768, 800]
+    assert (data.horizontal_flip, data.group_by_aspect_ratio) == (True, True)
+    model = config.model
+    assert (model.resize.min_side, model.resize.max_side) == (800, 1333)
+    assert model.anchors.sizes == {"P2": [32], "P3": [64], "P4": [128], "P5": [256], "P6": [512]}
+    assert (model.anchor_targets.positive_iou, model.anchor_targets.negative_iou) == (0.7, 0.3)
+    assert (model.anchor_targets.samples_per_image, model.anchor_targets.positive_fraction) == (256, 0.5)
+    assert (model.roi_targets.samples_per_image, model.roi_targets.positive_fraction) == (512, 0.25)
+    assert (model.proposals.nms_threshold, model.proposals.pre_nms_top_k_train) == (0.7, 2000)
+    assert (model.detections.score_threshold, model.detections.nms_threshold) == (0.05, 0.5)
+    assert (model.detections.max_detections, model.pyramid.channels, model.box_head.units) == (100, 256, 1024)
+    assert (model.backbone.freeze_at, model.backbone.norm) == (2, "frozen_batch_norm")
+
+
+def test_the_paper_recipe():
+    # Lin et al., section 5.2: 16 images, 60k steps at 0.02, then 20k at 0.002; RoI max pooling; 800 px.
+    config = load_config("faster_rcnn_r50_fpn_paper")
+    assert (config.training.steps, config.training.learning_rate, config.data.batch_size) == (
+        80_000,
+        0.02,
+        16,
+    )
+    assert [round(share * config.training.steps) for share in config.training.milestones] == [60_000]
+    assert (config.model.roi_pooling.method, config.model.proposals.post_nms_top_k_train) == ("max", 2000)
+    assert config.data.min_sides == [800]
+
+
+def test_the_torchvision_recipe():
+    # references/detection/README.md: 26 epochs, lr 0.02 for 16 images, divided after epochs 16 and 22.
+    config = load_config("faster_rcnn_r50_fpn_torchvision")
+    assert (config.training.epochs, config.training.steps) == (26, None)
+    assert [round(share * 26) for share in config.training.milestones] == [16, 22]
+    assert config.model.roi_pooling.aligned is False
+
+
+@pytest.mark.parametrize("profile", profiles.PROFILES)
+def test_every_setting_of_a_profile_has_a_typed_field(profile):
+    groups = profiles.resolve(profile)
+    assert set(groups) == set(Model.model_fields) - {"profile", "num_classes"}
+    for name, values in groups.items():
+        assert set(values) == set(Model.model_fields[name].annotation.model_fields), name
+    config = load_config("faster_rcnn_r50_fpn", {"model.profile": profile})
+    assert config.model.differences() == {name: {} for name in groups}
+
+
+def test_layers_override_each_other(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("model: {profile: paper, backbone: {name: resnet18}}\ntraining: {epochs: 3}\n")
+    config = load_config(file, ["training.learning_rate=1e-3", "model.anchors.sizes.P2=[16, 24]"])
+    assert config.model.profile == "paper"
+    assert config.model.roi_pooling.method == "max"  # of the profile
+    assert config.model.backbone.name == "resnet18"  # of the file
+    assert config.training.learning_rate == 1e-3  # YAML 1.1 reads 1e-3 as a string
+    assert config.model.anchors.sizes["P2"] == [16, 24]
+    assert config.model.anchors.sizes["P3"] == [64]
+
+
+def test_a_length_in_epochs_replaces_one_in_steps():
+    assert load_config("tiny", ["training.epochs=3"]).training.steps is None
+    assert load_config("faster_rcnn_r50_fpn_torchvision", ["training.steps=5"]).training.epochs is None
+
+
+def test_overrides_can_be_a_mapping():
+    config = load_config("tiny", {"data.min_sides": [32, 48], "training.seed": 7})
+    assert (config.data.min_sides, config.training.seed) == ([32, 48], 7)
+
+
+def test_a_configuration_is_frozen():
+    config = load_config("tiny")
+    with pytest.raises(ValueError, match="frozen"):
+        config.training.seed = 3
+
+
+def test_differences_are_what_a_model_is_told():
+    differences = load_config("shapes").model.differences()
+    assert differences["pixels"] == {}
+    assert differences["backbone"]["name"] == "resnet18"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["traning.steps=3"], "--set traning.steps: unknown key 'traning'; did you mean 'training'?"),
+        (["training.step=3"], "did you mean 'steps'?"),
+        (["training.steps=three"], "--set: training.steps: input should be a valid integer"),
+        (["training.steps=0"], "training.steps: input should be greater than 0 (found 0)"),
+        (["training.steps"], "write it as key=value"),
+        (["training.steps.x=1"], "training.steps is a value and has no keys below it"),
+        (["model.backbone=resnet18"], "--set model.backbone: a section; set one of name, stride_in"),
+        (["model.profile=detectron"], "did you mean 'detectron2'?"),
+        (["model.profile=[1]"], "--set: model."),
+        (["model.roi_pooling.method=avg"], "input should be 'align' or 'max' (found 'avg')"),
+        (["training.milestones=[1/0]"], "has no length"),
+        (["training.milestones=[0.9, 0.5]"], "milestones must rise"),
+        (["training.steps=5", "training.epochs=5", "training.steps=6", "training.epochs=null"], None),
+        (["training.steps=null"], "give the length of the run in steps or in epochs"),
+        (["data.scale_jitter=[0.1, 2]"], "scale_jitter needs a canvas"),
+        (["training.learning_rate=.nan"], "training.learning_rate"),
+        (["training.learning_rate={a"], "not YAML"),
+    ],
+)
+def test_a_wrong_override_is_one_line(overrides, message):
+    if message is None:
+        assert load_config("tiny", overrides).training.steps == 6
+        return
+    with pytest.raises(UserError) as caught:
+        load_config("tiny", overrides)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("model: {bakbone: {name: resnet18}}", "model.bakbone: unknown key; did you mean 'backbone'?"),
+        ("training: {lr: 3}", "training.lr: unknown key; valid are steps"),
+        ("model: resnet50", "model: expected keys below it, found 'resnet50'"),
+        ("- model", "expected sections model, data, training; found list"),
+        ("model: {profile: paper\ntraining: 3", "line 2: not YAML"),
+        ("model: {anchors: {sizes: {P9: [3]}}}", "model.anchors.sizes.P9"),
+    ],
+)
+def test_a_wrong_file_is_one_line_that_names_it(content, message, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(content)
+    with pytest.raises(UserError) as caught:
+        load_config(file)
+    assert str(caught.value).startswith(str(file))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_file_is_the_defaults(tmp_path):
+    (tmp_path / "empty.yaml").write_text("")
+    assert load_config(tmp_path / "empty.yaml") == load_config("faster_rcnn_r50_fpn")
+
+
+def test_an_unknown_name_says_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'faster_rcnn_r50_fpn'"):
+        load_config("faster_rcnn_r50")
+    with pytest.raises(UserError, match="no such configuration file"):
+        load_config("here/is/none.yaml")
+
+
+def test_to_yaml_holds_everything():
+    tree = yaml.safe_load(load_config("shapes").to_yaml())
+    assert Config.model_validate(tree) == load_config("shapes")
+    assert tree["training"]["momentum"] == 0.9
+
+
+@pytest.fixture
+def checkout(request):
+    return request.config.rootpath

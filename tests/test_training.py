@@ -1,0 +1,223 @@
+"""A run and its folder: what it leaves, how it stops and goes on, and what it refuses."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import yaml
+
+from keras_fpn import runs as run_folder
+from keras_fpn import training
+from keras_fpn.config import load_config
+from keras_fpn.data.shapes import write_shapes
+from keras_fpn.errors import UserError
+
+# Runs in a process of their own, since determinism is a switch of the whole process: one to the end; one that
+# Ctrl-C stops in the middle of an epoch and that then goes on to the end; and that one resumed once more.
+RUNS = """
+    import contextlib, io, os, signal, sys
+
+    data, whole, stopped = sys.argv[1:]
+    from keras_fpn import cli
+    options = ["--data", data, "--set", "training.evaluate_every=2"]
+    assert cli.main(["train", "tiny", "--out", whole, *options]) == 0
+
+    import keras
+    from keras_fpn import training
+
+    class CtrlC(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if int(self.model.optimizer.iterations) == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    train = training.train
+    training.train = lambda *arguments: train(*arguments, extra_callbacks=[CtrlC()])
+    assert cli.main(["train", "tiny", "--out", stopped, *options]) == 130
+    print("STEP", int(training.load_model(os.path.join(stopped, "last.keras")).optimizer.iterations))
+    assert cli.main(["train", "--resume", stopped]) == 0
+    before = os.stat(os.path.join(stopped, "last.keras")).st_mtime_ns
+    assert cli.main(["train", "--resume", stopped]) == 0
+    assert os.stat(os.path.join(stopped, "last.keras")).st_mtime_ns == before
+"""
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    write_shapes(folder, num_train=12, num_val=4, size=64)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(shapes, tmp_path_factory):
+    """Folders of the whole and of the stopped and resumed run, and what was printed."""
+    folder = tmp_path_factory.mktemp("runs")
+    whole, stopped = folder / "whole", folder / "stopped"
+    arguments = [sys.executable, "-c", textwrap.dedent(RUNS), str(shapes), str(whole), str(stopped)]
+    done = subprocess.run(
+        arguments, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": os.getcwd()}
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return whole, stopped, done.stdout
+
+
+def _rows(run_dir):
+    with open(run_dir / "results.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_its_folder(runs):
+    whole, _, _ = runs
+    names = {path.name for path in whole.iterdir()}
+    assert names == {
+        "config.yaml", "model.keras", "last.keras", "results.csv", "results.json", "logs", "train_batch.jpg",
+        "val_detections.jpg", "report.html", "metrics.json",
+    }  # fmt: skip
+    rows = _rows(whole)
+    assert [int(float(row["epoch"])) for row in rows] == [1, 2]
+    assert [int(float(row["step"])) for row in rows] == [4, 8]
+    assert {"loss", "rpn_objectness_loss", "roi_box_loss", "learning_rate", "val_AP"} <= set(rows[0])
+    assert rows[0]["val_AP"] == "" and rows[1]["val_AP"] != ""  # measured every second epoch
+    metrics = json.loads((whole / "metrics.json").read_text())
+    assert {"AP", "AP50", "APs", "AR100", "proposals/AR100", "proposals/AR1000"} <= set(metrics)
+    assert list((whole / "logs").rglob("events.out*"))
+
+
+def test_the_configuration_it_ran_is_complete(runs, shapes):
+    config = yaml.safe_load((runs[0] / "config.yaml").read_text())
+    assert config["data"]["train"]["annotations"] == str(shapes / "annotations" / "instances_train.json")
+    assert config["model"]["detections"]["nms_threshold"] == 0.5
+    assert config["training"]["evaluate_every"] == 2
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_to_the_last_bit(runs):
+    whole, stopped, printed = runs
+    assert "STEP 3" in printed  # the third of the four steps of the first epoch was the one at hand
+    assert "stopped at step 3 of 8; resume with:" in printed
+    assert f"keras-fpn train --resume {stopped}" in printed
+    assert f"resuming {stopped} at step 3 of 8" in printed
+    for name in ("last.keras", "model.keras"):
+        first, second = (training.load_model(run_dir / name) for run_dir in (whole, stopped))
+        for a, b in zip(first.variables, second.variables, strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=a.path)
+    assert (whole / "metrics.json").read_text() == (stopped / "metrics.json").read_text()
+    last, resumed = _rows(whole)[-1], _rows(stopped)[-1]
+    assert all(last[name] == resumed[name] for name in last if name != "seconds")
+
+
+def test_a_finished_run_says_so(runs):
+    assert "already finished, all 8 steps" in runs[2]
+
+
+def test_the_model_file_holds_no_optimizer(runs):
+    whole, _, _ = runs
+    assert (whole / "model.keras").stat().st_size < 0.75 * (whole / "last.keras").stat().st_size
+
+
+def test_a_failed_start_leaves_no_folder(shapes, tmp_path):
+    config = training.with_data(load_config("tiny", ["training.warmup_steps=8"]), shapes)
+    with pytest.raises(UserError, match="8 steps do not fit a run of 8"):
+        training.train(config, tmp_path / "run")
+    config = training.with_data(load_config("tiny", ["model.num_classes=3"]), shapes)
+    with pytest.raises(UserError, match="model.num_classes: 3, but"):
+        training.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_broken_image_is_named_and_leaves_no_folder(shapes, tmp_path):
+    write_shapes(tmp_path / "shapes", num_train=2, num_val=1, size=64)
+    for image in (tmp_path / "shapes" / "train").iterdir():
+        image.write_bytes(image.read_bytes()[:100])
+    config = training.with_data(load_config("tiny", ["training.deterministic=false"]), tmp_path / "shapes")
+    with pytest.raises(UserError, match=r"shapes/train/.*\.jpg"):
+        training.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_must_be_named():
+    with pytest.raises(UserError, match="data.train.annotations is not set; give --data DIR"):
+        training.with_data(load_config("tiny"))
+
+
+def test_other_classes_in_the_validation_file_are_refused(shapes, tmp_path):
+    file = tmp_path / "val.json"
+    content = json.loads((shapes / "annotations" / "instances_val.json").read_text())
+    content["categories"][0]["name"] = "disc"
+    file.write_text(json.dumps(content))
+    config = training.with_data(load_config("tiny", {"training.deterministic": False}), shapes)
+    tree = config.model_dump()
+    tree["data"]["val"]["annotations"] = str(file)
+    with pytest.raises(UserError, match="its categories differ"):
+        training.train(type(config).model_validate(tree), tmp_path / "run")
+
+
+def test_run_folders_are_numbered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_folder.new_run_folder(None, "configs/mine.yaml").as_posix() == "runs/mine"
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    assert run_folder.new_run_folder(None, "mine").as_posix() == "runs/mine-2"
+    (tmp_path / "full").mkdir()
+    assert run_folder.new_run_folder("full", "mine").as_posix() == "full"  # empty: may be used
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(UserError, match="exists already"):
+        run_folder.new_run_folder("full", "mine")
+
+
+def test_no_run_to_resume(tmp_path):
+    with pytest.raises(UserError, match="config.yaml is missing"):
+        training.resume(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("step", "total", "size", "stretches"),
+    [
+        (0, 8, 4, [(0, 2, 4)]),
+        (3, 8, 4, [(0, 1, 1), (1, 2, 4)]),  # the rest of an epoch is a call of its own
+        (0, 10, 4, [(0, 2, 4), (2, 3, 2)]),  # so is a short last one
+        (9, 10, 4, [(2, 3, 1)]),
+        (5, 10, 4, [(1, 2, 3), (2, 3, 2)]),
+        (8, 8, 4, []),
+    ],
+)
+def test_what_is_left_of_a_run(step, total, size, stretches):
+    assert [tuple(one) for one in training._stretches(step, training.Schedule(total, size))] == stretches
+
+
+def test_the_length_of_a_run(shapes):
+    data_set = training.read_coco(shapes / "annotations" / "instances_train.json", shapes / "train")
+    # 12 images in batches of 5: three steps a pass.
+    overrides = {"data.batch_size": 5, "training.steps_per_epoch": None, "training.epochs": 4}
+    schedule = training.make_schedule(load_config("tiny", overrides), data_set)
+    assert (schedule.total_steps, schedule.steps_per_epoch, schedule.epochs) == (12, 3, 4)
+    schedule = training.make_schedule(load_config("tiny", {"training.steps": 10}), data_set)
+    assert (schedule.total_steps, schedule.steps_per_epoch, schedule.epochs) == (10, 4, 3)
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    run_folder.write_json(tmp_path / "a.json", [1])
+    monkeypatch.setattr(run_folder.Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run_folder.write_json(tmp_path / "a.json", [2])
+    assert json.loads((tmp_path / "a.json").read_text()) == [1]
+
+
+class _FakeModel:
+    stop_training = False
+
+
+def test_ctrl_c_in_the_last_step_of_an_epoch_lets_it_end():
+    stop = training._StopOnSignal()
+    stop.set_params({"steps": 4})
+    stop.set_model(_FakeModel())
+    stop.on_train_batch_end(0)
+    stop.asked = True
+    stop.on_train_batch_end(3)
+    stop.on_epoch_end(0)
+    assert stop.model.stop_training
+    with pytest.raises(training._Interrupted):
+        stop.on_train_batch_end(2)
