@@ -13,8 +13,8 @@ The package in the order in which data flows through it:
                      crops of the pyramid -> class scores and boxes
     detections       the 100 best boxes of an image
     faster_rcnn      the assembly of all of these: a `keras.Model`
-    evaluation, visualize, report
-                     COCO metrics, pictures and the page that shows them
+    evaluation, visualize, plots, report
+                     COCO metrics, pictures, curves and the page that shows them
 """
 
 import importlib

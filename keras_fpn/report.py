@@ -1,6 +1,6 @@
 """One self-contained HTML page about a run: metrics, curves, pictures, facts. Nothing external, no script.
 
-The charts are inline SVG drawn here, the pictures base64 JPEG; colours follow the reader's light or dark
+The charts are inline SVG (plots.py), the pictures base64 JPEG; colours follow the reader's light or dark
 theme.
 """
 
@@ -17,18 +17,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
+from keras_fpn import plots
 from keras_fpn.evaluation import DETECTION_METRICS, PROPOSAL_LIMITS
 from keras_fpn.visualize import to_picture
 
-_MOST_NAMED_CLASSES = 12  # curves with a colour and a name in one chart
 _AREA_NAMES = {"": "all", "s": "small", "m": "medium", "l": "large"}
-_COLORS = (
-    "#3b82c4", "#e07b39", "#2f9e77", "#c2559d", "#8a6fd1", "#d04a4a", "#a38a1a", "#808080", "#17a2b2",
-    "#9b6b43", "#6aa32d", "#e0559a",
-)  # fmt: skip
 
 _STYLE = """
 :root { color-scheme: light dark; --back: #fff; --text: #1d2126; --soft: #626b75; --line: #dde1e6; --band:
@@ -66,13 +61,8 @@ code { font: .88em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 .pairs { gap: .6rem; margin-bottom: 1.6rem; }
 figure { margin: 0; }
 figcaption { font-size: .88rem; margin: 0 0 .3rem; }
-svg { display: block; width: 100%; height: auto; }
-svg text { fill: var(--soft); font-size: 12px; }
-svg .grid { stroke: var(--line); }
-svg .frame { stroke: var(--soft); fill: none; }
-.legend { display: flex; flex-wrap: wrap; gap: .1rem 1rem; font-size: .85rem; margin: .3rem 0 0 2.6rem; }
-.legend i { display: inline-block; width: 1.1em; height: .28em; border-radius: 2px; margin-right: .4em;
-  vertical-align: .22em; }
+svg { display: block; width: 100%; height: auto; color: var(--soft); }
+svg text { font-family: inherit !important; }
 @media (max-width: 640px) { th, td { padding: .35rem .3rem; font-size: .85rem; } td:first-child {
   white-space: normal; min-width: 5rem; } td.bar { width: 18%; min-width: 40px; } }
 .pairs img { display: block; width: 100%; height: auto; border-radius: 4px; }
@@ -99,8 +89,8 @@ def write_report(
         _detection_table(metrics),
         _proposal_table(metrics),
         _class_table(metrics, curves),
-        _training_charts(history, learning_rate),
-        _precision_recall_charts(curves),
+        _charts("Training", plots.training_charts(history, learning_rate)),
+        _charts("Precision and recall", plots.precision_recall_charts(curves)),
         _picture_pairs(pictures),
         _facts_table(_with_environment(facts or {})),
     ]
@@ -186,84 +176,10 @@ def _class_table(metrics, curves):
     )
 
 
-def _training_charts(history, learning_rate):
-    def column(name):
-        return _column(history or [], name)
-
-    parts = {
-        "RPN objectness": "rpn_objectness_loss",
-        "RPN boxes": "rpn_box_loss",
-        "classes": "roi_class_loss",
-        "boxes": "roi_box_loss",
-    }
-    charts = [
-        _chart("Loss", {"training": column("loss"), "validation": column("val_loss")}, "epoch"),
-        _chart(
-            "Parts of the loss (dashed: validation)",
-            {name: column(key) for name, key in parts.items()}
-            | {f"{name}, validation": column(f"val_{key}") for name, key in parts.items()},
-            "epoch",
-        ),
-        _chart(
-            "Recall of the sampled positives",
-            {"RPN": column("rpn_recall"), "head": column("roi_recall")},
-            "epoch",
-            y_limits=(0, 1),
-        ),
-        _chart(
-            "COCO metrics on the validation images",
-            {name: column(f"val_{name}") for name in ("AP", "AP50", "APs")},
-            "epoch",
-            y_limits=(0, 1),
-        ),
-        _learning_rate_chart(column("learning_rate"), learning_rate),
-    ]
-    charts = [chart for chart in charts if chart]
-    return f'<h2>Training</h2><div class="charts">{"".join(charts)}</div>' if charts else ""
-
-
-def _column(history, name):
-    """[(epoch, value)] of the rows that have one; -1 is how an epoch says that it measured no AP."""
-    points = [(_value(row, "epoch", index + 1), _value(row, name)) for index, row in enumerate(history)]
-    return [(x, y) for x, y in points if y is not None and not (name.startswith("val_AP") and y < 0)]
-
-
-def _learning_rate_chart(rows, learning_rate):
-    if learning_rate is not None and len(learning_rate[0]):
-        steps, values = (np.asarray(part, dtype=float) for part in learning_rate)
-        keep = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 500)).astype(int))
-        points = list(zip(steps[keep].tolist(), values[keep].tolist(), strict=True))
-        return _chart("Learning rate", {"learning rate": points}, "step", legend=False)
-    return _chart("Learning rate", {"learning rate": rows}, "epoch", legend=False)
-
-
-def _precision_recall_charts(curves):
-    if not curves or not curves.get("classes"):
-        return ""
-    recall = curves["recall"]
-
-    def points(values):
-        return list(zip(recall, values, strict=True))
-
-    ranked = sorted(curves["classes"].items(), key=lambda item: -item[1]["AP50"])
-    if len(ranked) > _MOST_NAMED_CLASSES:  # the best and the worst have names
-        half = _MOST_NAMED_CLASSES // 2
-        named, others = ranked[:half] + ranked[-half:], ranked[half:-half]
-    else:
-        named, others = [item for item in curves["classes"].items()], []
-    series = {f"{name}, AP50 {_number(curve['AP50'])}": points(curve["precision50"]) for name, curve in named}
-    title = "Each class at IoU 0.5"
-    if others:
-        title += f" ({half} best and {half} worst named of {len(ranked)})"
-    mean = curves["mean"]
-    mean_series = {
-        f"IoU 0.5, AP50 {_number(mean['AP50'])}": points(mean["precision50"]),
-        f"mean over IoU 0.50:0.95, AP {_number(mean['AP'])}": points(mean["precision"]),
-    }
-    options = {"x_limits": (0, 1), "y_limits": (0, 1), "y_label": "precision"}
-    charts = _chart(title, series, "recall", pale=[points(c["precision50"]) for _, c in others], **options)
-    charts += _chart("Mean over the classes", mean_series, "recall", **options)
-    return f'<h2>Precision and recall</h2><div class="charts">{charts}</div>'
+def _charts(heading, charts):
+    """A section of (title, SVG); "" where there is none."""
+    figures = (f"<figure><figcaption>{html.escape(title)}</figcaption>{svg}</figure>" for title, svg in charts)
+    return f'<h2>{heading}</h2><div class="charts">{"".join(figures)}</div>' if charts else ""
 
 
 def _picture_pairs(pictures):
@@ -331,113 +247,6 @@ def _table(head, rows):
         cells = (html.escape(cell) if isinstance(cell, str) else _number(cell) for cell in row)
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return f'<div class="scroll"><table>{"".join(lines)}</table></div>'
-
-
-def _chart(
-    title, series, x_label, *, x_limits=None, y_limits=None, y_label="", legend=True, pale=(), size=(480, 300)
-):
-    """A line chart as a figure: SVG and a legend in HTML; "" where there is no point at all.
-
-    series: {name: [(x, y)]}; names that end in ", validation" take the colour of their sister, dashed.
-    pale: further lines without a name.
-    """
-    series = {name: points for name, points in series.items() if points}
-    everything = [point for points in (*series.values(), *pale) for point in points]
-    if not everything:
-        return ""
-    x_ticks, x_limits = _axis([x for x, _ in everything], x_limits, whole=x_label in ("epoch", "step"))
-    y_ticks, y_limits = _axis([0.0, *(y for _, y in everything)], y_limits)
-    left, top, right, bottom = 46, 8, size[0] - 10, size[1] - 38
-
-    def place(x, y):
-        across = (x - x_limits[0]) / (x_limits[1] - x_limits[0])
-        up = (y - y_limits[0]) / (y_limits[1] - y_limits[0])
-        return left + across * (right - left), bottom - up * (bottom - top)
-
-    parts = _grid(x_ticks, y_ticks, place, (left, top, right, bottom))
-    parts.append(f'<text x="{(left + right) / 2}" y="{size[1] - 4}" text-anchor="middle">{x_label}</text>')
-    if y_label:
-        middle = (top + bottom) / 2
-        turned = f'transform="translate(11 {middle}) rotate(-90)" text-anchor="middle"'
-        parts.append(f"<text {turned}>{y_label}</text>")
-    parts += [_line(points, place, "var(--line)", 1) for points in pale]
-    colors = _series_colors(series)
-    for name, points in series.items():
-        parts.append(_line(points, place, colors[name], 2, dashed=name.endswith(", validation")))
-    view = f'viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{html.escape(title)}"'
-    key = _legend(colors) if legend else ""
-    caption = f"<figcaption>{html.escape(title)}</figcaption>"
-    return f"<figure>{caption}<svg {view}>{''.join(parts)}</svg>{key}</figure>"
-
-
-def _legend(colors):
-    entries = "".join(
-        f'<span><i style="background:{color}"></i>{html.escape(name)}</span>'
-        for name, color in colors.items()
-        if name.removesuffix(", validation") not in colors or not name.endswith(", validation")
-    )
-    return f'<div class="legend">{entries}</div>'
-
-
-def _series_colors(series):
-    colors = {}
-    for name in series:
-        sister = name.removesuffix(", validation")
-        colors[name] = colors.get(sister) or _COLORS[len(colors) % len(_COLORS)]
-    return colors
-
-
-def _grid(x_ticks, y_ticks, place, frame):
-    left, top, right, bottom = frame
-    parts = []
-    for tick in x_ticks:
-        x = place(tick, 0)[0]
-        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 15}" text-anchor="middle">{_tick(tick)}</text>')
-    for tick in y_ticks:
-        y = place(0, tick)[1]
-        parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{left - 5}" y="{y + 4:.1f}" text-anchor="end">{_tick(tick)}</text>')
-    parts.append(f'<path class="frame" d="M{left} {top}V{bottom}H{right}"/>')
-    return parts
-
-
-def _line(points, place, color, width, dashed=False):
-    placed = [place(x, y) for x, y in points]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
-    dash = ' stroke-dasharray="5 4"' if dashed else ""
-    stroke = f'fill="none" stroke="{color}" stroke-width="{width}" stroke-linejoin="round"{dash}'
-    line = f'<polyline points="{path}" {stroke}/>'
-    if len(points) <= 25:  # few points: show where they are; a single one would be invisible otherwise
-        line += "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{color}"/>' for x, y in placed)
-    return line
-
-
-def _axis(values, limits, whole=False):
-    """(ticks at round numbers, limits) for the values."""
-    low, high = (min(values), max(values)) if limits is None else limits
-    if high <= low:
-        low, high = (low - 1, high + 1) if whole else (low, low + (abs(low) or 1.0))
-    step = 10 ** math.floor(math.log10((high - low) / 5))
-    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= 6)
-    step = max(step, 1) if whole else step
-    if limits is None and not whole:
-        low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [number * step for number in range(first, last + 1)], (low, high)
-
-
-def _tick(value):
-    text = f"{value:.6g}"
-    return text if len(text) <= 6 else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
-
-
-def _value(row, name, default=None):
-    try:
-        value = float(row[name])
-    except (KeyError, TypeError, ValueError):
-        return default
-    return value if math.isfinite(value) else default
 
 
 def _defined(value):

@@ -1,18 +1,25 @@
 """The report: one file, nothing from outside, every number in its place."""
 
 import base64
+import html
 import io
 import re
+import subprocess
+import sys
+import warnings
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from keras_fpn import plots
 from keras_fpn.evaluation import DETECTION_METRICS, PROPOSAL_METRICS
 from keras_fpn.report import environment_facts, write_report
 
-VOID = {"meta", "img", "br", "circle", "line", "path", "polyline"}
+FIRST_COLOR = plots._COLORS[0]
+VOID = {"meta", "img", "br"}
+CLOSED_AT_ONCE = {"path", "use", "rect", "g"}  # SVG may, HTML may not
 
 
 class Balanced(HTMLParser):
@@ -27,7 +34,7 @@ class Balanced(HTMLParser):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attributes):
-        assert tag in VOID
+        assert tag in VOID | CLOSED_AT_ONCE
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -72,8 +79,9 @@ def read(path):
 
 def test_page_is_self_contained(content, tmp_path):
     page, _ = read(write_report(tmp_path / "new" / "report.html", **content))
-    assert not re.search(r"https?:|<script|<link|<iframe|url\(|@import", page)
+    assert not re.search(r"https?:|<script|<link|<iframe|url\((?!#)|@import|xmlns", page)
     sources = re.findall(r'src="([^"]{0,40})', page)
+    assert all(link.startswith("#") for link in re.findall(r'href="([^"]*)', page))
     assert len(sources) == 4 and all(source.startswith("data:image/jpeg;base64,") for source in sources)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.html"]
 
@@ -108,7 +116,9 @@ def test_little_content_and_many_classes_are_fine(tmp_path):
     page, text = read(
         write_report(tmp_path / "many.html", title="t", metrics={"AP": 0.0}, history=rows, curves=curves)
     )
-    assert "6 best and 6 worst named of 80" in text and page.count("<polyline") >= 80
+    assert "6 best and 6 worst named of 80" in text
+    assert len(re.findall(r"\nclass \d+, AP50 0\.\d{3}\n", text)) == 12
+    assert page.count("stroke-opacity: 0.3; stroke-width: 0.8") == 68  # the pale ones
 
 
 def test_learning_rate_of_every_step_shows_the_warm_up(tmp_path):
@@ -118,6 +128,70 @@ def test_learning_rate_of_every_step_shows_the_warm_up(tmp_path):
     )
     page, text = read(path)
     assert "step" in text and 'aria-label="Learning rate"' in page and len(page) < 40_000
+    (line,) = re.findall(rf'<path d="([^"]*)"[^>]*stroke: {FIRST_COLOR}', page)
+    points = np.array(re.findall(r"[ML] (\S+) (\S+)", line), dtype=float)  # SVG's y points down
+    (left, bottom), (right, top) = points[0], points[-1]
+    warm = points[:, 0] > left + 0.021 * (right - left)
+    np.testing.assert_allclose(points[warm, 1], top, atol=0.2)
+    assert bottom - top > 100 and np.isclose(points[~warm, 1], bottom, atol=0.2).any()
+
+
+def test_charts_follow_the_theme_and_share_no_id(content, tmp_path):
+    page, _ = read(write_report(tmp_path / "report.html", **content))
+    charts = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert len(charts) == 5
+    ids = [name for chart in charts for name in re.findall(r' id="([^"]*)"', chart)]
+    assert len(set(ids)) == len(ids) >= len(charts)
+    for chart in charts:
+        used = set(re.findall(r'(?:url\(|href=")#(\w+)', chart))
+        assert used and used <= set(re.findall(r' id="([^"]*)"', chart))
+        # Black and white would vanish in one of the themes; matplotlib leaves black fills out.
+        colors = set(re.findall(r"(?:fill|stroke): ([^;\"]+)", chart))
+        assert colors <= {"none", "currentColor", *plots._COLORS} and "currentColor" in colors
+        assert all("fill: currentColor" in text for text in re.findall(r"<text[^>]*>", chart))
+        assert "<style" not in chart and "<metadata" not in chart
+
+
+def test_validation_is_dashed_in_the_colour_of_its_sister():
+    row = {"epoch": 1, "rpn_box_loss": 0.5, "val_rpn_box_loss": 0.6}
+    ((title, chart),) = plots.training_charts([row, row | {"epoch": 2}])
+    assert title.startswith("Parts of the loss")
+    drawn = [style for style in re.findall(r'<path[^>]*style="([^"]*)"', chart) if "stroke-width: 1.6" in style]
+    lines = [style for style in drawn if FIRST_COLOR in style]
+    assert len(lines) == 3 == len(drawn)  # two curves and the legend's line
+    assert sum("stroke-dasharray" in style for style in lines) == 1
+    assert ">RPN boxes<" in chart and ">RPN boxes, validation<" not in chart
+
+
+def test_class_names_are_text_whatever_they_hold():
+    names = ["$5 and $6", "_hidden", "<b> & co", "杯子", "a name " * 12]
+    curves = {"recall": np.linspace(0, 1, 101).tolist(), "mean": curve(0.5)}
+    curves["classes"] = {name: curve(0.5) for name in names}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (_, chart), _ = plots.precision_recall_charts(curves)
+    shown = [html.unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", chart)]
+    assert {f"{name}, AP50 0.385" for name in names[:4]} <= set(shown)
+    (cut,) = (text for text in shown if "…" in text)
+    assert cut.startswith("a name a name") and cut.endswith(", AP50 0.385") and len(cut) < 60
+
+
+def test_same_numbers_give_the_same_bytes_and_matplotlib_stays_as_it_was():
+    import matplotlib
+
+    series = {"training": [(1, 3.0), (2, 2.0)]}
+    once = plots.line_chart("Loss", series, "epoch")
+    with matplotlib.rc_context({"font.size": 30, "axes.spines.left": False, "xtick.minor.visible": True}):
+        before = dict(matplotlib.rcParams)
+        assert plots.line_chart("Loss", series, "epoch") == once
+        assert dict(matplotlib.rcParams) == before
+    assert plots.line_chart("Other", series, "epoch") != once
+
+
+def test_importing_the_report_leaves_matplotlib_for_later():
+    code = "import sys, keras_fpn.report; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_old_report_survives_a_failure(content, tmp_path):
