@@ -8,7 +8,7 @@ from keras_fpn.config import load_config
 from keras_fpn.data.shapes import write_shapes
 from keras_fpn.progress import Count
 
-NUM_TRAIN = 2000
+NUM_TRAIN = 1000
 
 
 def run_demo(out=None, *, config=None, num_train=NUM_TRAIN, num_val=200, size=256) -> training.Outcome:

@@ -266,6 +266,8 @@ class FasterRCNN(keras.Model):
             if kwargs.pop(key, None):
                 raise ValueError(f"compile: FasterRCNN has losses and metrics of its own; leave out {key!r}")
         super().compile(optimizer=optimizer or SGD(), jit_compile=jit_compile, **kwargs)
+        # Variables made inside the first step would have TensorFlow trace that step twice.
+        self.optimizer.build(self.trainable_variables)
 
     def get_compile_config(self):
         if not self.compiled:
@@ -274,7 +276,6 @@ class FasterRCNN(keras.Model):
 
     def compile_from_config(self, config):
         self.compile(keras.saving.deserialize_keras_object(config["optimizer"]), config["jit_compile"])
-        self.optimizer.build(self.trainable_variables)
 
     # Files ----------------------------------------------------------------------------------------------------
 

@@ -232,6 +232,7 @@ def test_summary_names_the_stages(tiny_model):
         ({"class_names": ["cat"]}, "class_names: 1 given for 4"),
         ({"anchors": {"sizes": {"P2": [8.0]}}}, "anchors.sizes: none for P3"),
         ({"backbone": {"name": "resnet50", "weights": "imagenet"}}, "backbone.weights"),
+        ({"backbone": {"name": "resnet18", "norm": "batch_norm", "norm_epsilon": 0}}, "backbone.norm_epsilon"),
     ],
 )
 def test_a_wrong_argument_is_told_in_one_line(tiny_settings, difference, message):
@@ -259,7 +260,7 @@ def test_a_random_model_memorises_four_images(tmp_path_factory):
     keras.utils.set_random_seed(0)
     model = keras_fpn.FasterRCNN(
         4,
-        {"name": "resnet18", "width": 16, "norm": "batch_norm", "freeze_at": 0},
+        {"name": "resnet18", "width": 16, "norm": "batch_norm", "norm_epsilon": 1e-5, "freeze_at": 0},
         profile="torchvision",
         pyramid={"channels": 32},
         anchors={"sizes": {"P2": [10.0], "P3": [20.0], "P4": [40.0], "P5": [80.0], "P6": [110.0]}},

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_fpn.errors import UserError
+
 
 @keras.saving.register_keras_serializable("keras_fpn")
 class FrozenBatchNormalization(keras.layers.Layer):
@@ -45,5 +47,10 @@ def build_norm(kind, epsilon, name):
     if kind == "frozen_batch_norm":
         return FrozenBatchNormalization(epsilon=epsilon, name=name)
     if kind == "batch_norm":
+        if epsilon == 0:
+            raise UserError(
+                "backbone.norm_epsilon: 0 suits frozen statistics only, a channel that is constant in a batch would "
+                "be divided by zero; set backbone.norm_epsilon to 1e-5"
+            )
         return keras.layers.BatchNormalization(epsilon=epsilon, momentum=0.9, name=name)
     raise ValueError(f'norm must be "frozen_batch_norm" or "batch_norm", not {kind!r}')
