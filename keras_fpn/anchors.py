@@ -79,6 +79,10 @@ class AnchorGenerator(keras.layers.Layer):
         half = np.stack([-widths, -heights, widths, heights], axis=-1).reshape(-1, 4) / 2
         return (np.round(half) if self.rounding == "torchvision" else half).astype(np.float32)
 
+    def __call__(self, feature_shapes, image_shape):
+        # By name: Keras takes nothing but tensors by position, and sizes may be ints.
+        return super().__call__(feature_shapes=feature_shapes, image_shape=image_shape)
+
     def call(self, feature_shapes, image_shape):
         """Anchors of every level.
 

@@ -12,7 +12,7 @@ from keras_fpn.config import load_config
 from keras_fpn.data import transforms
 from keras_fpn.errors import UserError
 from keras_fpn.faster_rcnn import load_model
-from keras_fpn.runs import write_json
+from keras_fpn.runs import check_output, write_json
 from keras_fpn.training import build_model
 
 COCO_CLASSES = 80
@@ -34,6 +34,8 @@ def run_benchmark(
     Returns:
         `{"stages": {name: {"median_ms", "fastest_ms"}}, ...}` with the facts that define them.
     """
+    if json_path:
+        check_output(json_path)
     model = _model(name, overrides)
     height, width = size or _usual_size(model)
     inputs = _random_inputs(batch_size, height, width)

@@ -21,7 +21,7 @@ class COCOEvaluation(keras.callbacks.Callback):
         callbacks=[COCOEvaluation(dataset, "instances_val.json"), ModelCheckpoint(path, monitor="val_AP",
         mode="max", save_best_only=True), EarlyStopping(monitor="val_AP", mode="max", patience=5)]
 
-    dataset: a finite `load_coco` dataset. annotations: its instances JSON, path or dict.
+    dataset: a finite `load_coco` dataset. annotations: its instances JSON, path or dict, or a `COCOEvaluator`.
     every: epochs between measurements; the last epoch is always measured. In epochs without one the metrics
         are -1, no improvement for anybody: ModelCheckpoint would save a model that has no metric at all.
     prefix: of the names in the logs. max_images: measure on the first batches with that many images only.
@@ -40,7 +40,8 @@ class COCOEvaluation(keras.callbacks.Callback):
             raise ValueError(f"every is {every}; it must be at least 1")
         self.dataset, self.every, self.prefix, self.max_images = dataset, every, prefix, max_images
         self.with_proposals, self.per_class = proposals, per_class
-        self.evaluator = COCOEvaluator(annotations)
+        given = isinstance(annotations, COCOEvaluator)
+        self.evaluator = annotations if given else COCOEvaluator(annotations)
         self.metrics = None  # of the last measurement, under pycocotools' names
         self._inference, self._compiled_for = None, None
 
@@ -119,7 +120,7 @@ class DetectionPictures(keras.callbacks.Callback):
         sheet = self.draw()
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            sheet.save(self.folder / f"epoch_{epoch + 1:03d}.jpg", quality=88)
+            visualize.save_picture(sheet, self.folder / f"epoch_{epoch + 1:03d}.jpg")
         if self.log_dir is not None:
             self._to_tensorboard(sheet, epoch)
 

@@ -6,6 +6,7 @@ Nothing heavy is imported before a sub-command runs, so `--help` answers at once
 """
 
 import argparse
+import errno
 import os
 import re
 import sys
@@ -58,6 +59,14 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # whoever read our lines went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else 2
 
 
 def _import_quietly():
@@ -222,6 +231,9 @@ def _data_shapes(arguments):
     from keras_fpn.data.shapes import write_shapes
     from keras_fpn.progress import Count
 
+    out = Path(arguments.out)
+    if out.is_dir() and any(out.iterdir()):
+        raise UserError(f"{out}: is not empty, and files in it might be overwritten; choose another OUT or remove it")
     num_train, num_val = arguments.images, arguments.val_images
     with Count("draw", num_train + num_val) as count:
         write_shapes(
@@ -240,16 +252,21 @@ def _train(arguments):
         raise UserError(
             "train needs a CONFIG (for example faster_rcnn_r50_fpn) or --resume RUN, and not both"
         )
-    if arguments.resume:
+    if arguments.resume is not None:
         return _resume(arguments)
     from keras_fpn.config import load_config
 
     config = load_config(arguments.config, arguments.overrides)
+    twice = [item for item in arguments.overrides if item.startswith(("data.train.", "data.val."))]
+    if arguments.data is not None and twice:
+        raise UserError(f"--data {arguments.data} and --set {twice[0]} both name the data; give one of them")
     _import_quietly()
     from keras_fpn import runs, training
 
-    run_dir = runs.new_run_folder(arguments.out, arguments.config)
-    return _told(training.train(training.with_data(config, arguments.data), run_dir), training.metrics_table)
+    config = training.with_data(config, arguments.data)
+    with runs.new_run_folder(arguments.out, arguments.config) as run_dir:
+        outcome = training.train(config, run_dir)
+    return _told(outcome, training.metrics_table)
 
 
 def _resume(arguments):
@@ -258,6 +275,7 @@ def _resume(arguments):
             raise UserError(
                 f"--{name} does not go with --resume: a run goes on with the settings it began with"
             )
+    _import_quietly()
     from keras_fpn import training
 
     return _told(training.resume(arguments.resume), training.metrics_table)
@@ -280,8 +298,10 @@ def _evaluate(arguments):
     from keras_fpn.data.coco import read_coco
     from keras_fpn.faster_rcnn import load_model
 
-    annotations, images = _annotated_images(arguments)
-    data_set = read_coco(annotations, images)
+    for path in filter(None, (arguments.json, arguments.metrics)):
+        runs.check_output(path)
+    annotations, images, invalid_boxes = _annotated_images(arguments)
+    data_set = read_coco(annotations, images, invalid_boxes=invalid_boxes)
     model = load_model(arguments.model)
     metrics, results, _ = training.measure(model, data_set, batch_size=arguments.batch_size)
     print(f"{arguments.model} on {annotations}, {len(data_set)} images, in percent")
@@ -300,14 +320,14 @@ def _annotated_images(arguments):
     from keras_fpn.config import load_config
 
     if arguments.annotations and arguments.images:
-        return arguments.annotations, arguments.images
+        return arguments.annotations, arguments.images, "refuse"
     if arguments.annotations or arguments.images:
         raise UserError("--annotations and --images go together")
     run_config = Path(arguments.model) / "config.yaml"
     if not run_config.is_file():
         raise UserError("give --annotations FILE and --images DIR; only a run folder knows images of its own")
-    split = load_config(run_config).data.val
-    return split.annotations, split.images
+    data = load_config(run_config).data
+    return data.val.annotations, data.val.images, data.invalid_boxes
 
 
 def _detect(arguments):
@@ -315,7 +335,11 @@ def _detect(arguments):
     from keras_fpn import inference, runs, visualize
     from keras_fpn.faster_rcnn import load_model
 
+    runs.check_output(arguments.out, folder=True)
+    if arguments.json:
+        runs.check_output(arguments.json)
     files = inference.list_images(arguments.images)
+    inference.check_images(files)
     pictures = _picture_paths(files, arguments.out)
     model = load_model(arguments.model)
     results = []
@@ -326,7 +350,7 @@ def _detect(arguments):
         results += one.to_results(image_id=number)
         drawn = visualize.draw_boxes(one.image, one.boxes, one.names, one.scores, classes=one.classes)
         picture.parent.mkdir(parents=True, exist_ok=True)
-        drawn.save(picture, quality=92)
+        visualize.save_picture(drawn, picture)
         counts = _count_names(one.names)
         print(f"image {number}/{len(files)} {one.file_name}: {counts}, {milliseconds:.0f} ms", flush=True)
         start = time.perf_counter()
@@ -338,7 +362,7 @@ def _detect(arguments):
 
 def _picture_paths(files, out):
     """Where the picture of each file goes; files of one name in different folders get a number."""
-    taken, paths = set(), []
+    taken, paths, inputs = set(), [], {file.resolve() for file in files}
     for file in files:
         suffix = file.suffix if file.suffix.lower() in (".jpg", ".jpeg", ".png") else ".jpg"
         name, number = f"{file.stem}{suffix}", 1
@@ -347,7 +371,7 @@ def _picture_paths(files, out):
             name = f"{file.stem}-{number}{suffix}"
         taken.add(name)
         paths.append(Path(out) / name)
-        if paths[-1].resolve() in {other.resolve() for other in files}:
+        if paths[-1].resolve() in inputs:
             raise UserError(f"{paths[-1]}: is an input image; choose another --out")
     return paths
 

@@ -24,6 +24,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -52,6 +53,13 @@ class Section(BaseModel):
     """Frozen settings that refuse unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value, info):
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+            raise ValueError("input should not be true or false")
+        return value
 
 
 class Pixels(Section):
@@ -114,6 +122,12 @@ class AnchorTargets(Section):
     positive_fraction: Probability
     crowd_ioa: Probability
 
+    @model_validator(mode="after")
+    def _in_order(self):
+        if self.negative_iou > self.positive_iou:
+            raise ValueError("negative_iou must not be above positive_iou")
+        return self
+
 
 class RoITargets(Section):
     positive_iou: Probability
@@ -174,6 +188,16 @@ class Model(Section):
     box_head: BoxHead
     losses: Losses
     detections: Detections
+
+    @model_validator(mode="after")
+    def _levels_fit(self):
+        levels = self.pyramid.levels
+        if ",".join(levels) not in "P2,P3,P4,P5,P6,P7":
+            raise ValueError(f"pyramid.levels must be neighbours, finest first, not {', '.join(levels)}")
+        for level in self.roi_pooling.levels:
+            if level not in levels:
+                raise ValueError(f"roi_pooling.levels: {level} is not among pyramid.levels {', '.join(levels)}")
+        return self
 
     def differences(self) -> dict[str, dict]:
         """Return what differs from the profile, `{group: {key: value}}`, as `FasterRCNN` takes it."""
@@ -245,7 +269,7 @@ class Training(Section):
     gamma: PositiveFloat = 0.1
     evaluate_every: NonNegativeInt = 1
     evaluation_images: PositiveInt | None = None
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     deterministic: bool = False
 
     @model_validator(mode="after")
@@ -310,7 +334,7 @@ def _folder():
 def _read(name_or_path):
     name, path = str(name_or_path), Path(name_or_path)
     if path.is_file():
-        text = path.read_text(encoding="utf-8")
+        text = _read_text(path)
     elif path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         raise UserError(f"{name}: no such configuration file")
     elif name in shipped_configs():
@@ -321,6 +345,13 @@ def _read(name_or_path):
     if raw is not None and not isinstance(raw, dict):
         raise UserError(f"{name}: expected sections model, data, training; found {type(raw).__name__}")
     return name, raw or {}
+
+
+def _read_text(path):
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
 
 
 def _parse_yaml(text, source):
@@ -353,8 +384,8 @@ def _profile(source, raw, pairs):
         if path == ["model", "profile"]:
             source, profile = "--set", value
     try:
-        resolve(profile)
-    except (UserError, TypeError) as error:
+        resolve(str(profile))
+    except UserError as error:
         raise UserError(f"{source}: model.{error}") from None
     return profile
 

@@ -1,6 +1,5 @@
 """The whole road on the embedded data set: draw it, train, measure, and tell what came of it on one page."""
 
-import shutil
 import time
 
 from keras_fpn import runs, training
@@ -24,17 +23,12 @@ def run_demo(out=None, *, config=None, num_train=NUM_TRAIN, num_val=200, size=25
     """
     start = time.monotonic()
     config = config or load_config("shapes")
-    run_dir = runs.new_run_folder(out, "demo")
-    print(f"1/2 data: {num_train} training and {num_val} held-out images of shapes", flush=True)
-    try:
+    with runs.new_run_folder(out, "demo") as run_dir:
+        print(f"1/2 data: {num_train} training and {num_val} held-out images of shapes", flush=True)
         with Count("draw", num_train + num_val) as count:
             write_shapes(run_dir / "data", num_train=num_train, num_val=num_val, size=size, progress=count)
         print("2/2 training and evaluation", flush=True)
         outcome = training.train(training.with_data(config, run_dir / "data"), run_dir)
-    except BaseException:
-        if not (run_dir / "last.keras").exists():
-            shutil.rmtree(run_dir, ignore_errors=True)
-        raise
     if not outcome.interrupted:
         print(next_steps(run_dir, outcome.metrics, (time.monotonic() - start) / 60))
     return outcome

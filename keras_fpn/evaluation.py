@@ -28,15 +28,16 @@ class COCOEvaluator:
     """COCO metrics against one annotation file.
 
     annotations: the path of an instances JSON, or its content as a dict. The dict is not changed.
+    leave_out: ids of annotations to leave out, such as `CocoDataset.dropped`.
 
     Raises UserError where the annotations are no instances file, or contradict themselves.
     Metrics that the annotations leave undefined (no object of that size, no object of that class) are -1,
     as pycocotools has it; `metrics_to_json` turns them into null.
     """
 
-    def __init__(self, annotations):
+    def __init__(self, annotations, leave_out=()):
         self.source, content = _read_annotations(annotations)
-        self._dataset = _clean_annotations(content, self.source)
+        self._dataset = _clean_annotations(content, self.source, frozenset(leave_out))
         self.image_ids = [image["id"] for image in self._dataset["images"]]
         self.category_ids = sorted(category["id"] for category in self._dataset["categories"])
         names = _unique_names(self._dataset["categories"])
@@ -327,15 +328,15 @@ def _read_annotations(annotations):
         return "annotations", annotations
     path = Path(annotations)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path}: no such annotation file; give the path of a COCO instances JSON") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a readable JSON file ({error}); give a COCO instances JSON") from None
     return str(path), content
 
 
-def _clean_annotations(content, source):
+def _clean_annotations(content, source, leave_out):
     """A copy with what pycocotools needs and nothing it changes in the caller's dict."""
     keys = content if isinstance(content, dict) else {}
     for key in ("images", "annotations", "categories"):
@@ -348,8 +349,9 @@ def _clean_annotations(content, source):
     image_ids = {image["id"] for image in images}
     category_ids = {category["id"] for category in categories}
     annotations = []
+    kept = [item for item in content["annotations"] if item.get("id") not in leave_out]
     # Numbered anew from 1: pycocotools takes an object with id 0 for "unmatched" and merges equal ids.
-    for number, annotation in enumerate(content["annotations"], start=1):
+    for number, annotation in enumerate(kept, start=1):
         annotations.append({"id": number, **_clean_annotation(annotation, source, image_ids, category_ids)})
     return {"images": images, "categories": categories, "annotations": annotations}
 
@@ -366,6 +368,8 @@ def _clean_annotation(annotation, source, image_ids, category_ids):
         raise UserError(f"{name}: category id {category_id!r} is not in 'categories'; drop or mend it")
     bbox = _four_numbers(annotation["bbox"], f"{name}: bbox")
     area = annotation.get("area")
+    if area is not None and (not isinstance(area, int | float) or isinstance(area, bool) or not 0 <= area < math.inf):
+        raise UserError(f"{name}: area is {_shorten([area])[1:-1]}; write the object's pixels, or leave it out")
     return {
         "image_id": annotation["image_id"],
         "category_id": annotation["category_id"],

@@ -20,7 +20,7 @@ from keras_fpn.box_head import BoxHead
 from keras_fpn.detections import DetectionLayer
 from keras_fpn.errors import UserError
 from keras_fpn.levels import level_stride
-from keras_fpn.losses import roi_losses, rpn_losses
+from keras_fpn.losses import RPN_NORMALIZERS, roi_losses, rpn_losses
 from keras_fpn.optimizers import SGD
 from keras_fpn.pixels import PixelNormalization
 from keras_fpn.proposals import ProposalLayer
@@ -78,8 +78,12 @@ class FasterRCNN(keras.Model):
         super().__init__(name=name, dtype=dtype, trainable=trainable, autocast=False)
         backbone = {"name": backbone} if isinstance(backbone, str) else backbone
         settings = profiles.resolve(profile, groups | {"backbone": backbone})
-        if not groups.get("pixels"):
-            settings["pixels"] = default_pixels(settings["backbone"]["name"]) or settings["pixels"]
+        own_pixels = default_pixels(settings["backbone"]["name"]) or settings["pixels"]
+        settings["pixels"] = own_pixels | (groups.get("pixels") or {})
+        normalizer = settings["losses"]["rpn_normalizer"]
+        if normalizer not in RPN_NORMALIZERS:
+            nearest = profiles.nearest(normalizer, RPN_NORMALIZERS)
+            raise UserError(f"losses.rpn_normalizer: unknown value {normalizer!r}{nearest}")
         self.num_classes = num_classes
         self.profile = profile
         self.settings = MappingProxyType(settings)
@@ -99,6 +103,9 @@ class FasterRCNN(keras.Model):
         levels, roi_levels = settings["pyramid"]["levels"], settings["roi_pooling"]["levels"]
         self.pyramid = build_pyramid(channels, **settings["pyramid"])
         strides = {level: level_stride(level) for level in levels}
+        absent = [level for level in roi_levels if level not in strides]
+        if absent:
+            raise UserError(f"roi_pooling.levels: {', '.join(absent)} not among pyramid.levels; name levels of both")
         self.anchors = AnchorGenerator(strides=strides, name="anchors", **_anchors(settings["anchors"], levels))
         self.rpn_head = RPNHead(num_anchors=_same_for_all(self.anchors.num_anchors), name="rpn_head", **settings["rpn"])
         self.proposals = ProposalLayer(name="proposals", **settings["proposals"])
@@ -121,7 +128,8 @@ class FasterRCNN(keras.Model):
     def features(self, inputs, training=False):
         """The pyramid of a batch: `{level: [B, h, w, C]}`."""
         pixels = self.pixels(inputs["images"], inputs["image_sizes"])
-        return self.pyramid(self.backbone(pixels, training=training), training=training)
+        maps = self.backbone(pixels, training=training)
+        return self.pyramid({level: maps[level] for level in self.pyramid.input}, training=training)
 
     def propose(self, features, inputs, training=False):
         """Objectness, deltas and anchors of every level, and the proposals made of them."""
@@ -170,6 +178,8 @@ class FasterRCNN(keras.Model):
         Returns:
             `{name: scalar}` of `LOSSES`, and `{name: (share, how many positives)}` of `RECALLS`.
         """
+        inputs = _with_sizes(inputs)
+        _check_targets(targets, self.num_classes)
         features = self.features(inputs, training=training)
         rpn, proposals = self.propose(features, inputs, training=training)
         rpn_result, rpn_recall = self._rpn_losses(rpn, targets, tf.random.experimental.stateless_fold_in(seed, 0))
@@ -223,7 +233,7 @@ class FasterRCNN(keras.Model):
 
     def train_step(self, data):
         """One step of `fit`: one forward and one backward pass."""
-        inputs, targets = data
+        inputs, targets = _inputs_and_targets(data)
         with tf.GradientTape() as tape:
             losses, recalls = self.training_losses(inputs, targets, self._step_seed(self.optimizer.iterations))
             loss = tf.add_n(list(losses.values()))
@@ -235,7 +245,7 @@ class FasterRCNN(keras.Model):
 
     def test_step(self, data):
         """One step of `evaluate` and of validation: the losses, sampled with a seed that does not change."""
-        inputs, targets = data
+        inputs, targets = _inputs_and_targets(data)
         losses, recalls = self.training_losses(inputs, targets, self._step_seed(-1), training=False)
         return self._report(tf.add_n(list(losses.values())), losses, recalls)
 
@@ -265,7 +275,9 @@ class FasterRCNN(keras.Model):
         for key in ("loss", "metrics", "weighted_metrics"):
             if kwargs.pop(key, None):
                 raise ValueError(f"compile: FasterRCNN has losses and metrics of its own; leave out {key!r}")
-        super().compile(optimizer=optimizer or SGD(), jit_compile=jit_compile, **kwargs)
+        if jit_compile is True:
+            raise ValueError("compile: XLA cannot compile the suppression of boxes; leave jit_compile out")
+        super().compile(optimizer=optimizer or SGD(), jit_compile=False, **kwargs)
         # Variables made inside the first step would have TensorFlow trace that step twice.
         self.optimizer.build(self.trainable_variables)
 
@@ -382,10 +394,31 @@ def _roi_pooling(strides, settings):
 
 
 def _with_sizes(inputs):
-    if isinstance(inputs, dict):
+    """Inputs as a dict; images without sizes are valid to their edges."""
+    inputs = inputs if isinstance(inputs, dict) else {"images": inputs}
+    images = inputs["images"]
+    if isinstance(images, (list, tuple)) or tf.TensorShape(images.shape).rank not in (None, 4):
+        raise UserError("images: one array [B, H, W, 3] is needed; give a single image as image[None], a list stacked")
+    if "image_sizes" in inputs:
         return inputs
-    shape = tf.shape(inputs)
-    return {"images": inputs, "image_sizes": tf.repeat(shape[None, 1:3], shape[0], axis=0)}
+    shape = tf.shape(images)
+    return inputs | {"image_sizes": tf.repeat(shape[None, 1:3], shape[0], axis=0)}
+
+
+def _inputs_and_targets(data):
+    """What `fit` and `evaluate` hand to a step: `(inputs, targets)`, with None for sample weights or without."""
+    inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
+    if weights is not None:
+        raise UserError("sample_weight: the losses of a detector are weighted by its sampling; leave it out")
+    return inputs, targets
+
+
+def _check_targets(targets, num_classes):
+    if not isinstance(targets, dict) or not {"boxes", "classes"} <= set(targets):
+        raise UserError('targets: a dict with "boxes" [B, G, 4] and "classes" [B, G] is needed, see FasterRCNN')
+    # A class of K would silently be the background.
+    message = f"targets: classes must be 0..{num_classes - 1}, padded with -1"
+    tf.debugging.assert_less(tf.cast(targets["classes"], tf.int32), num_classes, message)
 
 
 def _share(is_right, is_positive):

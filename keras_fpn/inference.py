@@ -22,6 +22,7 @@ from keras_fpn.data import transforms
 from keras_fpn.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,13 +104,13 @@ def read_image(image) -> tuple[np.ndarray, str | None]:
         file_name = os.fspath(image)
         try:
             with Image.open(file_name) as opened:
-                return np.asarray(ImageOps.exif_transpose(opened).convert("RGB")), file_name
+                return _pixels(opened), file_name
         except FileNotFoundError:
             raise UserError(f"{file_name}: no such image file") from None
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"{file_name}: not a readable image ({error}); re-encode or remove it") from None
+        except _UNREADABLE as error:
+            raise _not_readable(file_name, error) from None
     if isinstance(image, Image.Image):
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB")), file_name
+        return _pixels(image), file_name
     array = np.asarray(image)
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=-1)
@@ -122,8 +123,35 @@ def read_image(image) -> tuple[np.ndarray, str | None]:
     return array, file_name
 
 
+def check_images(files) -> None:
+    """Look at the head of every file, so that one that is no image is told before the work begins.
+
+    Raises:
+        UserError: a file is no image.
+    """
+    for file in files:
+        try:
+            Image.open(file).close()
+        except _UNREADABLE as error:
+            raise _not_readable(file, error) from None
+
+
+def _not_readable(file, error):
+    return UserError(f"{file}: not a readable image ({error}); re-encode or remove it")
+
+
+def _pixels(picture):
+    """`[H, W, 3]` uint8 RGB as the picture is looked at; of 16 bits the upper 8, as TensorFlow decodes them."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I;16"):
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    return np.asarray(picture.convert("RGB"))
+
+
 def list_images(paths) -> list[Path]:
     """Return the image files among `paths`; a folder stands for the images in it, by name.
+
+    Names that begin with a dot are left out (macOS writes such files beside the pictures).
 
     Raises:
         UserError: a path is absent, or a folder has no image in it.
@@ -131,7 +159,7 @@ def list_images(paths) -> list[Path]:
     files = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(item for item in path.iterdir() if item.suffix.lower() in SUFFIXES)
+            inside = sorted(item for item in path.iterdir() if _is_image_name(item) and item.is_file())
             if not inside:
                 raise UserError(f"{path}: no images in this folder ({', '.join(SUFFIXES)})")
             files += inside
@@ -140,6 +168,10 @@ def list_images(paths) -> list[Path]:
         else:
             raise UserError(f"{path}: no such image file or folder")
     return files
+
+
+def _is_image_name(path):
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def _compiled(model):

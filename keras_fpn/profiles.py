@@ -25,6 +25,7 @@ Each group is the keyword arguments of one stage:
 
 import copy
 import difflib
+from collections.abc import Mapping
 
 from keras_fpn.errors import UserError
 
@@ -152,6 +153,8 @@ def resolve(profile, overrides=None):
     for group, values in (overrides or {}).items():
         if group not in settings:
             raise UserError(f"{group}: unknown group of settings{nearest(group, settings)}")
+        if values is not None and not isinstance(values, Mapping):
+            raise UserError(f"{group}: {values!r} is no dict of settings; valid are {', '.join(settings[group])}")
         for key, value in (values or {}).items():
             if key not in settings[group]:
                 raise UserError(f"{group}.{key}: unknown setting{nearest(key, settings[group])}")

@@ -88,7 +88,9 @@ class RoIAlign(keras.layers.Layer):
         if self.sampling_ratio > 0:
             points = tf.fill(tf.shape(size), self.sampling_ratio)
         else:
-            points = tf.cast(tf.math.ceil(size / self.output_size), tf.int32)
+            # Ceiling by floor division: in a graph, TensorFlow makes of x / 7 the product x * (1 / 7), and 42 / 7 more
+            # than 6.
+            points = tf.cast(-(-size // self.output_size), tf.int32)
         return start, size, points
 
     # crop_and_resize ------------------------------------------------------------------------------------------
@@ -173,10 +175,11 @@ class RoIAlign(keras.layers.Layer):
 
     def _axis(self, start, size, points, index, limit):
         """Cells and weights of the two reads along one axis for the `index`-th point of every bin, `[N, s]` each."""
-        bins = tf.range(self.output_size, dtype=tf.float32)[None]
-        bin_size = size / self.output_size
-        offset = (tf.cast(index, tf.float32) + 0.5) / tf.cast(tf.maximum(points, 1), tf.float32)
-        position = start[:, None] + (bins + offset[:, None]) * bin_size[:, None]
+        number = tf.maximum(points, 1)[:, None]
+        # As steps from the start: points that lie on whole cells, such as the map's edge, must come out whole.
+        step = size[:, None] / tf.cast(self.output_size * number, tf.float32)
+        nth = tf.cast(tf.range(self.output_size)[None] * number + index, tf.float32) + 0.5
+        position = start[:, None] + nth * step
         last = tf.cast(limit - 1, tf.float32)[:, None]
         counts = (position >= -1.0) & (position <= last + 1.0) & (index < points)[:, None]
         position = tf.minimum(tf.maximum(position, 0.0), last)

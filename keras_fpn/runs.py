@@ -12,9 +12,12 @@ report.html      metrics, curves and pictures on one page
 metrics.json     COCO metrics of model.keras; its presence says that the run is finished
 """
 
+import contextlib
 import csv
+import io
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -26,24 +29,78 @@ from keras_fpn.errors import UserError
 from keras_fpn.faster_rcnn import FasterRCNN
 
 
-def new_run_folder(out, config_name) -> Path:
-    """Return the path of a folder to make: `out`, or runs/<config>, or runs/<config>-2 and so on."""
+@contextlib.contextmanager
+def new_run_folder(out, config_name):
+    """Make a folder for the run inside: `out`, or runs/<config>, or runs/<config>-2 and so on.
+
+    No other run gets the same one. A run that fails before its first checkpoint leaves nothing behind.
+    """
+    folder, made = _make_run_folder(out, config_name)
+    try:
+        yield folder
+    except BaseException:
+        if not (folder / "last.keras").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            if folder not in made:  # it was there, empty, before
+                folder.mkdir(exist_ok=True)
+            for parent in made[1:]:
+                with contextlib.suppress(OSError):  # another run is in it
+                    parent.rmdir()
+        raise
+
+
+def _make_run_folder(out, config_name):
+    """Return the folder and the ones that were made for it, itself first."""
     if out:
-        if Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
-            raise UserError(
-                f"{out}: exists already; choose another --out, or go on with it by train --resume {out}"
-            )
-        return Path(out)
+        folder = Path(out)
+        if folder.exists():
+            if not folder.is_dir() or any(folder.iterdir()):
+                raise UserError(f"{out}: exists already; choose another --out, or train --resume {out} goes on with it")
+            return folder, []
+        return folder, _make_folders(folder)
     stem = Path("runs") / Path(config_name).stem
-    candidates = [stem, *(stem.with_name(f"{stem.name}-{number}") for number in range(2, 10_000))]
-    return next(path for path in candidates if not path.exists())
+    for folder in [stem, *(stem.with_name(f"{stem.name}-{number}") for number in range(2, 10_000))]:
+        with contextlib.suppress(FileExistsError):
+            return folder, _make_folders(folder)
+    raise UserError(f"{stem.parent}: is full of runs of this name; give --out RUN")
+
+
+def _make_folders(folder):
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(made):
+        path.mkdir(exist_ok=path != folder)
+    if folder not in made:
+        raise FileExistsError(folder)
+    return made
+
+
+def check_output(path, *, folder=False):
+    """Refuse a place that cannot be written before the work begins rather than after it.
+
+    Raises:
+        UserError: `path` is a folder (or, for `folder`, a file), or lies where nothing may be written.
+    """
+    path = Path(path)
+    if path.exists() and path.is_dir() != folder:
+        found, wanted = ("file", "folder") if folder else ("folder", "file")
+        raise UserError(f"{path}: is a {found}; give the name of a {wanted}")
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if there != path and not there.is_dir():
+        raise UserError(f"{path}: cannot be written, since {there} is a file; choose another place")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"{path}: cannot be written, since {there} is read-only; choose another place")
 
 
 def write_text(path, text):
-    """Write a file whole or not at all: to a temporary name, then renamed."""
-    temporary = Path(f"{path}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    """Write a file whole or not at all: to a temporary name, then renamed; its folder is made if absent."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_json(path, content):
@@ -53,7 +110,10 @@ def write_json(path, content):
 
 def read_json(path):
     """Return the content of a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not a whole JSON file ({error}); remove it, and it will be made again") from None
 
 
 def save_model(model, path):
@@ -63,12 +123,26 @@ def save_model(model, path):
     temporary.replace(path)
 
 
+def save_plain_model(model, path, plain=None):
+    """Write a detector without its optimizer, which would double the file that people keep and ship.
+
+    Returns the copy that was written; given back as `plain` it spares the building of another.
+    """
+    plain = plain or FasterRCNN.from_config(model.get_config())
+    plain.set_weights(model.get_weights())
+    save_model(plain, path)
+    return plain
+
+
 def read_results(path) -> list[dict]:
     """Return the rows of a results.csv, numbers as float, empty cells left out; [] where there is no file."""
     if not Path(path).is_file():
         return []
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise UserError(f"{path}: not a table of numbers ({error}); mend or remove it") from None
 
 
 class ResultsFile(keras.callbacks.Callback):
@@ -91,12 +165,11 @@ class ResultsFile(keras.callbacks.Callback):
         facts = {"epoch": epoch + 1, "step": int(self.model.optimizer.iterations), "seconds": seconds}
         rows.append(facts | {name: float(value) for name, value in logs.items()})
         columns = list(dict.fromkeys(name for row in rows for name in row))
-        temporary = Path(f"{self._path}.tmp")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
-        temporary.replace(self._path)
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self._path, table.getvalue())
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -111,15 +184,8 @@ class Checkpoints(keras.callbacks.Callback):
         scores = [row["val_AP"] for row in rows if "val_AP" in row]
         evaluated = bool(rows) and "val_AP" in rows[-1]
         if not scores or (evaluated and scores[-1] >= max(scores)):
-            self._save_plain()
+            self._plain = save_plain_model(self.model, self._run_dir / "model.keras", self._plain)
         save_model(self.model, self._run_dir / "last.keras")
-
-    def _save_plain(self):
-        # A copy without the optimizer, which would double the file that people keep and ship.
-        if self._plain is None:
-            self._plain = FasterRCNN.from_config(self.model.get_config())
-        self._plain.set_weights(self.model.get_weights())
-        save_model(self._plain, self._run_dir / "model.keras")
 
 
 def draw_train_batch(batch, class_names, path):
@@ -134,7 +200,7 @@ def draw_train_batch(batch, class_names, path):
         truth = {name: targets[name][index].numpy() for name in visualize.TRUTH_KEYS if name in targets}
         image = inputs["images"][index, :height, :width].numpy()
         pictures.append(visualize.draw_truth(image, truth, class_names))
-    _save_picture(visualize.contact_sheet(pictures), path)
+    visualize.save_picture(visualize.contact_sheet(pictures), path)
 
 
 def write_findings(run_dir, config, model, dataset, metrics, evaluator, learning_rate=None, count=8):
@@ -148,7 +214,7 @@ def write_findings(run_dir, config, model, dataset, metrics, evaluator, learning
     pairs = visualize.gallery(model, dataset, count)
     titles = ["truth", "detections"] * len(pairs)
     pictures = [picture for pair in pairs for picture in pair]
-    _save_picture(visualize.contact_sheet(pictures, titles=titles), run_dir / "val_detections.jpg")
+    visualize.save_picture(visualize.contact_sheet(pictures, titles=titles), run_dir / "val_detections.jpg")
     rows = read_results(run_dir / "results.csv")
     report.write_report(
         run_dir / "report.html",
@@ -169,7 +235,7 @@ def _facts(config, model, evaluator, rows):
         "pyramid": f"{', '.join(pyramid.levels)}; {pyramid.channels} channels",
         "conventions": config.model.profile,
         "parameters": f"{model.count_params():,}",
-        "training": f"{rows[-1]['step']:.0f} steps of {config.data.batch_size} images",
+        "training": f"{rows[-1]['step'] if rows else 0:.0f} steps of {config.data.batch_size} images",
         "seed": f"{config.training.seed}",
         "training time": f"{sum(row['seconds'] for row in rows) / 60:.1f} minutes",
         "validation images": f"{len(evaluator.image_ids)}",
@@ -177,9 +243,3 @@ def _facts(config, model, evaluator, rows):
         "versions": f"keras_fpn {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}",
         "date": time.strftime("%Y-%m-%d"),
     }
-
-
-def _save_picture(picture, path):
-    temporary = path.with_suffix(".tmp.jpg")
-    picture.save(temporary, quality=90)
-    temporary.replace(path)

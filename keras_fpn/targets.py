@@ -97,16 +97,14 @@ def ignore_crowd(labels, boxes, truth, is_crowd, crowd_ioa):
     Returns:
         `[N]` labels.
     """
-    regions, is_region = _tiles(truth), _tiles(is_crowd)
+    regions = _tiles(tf.boolean_mask(truth, is_crowd))  # without a crowd, the common case, there are none
 
     def step(index, inside):
-        share = tf.where(is_region[index][None], box_ops.pairwise_ioa(boxes, regions[index]), 0.0)
+        share = box_ops.pairwise_ioa(boxes, regions[index])
         return index + 1, tf.maximum(inside, tf.reduce_max(share, axis=1))
 
-    # Without a crowd in the image, the common case, there is nothing to compare.
-    tiles = tf.where(tf.reduce_any(is_crowd), tf.shape(regions)[0], 0)
     start = (0, tf.zeros(tf.shape(boxes)[0]))
-    _, inside = tf.while_loop(lambda index, _: index < tiles, step, start, parallel_iterations=1)
+    _, inside = tf.while_loop(lambda index, _: index < tf.shape(regions)[0], step, start, parallel_iterations=1)
     return tf.where((labels == 0) & (inside >= crowd_ioa), -1, labels)
 
 
@@ -158,7 +156,7 @@ def anchor_targets(
 
     Args:
         anchors: `[N, 4]`, all levels; those that reach outside the image are trained on too (paper, section 5.1).
-        truth: `{"boxes": [B, G, 4], "classes": [B, G], "is_crowd": [B, G] (optional)}`.
+        truth: `{"boxes": [B, G, 4], "classes": [B, G], "is_crowd": [B, G] (optional)}`, any numeric dtypes.
         seed: `[2]` int.
         positive_iou, negative_iou, low_quality_matches: see `match`.
         samples_per_image, positive_fraction: see `sample`.
@@ -251,10 +249,10 @@ def _images(truth):
 
     The row gives boxes without any truth something to point at.
     """
-    boxes = tf.pad(truth["boxes"], [[0, 0], [0, 1], [0, 0]])
-    classes = tf.pad(truth["classes"], [[0, 0], [0, 1]], constant_values=-1)
+    boxes = tf.pad(tf.cast(truth["boxes"], tf.float32), [[0, 0], [0, 1], [0, 0]])
+    classes = tf.pad(tf.cast(truth["classes"], tf.int32), [[0, 0], [0, 1]], constant_values=-1)
     is_truth = classes >= 0
     is_crowd = tf.zeros_like(is_truth)
     if "is_crowd" in truth:
-        is_crowd = is_truth & (tf.pad(truth["is_crowd"], [[0, 0], [0, 1]]) > 0)
+        is_crowd = is_truth & (tf.pad(tf.cast(truth["is_crowd"], tf.bool), [[0, 0], [0, 1]]))
     return boxes, is_truth & ~is_crowd, is_crowd, classes, tf.range(tf.shape(is_truth)[0])

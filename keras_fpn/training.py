@@ -92,7 +92,7 @@ def train(config: Config, run_dir, *, extra_callbacks=()) -> Outcome:
         UserError: the data or the configuration is wrong.
     """
     _set_determinism(config)
-    train_set, val_set = _read_data(config)
+    data = train_set, val_set, _ = _read_data(config)
     schedule = make_schedule(config, train_set)
     model = build_model(config, train_set)
     model.compile(optimizer=_optimizer(config, schedule))
@@ -107,7 +107,7 @@ def train(config: Config, run_dir, *, extra_callbacks=()) -> Outcome:
             batch = next(iter(training_dataset(config, train_set, cache=False)))
         runs.draw_train_batch(batch, train_set.class_names, run_dir / "train_batch.jpg")
         print(_start_lines(model, config, schedule, train_set, val_set, run_dir), flush=True)
-        return _run(model, config, schedule, run_dir, (train_set, val_set), extra_callbacks)
+        return _run(model, config, schedule, run_dir, data, extra_callbacks)
     except BaseException:
         if new and not (run_dir / "last.keras").exists():
             shutil.rmtree(run_dir, ignore_errors=True)
@@ -128,13 +128,17 @@ def resume(run_dir, *, extra_callbacks=()) -> Outcome:
             )
     config = load_config(run_dir / "config.yaml")
     if (run_dir / "metrics.json").is_file():
-        step = int(runs.read_results(run_dir / "results.csv")[-1]["step"])
-        print(f"{run_dir}: already finished, all {step} steps; nothing to do")
-        return Outcome(run_dir, step, step, runs.read_json(run_dir / "metrics.json"))
+        metrics = runs.read_json(run_dir / "metrics.json")
+        rows = runs.read_results(run_dir / "results.csv")
+        step = int(rows[-1]["step"]) if rows else 0
+        print(f"{run_dir}: already finished{f', all {step} steps' if rows else ''}; nothing to do")
+        return Outcome(run_dir, step, step, metrics)
     _set_determinism(config)
     data = _read_data(config)
     schedule = make_schedule(config, data[0])
     model = load_model(run_dir / "last.keras")
+    if getattr(model, "optimizer", None) is None:
+        raise UserError(f"{run_dir / 'last.keras'}: holds no optimizer, so no run can go on from it; start a new run")
     step = int(model.optimizer.iterations)
     print(f"resuming {run_dir} at step {step} of {schedule.total_steps}", flush=True)
     return _run(model, config, schedule, run_dir, data, extra_callbacks)
@@ -199,8 +203,11 @@ def evaluation_dataset(model, data_set, batch_size=1):
     return load_coco(data_set, batch_size=batch_size, **model.settings["resize"])
 
 
-def measure(model, data_set, *, batch_size=1):
+def measure(model, data_set, *, batch_size=1, evaluator=None):
     """Evaluate `model` on a `CocoDataset`, with a progress bar.
+
+    Args:
+        evaluator: a `COCOEvaluator` of its annotations; made if not given.
 
     Returns:
         `(metrics, results, evaluator)`: COCO metrics of detections and proposals, the detections as COCO
@@ -210,12 +217,16 @@ def measure(model, data_set, *, batch_size=1):
         UserError: the classes of the annotations are not the model's, or the data are bad.
     """
     check_classes(model, data_set)
+    evaluator = evaluator or _evaluator(data_set)
     dataset = evaluation_dataset(model, data_set, batch_size)
     with Count("evaluate", len(data_set.records)) as count, readable_errors():
         results, proposals = evaluation.predict_dataset(model, dataset, progress=count)
-    evaluator = evaluation.COCOEvaluator(data_set.annotations)
     metrics = evaluator.detections(results) | evaluator.proposals(proposals)
     return metrics, sorted(results, key=lambda result: -result["score"]), evaluator
+
+
+def _evaluator(data_set):
+    return evaluation.COCOEvaluator(data_set.annotations, leave_out=data_set.dropped)
 
 
 def metrics_table(metrics) -> str:
@@ -261,6 +272,7 @@ def _set_determinism(config):
 
 
 def _read_data(config):
+    """Return the training and the validation `CocoDataset` and the `COCOEvaluator` of the latter."""
     data = config.data
     train_set, val_set = (
         read_coco(split.annotations, split.images, invalid_boxes=data.invalid_boxes)
@@ -277,7 +289,9 @@ def _read_data(config):
             f"model.num_classes: {number}, but {data.train.annotations} has"
             f" {len(train_set.class_names)} categories; leave it null"
         )
-    return train_set, val_set
+    if not any((record.is_crowd == 0).any() for record in train_set.records):
+        raise UserError(f"{data.train.annotations}: no image has an object, so nothing can be learnt; annotate some")
+    return train_set, val_set, _evaluator(val_set)
 
 
 def _optimizer(config, schedule):
@@ -305,15 +319,26 @@ def _as_built(config, model):
 
 
 def _run(model, config, schedule, run_dir, data, extra_callbacks):
-    train_set, val_set = data
+    train_set, val_set, evaluator = data
     first = int(model.optimizer.iterations)
-    callbacks = _callbacks(model, config, run_dir, val_set, extra_callbacks)
-    step = _fit(model, config, schedule, run_dir, train_set, callbacks)
-    if step < schedule.total_steps:
-        return Outcome(run_dir, step, schedule.total_steps)
-    rates = next(callback for callback in callbacks if isinstance(callback, LearningRateLog))
-    learning_rate = None if first else (rates.steps, rates.values)
-    metrics = _finish(config, run_dir, val_set, learning_rate)
+    callbacks = _callbacks(model, config, run_dir, val_set, evaluator, extra_callbacks)
+    try:
+        step = _fit(model, config, schedule, run_dir, train_set, callbacks)
+        if step < schedule.total_steps:
+            return Outcome(run_dir, step, schedule.total_steps)
+        rates = next(callback for callback in callbacks if isinstance(callback, LearningRateLog))
+        learning_rate = None if first else (rates.steps, rates.values)
+        if not (run_dir / "model.keras").exists():  # a bad validation image came in the way
+            runs.save_plain_model(model, run_dir / "model.keras")
+        metrics = _finish(config, run_dir, val_set, evaluator, learning_rate)
+    except UserError as error:
+        if not (run_dir / "last.keras").exists():
+            raise
+        raise UserError(f"{error}; then go on: keras-fpn train --resume {run_dir}") from None
+    except KeyboardInterrupt:
+        if not (run_dir / "last.keras").exists():
+            raise
+        return Outcome(run_dir, int(model.optimizer.iterations), schedule.total_steps)
     return Outcome(run_dir, step, schedule.total_steps, metrics)
 
 
@@ -321,6 +346,7 @@ def _fit(model, config, schedule, run_dir, train_set, callbacks):
     """Call `model.fit` from the optimizer's step on; returns the step reached: less than all after Ctrl-C."""
     stop = _StopOnSignal()
     callbacks = [stop, *callbacks]
+    first = int(model.optimizer.iterations)
     try:
         for stretch in _stretches(int(model.optimizer.iterations), schedule):
             dataset = training_dataset(config, train_set, skip_batches=int(model.optimizer.iterations))
@@ -340,8 +366,10 @@ def _fit(model, config, schedule, run_dir, train_set, callbacks):
     except _Interrupted:
         _end(callbacks)
         runs.save_model(model, run_dir / "last.keras")
-    except BaseException:
+    except BaseException as error:
         _end(callbacks)  # above all the live bar, which would garble the message
+        if isinstance(error, UserError) and int(model.optimizer.iterations) > first:
+            runs.save_model(model, run_dir / "last.keras")  # a bad image, met between two steps
         raise
     return int(model.optimizer.iterations)
 
@@ -370,7 +398,7 @@ def _stretches(step, schedule):
     return stretches
 
 
-def _callbacks(model, config, run_dir, val_set, extra_callbacks):
+def _callbacks(model, config, run_dir, val_set, evaluator, extra_callbacks):
     """In the order in which they must see an epoch end: measure, write, keep, show."""
     settings = config.training
     callbacks = [LearningRateLog()]
@@ -379,7 +407,7 @@ def _callbacks(model, config, run_dir, val_set, extra_callbacks):
         callbacks.append(
             COCOEvaluation(
                 dataset,
-                val_set.annotations,
+                evaluator,
                 every=settings.evaluate_every,
                 max_images=settings.evaluation_images,
             )
@@ -394,11 +422,11 @@ def _callbacks(model, config, run_dir, val_set, extra_callbacks):
     return callbacks
 
 
-def _finish(config, run_dir, val_set, learning_rate):
+def _finish(config, run_dir, val_set, evaluator, learning_rate):
     """Measure model.keras and write what is told of it; metrics.json is the last file of a run."""
     model = load_model(run_dir / "model.keras")
     batch_size = config.data.evaluation_batch_size
-    metrics, results, evaluator = measure(model, val_set, batch_size=batch_size)
+    metrics, results, _ = measure(model, val_set, batch_size=batch_size, evaluator=evaluator)
     runs.write_json(run_dir / "results.json", results)
     dataset = evaluation_dataset(model, val_set, batch_size)
     runs.write_findings(run_dir, config, model, dataset, metrics, evaluator, learning_rate)

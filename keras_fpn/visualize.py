@@ -8,6 +8,7 @@ import colorsys
 import functools
 import math
 import zlib
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -154,6 +155,17 @@ def contact_sheet(pictures, columns=4, titles=None, gap=8):
             draw.text((left, top + 2), text, fill=(40, 40, 40), font=_font(size))
         sheet.paste(picture, (left, top + head))
     return sheet
+
+
+def save_picture(picture, path):
+    """Write a picture whole or not at all: to a temporary name, then renamed."""
+    path = Path(path)
+    temporary = path.with_name(f"{path.stem}.tmp{path.suffix}")
+    try:
+        picture.save(temporary, quality=90)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def to_picture(image):

@@ -137,6 +137,12 @@ def test_shapes_may_be_tensors(golden):
         np.testing.assert_array_equal(anchors, eager[level])
 
 
+def test_shapes_may_be_ints_by_position():
+    generator = make(**PROFILES["torchvision"])
+    shapes = {level: (-(-96 // stride), -(-128 // stride)) for level, stride in STRIDES.items()}
+    assert generator(shapes, (96, 128))["P2"].shape == (24 * 32 * 3, 4)
+
+
 def test_wrong_conventions_are_refused():
     for wrong in ({"rounding": "down"}, {"stride_source": "config"}, {"strides": {"P2": 4}}):
         with pytest.raises(ValueError, match="rounding|stride"):

@@ -236,6 +236,22 @@ def test_unknown_names_and_missing_weights_are_told_in_one_line(monkeypatch, tmp
     assert "\n" not in str(absent.value)
 
 
+@pytest.mark.parametrize(
+    ("difference", "message"),
+    [
+        # NASNet decides on its paddings for one size of image when it is built.
+        ({"name": "NASNetMobile"}, "backbone.name: NASNetMobile does not take images of every size"),
+        ({"name": "MobileNetV2", "norm": "frozen"}, "backbone.norm: .*frozen_batch_norm"),
+        ({"name": "MobileNetV2", "freeze_at": 6}, "backbone.freeze_at: 6"),
+        ({"name": "resnet18", "freeze_at": -1}, "backbone.freeze_at: -1"),
+    ],
+)
+def test_settings_that_cannot_be_are_told_in_one_line(difference, message):
+    with pytest.raises(UserError, match=message) as caught:
+        build_backbone(difference)
+    assert "\n" not in str(caught.value)
+
+
 def test_no_network_is_told_in_one_line(monkeypatch):
     def refuse(*_, **__):
         raise OSError("URL fetch failure: no route to host")

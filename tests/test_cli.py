@@ -97,6 +97,8 @@ def test_without_a_command_the_help(run):
         (["train", "tiny", "--data", "nowhere"], "nowhere"),
         (["train", "tiny", "--set", "training.stepps=3"], "unknown key 'stepps'; did you mean 'steps'?"),
         (["train", "tiny", "--set", "training.steps=three"], "training.steps"),
+        (["train", "--resume", ""], "no run to resume, config.yaml is missing"),
+        (["train", "tiny", "--data", "x", "--set", "data.val.images=y"], "--data x and --set data.val.images=y"),
         (["detect", "nowhere.keras"], "required: IMAGE_OR_FOLDER"),
         (["detect", "nowhere.keras", "nothing.jpg"], "nothing.jpg: no such image file or folder"),
         (["detect", "nowhere.keras", "x.jpg", "--threshold", "2"], "'2' is not a number from 0 to 1"),
@@ -192,11 +194,45 @@ def test_detect_does_not_overwrite_its_input(run, model_file, shapes):
     assert "is an input image; choose another --out" in error
 
 
-def test_detect_names_a_file_that_is_no_image(run, model_file, tmp_path):
+def test_detect_names_a_file_that_is_no_image(run, model_file, shapes, tmp_path):
     (tmp_path / "text.jpg").write_text("not an image")
-    code, _, error = run("detect", model_file, "text.jpg")
+    code, _, error = run("detect", model_file, shapes / "val", "text.jpg")
     assert code == 2
     assert "text.jpg: not a readable image" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["text.jpg"]  # and nothing was begun
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(run, model_file, shapes, tmp_path):
+    (tmp_path / "file").touch()
+    data = ("--annotations", shapes / "annotations" / "instances_val.json", "--images", shapes / "val")
+    for arguments in (
+        ("detect", model_file, shapes / "val", "--json", tmp_path),
+        ("detect", model_file, shapes / "val", "--json", "file/a.json"),
+        ("detect", model_file, shapes / "val", "--out", "file"),
+        ("evaluate", model_file, *data, "--json", tmp_path),
+        ("evaluate", model_file, *data, "--metrics", "file/a.json"),
+        ("benchmark", "tiny", "--json", tmp_path),
+        ("train", "tiny", "--data", shapes, "--out", "file/run"),
+    ):
+        code, out, error = run(*arguments)
+        assert (code, error.count("\n")) == (2, 1), (arguments, error)
+        assert error.startswith("error: ") and "file" in error
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_error_of_the_system_is_one_line(run, monkeypatch):
+    for number, code in ((30, 2), (28, 1)):  # read-only file system; no space left
+        error = OSError(number, os.strerror(number), "some/file")
+        monkeypatch.setattr(cli, "_data_shapes", lambda _, error=error: (_ for _ in ()).throw(error))
+        assert run("data", "shapes", "x")[::2] == (code, f"error: some/file: {os.strerror(number)}\n")
+
+
+def test_data_shapes_keeps_what_is_there(run, tmp_path):
+    (tmp_path / "coco" / "annotations").mkdir(parents=True)
+    (tmp_path / "coco" / "annotations" / "instances_train.json").write_text("mine")
+    code, _, error = run("data", "shapes", "coco", "--images", 2, "--val-images", 1, "--size", 64)
+    assert code == 2 and "coco: is not empty" in error
+    assert (tmp_path / "coco" / "annotations" / "instances_train.json").read_text() == "mine"
 
 
 def test_benchmark_tells_every_stage(run, tmp_path):
@@ -267,6 +303,25 @@ class TestInference:
         exif[0x0112] = 6  # turned by a quarter when looked at
         picture.save(tmp_path / "turned.png", exif=exif)
         assert inference.detect(model, tmp_path / "turned.png")[0].image.shape == (60, 40, 3)
+
+    @pytest.mark.parametrize("big", [False, True])
+    def test_sixteen_bits_keep_their_shades(self, big, tmp_path):
+        shades = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+        Image.fromarray(shades.astype(">u2") if big else shades).save(tmp_path / "deep.png")
+        image, _ = inference.read_image(tmp_path / "deep.png")
+        np.testing.assert_array_equal(image[..., 1], shades >> 8)
+
+    def test_a_folder_gives_its_pictures(self, tmp_path):
+        for name in ("b.JPG", "a.png", "._a.png", "notes.txt"):
+            (tmp_path / name).touch()
+        (tmp_path / "folder.jpg").mkdir()
+        assert [path.name for path in inference.list_images([tmp_path])] == ["a.png", "b.JPG"]
+
+    def test_an_enormous_picture_is_refused(self, tmp_path, monkeypatch):
+        Image.new("L", (64, 64)).save(tmp_path / "big.png")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+        with pytest.raises(keras_fpn.UserError, match=r"big\.png: not a readable image \(Image size"):
+            inference.check_images([tmp_path / "big.png"])
 
     def test_the_threshold_holds(self, model):
         image = np.random.default_rng(3).integers(0, 255, (64, 64, 3), np.uint8)

@@ -137,7 +137,7 @@ def test_differences_are_what_a_model_is_told():
         (["training.steps.x=1"], "training.steps is a value and has no keys below it"),
         (["model.backbone=resnet18"], "--set model.backbone: a section; set one of name, stride_in"),
         (["model.profile=detectron"], "did you mean 'detectron2'?"),
-        (["model.profile=[1]"], "--set: model."),
+        (["model.profile=[1]"], "--set: model.profile: unknown value '[1]'"),
         (["model.roi_pooling.method=avg"], "input should be 'align' or 'max' (found 'avg')"),
         (["training.milestones=[1/0]"], "has no length"),
         (["training.milestones=[0.9, 0.5]"], "milestones must rise"),
@@ -146,6 +146,13 @@ def test_differences_are_what_a_model_is_told():
         (["data.scale_jitter=[0.1, 2]"], "scale_jitter needs a canvas"),
         (["training.learning_rate=.nan"], "training.learning_rate"),
         (["training.learning_rate={a"], "not YAML"),
+        (["training.learning_rate=true"], "learning_rate: input should not be true or false (found True)"),
+        (["training.steps=yes"], "training.steps: input should not be true or false (found True)"),
+        (["training.seed=4294967296"], "training.seed: input should be less than 4294967296"),
+        (["model.pyramid.levels=[P2, P4]"], "pyramid.levels must be neighbours, finest first"),
+        (["model.pyramid.levels=[P3, P2]"], "pyramid.levels must be neighbours, finest first"),
+        (["model.roi_pooling.levels=[P2, P7]"], "roi_pooling.levels: P7 is not among pyramid.levels"),
+        (["model.anchor_targets.negative_iou=0.9"], "negative_iou must not be above positive_iou"),
     ],
 )
 def test_a_wrong_override_is_one_line(overrides, message):
@@ -177,6 +184,12 @@ def test_a_wrong_file_is_one_line_that_names_it(content, message, tmp_path):
     assert str(caught.value).startswith(str(file))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_in_another_encoding_is_one_line(tmp_path):
+    (tmp_path / "mine.yaml").write_bytes("# größer\ntraining: {steps: 3}".encode("latin-1"))
+    with pytest.raises(UserError, match=r"mine\.yaml: not UTF-8"):
+        load_config(tmp_path / "mine.yaml")
 
 
 def test_an_empty_file_is_the_defaults(tmp_path):

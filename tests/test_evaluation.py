@@ -252,6 +252,33 @@ def test_bad_annotation_files_are_refused_by_name(tmp_path):
         COCOEvaluator(tmp_path / "unknown.json")
 
 
+@pytest.mark.parametrize("area", ["abc", [1], float("nan"), -1, True])
+def test_an_area_that_is_none_is_refused(area):
+    annotations = make_annotations()
+    annotations["annotations"][3]["area"] = area
+    with pytest.raises(UserError, match="annotation 4: area"):
+        COCOEvaluator(annotations)
+
+
+def test_annotations_can_be_left_out():
+    annotations = make_annotations()
+    results = make_results(annotations)
+    broken = [{**annotations["annotations"][0], "id": 901, "bbox": [1, float("nan"), 3, 3]}]
+    broken += [{**annotations["annotations"][0], "id": 902, "bbox": [5, 5, -3, 3]}]
+    more = {**annotations, "annotations": annotations["annotations"] + broken}
+    with pytest.raises(UserError, match="annotation 901"):
+        COCOEvaluator(more)
+    left = COCOEvaluator(more, leave_out=(901, 902))
+    assert left.detections(results) == COCOEvaluator(annotations).detections(results)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_json_in_any_unicode(tmp_path, encoding):
+    annotations = make_annotations()
+    (tmp_path / "a.json").write_text(json.dumps(annotations), encoding=encoding)
+    assert COCOEvaluator(tmp_path / "a.json").image_ids == COCOEvaluator(annotations).image_ids
+
+
 def test_path_and_dict_agree_and_nothing_is_printed(tmp_path, capsys):
     annotations = make_annotations()
     results = make_results(annotations)

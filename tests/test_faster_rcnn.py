@@ -241,6 +241,84 @@ def test_a_wrong_argument_is_told_in_one_line(tiny_settings, difference, message
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("difference", "message"),
+    [
+        ({"pyramid": {"levels": ["P3", "P4", "P5", "P6"]}}, "roi_pooling.levels: P2 not among"),
+        ({"losses": {"rpn_normalizer": "sample"}}, "losses.rpn_normalizer: .*'sampled'"),
+    ],
+)
+def test_settings_that_do_not_fit_are_told_in_one_line(tiny_settings, difference, message):
+    with pytest.raises(UserError, match=message) as caught:
+        keras_fpn.FasterRCNN(**tiny_settings() | difference)
+    assert "\n" not in str(caught.value)
+
+
+def test_differences_of_an_application_start_from_its_own_pixels():
+    model = keras_fpn.FasterRCNN(1, "MobileNetV2", pixels={"mean": [0.0, 0.0, 0.0]}, box_head={"units": 8})
+    expected = {"channel_order": "RGB", "mean": [0.0, 0.0, 0.0], "std": [127.5, 127.5, 127.5]}
+    assert model.settings["pixels"] == expected
+    assert keras_fpn.FasterRCNN.from_config(model.get_config()).settings["pixels"] == expected
+
+
+def test_a_pyramid_of_other_levels_trains_and_detects(tiny, dataset, tiny_batch):
+    levels = ["P3", "P4", "P5"]
+    pooling = {"levels": levels, "canonical_size": 56.0}
+    model = tiny(pyramid={"channels": 16, "levels": levels}, roi_pooling=pooling)
+    model.compile(SGD(0.01), run_eagerly=True)  # quicker than tracing
+    assert np.isfinite(model.fit(dataset, verbose=0).history["loss"]).all()
+    assert model.predict(tiny_batch[0], verbose=0)["boxes"].shape == (2, 10, 4)
+
+
+def test_arrays_of_any_dtype_fit_and_single_batches_train(tiny, tiny_batch):
+    inputs, targets = tiny_batch
+    given = {
+        "boxes": targets["boxes"].astype(np.float64),
+        "classes": targets["classes"].astype(np.int64),
+        "is_crowd": targets["is_crowd"].astype(bool),
+    }
+    as_given = {**inputs, "image_sizes": inputs["image_sizes"].astype(np.int64)}
+    model = tiny()
+    model.compile(SGD(0.01), run_eagerly=True)  # quicker than tracing
+    losses = [
+        model.evaluate(inputs, targets, verbose=0, return_dict=True)["loss"],
+        model.evaluate(as_given, given, verbose=0, return_dict=True)["loss"],
+        model.test_on_batch(as_given, given, return_dict=True)["loss"],
+    ]
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
+    assert np.isfinite(model.train_on_batch(as_given, given, return_dict=True)["loss"])
+
+
+def test_images_without_sizes_are_valid_to_their_edges(tiny_model, tiny_batch):
+    images = tiny_batch[0]["images"]
+    sizes = np.array([images.shape[1:3]] * 2, np.int32)
+    expected = tiny_model.predict({"images": images, "image_sizes": sizes}, verbose=0)
+    assert _same(expected, tiny_model.predict({"images": images}, verbose=0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sample_weight": np.ones(2)}, "sample_weight"),
+        ({"y": None}, "targets: a dict"),
+        ({"y": {"boxes": np.zeros((2, 1, 4))}}, "targets: a dict"),
+        ({"y": {"boxes": np.ones((2, 1, 4)), "classes": np.full((2, 1), 4)}}, "classes must be 0..3"),
+        ({"x": np.zeros((2, 96, 128))}, r"images: one array \[B, H, W, 3\]"),
+    ],
+)
+def test_a_wrong_call_of_fit_is_told(tiny, tiny_batch, arguments, message):
+    inputs, targets = tiny_batch
+    model = tiny()
+    model.compile(SGD(0.01), run_eagerly=True)  # quicker than tracing
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
+        model.fit(**{"x": inputs, "y": targets, "verbose": 0} | arguments)
+
+
+def test_compile_refuses_xla(tiny):
+    with pytest.raises(ValueError, match="jit_compile"):
+        tiny().compile("sgd", jit_compile=True)
+
+
 def test_load_model_names_the_file(tmp_path):
     with pytest.raises(UserError, match="absent.keras"):
         keras_fpn.load_model(tmp_path / "absent.keras")

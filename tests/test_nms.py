@@ -104,3 +104,9 @@ def test_graph_and_eager_agree(golden):
     graph = tf.function(lambda *a: batched_nms(*a, 0.5, 50))(*arguments)
     for first, second in zip(eager, graph, strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_box_that_is_not_finite_never_comes_out_and_spoils_no_other(value):
+    boxes = np.array([[0, 0, 10, 10], [0, 0, value, 10], [0, 0, 10, 9], [0, 0, 10, 10]], np.float32)
+    assert kept_by(boxes, [4.0, 3.0, 2.0, 1.0], [0, 0, 0, 1], 0.5) == [0, 3]

@@ -403,6 +403,18 @@ def test_wrong_size_in_the_annotations(tmp_path):
         _load_one(path, 40, 30)
 
 
+@pytest.mark.parametrize("name", ["bild ü.jpg", "it's \"a\".jpg", "back\\\\slash.jpg", "\u7403.jpg"])
+def test_an_error_writes_names_as_they_are(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("no image")
+    with pytest.raises(UserError) as caught:
+        _load_one(path, 30, 40)
+    assert str(caught.value).startswith(f"{path}: cannot be read")
+    with pytest.raises(UserError) as caught, readable_errors():
+        decode_image(str(path))
+    assert str(caught.value).startswith(f"{path}: cannot be read")
+
+
 def test_image_that_goes_away(tmp_path):
     path = tmp_path / "a.jpg"
     _picture().save(path)

@@ -111,3 +111,8 @@ def test_unknown_names_are_answered_with_the_nearest(profile, overrides, named):
     with pytest.raises(UserError, match=f"mean '{named}'") as failure:
         profiles.resolve(profile, overrides)
     assert "\n" not in str(failure.value)
+
+
+def test_a_group_that_is_no_dict_is_told_in_one_line():
+    with pytest.raises(UserError, match="proposals: 5 .*nms_threshold"):
+        profiles.resolve("paper", {"proposals": 5})

@@ -209,3 +209,16 @@ def test_bfloat16_features_keep_float32_positions(golden, draws, implementation)
 def test_unknown_implementation_is_refused():
     with pytest.raises(ValueError, match="implementation"):
         RoIAlign(implementation="fast")
+
+
+@both
+def test_adaptive_count_of_a_whole_multiple_is_the_same_in_a_graph(implementation):
+    # 42 cells by 7 bins are 6 points. TensorFlow's graphs divide by 7 through 1 / 7, which gives more than 6, and
+    # so 7 points; every box clipped to an image 1344 px wide is such a box.
+    layer = RoIAlign(strides={"P3": 8}, sampling_ratio=0, aligned=False, implementation=implementation)
+    column = np.zeros([1, 42, 42, 1], np.float32)
+    column[:, :, 3] = 1.0
+    boxes = tf.constant([[[0.0, 0.0, 336.0, 336.0]]])
+    crops = tf.function(lambda: layer({"P3": tf.constant(column)}, boxes))()
+    # The points of the first bin are at .5, 1.5, ... 5.5: two of six are half a cell from column 3.
+    np.testing.assert_allclose(crops[0, 0, :, 0, 0], [1 / 6] * 7, atol=1e-6)

@@ -290,6 +290,29 @@ def test_crowds_are_neither_object_nor_background():
     assert kept == {(60, 60, 80, 79): 1, (60, 60, 80, 80): 1, (70, 5, 85, 20): 3}
 
 
+def test_a_crowd_among_many_truths_is_found():
+    boxes, classes, crowd = np.zeros((1, 40, 4)), np.full((1, 40), -1), np.zeros((1, 40))
+    boxes[0, 37], classes[0, 37], crowd[0, 37] = [0, 0, 112, 112], 0, 1
+    assert not anchors_told(truth_of(boxes, classes, crowd))["is_valid"].numpy().any()
+
+
+@pytest.mark.parametrize(
+    "dtypes", [(np.float64, np.int64, bool), (np.int32, np.int8, np.uint8), (np.float16, np.float32, np.float32)]
+)
+def test_targets_of_other_dtypes_are_the_same(dtypes):
+    crowd = np.array([[1, 0, 0]])
+    values = np.array([[[0, 0, 50, 50], [60, 60, 80, 80], [8, 64, 40, 90]]]), np.array([[1, 2, -1]]), crowd
+    as_given = dict(zip(("boxes", "classes", "is_crowd"), map(np.ndarray.astype, values, dtypes), strict=True))
+    plain = truth_of(*values)
+    proposals = [[[5, 5, 20, 20], [60, 60, 80, 79], [70, 5, 85, 20]]]
+    for expected, got in (
+        (anchors_told(plain), anchors_told(as_given)),
+        (rois_told(proposals, plain), rois_told(proposals, as_given)),
+    ):
+        for name in expected:
+            np.testing.assert_array_equal(expected[name], got[name])
+
+
 def test_images_of_a_batch_draw_different_samples():
     same = truth_of([[[8, 8, 24, 24]]] * 2, [[1]] * 2)
     told = anchors_told(same)

@@ -158,14 +158,104 @@ def test_other_classes_in_the_validation_file_are_refused(shapes, tmp_path):
 
 def test_run_folders_are_numbered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run_folder.new_run_folder(None, "configs/mine.yaml").as_posix() == "runs/mine"
-    (tmp_path / "runs" / "mine").mkdir(parents=True)
-    assert run_folder.new_run_folder(None, "mine").as_posix() == "runs/mine-2"
+    with run_folder.new_run_folder(None, "configs/mine.yaml") as first:
+        assert first.as_posix() == "runs/mine" and first.is_dir()
+        with run_folder.new_run_folder(None, "mine") as second:  # at the same time
+            assert second.as_posix() == "runs/mine-2"
     (tmp_path / "full").mkdir()
-    assert run_folder.new_run_folder("full", "mine").as_posix() == "full"  # empty: may be used
-    (tmp_path / "full" / "file").touch()
-    with pytest.raises(UserError, match="exists already"):
-        run_folder.new_run_folder("full", "mine")
+    with run_folder.new_run_folder("full", "mine") as folder:  # empty: may be used
+        (folder / "file").touch()
+    with pytest.raises(UserError, match="exists already"), run_folder.new_run_folder("full", "mine"):
+        pass
+
+
+@pytest.mark.parametrize("out", [None, "a/b/c", "empty"])
+def test_a_run_that_never_began_leaves_nothing(out, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError), run_folder.new_run_folder(out, "mine") as folder:
+        (folder / "config.yaml").touch()
+        raise UserError("bad image")
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+
+
+def test_a_run_with_a_checkpoint_stays(tmp_path):
+    with pytest.raises(UserError), run_folder.new_run_folder(tmp_path / "run", "mine") as folder:
+        (folder / "last.keras").touch()
+        raise UserError("bad image")
+    assert (tmp_path / "run" / "last.keras").exists()
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    run_folder.check_output(tmp_path / "new" / "a.json")
+    run_folder.check_output(tmp_path / "file")
+    for path, folder, message in (
+        (tmp_path, False, "is a folder; give the name of a file"),
+        (tmp_path / "file", True, "is a file; give the name of a folder"),
+        (tmp_path / "file" / "a.json", False, "file is a file; choose another"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run_folder.check_output(path, folder=folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def _edited(data, change, split="val"):
+    file = data / "annotations" / f"instances_{split}.json"
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+
+
+FAST = ["training.deterministic=false", "training.evaluate_every=0"]
+
+
+def test_what_evaluation_would_refuse_is_told_before_training(tmp_path):
+    write_shapes(tmp_path / "data", num_train=2, num_val=1, size=64)
+    _edited(tmp_path / "data", lambda content: content["annotations"][0].update(area="abc"))
+    config = training.with_data(load_config("tiny", FAST), tmp_path / "data")
+    with pytest.raises(UserError, match="annotation 1: area is 'abc'"):
+        training.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_data_set_without_any_object_teaches_nothing(tmp_path):
+    write_shapes(tmp_path / "data", num_train=2, num_val=1, size=64)
+    _edited(tmp_path / "data", lambda content: content["annotations"].clear(), "train")
+    config = training.with_data(load_config("tiny", FAST), tmp_path / "data")
+    with pytest.raises(UserError, match="instances_train.json: no image has an object"):
+        training.train(config, tmp_path / "run")
+
+
+def test_a_broken_validation_image_costs_no_step(tmp_path):
+    write_shapes(tmp_path / "data", num_train=4, num_val=2, size=64)
+    _edited(tmp_path / "data", lambda content: content["annotations"][0].update(bbox=[1, float("nan"), 3, 3]))
+    picture = tmp_path / "data" / "val" / "000002.jpg"
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[:200])
+    changes = ["training.deterministic=false", "training.steps=2", "training.steps_per_epoch=2",
+               "training.warmup_steps=0", "data.invalid_boxes=drop"]  # fmt: skip
+    config = training.with_data(load_config("tiny", changes), tmp_path / "data")
+    with pytest.raises(UserError, match=r"000002\.jpg: cannot be read .*; then go on: keras-fpn train --resume"):
+        training.train(config, tmp_path / "run")
+    picture.write_bytes(whole)
+    outcome = training.resume(tmp_path / "run")
+    assert outcome.step == 2 and outcome.metrics["AP"] is not None
+    (tmp_path / "run" / "results.csv").unlink(missing_ok=True)
+    assert training.resume(tmp_path / "run").metrics == outcome.metrics
+    (tmp_path / "run" / "metrics.json").write_text("{")
+    with pytest.raises(UserError, match="metrics.json: not a whole JSON file"):
+        training.resume(tmp_path / "run")
+    (tmp_path / "run" / "metrics.json").unlink()
+    (tmp_path / "run" / "last.keras").write_bytes((tmp_path / "run" / "model.keras").read_bytes())
+    with pytest.raises(UserError, match="last.keras: holds no optimizer"):
+        training.resume(tmp_path / "run")
+
+
+def test_a_table_that_is_none_is_told(tmp_path):
+    (tmp_path / "results.csv").write_text("epoch,loss\n1,abc\n")
+    with pytest.raises(UserError, match="results.csv: not a table of numbers"):
+        run_folder.read_results(tmp_path / "results.csv")
 
 
 def test_no_run_to_resume(tmp_path):
@@ -204,6 +294,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run_folder.write_json(tmp_path / "a.json", [2])
     assert json.loads((tmp_path / "a.json").read_text()) == [1]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
 class _FakeModel:

@@ -1,6 +1,7 @@
 """Backbones: image -> {"C2".."C5"}, feature maps at strides 4, 8, 16 and 32."""
 
 from keras_fpn.backbones.applications import application_names, application_pixels, build_application
+from keras_fpn.backbones.normalization import NORMS
 from keras_fpn.backbones.resnet import ARCHITECTURES, build_resnet
 from keras_fpn.errors import UserError
 from keras_fpn.profiles import nearest
@@ -19,9 +20,14 @@ def build_backbone(settings):
         Functional `keras.Model`, normalised pixels `[B, H, W, 3]` -> `{"C2".."C5"}`.
 
     Raises:
-        UserError: for an unknown name or weights that cannot be had.
+        UserError: for an unknown name, norm or freeze_at, or weights that cannot be had.
     """
     options = dict(settings)
+    norm, freeze_at = options.get("norm", NORMS[0]), options.get("freeze_at", 0)
+    if norm not in NORMS:
+        raise UserError(f"backbone.norm: unknown value {norm!r}{nearest(norm, NORMS)}")
+    if freeze_at not in range(6):
+        raise UserError(f"backbone.freeze_at: {freeze_at!r}; give 0 (everything is trained) to 5 (all stages frozen)")
     name, weights = options.pop("name"), options.pop("weights", None)
     if name in ARCHITECTURES:
         if weights is not None:

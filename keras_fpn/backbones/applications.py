@@ -52,7 +52,7 @@ def build_application(name, norm="frozen_batch_norm", freeze_at=2, weights=None)
         UserError: for an unknown name, a network without those strides, or weights that cannot be had.
     """
     network = _network(name, weights)
-    strides = _strides(network)
+    strides = _strides(network, name)
     taps = {f"C{k}": tap for k in (2, 3, 4, 5) if (tap := _tap(network, strides, 2**k))}
     missing = [level for level in ("C2", "C3", "C4", "C5") if level not in taps]
     if missing:
@@ -71,7 +71,7 @@ def _network(name, weights):
             )
     except Exception as error:
         if weights is None:
-            raise UserError(f"backbone.name: keras.applications.{name} takes no images of any size: {error}") from error
+            raise _no_size(name, error) from error
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"backbone.weights: {weights!r} for {name} could not be loaded ({reason}); with a network Keras downloads "
@@ -79,11 +79,19 @@ def _network(name, weights):
         ) from error
 
 
-def _strides(network):
+def _no_size(name, error):
+    reason = str(error).strip().splitlines()[0]
+    return UserError(f"backbone.name: {name} does not take images of every size ({reason}); choose another network")
+
+
+def _strides(network, name):
     """`{layer name: stride}` of the layers with a feature map whose size is a power of two below the image's."""
     layers = [layer for layer in network.layers if len(getattr(layer.output, "shape", ())) == 4]
     probe = keras.Model(network.input, [layer.output for layer in layers])
-    shapes = probe.compute_output_shape((1, _PROBE_SIDE, _PROBE_SIDE, 3))
+    try:
+        shapes = probe.compute_output_shape((1, _PROBE_SIDE, _PROBE_SIDE, 3))
+    except ValueError as error:  # NASNet pads for one size, known when it is built
+        raise _no_size(name, error) from error
     strides = {}
     for layer, shape in zip(layers, shapes, strict=True):
         octaves = math.log2(_PROBE_SIDE / shape[1])

@@ -4,6 +4,8 @@ import keras
 
 from keras_fpn.errors import UserError
 
+NORMS = ("frozen_batch_norm", "batch_norm")
+
 
 @keras.saving.register_keras_serializable("keras_fpn")
 class FrozenBatchNormalization(keras.layers.Layer):
@@ -53,4 +55,4 @@ def build_norm(kind, epsilon, name):
                 "be divided by zero; set backbone.norm_epsilon to 1e-5"
             )
         return keras.layers.BatchNormalization(epsilon=epsilon, momentum=0.9, name=name)
-    raise ValueError(f'norm must be "frozen_batch_norm" or "batch_norm", not {kind!r}')
+    raise ValueError(f"norm must be one of {NORMS}, not {kind!r}")

@@ -56,7 +56,7 @@ class CocoDataset:
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     records: tuple[Record, ...]
-    num_dropped: int = 0  # boxes left out by invalid_boxes="drop"
+    dropped: tuple[int, ...] = ()  # ids of the annotations left out by invalid_boxes="drop"
 
     def __len__(self) -> int:
         return len(self.records)
@@ -105,13 +105,13 @@ def read_coco(
     columns = _read_annotations(annotations, document["annotations"])
     rows, classes = _look_up(annotations, columns, entries, ids)
     boxes, good = _convert_boxes(annotations, columns, entries, rows, invalid_boxes)
-    num_dropped = int((~good).sum())
-    if num_dropped:
-        log.warning("%s: dropped %d of %d boxes as invalid", annotations, num_dropped, len(good))
+    dropped = tuple(columns["id"][~good].tolist())
+    if dropped:
+        log.warning("%s: dropped %d of %d boxes as invalid", annotations, len(dropped), len(good))
     records = _gather(
         entries, images, rows[good], boxes[good], classes[good], columns["iscrowd"][good].astype(np.int32)
     )
-    return CocoDataset(str(annotations), str(images), names, ids, records, num_dropped)
+    return CocoDataset(str(annotations), str(images), names, ids, records, dropped)
 
 
 # ------------------------------------------------------------------------------------- parts of the file
@@ -190,9 +190,9 @@ def _read_images(path: Path, entries: list[dict], folder: Path) -> list[dict]:
             raise UserError(f'{image} has no "file_name"; add it')
         for key in ("height", "width"):
             value = entry.get(key)
-            if not _is_number(value) or not float(value).is_integer() or value < 1:
+            if not _is_number(value) or not 1 <= value < 2**31 or not float(value).is_integer():
                 raise UserError(
-                    f'{image} has "{key}" {value!r}; write the size of {entry["file_name"]} in pixels'
+                    f'{image} has "{key}" {_short(value)}; write the size of {entry["file_name"]} in pixels'
                 )
     _check_files(path, entries, folder)
     return entries
@@ -308,7 +308,7 @@ def _convert_boxes(path: Path, columns, entries, rows, invalid_boxes: str) -> tu
     where = f"annotation {columns['id'][first]} of image {entry['id']} ({entry['file_name']})"
     raise UserError(
         f"{path}: {where}: box [{box}] {wrong}{_and_more(good)}; correct it (x, y, width, height), "
-        f'or leave such boxes out with invalid_boxes="drop"'
+        f'or leave such boxes out: --set data.invalid_boxes=drop (from Python invalid_boxes="drop")'
     )
 
 
@@ -386,7 +386,8 @@ def find_coco_layout(data_dir: str | os.PathLike) -> CocoLayout:
     raise UserError(
         f"{root}: no COCO layout found{hint}; wanted annotations/instances_train*.json and "
         f"instances_val*.json beside train*/ and val*/, or train/_annotations.coco.json and "
-        f"valid/_annotations.coco.json"
+        f"valid/_annotations.coco.json; name files that lie elsewhere by --set data.train.annotations=FILE "
+        f"data.train.images=DIR and the same for data.val"
     )
 
 

@@ -59,7 +59,19 @@ def readable_errors():
 def bad_image_message(error: Exception) -> str | None:
     """The sentence of `decode_image` in a TensorFlow error, or None if the error is about something else."""
     found = re.search(f"{_START}(.*?){_END}", str(error), re.DOTALL)
-    return found.group(1) if found else None
+    return _unescaped(found.group(1)) if found else None
+
+
+def _unescaped(text: str) -> str:
+    """TensorFlow writes other bytes than printable ASCII as \\xc3 or \\303, and \\ before quotes."""
+
+    def byte(match):
+        code = match[1]
+        if code[:1] == b"x" and len(code) == 3:
+            return bytes([int(code[1:], 16)])
+        return bytes([int(code, 8) % 256]) if len(code) == 3 else code
+
+    return re.sub(rb"\\(x[0-9a-f]{2}|[0-7]{3}|.)", byte, text.encode()).decode(errors="replace")
 
 
 def _decode(path):
