@@ -268,7 +268,8 @@ class FasterRCNN(keras.Model):
         """Set the optimizer; the losses are the model's own.
 
         Args:
-            optimizer: a Keras optimizer; `keras_fpn.optimizers.SGD()` without.
+            optimizer: a Keras optimizer; without, `keras_fpn.optimizers.SGD` at the published rate for two images a
+                batch, with clipped gradients.
             jit_compile: XLA cannot compile the suppression of boxes, so False.
             **kwargs: see `keras.Model.compile`; `loss` and `metrics` are refused.
         """
@@ -277,7 +278,7 @@ class FasterRCNN(keras.Model):
                 raise ValueError(f"compile: FasterRCNN has losses and metrics of its own; leave out {key!r}")
         if jit_compile is True:
             raise ValueError("compile: XLA cannot compile the suppression of boxes; leave jit_compile out")
-        super().compile(optimizer=optimizer or SGD(), jit_compile=False, **kwargs)
+        super().compile(optimizer=optimizer or SGD(0.0025, global_clipnorm=10.0), jit_compile=False, **kwargs)
         # Variables made inside the first step would have TensorFlow trace that step twice.
         self.optimizer.build(self.trainable_variables)
 
@@ -337,12 +338,12 @@ def load_model(path):
     path = Path(path)
     file = path / "model.keras" if path.is_dir() else path
     if not file.is_file():
-        raise UserError(f"{file}: no such model; give a .keras file or a run folder that has a model.keras")
+        raise UserError(f"{file}: no such model; give a .keras file, or the folder of a run with a checkpoint")
     try:
         model = keras.saving.load_model(file)
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{file}: not a Keras model that can be read ({reason})") from error
+        raise UserError(f"{file}: not a whole Keras model; copy it again or train anew ({reason})") from error
     if not isinstance(model, FasterRCNN):
         raise UserError(f"{file}: a {type(model).__name__}, not a FasterRCNN")
     return model

@@ -183,6 +183,29 @@ def test_the_loss_of_a_batch_without_objects_is_finite(tiny, tiny_batch, boxes_i
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
+def test_the_defaults_learn_from_random_weights(tiny_settings, dataset):
+    # Frozen statistics normalise nothing until weights are loaded; features must not grow with every block.
+    settings = tiny_settings() | {"backbone": {"name": "resnet50", "width": 8}}
+    model = keras_fpn.FasterRCNN(**settings)
+    model.compile()
+    history = model.fit(dataset.repeat(4), epochs=3, verbose=0).history["loss"]
+    assert np.isfinite(history).all() and history[0] < 20 and history[-1] < history[0]
+
+
+def test_a_narrow_network_trains_on_batches_of_one(tiny_settings, tmp_path):
+    """In a process of its own: oneDNN's gradient of a strided 1x1 convolution kills it (TensorFlow 2.21)."""
+    script = (
+        "import json, sys, numpy as np, keras_fpn\n"
+        "model = keras_fpn.FasterRCNN(**json.loads(sys.argv[1]))\n"
+        "model.compile()\n"
+        "inputs = {'images': np.zeros((1, 96, 128, 3), np.uint8)}\n"
+        "targets = {'boxes': np.array([[[9, 9, 60, 60]]], np.float32), 'classes': np.zeros((1, 1), np.int32)}\n"
+        "for _ in range(5): model.train_on_batch(inputs, targets)\n"
+    )
+    command = [sys.executable, "-c", script, json.dumps(tiny_settings())]
+    subprocess.run(command, check=True, capture_output=True)
+
+
 def test_frozen_stages_and_statistics_do_not_move(tiny_settings, dataset):
     # Trap 19: gamma, beta, mean and variance of a frozen normalisation, and all of the frozen stages.
     settings = tiny_settings()

@@ -13,17 +13,19 @@ class FrozenBatchNormalization(keras.layers.Layer):
 
     Args:
         epsilon: added to the variance; 1e-5 in detectron2, 0 in torchvision's first COCO weights.
+        initial_gamma: gamma before any weights are loaded.
     """
 
-    def __init__(self, epsilon=1e-5, **kwargs):
+    def __init__(self, epsilon=1e-5, initial_gamma=1.0, **kwargs):
         super().__init__(**kwargs)
         self.epsilon = epsilon
+        self.initial_gamma = initial_gamma
 
     def build(self, input_shape):
         def constant(name, value):
             return self.add_weight(shape=(input_shape[-1],), initializer=value, trainable=False, name=name)
 
-        self.gamma = constant("gamma", "ones")
+        self.gamma = constant("gamma", keras.initializers.Constant(self.initial_gamma))
         self.beta = constant("beta", "zeros")
         self.moving_mean = constant("moving_mean", "zeros")
         self.moving_variance = constant("moving_variance", "ones")
@@ -41,13 +43,16 @@ class FrozenBatchNormalization(keras.layers.Layer):
         return input_shape
 
     def get_config(self):
-        return super().get_config() | {"epsilon": self.epsilon}
+        return super().get_config() | {"epsilon": self.epsilon, "initial_gamma": self.initial_gamma}
 
 
-def build_norm(kind, epsilon, name):
-    """A normalisation layer: "frozen_batch_norm", or "batch_norm" for one that learns its statistics."""
+def build_norm(kind, epsilon, name, frozen_gamma=1.0):
+    """A normalisation layer: "frozen_batch_norm", or "batch_norm" for one that learns its statistics.
+
+    `frozen_gamma` is the gamma that a frozen one has until weights are loaded.
+    """
     if kind == "frozen_batch_norm":
-        return FrozenBatchNormalization(epsilon=epsilon, name=name)
+        return FrozenBatchNormalization(epsilon=epsilon, initial_gamma=frozen_gamma, name=name)
     if kind == "batch_norm":
         if epsilon == 0:
             raise UserError(
