@@ -96,8 +96,6 @@ def train(config: Config, run_dir, *, extra_callbacks=()) -> Outcome:
     schedule = make_schedule(config, train_set)
     model = build_model(config, train_set)
     model.compile(optimizer=_optimizer(config, schedule))
-    # Made inside the first step, its variables would have TensorFlow trace that step twice.
-    model.optimizer.build(model.trainable_variables)
     run_dir = Path(run_dir)
     new = not run_dir.exists()
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -445,7 +443,8 @@ def _start_lines(model, config, schedule, train_set, val_set, run_dir):
     if backbone.weights is None and backbone.freeze_at:
         lines += (
             "\nnote: the backbone starts from random weights and is partly frozen, which learns little;"
-            "\n      without weights use --set model.backbone.norm=batch_norm model.backbone.freeze_at=0"
+            "\n      without weights use --set model.backbone.norm=batch_norm model.backbone.norm_epsilon=1e-5"
+            " model.backbone.freeze_at=0"
         )
     return lines
 
