@@ -104,7 +104,9 @@ class RoIAlign(keras.layers.Layer):
             level = (_pad_border(tf.cast(feature, tf.float32)), start, size, tf.gather(images, of_level))
             places.append(of_level)
             if self.sampling_ratio > 0:
-                crops.append(self._crop(*level, tf.constant([self.sampling_ratio] * 2)))
+                ratio = self.sampling_ratio
+                samples = self._sample(*level, tf.constant([ratio, ratio]))
+                crops.append(tf.nn.avg_pool2d(samples, ratio, ratio, "VALID"))
             else:
                 crops.append(self._crop_each_count(level, points))
         return tf.cast(tf.dynamic_stitch(places, crops), maps[0].dtype)
@@ -124,7 +126,8 @@ class RoIAlign(keras.layers.Layer):
         def step(index, crops, order):
             members = tf.cast(tf.where(group_of_box == index)[:, 0], tf.int32)
             count = tf.stack([groups[index] // 65536, groups[index] % 65536])
-            crop = self._crop(padded, *(tf.gather(part, members) for part in (start, size, images)), count)
+            samples = self._sample(padded, *(tf.gather(part, members) for part in (start, size, images)), count)
+            crop = self._mean_of_bins(samples, count)
             return index + 1, crops.write(index + 1, crop), order.write(index + 1, members)
 
         _, crops, order = tf.while_loop(lambda index, *_: index < number, step, (0, crops, order))
@@ -132,17 +135,23 @@ class RoIAlign(keras.layers.Layer):
         has_points = tf.cast(tf.reduce_all(points > 0, axis=1), tf.float32)[:, None, None, None]
         return tf.gather(crops.concat(), tf.math.invert_permutation(order.concat())) * has_points
 
-    def _crop(self, padded, start, size, images, count):
-        """Mean of `count` (y, x) points in every bin: `[N, output_size, output_size, C]` float32."""
+    def _sample(self, padded, start, size, images, count):
+        """`count` (y, x) points in every bin: `[N, output_size * count y, output_size * count x, C]` float32."""
         total = self.output_size * count  # points along each axis
         step = size / tf.cast(total, tf.float32)
         first = start + 0.5 * step + 1.0  # + 1: the padded border
         last = first + step * tf.cast(total - 1, tf.float32)
         limits = tf.cast(tf.shape(padded)[1:3] - 1, tf.float32)
         normalised = tf.concat([first / limits, last / limits], axis=1)
-        samples = tf.image.crop_and_resize(padded, normalised, images, total)
-        bins = [-1, self.output_size, count[0], self.output_size, count[1], padded.shape[-1]]
-        return tf.reduce_mean(tf.reshape(samples, bins), axis=[2, 4])
+        return tf.image.crop_and_resize(padded, normalised, images, total)
+
+    def _mean_of_bins(self, samples, count):
+        # Axis by axis, always the middle one of three: TensorFlow reduces two axes of six many times slower, and its
+        # pooling wants the size of a bin to be known in advance.
+        channels, side = samples.shape[-1], self.output_size
+        rows = tf.reshape(samples, [tf.shape(samples)[0] * side, count[0], side * count[1] * channels])
+        cells = tf.reshape(tf.reduce_mean(rows, axis=1), [tf.shape(samples)[0] * side * side, count[1], channels])
+        return tf.reshape(tf.reduce_mean(cells, axis=1), [-1, side, side, channels])
 
     # gather ---------------------------------------------------------------------------------------------------
 

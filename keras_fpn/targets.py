@@ -39,7 +39,7 @@ def match(boxes, truth, truth_valid, positive_iou, negative_iou, low_quality_mat
     state = (tf.fill([count], -1.0), tf.zeros([count], tf.int32), tf.zeros([count], tf.bool))
 
     def step(index, *state):
-        iou = box_ops.pairwise_iou(boxes, tiles[index])
+        iou = box_ops.pairwise_iou(tiles[index], boxes)
         return (index + 1, *_best_so_far(state, iou, valid_tiles[index], index * TRUTH_TILE))
 
     _, best, matched, forced = tf.while_loop(
@@ -52,7 +52,7 @@ def match_iou(iou, positive_iou, negative_iou, low_quality_matches=False):
     """`match` for a given matrix of IoUs, `[N, G]` with all truth valid."""
     count = tf.shape(iou)[0]
     state = (tf.fill([count], -1.0), tf.zeros([count], tf.int32), tf.zeros([count], tf.bool))
-    best, matched, forced = _best_so_far(state, iou, tf.ones(tf.shape(iou)[1], tf.bool), 0)
+    best, matched, forced = _best_so_far(state, tf.transpose(iou), tf.ones(tf.shape(iou)[1], tf.bool), 0)
     return matched, _labels(best, forced, positive_iou, negative_iou, low_quality_matches)
 
 
@@ -64,18 +64,21 @@ def _tiles(values):
 
 
 def _best_so_far(state, iou, valid, offset):
-    """Take a tile of truth into account: best IoU and truth of each box, and whether it is some truth's best."""
+    """Take a tile of truth into account: best IoU and truth of each box, and whether it is some truth's best.
+
+    `iou` is `[G, N]`: with the many boxes innermost, TensorFlow is several times faster than the other way round.
+    """
     best, matched, forced = state
-    iou = tf.where(valid[None], iou, -1.0)
-    tile_best = tf.reduce_max(iou, axis=1)
-    tile_matched = tf.argmax(iou, axis=1, output_type=tf.int32) + offset
-    best_of_truth = tf.reduce_max(iou, axis=0)  # [G]
-    is_best = (iou == best_of_truth[None]) & (best_of_truth > 0.0)[None]
+    iou = tf.where(valid[:, None], iou, -1.0)
+    tile_best = tf.reduce_max(iou, axis=0)
+    tile_matched = tf.argmax(iou, axis=0, output_type=tf.int32) + offset
+    best_of_truth = tf.reduce_max(iou, axis=1, keepdims=True)  # [G, 1]
+    is_best = (iou == best_of_truth) & (best_of_truth > 0.0)
     better = tile_best > best  # strictly: of equal ones the first truth stays
     return (
         tf.where(better, tile_best, best),
         tf.where(better, tf.where(tile_best >= 0.0, tile_matched, 0), matched),
-        forced | tf.reduce_any(is_best, axis=1),
+        forced | tf.reduce_any(is_best, axis=0),
     )
 
 
