@@ -29,6 +29,25 @@ def roi_levels(boxes, min_level, max_level, canonical_size=224.0, canonical_leve
     return level
 
 
+def place_rois(boxes, levels, canonical_size, canonical_level):
+    """Flatten a batch of RoIs and say where each is read.
+
+    Args:
+        boxes: `[B, R, 4]`, pixels of the network's input.
+        levels: names of the levels that are read, neighbours from the finest on.
+        canonical_size, canonical_level: see `roi_levels`.
+
+    Returns:
+        `boxes` `[B * R, 4]` without gradient, and for each its image's index and its level's index among `levels`,
+        `[B * R]` int32 both.
+    """
+    shape = tf.shape(boxes)
+    boxes = tf.stop_gradient(tf.reshape(boxes, [-1, 4]))
+    finest, coarsest = level_number(levels[0]), level_number(levels[-1])
+    numbers = roi_levels(boxes, finest, coarsest, canonical_size, canonical_level)
+    return boxes, tf.repeat(tf.range(shape[0]), shape[1]), numbers - finest
+
+
 def level_number(level):
     """The number in a level's name: 3 for "P3"."""
     return int(level[1:])

@@ -14,7 +14,7 @@ the border. Two implementations give the same numbers:
 import keras
 import tensorflow as tf
 
-from keras_fpn.levels import level_number, roi_levels
+from keras_fpn.levels import place_rois
 
 IMPLEMENTATIONS = ("crop_and_resize", "gather")
 
@@ -50,7 +50,7 @@ class RoIAlign(keras.layers.Layer):
         self.output_size = output_size
         self.sampling_ratio = sampling_ratio
         self.aligned = aligned
-        self.strides = dict(strides or {"P2": 4, "P3": 8, "P4": 16, "P5": 32})
+        self.strides = dict(sorted((strides or {"P2": 4, "P3": 8, "P4": 16, "P5": 32}).items()))
         self.canonical_size = canonical_size
         self.canonical_level = canonical_level
         self.implementation = implementation
@@ -66,11 +66,7 @@ class RoIAlign(keras.layers.Layer):
             `[B, R, output_size, output_size, C]` in the dtype of the features.
         """
         shape, levels = tf.shape(boxes), list(self.strides)
-        boxes = tf.stop_gradient(tf.reshape(boxes, [-1, 4]))
-        images = tf.repeat(tf.range(shape[0]), shape[1])
-        numbers = [level_number(level) for level in levels]
-        own_level = roi_levels(boxes, min(numbers), max(numbers), self.canonical_size, self.canonical_level)
-        own_level -= min(numbers)
+        boxes, images, own_level = place_rois(boxes, levels, self.canonical_size, self.canonical_level)
         maps = [features[level] for level in levels]
         crop = self._by_crop_and_resize if self.implementation == "crop_and_resize" else self._by_gather
         crops = crop(maps, boxes, images, own_level)

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_fpn.levels import level_number, roi_levels
+from keras_fpn.levels import place_rois
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
@@ -19,7 +19,7 @@ class RoIPool(keras.layers.Layer):
     def __init__(self, output_size=7, strides=None, canonical_size=224.0, canonical_level=4, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.output_size = output_size
-        self.strides = dict(strides or {"P2": 4, "P3": 8, "P4": 16, "P5": 32})
+        self.strides = dict(sorted((strides or {"P2": 4, "P3": 8, "P4": 16, "P5": 32}).items()))
         self.canonical_size = canonical_size
         self.canonical_level = canonical_level
 
@@ -34,11 +34,7 @@ class RoIPool(keras.layers.Layer):
             `[B, R, output_size, output_size, C]` in the dtype of the features.
         """
         shape, levels = tf.shape(boxes), list(self.strides)
-        boxes = tf.stop_gradient(tf.reshape(boxes, [-1, 4]))
-        images = tf.repeat(tf.range(shape[0]), shape[1])
-        numbers = [level_number(level) for level in levels]
-        own_level = roi_levels(boxes, min(numbers), max(numbers), self.canonical_size, self.canonical_level)
-        own_level -= min(numbers)
+        boxes, images, own_level = place_rois(boxes, levels, self.canonical_size, self.canonical_level)
         maps = [features[level] for level in levels]
         places, crops = [], []
         for index, (feature, stride) in enumerate(zip(maps, self.strides.values(), strict=True)):
