@@ -9,7 +9,7 @@ The package in the order in which data flows through it:
     anchors          reference boxes of every level
     rpn, proposals   objectness and deltas -> the 1000 best boxes
     targets, losses  matching, sampling and the four losses (training)
-    roi_align, roi_pool, box_head
+    levels, roi_align, roi_pool, box_head
                      crops of the pyramid -> class scores and boxes
     detections       the 100 best boxes of an image
     faster_rcnn      the assembly of all of these: a `keras.Model`
