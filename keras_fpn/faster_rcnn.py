@@ -6,6 +6,7 @@
 B images, A anchors, R RoIs, K classes, D detections.
 """
 
+import contextlib
 import copy
 from pathlib import Path
 from types import MappingProxyType
@@ -90,7 +91,7 @@ class FasterRCNN(keras.Model):
         self.class_names = _one_for_each_class("class_names", class_names, map(str, range(num_classes)), num_classes)
         self.category_ids = _one_for_each_class("category_ids", category_ids, range(1, num_classes + 1), num_classes)
         self.seed = seed
-        with _DtypePolicy(self.dtype_policy):
+        with _dtype_policy(self.dtype_policy):
             self._make_stages(settings)
         for metric in ("loss", *LOSSES, *RECALLS):
             setattr(self, f"{metric}_metric", keras.metrics.Mean(name=metric))
@@ -349,18 +350,15 @@ def load_model(path):
     return model
 
 
-class _DtypePolicy:
+@contextlib.contextmanager
+def _dtype_policy(policy):
     """The policy under which the layers inside are made: the model's own."""
-
-    def __init__(self, policy):
-        self.policy = policy
-
-    def __enter__(self):
-        self.outside = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(self.policy)
-
-    def __exit__(self, *_):
-        keras.config.set_dtype_policy(self.outside)
+    outside = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(outside)
 
 
 def _one_for_each_class(key, values, defaults, num_classes):

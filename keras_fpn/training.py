@@ -5,10 +5,10 @@ position), the samples of the losses of (seed, step), and model and optimizer ar
 `training.deterministic` they are equal to the last bit; without, TensorFlow adds gradients in any order.
 """
 
+import contextlib
 import dataclasses
 import math
 import os
-import shutil
 import signal
 from pathlib import Path
 from typing import NamedTuple
@@ -97,19 +97,13 @@ def train(config: Config, run_dir, *, extra_callbacks=()) -> Outcome:
     model = build_model(config, train_set)
     model.compile(optimizer=_optimizer(config, schedule))
     run_dir = Path(run_dir)
-    new = not run_dir.exists()
-    run_dir.mkdir(parents=True, exist_ok=True)
-    try:
+    with contextlib.nullcontext() if run_dir.exists() else runs.new_run_folder(run_dir, None):
         runs.write_text(run_dir / "config.yaml", _as_built(config, model).to_yaml())
         with readable_errors():
             batch = next(iter(training_dataset(config, train_set, cache=False)))
         runs.draw_train_batch(batch, train_set.class_names, run_dir / "train_batch.jpg")
         print(_start_lines(model, config, schedule, train_set, val_set, run_dir), flush=True)
         return _run(model, config, schedule, run_dir, data, extra_callbacks)
-    except BaseException:
-        if new and not (run_dir / "last.keras").exists():
-            shutil.rmtree(run_dir, ignore_errors=True)
-        raise
 
 
 def resume(run_dir, *, extra_callbacks=()) -> Outcome:
