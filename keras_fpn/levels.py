@@ -51,8 +51,3 @@ def place_rois(boxes, levels, canonical_size, canonical_level):
 def level_number(level):
     """The number in a level's name: 3 for "P3"."""
     return int(level[1:])
-
-
-def level_stride(level):
-    """Pixels of the image between neighbouring cells of a level: 2^k for Ck and Pk, by their definition."""
-    return 2 ** level_number(level)

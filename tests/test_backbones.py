@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from keras_fpn.backbones import build_backbone
-from keras_fpn.backbones.normalization import FrozenBatchNormalization
 from keras_fpn.errors import UserError
+from keras_fpn.normalization import FrozenBatchNormalization
 
 LEVELS = ("C2", "C3", "C4", "C5")
 PARTS = {"conv": "conv", "norm": "bn", "shortcut_conv": "downsample.0", "shortcut_norm": "downsample.1"}
@@ -110,6 +110,10 @@ def test_taps_have_strides_4_to_32_rounded_up(size):
     assert list(taps) == list(LEVELS)
     for level, stride in zip(LEVELS, (4, 8, 16, 32), strict=True):
         assert taps[level].shape[1:3] == (-(-size[0] // stride), -(-size[1] // stride))
+
+
+def test_strides_are_declared():
+    assert build_backbone(settings("resnet18", width=4)).strides == {"C2": 4, "C3": 8, "C4": 16, "C5": 32}
 
 
 # --- traps 11 and 19: TensorFlow's padding, Keras' batch normalisation
@@ -217,6 +221,7 @@ def test_applications_are_tapped_by_stride(name):
     model = build_backbone({"name": name, "norm": "frozen_batch_norm", "freeze_at": 2, "weights": None})
     taps = model(tf.random.stateless_uniform([1, 96, 128, 3], [1, 2]) * 255)
     assert list(taps) == list(LEVELS)
+    assert model.strides == {"C2": 4, "C3": 8, "C4": 16, "C5": 32}
     for level, stride in zip(LEVELS, (4, 8, 16, 32), strict=True):
         assert taps[level].shape[1:3] == (96 // stride, 128 // stride)
         assert np.isfinite(taps[level]).all()
@@ -229,8 +234,9 @@ def test_applications_are_tapped_by_stride(name):
 
 
 def test_unknown_names_and_missing_weights_are_told_in_one_line(monkeypatch, tmp_path):
-    with pytest.raises(UserError, match="resnet50"):
-        build_backbone(settings("resnet5O"))
+    for name in ("resnet5O", "mobilenet_v3_larg"):
+        with pytest.raises(UserError, match="did you mean"):
+            build_backbone(settings(name))
     with pytest.raises(UserError, match="weights") as absent:
         build_backbone({"name": "MobileNetV2", "weights": str(tmp_path / "none.weights.h5")})
     assert "\n" not in str(absent.value)
@@ -242,6 +248,12 @@ def test_unknown_names_and_missing_weights_are_told_in_one_line(monkeypatch, tmp
         # NASNet decides on its paddings for one size of image when it is built.
         ({"name": "NASNetMobile"}, "backbone.name: NASNetMobile does not take images of every size"),
         ({"name": "MobileNetV2", "norm": "frozen"}, "backbone.norm: .*frozen_batch_norm"),
+        ({"name": "resnet18", "norm": "batch_norm", "norm_epsilon": 0.0}, "backbone.norm_epsilon: 0 .* 1e-5"),
+        (
+            {"name": "resnet50", "weights": "imagenet"},
+            "convert resnet50.pth --out resnet50.keras .* train --weights resnet50.keras",
+        ),
+        ({"name": "mobilenet_v3_large", "weights": "imagenet"}, "backbone.weights: .* mobilenet_v3_large.keras"),
         ({"name": "MobileNetV2", "freeze_at": 6}, "backbone.freeze_at: 6"),
         ({"name": "resnet18", "freeze_at": -1}, "backbone.freeze_at: -1"),
     ],

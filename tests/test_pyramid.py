@@ -1,10 +1,12 @@
-"""The pyramid against torchvision on odd sizes (golden/make_networks.py), and its two traps by hand."""
+"""The pyramid against torchvision on odd sizes (golden/make_networks.py, with batch normalisation
+golden/make_mobilenet.py), and its two traps by hand."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.pyramid import build_pyramid
+from keras_fpn.errors import UserError
+from keras_fpn.pyramid import build_pyramid, pyramid_strides
 
 LEVELS = ("P2", "P3", "P4", "P5", "P6")
 
@@ -122,3 +124,74 @@ def test_levels_that_cannot_be_made_are_refused():
         build_pyramid(channels, levels=["P2", "P3"])
     with pytest.raises(ValueError, match="neighbours"):
         build_pyramid(channels, levels=["P3", "P5"])
+
+
+# --- With batch normalisation (torchvision's version 2)
+
+STATISTICS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+
+
+def normed(kept, draws, norm):
+    channels = [int(value) for value in kept["channels"]]
+    model = build_pyramid(
+        dict(zip(("C4", "C5", "C6"), channels, strict=True)), channels=8, levels=["P4", "P5", "P6", "P7"], norm=norm
+    )
+    for index, inputs in enumerate(channels):
+        for ours, theirs, shape in (
+            (f"lateral_C{index + 4}", f"normed_pyramid.inner_blocks.{index}", (8, inputs, 1, 1)),
+            (f"output_P{index + 4}", f"normed_pyramid.layer_blocks.{index}", (8, 8, 3, 3)),
+        ):
+            (kernel,) = model.get_layer(ours).weights  # no bias: the normalisation has one
+            kernel.assign(draws.weight(f"{theirs}.0.weight", shape).transpose(2, 3, 1, 0))
+            for variable in model.get_layer(f"{ours}_norm").weights:
+                variable.assign(draws.weight(f"{theirs}.1.{STATISTICS[variable.name]}", (8,)))
+    features = {
+        f"C{k}": tf.constant(draws.normal(f"normed_pyramid/C{k}", (1, inputs, *map(int, shape))).transpose(0, 2, 3, 1))
+        for k, inputs, shape in zip((4, 5, 6), channels, kept["shapes"], strict=True)
+    }
+    return model, features
+
+
+@pytest.mark.parametrize("norm", ["batch_norm", "frozen_batch_norm"])
+def test_normalised_equals_torchvision(golden, draws, norm):
+    kept = golden("mobilenet").under("pyramid")
+    model, features = normed(kept, draws, norm)
+    outputs = model(features, training=False)
+    assert list(outputs) == ["P4", "P5", "P6", "P7"]
+    for level, value in outputs.items():
+        np.testing.assert_allclose(value, kept[level], rtol=1e-4, atol=1e-5)
+
+
+def test_live_normalisation_learns_in_training_only(golden, draws):
+    model, features = normed(golden("mobilenet").under("pyramid"), draws, "batch_norm")
+    norm = model.get_layer("lateral_C5_norm")
+    before = norm.moving_mean.numpy()
+    model(features, training=False)
+    np.testing.assert_array_equal(norm.moving_mean, before)
+    model(features, training=True)
+    # One tenth of the new: torch's momentum of 0.1.
+    new = model.get_layer("lateral_C5")(features["C5"])
+    np.testing.assert_allclose(norm.moving_mean, 0.9 * before + 0.1 * np.mean(new, axis=(0, 1, 2)), atol=1e-5)
+
+
+def test_an_unknown_normalisation_is_told_by_its_setting():
+    with pytest.raises(UserError, match="pyramid.norm: unknown value 'layer_norm'"):
+        build_pyramid({"C4": 8}, levels=["P4"], norm="layer_norm")
+    with pytest.raises(UserError, match="pyramid.norm_epsilon: 0"):
+        build_pyramid({"C4": 8}, levels=["P4"], norm="batch_norm", norm_epsilon=0.0)
+
+
+# --- Strides: a level has its map's, and twice the one below above the backbone
+
+
+@pytest.mark.parametrize(
+    ("backbone", "levels", "strides"),
+    [
+        ({"C2": 4, "C3": 8, "C4": 16, "C5": 32}, ["P2", "P3", "P4", "P5", "P6"], [4, 8, 16, 32, 64]),
+        ({"C2": 4, "C3": 8, "C4": 16, "C5": 32}, ["P4", "P5", "P6", "P7"], [16, 32, 64, 128]),
+        # MobileNetV3 in torchvision: two maps of stride 32.
+        ({"C2": 4, "C3": 8, "C4": 16, "C5": 32, "C6": 32}, ["P5", "P6", "P7"], [32, 32, 64]),
+    ],
+)
+def test_strides_follow_the_backbone(backbone, levels, strides):
+    assert pyramid_strides(backbone, levels) == dict(zip(levels, strides, strict=True))

@@ -1,23 +1,29 @@
-"""Backbones: image -> {"C2".."C5"}, feature maps at strides 4, 8, 16 and 32."""
+"""Backbones: image -> {"C2".."C5"}, feature maps at strides 4, 8, 16 and 32 (MobileNetV3's C6: 32 too)."""
 
 from keras_fpn.backbones.applications import application_names, application_pixels, build_application
-from keras_fpn.backbones.normalization import NORMS
+from keras_fpn.backbones.mobilenet_v3 import NAME as MOBILENET_V3_LARGE
+from keras_fpn.backbones.mobilenet_v3 import build_mobilenet_v3_large
 from keras_fpn.backbones.resnet import ARCHITECTURES, build_resnet
 from keras_fpn.errors import UserError
+from keras_fpn.normalization import NORMS
 from keras_fpn.profiles import nearest
 
 __all__ = ["build_backbone", "default_pixels"]
+
+OWN = (*ARCHITECTURES, MOBILENET_V3_LARGE)
 
 
 def build_backbone(settings):
     """Build the backbone that the settings name.
 
     Args:
-        settings: `{"name": ..., **options}`: a network of this package ("resnet50": see `build_resnet`) or one of
-            `keras.applications` ("MobileNetV2": see `build_application`).
+        settings: `{"name": ..., **options}`: a network of this package ("resnet50": see `build_resnet`,
+            "mobilenet_v3_large": see `build_mobilenet_v3_large`) or one of `keras.applications` ("MobileNetV2": see
+            `build_application`).
 
     Returns:
-        Functional `keras.Model`, normalised pixels `[B, H, W, 3]` -> `{"C2".."C5"}`.
+        Functional `keras.Model`, normalised pixels `[B, H, W, 3]` -> `{"C2".."C5"}`. Its `strides`, `{"C2": 4, ...}`,
+        are the image's pixels between neighbouring cells of each map.
 
     Raises:
         UserError: for an unknown name, norm or freeze_at, or weights that cannot be had.
@@ -29,17 +35,23 @@ def build_backbone(settings):
     if freeze_at not in range(6):
         raise UserError(f"backbone.freeze_at: {freeze_at!r}; give 0 (everything is trained) to 5 (all stages frozen)")
     name, weights = options.pop("name"), options.pop("weights", None)
-    if name in ARCHITECTURES:
-        if weights is not None:
-            raise UserError(
-                f"backbone.weights: {name} has none to download; start from null, or name a network of "
-                "keras.applications, such as ResNet50, to start from its ImageNet weights"
-            )
-        return build_resnet(name, **options)
     if name in application_names():
-        kept = {key: options[key] for key in ("norm", "freeze_at") if key in options}
-        return build_application(name, weights=weights, **kept)
-    raise UserError(f"backbone.name: unknown {name!r}{nearest(name, [*ARCHITECTURES, *application_names()])}")
+        return build_application(name, weights=weights, **_only(options, "norm", "freeze_at"))
+    if name not in OWN:
+        raise UserError(f"backbone.name: unknown {name!r}{nearest(name, [*OWN, *application_names()])}")
+    if weights is not None:
+        raise UserError(
+            f"backbone.weights: {name} has none to download; convert a published file with keras-fpn convert "
+            f"{name}.pth --out {name}.keras and start with train --weights {name}.keras"
+        )
+    if name == MOBILENET_V3_LARGE:
+        return build_mobilenet_v3_large(**_only(options, "norm", "norm_epsilon", "freeze_at"))
+    return build_resnet(name, **options)
+
+
+def _only(options, *names):
+    """Those of the options that this kind of network has."""
+    return {name: options[name] for name in names if name in options}
 
 
 def default_pixels(name):

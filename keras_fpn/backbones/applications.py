@@ -46,19 +46,21 @@ def build_application(name, norm="frozen_batch_norm", freeze_at=2, weights=None)
         weights: None, "imagenet" (downloaded by Keras when it is not in its cache) or the path of a weights file.
 
     Returns:
-        `keras.Model` from `[B, H, W, 3]` normalised pixels to `{"Ck": [B, h, w, C_k]}`.
+        `keras.Model` from `[B, H, W, 3]` normalised pixels to `{"Ck": [B, h, w, C_k]}`, with `strides`, `{"Ck": 2^k}`.
 
     Raises:
         UserError: for an unknown name, a network without those strides, or weights that cannot be had.
     """
     network = _network(name, weights)
-    strides = _strides(network, name)
+    strides = _layer_strides(network, name)
     taps = {f"C{k}": tap for k in (2, 3, 4, 5) if (tap := _tap(network, strides, 2**k))}
     missing = [level for level in ("C2", "C3", "C4", "C5") if level not in taps]
     if missing:
         raise UserError(f"backbone.name: {name} has no feature map for {', '.join(missing)}; choose another network")
     _freeze(network, _tap(network, strides, 2**freeze_at) if freeze_at else None, norm)
-    return keras.Model(network.input, {level: taps[level].output for level in sorted(taps)}, name=network.name)
+    model = keras.Model(network.input, {level: taps[level].output for level in sorted(taps)}, name=network.name)
+    model.strides = {level: strides[taps[level].name] for level in sorted(taps)}
+    return model
 
 
 def _network(name, weights):
@@ -84,7 +86,7 @@ def _no_size(name, error):
     return UserError(f"backbone.name: {name} does not take images of every size ({reason}); choose another network")
 
 
-def _strides(network, name):
+def _layer_strides(network, name):
     """`{layer name: stride}` of the layers with a feature map whose size is a power of two below the image's."""
     layers = [layer for layer in network.layers if len(getattr(layer.output, "shape", ())) == 4]
     probe = keras.Model(network.input, [layer.output for layer in layers])

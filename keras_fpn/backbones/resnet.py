@@ -6,7 +6,7 @@ which shifts every feature by half a cell against the weights that were trained 
 
 import keras
 
-from keras_fpn.backbones.normalization import build_norm
+from keras_fpn.normalization import build_norm
 
 # name: (bottleneck blocks, blocks in each of the stages 2..5)
 ARCHITECTURES = {
@@ -35,7 +35,8 @@ def build_resnet(name, stride_in="3x3", norm="frozen_batch_norm", norm_epsilon=1
         width: channels of the stem and of the narrowest convolution, 64 in all published models.
 
     Returns:
-        `keras.Model` from `[B, H, W, 3]` normalised pixels to `{"Ck": [B, ceil(H / 2^k), ceil(W / 2^k), C_k]}`.
+        `keras.Model` from `[B, H, W, 3]` normalised pixels to `{"Ck": [B, ceil(H / 2^k), ceil(W / 2^k), C_k]}`, with
+        `strides`, `{"Ck": 2^k}`.
 
     Raises:
         ValueError: for an unknown `name` or `stride_in`.
@@ -63,6 +64,7 @@ def build_resnet(name, stride_in="3x3", norm="frozen_batch_norm", norm_epsilon=1
                 x = _basic(apply, x, channels, 2 if downsample else 1, block_name, downsample)
         taps[f"C{stage}"] = x
     model = keras.Model(image, taps, name=name)
+    model.strides = {f"C{stage}": 2**stage for stage in (2, 3, 4, 5)}
     _freeze(model, freeze_at)
     return model
 
@@ -89,7 +91,7 @@ class _Layers:
             kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
             name=f"{block}_{conv}",
         )(x)
-        x = build_norm(self.norm, self.norm_epsilon, f"{block}_{norm}", frozen_gamma)(x)
+        x = build_norm(self.norm, self.norm_epsilon, f"{block}_{norm}", frozen_gamma=frozen_gamma)(x)
         return keras.layers.ReLU(name=f"{block}_{norm}_relu")(x) if relu else x
 
 

@@ -3,6 +3,7 @@
 import keras
 
 from keras_fpn.errors import UserError
+from keras_fpn.profiles import nearest
 
 NORMS = ("frozen_batch_norm", "batch_norm")
 
@@ -46,18 +47,27 @@ class FrozenBatchNormalization(keras.layers.Layer):
         return super().get_config() | {"epsilon": self.epsilon, "initial_gamma": self.initial_gamma}
 
 
-def build_norm(kind, epsilon, name, frozen_gamma=1.0):
-    """A normalisation layer: "frozen_batch_norm", or "batch_norm" for one that learns its statistics.
+def build_norm(kind, epsilon, name, group="backbone", frozen_gamma=1.0):
+    """A normalisation layer.
 
-    `frozen_gamma` is the gamma that a frozen one has until weights are loaded.
+    Args:
+        kind: "frozen_batch_norm", or "batch_norm" for one that learns its statistics.
+        epsilon: added to the variance.
+        name: name of the layer.
+        group: group of settings that `kind` and `epsilon` come from, for errors to name.
+        frozen_gamma: gamma that a frozen one has until weights are loaded.
+
+    Raises:
+        UserError: for an unknown kind, or an epsilon of 0 with statistics that are learnt.
     """
     if kind == "frozen_batch_norm":
         return FrozenBatchNormalization(epsilon=epsilon, initial_gamma=frozen_gamma, name=name)
-    if kind == "batch_norm":
-        if epsilon == 0:
-            raise UserError(
-                "backbone.norm_epsilon: 0 suits frozen statistics only, a channel that is constant in a batch would "
-                "be divided by zero; set backbone.norm_epsilon to 1e-5"
-            )
-        return keras.layers.BatchNormalization(epsilon=epsilon, momentum=0.9, name=name)
-    raise ValueError(f"norm must be one of {NORMS}, not {kind!r}")
+    if kind != "batch_norm":
+        raise UserError(f"{group}.norm: unknown value {kind!r}{nearest(kind, NORMS)}")
+    if epsilon == 0:
+        raise UserError(
+            f"{group}.norm_epsilon: 0 suits frozen statistics only, a channel that is constant in a batch would "
+            f"be divided by zero; set {group}.norm_epsilon to 1e-5"
+        )
+    # torch's momentum of 0.1 is the share of the new; Keras' is that of the old.
+    return keras.layers.BatchNormalization(epsilon=epsilon, momentum=0.9, name=name)
