@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_fpn import boxes as box_ops
-from keras_fpn.nms import batched_nms
+from keras_fpn.nms import best, survivors
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
@@ -43,7 +43,8 @@ class DetectionLayer(keras.layers.Layer):
         Args:
             proposal_boxes: `[B, R, 4]` pixels.
             num_proposals: `[B]` int, how many of the R are valid.
-            class_logits: `[B, R, K + 1]`, background last.
+            class_logits: `[B, R, K + N]`: K classes, then the background, then any that count in the softmax but are
+                no class.
             deltas: `[B, R, K, 4]`.
             image_sizes: `[B, 2]` height and width of the valid part of each image, pixels.
 
@@ -51,7 +52,7 @@ class DetectionLayer(keras.layers.Layer):
             `{"boxes": [B, D, 4], "scores": [B, D], "classes": [B, D] int32, "num_detections": [B] int32}`, pixels of
             the image that was given, best first, padded with 0 boxes, 0 scores and class -1.
         """
-        scores = tf.nn.softmax(tf.cast(class_logits, tf.float32))[..., :-1]  # [B, R, K]
+        scores = tf.nn.softmax(tf.cast(class_logits, tf.float32))[..., : tf.shape(deltas)[2]]  # [B, R, K]
         boxes = box_ops.decode(tf.cast(deltas, tf.float32), proposal_boxes[:, :, None], self.box_weights)
         boxes = box_ops.clip(boxes, image_sizes[:, None])  # [B, R, K, 4]
         valid = tf.sequence_mask(num_proposals, tf.shape(scores)[1])[..., None]
@@ -59,33 +60,18 @@ class DetectionLayer(keras.layers.Layer):
         return self._best(boxes, scores)
 
     def _best(self, boxes, scores):
-        num_classes, count = scores.shape[-1], self.max_detections
-
-        # One row of nothing, so that no proposals at all still have a box to point at.
-        boxes, scores = tf.pad(boxes, [[0, 0], [0, 1], [0, 0], [0, 0]]), tf.pad(scores, [[0, 0], [0, 1], [0, 0]])
-
-        def one_image(image):
-            image_boxes, image_scores = tf.reshape(image[0], [-1, 4]), tf.reshape(image[1], [-1])
-            classes = tf.range(tf.size(image_scores)) % num_classes
-            kept, valid = batched_nms(
-                image_boxes, image_scores, classes, self.nms_threshold, count, self.score_threshold
-            )
-            is_valid = tf.range(count) < valid
-            return (
-                tf.where(is_valid[:, None], tf.gather(image_boxes, kept), 0.0),
-                tf.where(is_valid, tf.gather(image_scores, kept), 0.0),
-                tf.where(is_valid, kept % num_classes, -1),
-                valid,
-            )
-
-        signature = (
-            tf.TensorSpec([count, 4]),
-            tf.TensorSpec([count]),
-            tf.TensorSpec([count], tf.int32),
-            tf.TensorSpec([], tf.int32),
+        shape = tf.shape(scores)
+        class_boxes = tf.reshape(tf.transpose(boxes, [0, 2, 1, 3]), [-1, shape[1], 4])  # [B * K, R, 4]
+        class_scores = tf.reshape(tf.transpose(scores, [0, 2, 1]), [-1, shape[1]])
+        kept = survivors(
+            class_boxes, class_scores, self.nms_threshold, self.max_detections, self.score_threshold
         )
-        best = tf.map_fn(one_image, (boxes, scores), fn_output_signature=signature)
-        return dict(zip(("boxes", "scores", "classes", "num_detections"), best, strict=True))
+        kept = tf.transpose(tf.reshape(kept, [shape[0], shape[2], shape[1]]), [0, 2, 1])  # [B, R, K]
+        scores = tf.where(kept, scores, float("-inf"))
+        boxes, scores = tf.reshape(boxes, [shape[0], -1, 4]), tf.reshape(scores, [shape[0], -1])
+        boxes, scores, indices, numbers = best(boxes, scores, self.max_detections)
+        classes = tf.where(tf.sequence_mask(numbers, self.max_detections), indices % shape[2], -1)
+        return {"boxes": boxes, "scores": scores, "classes": classes, "num_detections": numbers}
 
     def get_config(self):
         return super().get_config() | {

@@ -1,37 +1,66 @@
-"""Non-maximum suppression within groups, with outputs of a fixed size."""
+"""Non-maximum suppression of many groups, each by itself."""
 
 import tensorflow as tf
 
 
-def batched_nms(boxes, scores, groups, iou_threshold, max_outputs, score_threshold=float("-inf")):
-    """Greedy suppression inside each group, best of all groups first.
+def survivors(boxes, scores, iou_threshold, most, score_threshold=float("-inf")):
+    """Greedy suppression inside each group: which boxes are among the best that no better one suppresses.
 
-    Boxes of different groups (levels for proposals, classes for detections) never suppress each other: each
-    group is moved to a place of its own before one common pass, as detectron2's and torchvision's `batched_nms`
-    do. A box is suppressed by a better one if their IoU is greater than, not equal to, the threshold.
+    Boxes of different groups (levels for proposals, classes for detections) never meet, so that every IoU is of the
+    coordinates as they are. Moving the groups apart for one common pass (detectron2, and torchvision below a
+    thousand boxes) would round them, and an IoU near the threshold could fall on its other side. A box is
+    suppressed by a better one if their IoU is greater than, not equal to, the threshold.
 
     Args:
-        boxes: `[N, 4]` float32, N >= 1; one that is not finite never comes out.
-        scores: `[N]` float32; of equal scores the lower index comes first. NaN never comes out.
-        groups: `[N]` int, >= 0.
+        boxes: `[G, N, 4]` float32; one that is not finite neither survives nor suppresses.
+        scores: `[G, N]` float32; of equal scores the lower index is the better. NaN and minus infinity never survive.
         iou_threshold: IoU above which the worse box goes.
-        max_outputs: number of indices returned.
-        score_threshold: only scores above it are kept.
+        most: survivors of a group, at most.
+        score_threshold: only scores above it survive.
 
     Returns:
-        `indices`, `[max_outputs]` int32, best first, padded with 0, and `count`, how many of them are valid.
+        `[G, N]` bool.
     """
-    # One coordinate of a diverged model must not make the moves below, and with them every IoU, not a number.
     is_usable = tf.reduce_all(tf.math.is_finite(boxes), axis=-1) & ~tf.math.is_nan(scores)
-    boxes = tf.where(is_usable[:, None], boxes, 0.0)
-    # Move whole groups by more than the widest extent, counted from the least coordinate: few bits are lost.
-    extent = tf.reduce_max(boxes) - tf.reduce_min(boxes) + 1.0
-    moved = boxes + (tf.cast(groups, boxes.dtype) * extent)[:, None]
-    return tf.raw_ops.NonMaxSuppressionV4(
-        boxes=moved,
-        scores=tf.where(is_usable, scores, float("-inf")),
-        max_output_size=max_outputs,
-        iou_threshold=iou_threshold,
-        score_threshold=score_threshold,
-        pad_to_max_output_size=True,
-    )
+    boxes = tf.where(is_usable[..., None], boxes, 0.0)
+    scores = tf.where(is_usable, scores, float("-inf"))
+    # Most classes are absent from most images: only groups with a candidate are worth a pass.
+    groups = tf.where(tf.reduce_any(scores > score_threshold, axis=-1))[:, 0]
+
+    def one_group(group):
+        kept, count = tf.raw_ops.NonMaxSuppressionV4(
+            boxes=boxes[group],
+            scores=scores[group],
+            max_output_size=most,
+            iou_threshold=iou_threshold,
+            score_threshold=score_threshold,
+            pad_to_max_output_size=True,
+        )
+        return kept, tf.range(most) < count
+
+    signature = (tf.TensorSpec([most], tf.int32), tf.TensorSpec([most], tf.bool))
+    kept, is_kept = tf.map_fn(one_group, groups, fn_output_signature=signature)
+    where = tf.stack([tf.broadcast_to(groups[:, None], tf.shape(kept)), tf.cast(kept, tf.int64)], axis=-1)
+    places = tf.boolean_mask(where, is_kept)  # [survivors, 2]
+    return tf.scatter_nd(places, tf.ones_like(places[:, 0], tf.int32), tf.shape(scores, tf.int64)) > 0
+
+
+def best(boxes, scores, count):
+    """The `count` best boxes of each image, in order.
+
+    Args:
+        boxes: `[B, N, 4]`.
+        scores: `[B, N]`, minus infinity where there is no box; of equal scores the lower index comes first.
+        count: boxes returned.
+
+    Returns:
+        boxes `[B, count, 4]` and scores `[B, count]`, both 0 past the last; indices `[B, count]` int32 into N; and how
+        many are valid, `[B]` int32.
+    """
+    boxes = tf.pad(boxes, [[0, 0], [0, count], [0, 0]])
+    scores = tf.pad(scores, [[0, 0], [0, count]], constant_values=float("-inf"))
+    top_scores, indices = tf.math.top_k(scores, count)
+    is_valid = top_scores > float("-inf")
+    top_boxes = tf.where(is_valid[..., None], tf.gather(boxes, indices, batch_dims=1), 0.0)
+    numbers = tf.reduce_sum(tf.cast(is_valid, tf.int32), axis=-1)
+    return top_boxes, tf.where(is_valid, top_scores, 0.0), indices, numbers

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_fpn import boxes as box_ops
-from keras_fpn.nms import batched_nms
+from keras_fpn.nms import best, survivors
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
@@ -17,6 +17,8 @@ class ProposalLayer(keras.layers.Layer):
         pre_nms_top_k_train, pre_nms_top_k_test: boxes kept on each level before suppression.
         post_nms_top_k_train, post_nms_top_k_test: boxes kept in an image after it, over all levels.
         nms_threshold: IoU above which the worse of two boxes of one level goes.
+        score_threshold: boxes whose objectness, as a probability, is below it are dropped before suppression
+            (torchvision's `rpn_score_thresh`).
         min_size: sides below this many pixels are dropped; empty boxes always are.
         box_weights: factors of (dx, dy, dw, dh).
     """
@@ -28,6 +30,7 @@ class ProposalLayer(keras.layers.Layer):
         post_nms_top_k_train=1000,
         post_nms_top_k_test=1000,
         nms_threshold=0.7,
+        score_threshold=0.0,
         min_size=0.0,
         box_weights=(1.0, 1.0, 1.0, 1.0),
         **kwargs,
@@ -38,6 +41,7 @@ class ProposalLayer(keras.layers.Layer):
         self.post_nms_top_k_train = post_nms_top_k_train
         self.post_nms_top_k_test = post_nms_top_k_test
         self.nms_threshold = nms_threshold
+        self.score_threshold = score_threshold
         self.min_size = min_size
         self.box_weights = list(box_weights)
 
@@ -57,37 +61,30 @@ class ProposalLayer(keras.layers.Layer):
         """
         pre_nms = self.pre_nms_top_k_train if training else self.pre_nms_top_k_test
         post_nms = self.post_nms_top_k_train if training else self.post_nms_top_k_test
-        boxes, scores, groups = [], [], []
-        for index, level in enumerate(anchors):
-            top_scores, top_boxes = self._best_of_level(objectness[level], deltas[level], anchors[level], pre_nms)
-            scores.append(top_scores)
-            boxes.append(top_boxes)
-            groups.append(tf.fill(tf.shape(top_scores)[1:], index))
-        boxes = box_ops.clip(tf.concat(boxes, axis=1), image_sizes)  # [B, sum k_l, 4]
-        scores = tf.concat(scores, axis=1)
-        scores = tf.where(box_ops.larger_than(boxes, self.min_size), scores, float("-inf"))
-        return self._suppress(boxes, scores, tf.concat(groups, axis=0), post_nms)
+        levels = [
+            self._survivors_of_level(
+                objectness[level], deltas[level], anchors[level], image_sizes, pre_nms, post_nms
+            )
+            for level in anchors
+        ]
+        boxes, scores = (tf.concat(parts, axis=1) for parts in zip(*levels, strict=True))  # [B, sum k_l, 4]
+        boxes, scores, _, numbers = best(boxes, scores, post_nms)
+        return {"boxes": boxes, "scores": scores, "num_proposals": numbers}
+
+    def _survivors_of_level(self, objectness, deltas, anchors, image_sizes, pre_nms, post_nms):
+        """Boxes `[B, k, 4]` of a level and scores `[B, k]`, minus infinity for those that went."""
+        scores, boxes = self._best_of_level(objectness, deltas, anchors, pre_nms)
+        boxes = box_ops.clip(boxes, image_sizes)
+        is_wanted = box_ops.larger_than(boxes, self.min_size) & (tf.sigmoid(scores) >= self.score_threshold)
+        scores = tf.where(is_wanted, scores, float("-inf"))
+        kept = survivors(boxes, scores, self.nms_threshold, post_nms)
+        return boxes, tf.where(kept, scores, float("-inf"))
 
     def _best_of_level(self, objectness, deltas, anchors, count):
         count = tf.minimum(count, tf.shape(objectness)[1])
         scores, indices = tf.math.top_k(tf.stop_gradient(tf.cast(objectness, tf.float32)), count)
         deltas = tf.gather(tf.stop_gradient(tf.cast(deltas, tf.float32)), indices, batch_dims=1)
         return scores, box_ops.decode(deltas, tf.gather(anchors, indices), self.box_weights)
-
-    def _suppress(self, boxes, scores, groups, count):
-        def one_image(image):
-            image_boxes, image_scores = image
-            kept, valid = batched_nms(image_boxes, image_scores, groups, self.nms_threshold, count)
-            is_valid = tf.range(count) < valid
-            return (
-                tf.where(is_valid[:, None], tf.gather(image_boxes, kept), 0.0),
-                tf.where(is_valid, tf.gather(image_scores, kept), 0.0),
-                valid,
-            )
-
-        signature = (tf.TensorSpec([count, 4]), tf.TensorSpec([count]), tf.TensorSpec([], tf.int32))
-        kept_boxes, kept_scores, valid = tf.map_fn(one_image, (boxes, scores), fn_output_signature=signature)
-        return {"boxes": kept_boxes, "scores": kept_scores, "num_proposals": valid}
 
     def get_config(self):
         return super().get_config() | {
@@ -96,6 +93,7 @@ class ProposalLayer(keras.layers.Layer):
             "post_nms_top_k_train": self.post_nms_top_k_train,
             "post_nms_top_k_test": self.post_nms_top_k_test,
             "nms_threshold": self.nms_threshold,
+            "score_threshold": self.score_threshold,
             "min_size": self.min_size,
             "box_weights": self.box_weights,
         }

@@ -117,3 +117,35 @@ def test_graph_equals_eager(drawn):
     eager, graph = layer(*drawn), tf.function(layer)(*drawn)
     for name, value in eager.items():
         np.testing.assert_allclose(graph[name], value, atol=1e-3)
+
+
+@pytest.mark.parametrize(("shift", "kept"), [(3413 / 1024, 1), (3414 / 1024, 2)])
+def test_suppression_is_exact_in_the_last_class(shift, kept):
+    # Squares of 10 px, IoU (10 - s) / (10 + s) = .50004 and .49993, far from the origin (see test_nms.py).
+    boxes = tf.constant([[[1300.0, 700, 1310, 710], [1300 + shift, 700, 1310 + shift, 710]]])
+    logits = tf.one_hot([[79, 79]], 81) * [[[9.0], [8.0]]]
+    detections = DetectionLayer(max_detections=5)(
+        boxes, tf.constant([2]), logits, tf.zeros([1, 2, 80, 4]), tf.constant([[1344, 1344]])
+    )
+    assert int(detections["num_detections"][0]) == kept
+
+
+def test_logits_behind_the_background_count_in_the_softmax_and_are_no_class():
+    # Two classes, the background and two rows of no class: softmax over all five.
+    logits = tf.math.log(tf.constant([[[0.3, 0.2, 0.1, 0.35, 0.05]]]))
+    boxes = tf.constant([[[10.0, 10.0, 30.0, 40.0]]])
+    detections = DetectionLayer(max_detections=4)(
+        boxes, tf.constant([1]), logits, tf.zeros([1, 1, 2, 4]), tf.constant([[50, 60]])
+    )
+    np.testing.assert_array_equal(detections["classes"][0], [0, 1, -1, -1])
+    np.testing.assert_allclose(detections["scores"][0], [0.3, 0.2, 0, 0], atol=1e-6)
+
+
+def test_of_equal_scores_the_earlier_proposal_and_then_the_lower_class_comes_first():
+    boxes = tf.constant([[[0.0, 0, 10, 10], [50, 0, 60, 10], [51, 0, 61, 10]]])
+    logits = tf.math.log(tf.constant([[[0.4, 0.4, 0.2]] * 3]))
+    detections = DetectionLayer(max_detections=5)(
+        boxes, tf.constant([3]), logits, tf.zeros([1, 3, 2, 4]), tf.constant([[90, 90]])
+    )
+    np.testing.assert_array_equal(detections["classes"][0], [0, 1, 0, 1, -1])
+    np.testing.assert_array_equal(detections["boxes"][0, :, 0], [0, 0, 50, 50, 0])

@@ -37,11 +37,11 @@ def layer_of(top_k, keep, **settings):
     return ProposalLayer(pre_nms_top_k_test=top_k, post_nms_top_k_test=keep, **{"min_size": 1e-3} | settings)
 
 
-@pytest.mark.parametrize("name", ("few", "many"))
+@pytest.mark.parametrize("name", ("few", "many", "confident"))
 def test_equals_torchvision(golden, drawn, name):
     kept = golden("proposals")
     top_k, keep = map(int, kept[f"{name}/settings"])
-    proposals = layer_of(top_k, keep)(*drawn)
+    proposals = layer_of(top_k, keep, score_threshold=float(kept[f"{name}/score_threshold"]))(*drawn)
     assert proposals["boxes"].shape == (2, keep, 4)
     for image in range(2):
         expected = kept[f"{name}/{image}/boxes"]
@@ -116,3 +116,36 @@ def test_graph_equals_eager(drawn):
     eager, graph = layer(*drawn), tf.function(layer)(*drawn)
     for name, value in eager.items():
         np.testing.assert_allclose(graph[name], value, atol=1e-3)
+
+
+def propose_two(boxes, logits, level="P6", **settings):
+    """How many proposals two boxes of one level make; every delta is 0, so that they stay where they are."""
+    boxes = {name: np.array(boxes if name == level else [], np.float32).reshape(-1, 4) for name in LEVELS}
+    objectness = {
+        name: tf.constant([logits[: len(of_level)]], tf.float32) for name, of_level in boxes.items()
+    }
+    deltas = {name: tf.zeros([1, len(of_level), 4]) for name, of_level in boxes.items()}
+    anchors = {name: tf.constant(of_level) for name, of_level in boxes.items()}
+    layer = ProposalLayer(post_nms_top_k_test=5, **settings)
+    return int(layer(objectness, deltas, anchors, tf.constant([[1344, 1344]]))["num_proposals"][0])
+
+
+def test_suppression_is_exact_on_the_last_level():
+    # Squares of 10 px, IoU (10 - s) / (10 + s) = .499995 and .500023. Four image widths further, where a common pass
+    # of all levels would move them, their coordinates round to 1/2048 px and the first pair to above one half.
+    left = 1300.6322021484375
+    for shift, kept in ((27307 / 8192, 2), (27305 / 8192, 1)):
+        boxes = [[left, 700, left + 10, 710], [left + shift, 700, left + shift + 10, 710]]
+        assert propose_two(boxes, [2.0, 1.0], nms_threshold=0.5) == kept
+
+
+@pytest.mark.parametrize(("threshold", "kept"), [(0.0, 2), (0.05, 2), (0.5, 2), (0.51, 1), (0.9, 0)])
+def test_boxes_below_the_score_threshold_go(threshold, kept):
+    # Probabilities: sigmoid(2) = .881 and sigmoid(0) = .5, which a threshold of .5 keeps.
+    boxes = [[10, 10, 40, 40], [100, 100, 140, 140]]
+    assert propose_two(boxes, [2.0, 0.0], score_threshold=threshold) == kept
+
+
+def test_the_score_threshold_travels_in_the_configuration():
+    layer = ProposalLayer.from_config(ProposalLayer(score_threshold=0.05).get_config())
+    assert layer.score_threshold == 0.05

@@ -48,7 +48,8 @@ def main():
     # Some boxes shrink to nothing, so that the rule on the smallest side has work.
     deltas[:, ::17, 2] = -30.0
     kept = {"made_with": f"torch {torch.__version__}", "canvas": CANVAS, "sizes": SIZES, "shapes": shapes}
-    for name, top_k, keep in (("few", 60, 50), ("many", 250, 1000)):
+    settings = (("few", 60, 50, 0.0), ("many", 250, 1000, 0.0), ("confident", 250, 1000, 0.6))
+    for name, top_k, keep, score_threshold in settings:
         rpn = RegionProposalNetwork(
             generator,
             None,
@@ -59,6 +60,7 @@ def main():
             dict(training=0, testing=top_k),
             dict(training=0, testing=keep),
             0.7,
+            score_thresh=score_threshold,
         ).eval()
         decoded = BoxCoder((1.0, 1.0, 1.0, 1.0)).decode(torch.tensor(deltas).reshape(-1, 4), anchors)
         boxes, scores = rpn.filter_proposals(
@@ -69,6 +71,7 @@ def main():
             kept[f"{name}/{image}/probabilities"] = scores[image].numpy()
             print(name, image, len(boxes[image]))
         kept[f"{name}/settings"] = (top_k, keep)
+        kept[f"{name}/score_threshold"] = score_threshold
     np.savez_compressed(pathlib.Path(__file__).with_name("proposals.npz"), **kept)
 
 
