@@ -1,7 +1,7 @@
 """Anchors: the reference boxes of every cell of every pyramid level (paper, section 4.1).
 
 One size a level (32 px on P2 to 512 px on P6) and three ratios of height to width. Implementations agree on that
-and differ in three things, which are arguments here:
+and differ in four things, which are arguments here:
 
 `rounding` of the boxes of one cell
     "none": detectron2, exact sizes. "torchvision": half sides rounded to whole pixels.
@@ -12,6 +12,9 @@ and differ in three things, which are arguments here:
 `stride_source`
     "nominal": the level's stride. "floor": torchvision's image side // feature side, which is 61 instead of 64
     on P6 of an image padded to 800 px.
+`order` of the anchors of one cell, where a level has several sizes
+    "size_major": all ratios of the first size, then those of the next (detectron2). "ratio_major": all sizes of the
+    first ratio, then those of the next (torchvision).
 """
 
 import keras
@@ -20,6 +23,7 @@ import tensorflow as tf
 
 ROUNDINGS = ("none", "torchvision", "detectron")
 STRIDE_SOURCES = ("nominal", "floor")
+ORDERS = ("size_major", "ratio_major")
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
@@ -33,17 +37,31 @@ class AnchorGenerator(keras.layers.Layer):
         rounding: "none", "torchvision" or "detectron", see above.
         offset: centre of the first cell, in strides.
         stride_source: "nominal" or "floor", see above.
+        order: "size_major" or "ratio_major", see above.
 
     Raises:
-        ValueError: for an unknown `rounding` or `stride_source`, or a level without a stride.
+        ValueError: for an unknown `rounding`, `stride_source` or `order`, or a level without a stride.
     """
 
-    def __init__(self, sizes, ratios, strides, rounding="none", offset=0.0, stride_source="nominal", **kwargs):
+    def __init__(
+        self,
+        sizes,
+        ratios,
+        strides,
+        rounding="none",
+        offset=0.0,
+        stride_source="nominal",
+        order="size_major",
+        **kwargs,
+    ):
         super().__init__(autocast=False, **kwargs)
-        if rounding not in ROUNDINGS:
-            raise ValueError(f"rounding must be one of {ROUNDINGS}, not {rounding!r}")
-        if stride_source not in STRIDE_SOURCES:
-            raise ValueError(f"stride_source must be one of {STRIDE_SOURCES}, not {stride_source!r}")
+        for name, value, valid in (
+            ("rounding", rounding, ROUNDINGS),
+            ("stride_source", stride_source, STRIDE_SOURCES),
+            ("order", order, ORDERS),
+        ):
+            if value not in valid:
+                raise ValueError(f"{name} must be one of {valid}, not {value!r}")
         missing = [level for level in sizes if level not in strides]
         if missing:
             raise ValueError(f"no stride for the anchors of {', '.join(missing)}")
@@ -53,6 +71,7 @@ class AnchorGenerator(keras.layers.Layer):
         self.rounding = rounding
         self.offset = float(offset)
         self.stride_source = stride_source
+        self.order = order
 
     @property
     def num_anchors(self):
@@ -60,24 +79,25 @@ class AnchorGenerator(keras.layers.Layer):
         return {level: len(level_sizes) * len(self.ratios) for level, level_sizes in self.sizes.items()}
 
     def cell_anchors(self, level):
-        """The anchors of the cell at the origin: float32 numpy array `[A, 4]`, sizes outside, ratios inside."""
+        """The anchors of the cell at the origin: float32 numpy array `[A, 4]`, in the order of `order`."""
+        cell = self._boxes_of_cell(level)  # [sizes, ratios, 4]
+        if self.order == "ratio_major":
+            cell = cell.transpose(1, 0, 2)
+        return cell.reshape(-1, 4).astype(np.float32)
+
+    def _boxes_of_cell(self, level):
+        sizes, ratios = self.sizes[level], self.ratios
         if self.rounding == "detectron":
-            cell = [
-                _detectron_cell(size, ratio, self.strides[level]) for size in self.sizes[level] for ratio in self.ratios
-            ]
-            return np.array(cell, np.float32)
-        ratios = np.array(self.ratios, np.float32)
-        # float32 like the reference, so that rounding falls the same way.
-        height_factor = np.sqrt(ratios)
-        sizes = np.array(self.sizes[level], np.float32)[:, None]
+            stride = self.strides[level]
+            return np.array([[_detectron_cell(size, ratio, stride) for ratio in ratios] for size in sizes])
         if self.rounding == "torchvision":
-            widths, heights = (1 / height_factor) * sizes, height_factor * sizes
-        else:
-            exact = np.array(self.sizes[level], np.float64)[:, None] ** 2
-            widths = np.sqrt(exact / np.array(self.ratios))
-            heights = widths * np.array(self.ratios)
-        half = np.stack([-widths, -heights, widths, heights], axis=-1).reshape(-1, 4) / 2
-        return (np.round(half) if self.rounding == "torchvision" else half).astype(np.float32)
+            # float32 like the reference, so that rounding falls the same way.
+            height_factor = np.sqrt(np.array(ratios, np.float32))
+            sides = np.array(sizes, np.float32)[:, None]
+            widths, heights = (1 / height_factor) * sides, height_factor * sides
+            return np.round(_around_origin(widths, heights))
+        widths = np.sqrt(np.array(sizes)[:, None] ** 2 / np.array(ratios))
+        return _around_origin(widths, widths * np.array(ratios))
 
     def __call__(self, feature_shapes, image_shape):
         # By name: Keras takes nothing but tensors by position, and sizes may be ints.
@@ -117,7 +137,12 @@ class AnchorGenerator(keras.layers.Layer):
             "rounding": self.rounding,
             "offset": self.offset,
             "stride_source": self.stride_source,
+            "order": self.order,
         }
+
+
+def _around_origin(widths, heights):
+    return np.stack([-widths, -heights, widths, heights], axis=-1) / 2
 
 
 def _detectron_cell(size, ratio, stride):

@@ -72,7 +72,7 @@ class Resize(Section):
     min_side: PositiveInt
     max_side: PositiveInt
     rounding: Literal["half_up", "floor"]
-    antialias: bool
+    interpolation: Literal["pillow", "bilinear"]
     size_divisor: PositiveInt
 
 
@@ -89,6 +89,8 @@ class Backbone(Section):
 class Pyramid(Section):
     channels: PositiveInt
     levels: Annotated[list[Level], Field(min_length=1)]
+    norm: Literal["frozen_batch_norm", "batch_norm"] | None
+    norm_epsilon: NonNegativeFloat
 
 
 class Anchors(Section):
@@ -97,6 +99,7 @@ class Anchors(Section):
     rounding: Literal["none", "torchvision", "detectron"]
     offset: float
     stride_source: Literal["nominal", "floor"]
+    order: Literal["size_major", "ratio_major"]
 
 
 class RPN(Section):
@@ -110,6 +113,7 @@ class Proposals(Section):
     post_nms_top_k_train: PositiveInt
     post_nms_top_k_test: PositiveInt
     nms_threshold: Probability
+    score_threshold: Probability
     min_size: NonNegativeFloat
     box_weights: BoxWeights
 
@@ -151,6 +155,13 @@ class RoIPooling(Section):
 class BoxHead(Section):
     units: PositiveInt
     initializer: Literal["xavier", "torch_linear"]
+    conv_layers: NonNegativeInt
+    conv_channels: PositiveInt
+    fc_layers: Literal[1, 2]
+    norm: Literal["frozen_batch_norm", "batch_norm"] | None
+    norm_epsilon: NonNegativeFloat
+    background_logits: PositiveInt
+    background_boxes: NonNegativeInt
 
 
 class Losses(Section):
@@ -170,9 +181,11 @@ class Detections(Section):
 class Model(Section):
     """The detector: a profile (`keras_fpn/profiles.py` documents the groups) and the differences from it.
 
-    `num_classes` may stay empty for training: the annotations say it.
+    `num_classes` may stay empty for training: the annotations say it. `architecture`: the whole detector, or the
+    region proposal network alone, which knows no classes.
     """
 
+    architecture: Literal["faster_rcnn", "rpn"] = "faster_rcnn"
     profile: Literal["detectron2", "torchvision", "paper"] = "detectron2"
     num_classes: PositiveInt | None = None
     pixels: Pixels
@@ -201,7 +214,7 @@ class Model(Section):
 
     def differences(self) -> dict[str, dict]:
         """Return what differs from the profile, `{group: {key: value}}`, as `FasterRCNN` takes it."""
-        groups = self.model_dump(exclude={"profile", "num_classes"})
+        groups = self.model_dump(exclude={"architecture", "profile", "num_classes"})
         return {
             name: {key: value for key, value in groups[name].items() if value != default[key]}
             for name, default in resolve(self.profile).items()
@@ -253,7 +266,8 @@ class Training(Section):
     often progress is written and a checkpoint kept (null: one pass over the data). `evaluate_every`: epochs
     between COCO evaluations, 0 for the end only, and `evaluation_images` bounds their size. `clip_norm`:
     global gradient norm, null for none. `deterministic`: TensorFlow adds up in one order, so that two runs,
-    or a run and its resumed twin, agree to the last bit and not just up to rounding; slower.
+    or a run and its resumed twin, agree to the last bit and not just up to rounding; slower. `weights`: a .keras
+    file whose weights the run starts from where they fit, null for fresh ones.
     """
 
     steps: PositiveInt | None = 90_000
@@ -271,6 +285,7 @@ class Training(Section):
     evaluation_images: PositiveInt | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     deterministic: bool = False
+    weights: str | None = None
 
     @model_validator(mode="after")
     def _one_length(self):
@@ -391,7 +406,7 @@ def _profile(source, raw, pairs):
 
 
 def _defaults(profile):
-    model = {"profile": profile, "num_classes": None, **resolve(profile)}
+    model = {"architecture": "faster_rcnn", "profile": profile, "num_classes": None, **resolve(profile)}
     return {"model": model, "data": Data().model_dump(), "training": Training().model_dump()}
 
 

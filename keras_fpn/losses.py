@@ -60,7 +60,8 @@ def roi_losses(class_logits, deltas, target_classes, target_deltas, is_valid, *,
     """Losses of the box head on its sampled RoIs, both divided by the number of sampled RoIs.
 
     Args:
-        class_logits: `[B, S, K + 1]`, background last.
+        class_logits: `[B, S, K + N]`: K classes, then the background, then any that count in the softmax and are no
+            class.
         deltas: `[B, S, K, 4]`; only those of the target class are read.
         target_classes: `[B, S]` int, K for background.
         target_deltas: `[B, S, 4]`, read where the target is not background.

@@ -31,7 +31,13 @@ from keras_fpn.errors import UserError
 
 DETECTRON2 = {
     "pixels": {"channel_order": "BGR", "mean": [103.53, 116.28, 123.675], "std": [1.0, 1.0, 1.0]},
-    "resize": {"min_side": 800, "max_side": 1333, "rounding": "half_up", "antialias": True, "size_divisor": 32},
+    "resize": {
+        "min_side": 800,
+        "max_side": 1333,
+        "rounding": "half_up",
+        "interpolation": "pillow",
+        "size_divisor": 32,
+    },
     "backbone": {
         "name": "resnet50",
         "stride_in": "first_1x1",
@@ -41,13 +47,19 @@ DETECTRON2 = {
         "width": 64,
         "weights": None,
     },
-    "pyramid": {"channels": 256, "levels": ["P2", "P3", "P4", "P5", "P6"]},
+    "pyramid": {
+        "channels": 256,
+        "levels": ["P2", "P3", "P4", "P5", "P6"],
+        "norm": None,
+        "norm_epsilon": 1e-5,
+    },
     "anchors": {
         "sizes": {"P2": [32.0], "P3": [64.0], "P4": [128.0], "P5": [256.0], "P6": [512.0]},
         "ratios": [0.5, 1.0, 2.0],
         "rounding": "none",
         "offset": 0.0,
         "stride_source": "nominal",
+        "order": "size_major",
     },
     "rpn": {"channels": 256, "conv_layers": 1},
     "proposals": {
@@ -56,6 +68,7 @@ DETECTRON2 = {
         "post_nms_top_k_train": 1000,
         "post_nms_top_k_test": 1000,
         "nms_threshold": 0.7,
+        "score_threshold": 0.0,
         "min_size": 0.0,
         "box_weights": [1.0, 1.0, 1.0, 1.0],
     },
@@ -84,7 +97,17 @@ DETECTRON2 = {
         "canonical_level": 4,
         "implementation": "crop_and_resize",
     },
-    "box_head": {"units": 1024, "initializer": "xavier"},
+    "box_head": {
+        "units": 1024,
+        "initializer": "xavier",
+        "conv_layers": 0,
+        "conv_channels": 256,
+        "fc_layers": 2,
+        "norm": None,
+        "norm_epsilon": 1e-5,
+        "background_logits": 1,
+        "background_boxes": 0,
+    },
     "losses": {"rpn_box_beta": 0.0, "roi_box_beta": 0.0, "rpn_normalizer": "samples_per_image"},
     "detections": {
         "score_threshold": 0.05,
@@ -108,10 +131,10 @@ TORCHVISION = _differing(
     {
         # ImageNet statistics of torchvision, times 255: our pixels are 0..255.
         "pixels": {"channel_order": "RGB", "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]},
-        "resize": {"rounding": "floor", "antialias": False},
+        "resize": {"rounding": "floor", "interpolation": "bilinear"},
         # The COCO_V1 weights were made with an epsilon of 0.
         "backbone": {"stride_in": "3x3", "norm_epsilon": 0.0},
-        "anchors": {"rounding": "torchvision", "stride_source": "floor"},
+        "anchors": {"rounding": "torchvision", "stride_source": "floor", "order": "ratio_major"},
         "proposals": {"post_nms_top_k_train": 2000, "min_size": 1e-3},
         "roi_pooling": {"aligned": False, "sampling_ratio": 2},
         "box_head": {"initializer": "torch_linear"},

@@ -51,6 +51,47 @@ def test_cell_anchors_are_bit_exact(golden, profile):
     np.testing.assert_array_equal(cells, golden("anchors")[f"{profile}/cells"])
 
 
+def many_sizes(golden, **conventions):
+    """Anchors of three maps with all five sizes in every cell, and what torchvision made of them."""
+    kept = golden("anchors").under("many_sizes")
+    levels = LEVELS[3:] + ("P7",)
+    generator = AnchorGenerator(
+        sizes=dict.fromkeys(levels, [32, 64, 128, 256, 512]),
+        ratios=[0.5, 1.0, 2.0],
+        strides=dict.fromkeys(levels, 32),
+        rounding="torchvision",
+        stride_source="floor",
+        **conventions,
+    )
+    shapes = {level: tuple(map(int, shape)) for level, shape in zip(levels, kept["shapes"], strict=True)}
+    anchors = generator(feature_shapes=shapes, image_shape=tuple(map(int, kept["image"])))
+    return kept, generator, [level.numpy() for level in anchors.values()]
+
+
+def test_ratio_major_anchors_are_bit_exact(golden):
+    kept, generator, levels = many_sizes(golden, order="ratio_major")
+    np.testing.assert_array_equal(generator.cell_anchors("P5"), kept["cell"])
+    np.testing.assert_array_equal(np.stack([level[-15:] for level in levels]), kept["last"])
+    hashes = [hashlib.sha256((level.astype("<f4") + np.float32(0)).tobytes()).hexdigest() for level in levels]
+    assert hashes == kept["sha256"].tolist()
+    assert generator.num_anchors == {"P5": 15, "P6": 15, "P7": 15}
+
+
+def test_the_two_orders_are_the_same_anchors_in_another_order(golden):
+    _, _, ratio_major = many_sizes(golden, order="ratio_major")
+    _, _, size_major = many_sizes(golden, order="size_major")
+    # index = ratio * 5 + size in the one, size * 3 + ratio in the other.
+    for ours, theirs in zip(ratio_major, size_major, strict=True):
+        ours, theirs = ours.reshape(-1, 3, 5, 4), theirs.reshape(-1, 5, 3, 4)
+        np.testing.assert_array_equal(ours, theirs.transpose(0, 2, 1, 3))
+        assert (ours.reshape(-1, 15, 4) != theirs.reshape(-1, 15, 4)).any()
+
+
+def test_order_travels_in_the_configuration():
+    config = make(order="ratio_major").get_config()
+    assert AnchorGenerator.from_config(config).order == "ratio_major"
+
+
 def test_detectron_cells(golden):
     """Detectron's generate_anchors, whose right and bottom are inclusive: one pixel less than ours."""
     generator = make(rounding="detectron")
@@ -144,6 +185,7 @@ def test_shapes_may_be_ints_by_position():
 
 
 def test_wrong_conventions_are_refused():
-    for wrong in ({"rounding": "down"}, {"stride_source": "config"}, {"strides": {"P2": 4}}):
-        with pytest.raises(ValueError, match="rounding|stride"):
+    wrongs = ({"rounding": "down"}, {"stride_source": "config"}, {"order": "random"}, {"strides": {"P2": 4}})
+    for wrong in wrongs:
+        with pytest.raises(ValueError, match="rounding|stride|order"):
             AnchorGenerator(**{"sizes": SIZES, "ratios": [1.0], "strides": STRIDES, **wrong})

@@ -10,10 +10,14 @@ from keras_fpn.config import Config, Model, load_config, shipped_configs
 from keras_fpn.errors import UserError
 
 SHIPPED = [
+    "faster_rcnn_mobilenet_v3_large_320_fpn",
+    "faster_rcnn_mobilenet_v3_large_fpn",
     "faster_rcnn_r101_fpn",
     "faster_rcnn_r50_fpn",
     "faster_rcnn_r50_fpn_paper",
     "faster_rcnn_r50_fpn_torchvision",
+    "faster_rcnn_r50_fpn_v2",
+    "rpn_r50_fpn",
     "shapes",
     "tiny",
 ]
@@ -85,7 +89,7 @@ def test_the_torchvision_recipe():
 @pytest.mark.parametrize("profile", profiles.PROFILES)
 def test_every_setting_of_a_profile_has_a_typed_field(profile):
     groups = profiles.resolve(profile)
-    assert set(groups) == set(Model.model_fields) - {"profile", "num_classes"}
+    assert set(groups) == set(Model.model_fields) - {"architecture", "profile", "num_classes"}
     for name, values in groups.items():
         assert set(values) == set(Model.model_fields[name].annotation.model_fields), name
     config = load_config("faster_rcnn_r50_fpn", {"model.profile": profile})
@@ -120,6 +124,21 @@ def test_a_configuration_is_frozen():
         config.training.seed = 3
 
 
+def test_a_norm_and_the_start_weights_may_be_null_or_named():
+    config = load_config("tiny", ["model.pyramid.norm=batch_norm", "model.box_head.norm=batch_norm"])
+    assert config.model.differences()["pyramid"]["norm"] == "batch_norm"
+    assert config.model.differences()["box_head"]["norm"] == "batch_norm"
+    assert load_config("tiny", ["model.pyramid.norm=null"]).model.pyramid.norm is None
+    assert config.training.weights is None
+    assert load_config("tiny", ["training.weights=start.keras"]).training.weights == "start.keras"
+
+
+def test_the_architecture_is_no_group_of_the_profile():
+    config = load_config("tiny", ["model.architecture=rpn"])
+    assert config.model.architecture == "rpn"
+    assert "architecture" not in config.model.differences()
+
+
 def test_differences_are_what_a_model_is_told():
     differences = load_config("shapes").model.differences()
     assert differences["pixels"] == {}
@@ -152,6 +171,13 @@ def test_differences_are_what_a_model_is_told():
         (["model.pyramid.levels=[P2, P4]"], "pyramid.levels must be neighbours, finest first"),
         (["model.pyramid.levels=[P3, P2]"], "pyramid.levels must be neighbours, finest first"),
         (["model.roi_pooling.levels=[P2, P7]"], "roi_pooling.levels: P7 is not among pyramid.levels"),
+        (["model.resize.interpolation=area"], "input should be 'pillow' or 'bilinear' (found 'area')"),
+        (["model.anchors.order=size"], "input should be 'size_major' or 'ratio_major' (found 'size')"),
+        (["model.proposals.score_threshold=1.5"], "score_threshold: input should be less than or equal to 1"),
+        (["model.box_head.fc_layers=3"], "box_head.fc_layers: input should be 1 or 2 (found 3)"),
+        (["model.box_head.norm=group"], "'frozen_batch_norm' or 'batch_norm' (found 'group')"),
+        (["model.box_head.background_logits=0"], "background_logits: input should be greater than 0"),
+        (["model.architecture=ssd"], "architecture: input should be 'faster_rcnn' or 'rpn' (found 'ssd')"),
         (["model.anchor_targets.negative_iou=0.9"], "negative_iou must not be above positive_iou"),
     ],
 )

@@ -24,6 +24,10 @@ VARIANTS = {
     "paper": {"profile": "paper"},
     "gather": {"profile": "torchvision", "roi_pooling": {"implementation": "gather"}},
     "live": {"backbone": {"name": "resnet18", "width": 8, "norm": "batch_norm"}},
+    "convolutions": {
+        "box_head": {"conv_layers": 2, "conv_channels": 8, "fc_layers": 1, "norm": "batch_norm", "units": 16}
+        | {"background_logits": 3, "background_boxes": 3}
+    },
 }
 MOST_CALLS = 4  # of one layer
 

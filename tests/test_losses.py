@@ -48,6 +48,22 @@ def test_invalid_rois_count_neither_above_nor_below_the_line(golden):
         np.testing.assert_allclose(losses[name], kept[name], rtol=1e-5)
 
 
+def test_logits_of_no_class_count_in_the_softmax_only(golden):
+    """Two further rows behind the background: targets stay 0..K, and the log-sum grows by what they hold."""
+    inputs = golden("losses").under("roi/inputs")
+    logits, targets = inputs["class_logits"], inputs["target_classes"]
+    extra = np.random.default_rng(4).normal(size=(*logits.shape[:2], 2)).astype(np.float32)
+    wide = np.concatenate([logits, extra], axis=-1).astype(np.float64)
+    own = np.take_along_axis(wide, targets[..., None], -1)[..., 0]
+    expected = np.mean(np.log(np.exp(wide).sum(-1)) - own)
+    losses = roi_of(inputs | {"class_logits": wide.astype(np.float32)}, 0.0)
+    np.testing.assert_allclose(losses["roi_class_loss"], expected, rtol=1e-5)
+    plain = roi_of(inputs, 0.0)
+    assert losses["roi_class_loss"] > plain["roi_class_loss"]
+    np.testing.assert_array_equal(losses["roi_box_loss"], plain["roi_box_loss"])
+    assert (targets == inputs["deltas"].shape[2]).any()  # some are background
+
+
 def test_rpn_gradients_equal_torchvision(golden):
     kept = golden("losses").under("rpn/torchvision")
     inputs = {name: tf.constant(value) for name, value in golden("losses").under("rpn/inputs").items()}

@@ -19,6 +19,10 @@ RATIOS = (0.5, 1.0, 2.0)
 # Detectron's usual batch, a square one, a small one, and one that no stride divides.
 IMAGES = ((800, 1344), (800, 1024), (256, 256), (203, 307))
 ROW_STEP = 997
+# Every size on every level, as torchvision's detectors on MobileNetV3 have it: three maps of a 256 x 320 image, two of
+# stride 32; the third's strides, 256 // 5 and 320 // 4, are no powers of two and differ.
+MANY_SIZES_IMAGE = (256, 320)
+MANY_SIZES_SHAPES = ((8, 10), (8, 10), (5, 4))
 
 
 def feature_shapes(height, width):
@@ -38,6 +42,17 @@ def torchvision_anchors(height, width):
     counts = [3 * h * w for h, w in feature_shapes(height, width)]
     cells = [cell.numpy() for cell in generator.cell_anchors]
     return cells, [part.numpy() for part in anchors.split(counts)]
+
+
+def torchvision_many_sizes():
+    """Cells and anchors of three maps with five sizes and three ratios in each cell: ratios outside, sizes inside."""
+    levels = len(MANY_SIZES_SHAPES)
+    generator = AnchorGenerator((SIZES,) * levels, (RATIOS,) * levels)
+    features = [torch.zeros(1, 1, *shape) for shape in MANY_SIZES_SHAPES]
+    images = ImageList(torch.zeros(1, 3, *MANY_SIZES_IMAGE), [MANY_SIZES_IMAGE])
+    (anchors,) = generator(images, features)
+    counts = [len(SIZES) * len(RATIOS) * h * w for h, w in MANY_SIZES_SHAPES]
+    return generator.cell_anchors[0].numpy(), [part.numpy() for part in anchors.split(counts)]
 
 
 def detectron2_cell(size):
@@ -101,6 +116,11 @@ def main():
     kept["detectron/cells"] = np.stack([detectron_cell(*pair) for pair in zip(SIZES, strides, strict=True)])
     for image in IMAGES:
         kept[f"shapes/{image[0]}x{image[1]}"] = np.array(feature_shapes(*image))
+    cell, anchors = torchvision_many_sizes()
+    kept["many_sizes/image"], kept["many_sizes/shapes"] = MANY_SIZES_IMAGE, MANY_SIZES_SHAPES
+    kept["many_sizes/cell"] = cell
+    kept["many_sizes/sha256"] = [digest(level) for level in anchors]
+    kept["many_sizes/last"] = np.stack([level[-15:] for level in anchors])
     np.savez_compressed(pathlib.Path(__file__).with_name("anchors.npz"), **kept)
 
 
