@@ -33,7 +33,7 @@ class ImageDetections:
         boxes: `[N, 4]` float32, x1 y1 x2 y2 in pixels of the image as it is looked at (EXIF orientation
             applied).
         scores: `[N]` float32.
-        classes: `[N]` int32, 0..K-1.
+        classes: `[N]` int32, 0..K-1; of a model without classes (`RPN`) 0, "object", category id 0.
         names: N class names.
         category_ids: N ids of the data set the model was trained on.
         image: `[H, W, 3]` uint8 RGB.
@@ -65,7 +65,7 @@ def detect(model, images, threshold=0.5, batch_size=1) -> list[ImageDetections]:
     """Find objects in one image or in many.
 
     Args:
-        model: a `FasterRCNN`, or what `keras_fpn.load_model` returns.
+        model: a `FasterRCNN` or `RPN`, or what `keras_fpn.load_model` returns.
         images: a path, a PIL image, an array `[H, W, 3]` or `[H, W]` of 0..255, or a list of these in any
             mixture.
         threshold: lowest score to return; the model itself drops what is below its
@@ -204,7 +204,7 @@ def _resize(image, rule):
     height, width = transforms.resize_size(
         image.shape[0], image.shape[1], rule["min_side"], rule["max_side"], rounding=rule["rounding"]
     )
-    return transforms.resize_image(image, height, width, rule["antialias"]).numpy()
+    return transforms.resize_image(image, height, width, rule["interpolation"]).numpy()
 
 
 def _ratio(image, resized_size):
@@ -218,7 +218,7 @@ def _in_original_pixels(found, image, file_name, ratio, threshold, model):
     rows = np.flatnonzero(found["scores"][:count] >= threshold)
     height, width = image.shape[:2]
     boxes = np.clip(found["boxes"][rows] * ratio, 0, np.array([width, height, width, height], np.float32))
-    classes = found["classes"][rows]
+    classes = found.get("classes", np.zeros(len(found["scores"]), np.int32))[rows]  # of an RPN, all are one
     return ImageDetections(
         boxes=boxes,
         scores=found["scores"][rows],

@@ -118,6 +118,32 @@ def test_dtypes_and_shapes(nine):
     }
 
 
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        {"min_side": (40, 56), "max_side": 90},
+        {"scale_jitter": (0.5, 2.0), "canvas": (64, 64)},
+        {"min_side": 40, "canvas": (48, 64), "cache": True},
+    ],
+)
+def test_bilinear_batches_are_float32(nine, augmentation):
+    """torchvision does not round after resizing; flips, crops, padding and the short last batch go along."""
+    dataset = load_coco(nine, batch_size=4, interpolation="bilinear", horizontal_flip=True, **augmentation)
+    assert dataset.element_spec[0]["images"].dtype == tf.float32
+    batches = _batches(dataset)
+    assert [len(batch["images"]) for batch in batches] == [4, 4, 1]
+    for image, (height, width) in _images_of(batches):
+        assert not image[height:].any() and not image[:, width:].any()
+    values = np.concatenate([image.ravel() for image, _ in _images_of(batches)])
+    assert values.min() == 0 and values.max() == 255
+    assert (values % 1 != 0).any()
+
+
+def _images_of(batches):
+    for batch in batches:
+        yield from zip(batch["images"], batch["image_sizes"], strict=True)
+
+
 def test_batch_without_objects_has_one_padding_row(nine):
     batch = _batches(load_coco(nine, batch_size=1, min_side=32))[3]
     assert batch["boxes"].tolist() == [[[0, 0, 0, 0]]]
@@ -445,6 +471,7 @@ def test_other_errors_pass_through():
         ({"size_divisor": 0}, "size_divisor must be"),
         ({"canvas": (64,)}, "canvas two"),
         ({"rounding": "up"}, "rounding must be"),
+        ({"interpolation": "area"}, "interpolation must be"),
         ({"scale_jitter": (0.1, 2.0)}, "scale_jitter needs canvas"),
         ({"scale_jitter": (2.0, 0.1), "canvas": (64, 64)}, "scale_jitter must be"),
         ({"skip_batches": -1}, "skip_batches must be"),

@@ -66,25 +66,90 @@ def test_fit_size(height, width, frame_height, frame_width):
     assert new_height == frame_height or new_width == frame_width
 
 
-@pytest.mark.parametrize("size", [(31, 47), (90, 61), (120, 150), (60, 160)])
-def test_resize_is_pillows_to_one_grey_level(size):
-    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
-    resized = transforms.resize_image(tf.constant(pixels), *size).numpy()
-    wanted = np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
+def _resized_by_pillow(pixels, height, width):
+    """Horizontally, then vertically. Pillow 13 in one call may take the other order where the height shrinks."""
+    wide = Image.fromarray(pixels).resize((width, pixels.shape[0]), Image.Resampling.BILINEAR)
+    return np.asarray(wide.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _random_pixels(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+length = some.integers(1, 90)
+
+
+@given(length, length, length, length, some.integers(0, 99))
+def test_pillow_resize_equals_pillows_to_the_bit(height, width, new_height, new_width, seed):
+    pixels = _random_pixels(height, width, seed)
+    resized = transforms.resize_image(tf.constant(pixels), new_height, new_width, "pillow").numpy()
     assert resized.dtype == np.uint8
-    assert np.abs(resized.astype(int) - wanted).max() <= 1
+    np.testing.assert_array_equal(resized, _resized_by_pillow(pixels, new_height, new_width))
 
 
-def test_resize_without_antialias_takes_two_pixels():
+@given(some.integers(20, 300), some.integers(20, 300), some.sampled_from([300, 337, 400]))
+def test_pillow_resize_that_enlarges_is_one_call_of_pillows(height, width, min_side):
+    pixels = _random_pixels(height, width)
+    new_height, new_width = _size(height, width, min_side, 9999)
+    wanted = Image.fromarray(pixels).resize((new_width, new_height), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(transforms.resize_image(tf.constant(pixels), new_height, new_width), wanted)
+
+
+def test_pillow_resize_of_thousands_of_taps():
+    """2000 pixels into one: the float64 sum of the weights depends on the order in which they are added."""
+    pixels = _random_pixels(2000, 3)
+    resized = transforms.resize_image(tf.constant(pixels), 1, 2).numpy()
+    np.testing.assert_array_equal(resized, _resized_by_pillow(pixels, 1, 2))
+
+
+def test_pillow_resize_of_the_extremes_stays_within_eight_bits():
+    for value in (0, 255):
+        pixels = np.full((301, 199, 3), value, np.uint8)
+        assert np.unique(transforms.resize_image(tf.constant(pixels), 97, 401)).tolist() == [value]
+
+
+def test_bilinear_resize_takes_two_pixels_and_rounds_nothing():
     row = np.zeros((1, 8, 3), np.uint8)
-    row[:, 3] = 255  # between the samples at 1.5 and 5.5: seen by the wide filter only
-    assert transforms.resize_image(tf.constant(row), 1, 2, antialias=False).numpy().max() == 0
-    assert transforms.resize_image(tf.constant(row), 1, 2, antialias=True).numpy().max() > 30
+    row[:, 3] = 255  # between the samples at 1.5 and 5.5: a filter as wide as the shrinking would see it
+    assert not transforms.resize_image(tf.constant(row), 1, 2, "bilinear").numpy().any()
+    assert transforms.resize_image(tf.constant(row), 1, 2, "pillow").numpy().max() == 46  # 255 * 0.625 / 3.5
+    pair = tf.constant([[[0, 0, 0], [255, 1, 100]]], tf.uint8)
+    resized = transforms.resize_image(pair, 1, 4, "bilinear")
+    assert resized.dtype == tf.float32
+    # Samples at -0.25, 0.25, 0.75 and 1.25 of two pixels; those outside take the border's.
+    assert resized.numpy()[0, :, 0].tolist() == [0.0, 63.75, 191.25, 255.0]
+    assert resized.numpy()[0, :, 1].tolist() == [0.0, 0.25, 0.75, 1.0]
 
 
-def test_resize_to_the_same_size_changes_nothing():
-    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-    np.testing.assert_array_equal(transforms.resize_image(tf.constant(pixels), 20, 30), pixels)
+@given(length, length, length, length)
+def test_bilinear_resize_equals_tensorflows_but_for_rounding(height, width, new_height, new_width):
+    pixels = tf.constant(_random_pixels(height, width))
+    resized = transforms.resize_image(pixels, new_height, new_width, "bilinear")
+    # TensorFlow rounds coordinates once more than torch does: 2e-5 of a pixel here, between values 255 apart.
+    np.testing.assert_allclose(resized, tf.image.resize(pixels, (new_height, new_width)), atol=5e-3)
+
+
+@pytest.mark.parametrize("interpolation", ["pillow", "bilinear"])
+def test_resize_to_the_same_size_changes_nothing(interpolation):
+    pixels = _random_pixels(20, 30)
+    np.testing.assert_array_equal(transforms.resize_image(tf.constant(pixels), 20, 30, interpolation), pixels)
+
+
+@pytest.mark.parametrize("interpolation", ["pillow", "bilinear"])
+def test_resize_in_a_graph_of_any_size_is_the_same(interpolation):
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([2], tf.int32)])
+    def resize(image, size):
+        return transforms.resize_image(image, size[0], size[1], interpolation)
+
+    for size in ((31, 47), (90, 61), (60, 61), (59, 80)):
+        pixels = tf.constant(_random_pixels(60, 80))
+        eager = transforms.resize_image(pixels, *size, interpolation)
+        np.testing.assert_array_equal(resize(pixels, tf.constant(size)), eager)
+
+
+def test_unknown_interpolation():
+    with pytest.raises(UserError, match='interpolation must be "pillow" or "bilinear", not \'area\''):
+        transforms.resize_image(tf.zeros([4, 4, 3], tf.uint8), 8, 8, "area")
 
 
 def test_boxes_scale_by_the_ratio_of_each_axis():

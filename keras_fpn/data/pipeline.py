@@ -26,7 +26,7 @@ def load_coco(
     min_side: int | Sequence[int] = 800,
     max_side: int = 1333,
     rounding: str = "half_up",
-    antialias: bool = True,
+    interpolation: str = "pillow",
     size_divisor: int = 32,
     canvas: tuple[int, int] | None = None,
     horizontal_flip: bool = False,
@@ -57,7 +57,7 @@ def load_coco(
         min_side: length of the shorter side after resizing, pixels; of several, one is drawn per image.
         max_side: limit of the longer side, pixels.
         rounding: "half_up" (detectron2) or "floor" (torchvision).
-        antialias: smooth when shrinking, as Pillow does.
+        interpolation: "pillow" (detectron2: the images stay uint8) or "bilinear" (torchvision: float32).
         size_divisor: a batch is padded to its own largest image, up to a multiple of this.
         canvas: (height, width) to pad every batch to instead; images that would not fit are shrunk to it.
         horizontal_flip: mirror half of the images.
@@ -70,15 +70,15 @@ def load_coco(
         group_by_aspect_ratio: batches of only wide (width >= height) or only tall images: less padding.
         keep_empty: keep images without a box (False leaves out those with only crowds, too).
         drop_remainder: leave out the short batch at the end (two when grouping).
-        cache: decode all images once, now, and keep them in memory (height * width * 3 bytes each).
+        cache: decode all images once, now, and keep them in memory (height * width * 3 bytes each, before resizing).
         category_ids, invalid_boxes: see `read_coco`.
 
     Returns:
         a dataset of (inputs, targets):
-        inputs `{"images": [B, H, W, 3] uint8 RGB, zeros beyond the valid part, "image_sizes": [B, 2] int32
-        height, width of it}`; targets `{"boxes": [B, G, 4] float32 x1 y1 x2 y2 in pixels of the resized
-        image, "classes": [B, G] int32 0..K-1, padding -1, "is_crowd": [B, G] int32, "image_ids": [B] int64,
-        "original_sizes": [B, 2] int32 height, width of the file}`; G >= 1.
+        inputs `{"images": [B, H, W, 3] RGB 0..255, uint8 or float32 by `interpolation`, zeros beyond the valid
+        part, "image_sizes": [B, 2] int32 height, width of it}`; targets `{"boxes": [B, G, 4] float32 x1 y1 x2 y2
+        in pixels of the resized image, "classes": [B, G] int32 0..K-1, padding -1, "is_crowd": [B, G] int32,
+        "image_ids": [B] int64, "original_sizes": [B, 2] int32 height, width of the file}`; G >= 1.
 
     Raises:
         UserError: a bad argument, or bad data (see `read_coco`). An image that cannot be decoded or has
@@ -86,7 +86,7 @@ def load_coco(
             names the file; `readable_errors()` turns it into a UserError.
     """
     options = _Options(
-        *(_as_tuple(min_side), max_side, rounding, antialias, size_divisor),
+        *(_as_tuple(min_side), max_side, rounding, interpolation, size_divisor),
         *(None if canvas is None else tuple(canvas), bool(horizontal_flip), scale_jitter),
     )
     _check_whole(batch_size=(batch_size, 1), skip_batches=(skip_batches, 0), seed=(seed, 0))
@@ -104,7 +104,7 @@ def load_coco(
     stream = order.slots(skip_batches, fresh_every_pass=fresh)
     example = _example_maker(order, _Table(records, cache), options, seed)
     stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    stream = stream.padded_batch(batch_size, padding_values=_padding_values(), drop_remainder=True)
+    stream = stream.padded_batch(batch_size, padding_values=_padding_values(options), drop_remainder=True)
     if order.has_short_batches:
         stream = stream.map(_drop_blanks)
     length = tf.data.INFINITE_CARDINALITY if repeat else max(order.num_batches - skip_batches, 0)
@@ -137,8 +137,8 @@ def _example_maker(order: StreamOrder, table, options, seed: int):
     return example
 
 
-def _padding_values():
-    zero = tf.constant(0, tf.uint8)
+def _padding_values(options):
+    zero = tf.constant(0, options.pixel_dtype)
     targets = {"boxes": 0.0, "classes": -1, "is_crowd": 0, "original_sizes": 0}
     return {"images": zero, "image_sizes": 0}, targets | {"image_ids": tf.constant(0, tf.int64)}
 
@@ -216,7 +216,7 @@ class _Options:
     min_sides: tuple[int, ...]
     max_side: int
     rounding: str
-    antialias: bool
+    interpolation: str
     size_divisor: int
     canvas: tuple[int, int] | None
     horizontal_flip: bool
@@ -230,6 +230,8 @@ class _Options:
         _check_whole(max_side=(self.max_side, 1), size_divisor=(self.size_divisor, 1), **sides, **frame)
         if self.rounding not in ("half_up", "floor"):
             raise UserError(f'load_coco: rounding must be "half_up" or "floor", not {self.rounding!r}')
+        if self.interpolation not in transforms.INTERPOLATIONS:
+            raise UserError(f'load_coco: interpolation must be "pillow" or "bilinear", not {self.interpolation!r}')
         jitter = self.scale_jitter
         if jitter is None:
             return
@@ -237,6 +239,11 @@ class _Options:
             raise UserError("load_coco: scale_jitter needs canvas=(height, width), the size that it fills")
         if len(jitter) != 2 or not 0 < jitter[0] <= jitter[1]:
             raise UserError(f"load_coco: scale_jitter must be (low, high), 0 < low <= high, not {jitter!r}")
+
+    @property
+    def pixel_dtype(self):
+        """Of the resized images: only Pillow rounds back to whole grey levels."""
+        return tf.uint8 if self.interpolation == "pillow" else tf.float32
 
     @property
     def is_random(self) -> bool:
@@ -256,7 +263,7 @@ def _make_example(record: dict, options: _Options, seed):
         new_size = _size_by_sides(record["size"], options, side_draw)
     else:
         new_size = _size_by_jitter(record["size"], options, scale_draw)
-    image, boxes = transforms.resize(image, boxes, new_size, options.antialias)
+    image, boxes = transforms.resize(image, boxes, new_size, options.interpolation)
     if options.scale_jitter is not None:
         corner = _draw_corner(new_size, options.canvas, corner_draws)
         image, boxes, kept = transforms.crop(image, boxes, *corner, *options.canvas)
@@ -310,7 +317,7 @@ def _pad_example(image, boxes, classes, is_crowd, image_id, original_size, optio
 def _blank_example(options: _Options):
     """What fills up the last batch of a finite stream until `_drop_blanks` takes it away: image_sizes 0."""
     none = tf.zeros([0], tf.int32)
-    image, boxes = tf.zeros([0, 0, 3], tf.uint8), tf.zeros([0, 4])
+    image, boxes = tf.zeros([0, 0, 3], options.pixel_dtype), tf.zeros([0, 4])
     return _pad_example(image, boxes, none, none, tf.constant(-1, tf.int64), tf.constant([0, 0]), options)
 
 

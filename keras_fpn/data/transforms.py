@@ -1,13 +1,16 @@
 """Image and boxes changed together, in pure TensorFlow operations.
 
-Images are [height, width, 3] uint8 RGB; boxes [n, 4] float32 x1, y1, x2, y2 in pixels of the image that goes
-with them. Nothing here draws random numbers: the pipeline passes what it drew, so every function can be
-tested by hand.
+Images are [height, width, 3] RGB 0..255, uint8 or float32; boxes [n, 4] float32 x1, y1, x2, y2 in pixels of the
+image that goes with them. Nothing here draws random numbers: the pipeline passes what it drew, so every function
+can be tested by hand.
 """
 
 import tensorflow as tf
 
+from keras_fpn.data import resampling
 from keras_fpn.errors import UserError
+
+INTERPOLATIONS = {"pillow": resampling.resize_pillow, "bilinear": resampling.resize_bilinear}
 
 
 def resize_size(height, width, min_side, max_side, rounding: str = "half_up"):
@@ -53,29 +56,16 @@ def fit_size(height, width, frame_height, frame_width):
     return tuple(tf.maximum(tf.cast(side, tf.int32), 1) for side in sides)
 
 
-def resize_image(image, new_height, new_width, antialias: bool = True):
-    """Bilinear resize with half-pixel centres, rounded back to uint8 [new_height, new_width, 3].
+def resize_image(image, new_height, new_width, interpolation: str = "pillow"):
+    """Bring the pixels [height, width, 3] to [new_height, new_width, 3].
 
-    `antialias` widens the filter when shrinking (Pillow, hence detectron2); torchvision's detectors do
-    without.
+    Args:
+        interpolation: "pillow" (detectron2) takes uint8 and returns uint8; "bilinear" (torchvision) returns float32.
+            See `resampling`.
     """
-    height, width = tf.shape(image)[0], tf.shape(image)[1]
-    size = tf.stack([new_height, new_width])
-
-    def interpolate():
-        # Without shrinking the antialiasing filter is the plain one, and the plain operation is twice as
-        # fast.
-        shrinks = tf.logical_and(antialias, tf.logical_or(new_height < height, new_width < width))
-        resized = tf.cond(
-            shrinks,
-            lambda: tf.image.resize(image, size, antialias=True),
-            lambda: tf.image.resize(image, size),
-        )
-        return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
-
-    same = tf.logical_and(tf.equal(new_height, height), tf.equal(new_width, width))
-    resized = tf.cond(same, lambda: tf.cast(image, tf.uint8), interpolate)
-    return tf.ensure_shape(resized, [None, None, 3])
+    if interpolation not in INTERPOLATIONS:
+        raise UserError(f'interpolation must be "pillow" or "bilinear", not {interpolation!r}')
+    return INTERPOLATIONS[interpolation](image, new_height, new_width)
 
 
 def scale_boxes(boxes, old_size, new_size):
@@ -90,10 +80,10 @@ def scale_boxes(boxes, old_size, new_size):
     return boxes * tf.stack([ratio_x, ratio_y, ratio_x, ratio_y])
 
 
-def resize(image, boxes, new_size, antialias: bool = True):
+def resize(image, boxes, new_size, interpolation: str = "pillow"):
     """Image and boxes brought to `new_size` (height, width)."""
     shape = tf.shape(image)
-    resized = resize_image(image, new_size[0], new_size[1], antialias)
+    resized = resize_image(image, new_size[0], new_size[1], interpolation)
     return resized, scale_boxes(boxes, (shape[0], shape[1]), new_size)
 
 
