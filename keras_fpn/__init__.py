@@ -12,7 +12,9 @@ The package in the order in which data flows through it:
     levels, roi_align, roi_pool, box_head
                      crops of the pyramid -> class scores and boxes
     detections       the 100 best boxes of an image
-    faster_rcnn      the assembly of all of these: a `keras.Model`
+    detector         what the assemblies of all of these share, each of them a `keras.Model`:
+    proposal_network, faster_rcnn
+                     the RPN alone; the whole
     evaluation, visualize, plots, report
                      COCO metrics, pictures, curves and the page that shows them
 """
@@ -23,7 +25,8 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "FasterRCNN": "keras_fpn.faster_rcnn",
-    "load_model": "keras_fpn.faster_rcnn",
+    "RPN": "keras_fpn.proposal_network",
+    "load_model": "keras_fpn.detector",
     "load_config": "keras_fpn.config",
     "COCOEvaluation": "keras_fpn.callbacks",
     "UserError": "keras_fpn.errors",

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from keras_fpn.config import load_config
 from keras_fpn.data import transforms
+from keras_fpn.detector import load_model
 from keras_fpn.errors import UserError
-from keras_fpn.faster_rcnn import load_model
 from keras_fpn.runs import check_output, write_json
 from keras_fpn.training import build_model
 
@@ -91,40 +91,10 @@ def _random_inputs(batch_size, height, width):
 
 
 def _stages(model, inputs, apart):
-    """Yield `(stage, (function, arguments))`."""
+    """Yield `(stage, (function, argument))`."""
     if apart:
-        yield from _parts(model, inputs)
+        yield from model.stages(inputs)
     yield "whole", (lambda given: model(given, training=False), inputs)
-
-
-def _parts(model, inputs):
-    """The stages of `model.inference` one by one, each fed with what the one before gave."""
-
-    def backbone(inputs):
-        return model.backbone(model.pixels(inputs["images"], inputs["image_sizes"]), training=False)
-
-    def pyramid(maps):
-        return model.pyramid(maps, training=False)
-
-    def propose(given):
-        return model.propose(given[0], given[1])[1]
-
-    def classify(given):
-        return model.classify(given[0], given[1]["boxes"])
-
-    def detections(given):
-        (logits, deltas), proposals, inputs = given
-        boxes, count = proposals["boxes"], proposals["num_proposals"]
-        return model.detections(boxes, count, logits, deltas, inputs["image_sizes"])
-
-    maps = backbone(inputs)
-    features = pyramid(maps)
-    proposals = propose((features, inputs))
-    yield "pixels, backbone", (backbone, inputs)
-    yield "pyramid", (pyramid, maps)
-    yield "RPN, proposals", (propose, (features, inputs))
-    yield "RoI pooling, box head", (classify, (features, proposals))
-    yield "detections", (detections, (classify((features, proposals)), proposals, inputs))
 
 
 def _time(function, arguments, runs):

@@ -11,11 +11,19 @@ from pathlib import Path
 import keras
 
 from keras_fpn import visualize
-from keras_fpn.evaluation import DETECTION_METRICS, COCOEvaluator, compile_inference, predict_batches
+from keras_fpn.evaluation import (
+    DETECTION_METRICS,
+    PROPOSAL_METRICS,
+    COCOEvaluator,
+    compile_inference,
+    predict_batches,
+)
 
 
 class COCOEvaluation(keras.callbacks.Callback):
     """Measures COCO metrics at the end of an epoch and puts them into the logs: val_AP, val_AP50, val_APs...
+
+    Which ones, the model's `coco_metrics` says: of an `RPN` they are val_proposals/AR100, val_proposals/AR1000 ...
 
     Example:
         callbacks=[COCOEvaluation(dataset, "instances_val.json"), ModelCheckpoint(path, monitor="val_AP",
@@ -25,7 +33,7 @@ class COCOEvaluation(keras.callbacks.Callback):
     every: epochs between measurements; the last epoch is always measured. In epochs without one the metrics
         are -1, no improvement for anybody: ModelCheckpoint would save a model that has no metric at all.
     prefix: of the names in the logs. max_images: measure on the first batches with that many images only.
-    proposals: also the average recall of the RPN, as val_proposals/AR100 ...
+    proposals: also the average recall of the RPN in a detector, as val_proposals/AR100 ...
     per_class: also val_AP/<class>.
 
     Metrics are over the images that the dataset gives. Metrics that the annotations leave undefined (no
@@ -49,10 +57,14 @@ class COCOEvaluation(keras.callbacks.Callback):
         logs = {} if logs is None else logs
         last = epoch + 1 == (self.params or {}).get("epochs")
         due = last or (epoch + 1) % self.every == 0
-        metrics = self.measure() if due else dict.fromkeys(self.metrics or DETECTION_METRICS, -1.0)
+        metrics = self.measure() if due else dict.fromkeys(self.metrics or self._names(), -1.0)
         for name, value in metrics.items():
             if (value != -1.0 or not due) and (self.per_class or not name.startswith("AP/")):
                 logs[self.prefix + name] = value
+
+    def _names(self):
+        families = (DETECTION_METRICS, PROPOSAL_METRICS)
+        return next(names for names in families if self.model.main_metric in names)
 
     def measure(self):
         """The metrics of the model as it is, by name."""
@@ -70,9 +82,8 @@ class COCOEvaluation(keras.callbacks.Callback):
                 print(f"measured {len(image_ids)} images", flush=True)
             if self.max_images is not None and len(image_ids) >= self.max_images:
                 break
-        self.metrics = self.evaluator.detections(detections, image_ids)
-        if self.with_proposals:
-            self.metrics |= self.evaluator.proposals(proposals, image_ids)
+        proposals = proposals if self.with_proposals else None
+        self.metrics = self.model.coco_metrics(self.evaluator, detections, proposals, image_ids)
         return self.metrics
 
 
@@ -238,11 +249,12 @@ def _make_bar():
 
 def _summary(logs):
     """The numbers of an epoch that fit a line; the others are in results.csv and TensorBoard."""
-    shown = ("loss", "rpn_recall", "roi_recall", "val_loss", "val_AP", "val_AP50", "val_APs", "learning_rate")
+    shown = ("loss", "rpn_recall", "roi_recall", "val_loss", "val_AP", "val_AP50", "val_APs")
+    shown += ("val_proposals/AR100", "val_proposals/AR1000", "learning_rate")
     parts = []
     for name in shown:
         value = logs.get(name)
-        if value is None or (name.startswith("val_AP") and value < 0):
+        if value is None or (name.startswith(("val_AP", "val_proposals/")) and value < 0):
             continue
         parts.append(f"{name} {value:.3f}" if name != "learning_rate" else f"learning_rate {value:.3g}")
     return "  ".join(parts)

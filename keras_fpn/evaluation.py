@@ -208,18 +208,20 @@ def detections_to_results(
 ):
     """Detections of a batch as COCO results, in pixels of the original images.
 
-    detections: {"boxes": [B, D, 4] xyxy px of the given image, "scores": [B, D], "classes": [B, D],
-        "num_detections": [B]}. image_ids: [B]. image_sizes, original_sizes: [B, 2] height, width of the
+    detections: {"boxes": [B, D, 4] xyxy px of the given image, "scores": [B, D], "classes": [B, D] (without, all are
+        of class 0), "num_detections": [B]}. image_ids: [B]. image_sizes, original_sizes: [B, 2] height, width of the
         valid part of the given image and of the file. category_ids: the data set's id of each class.
     class_names, file_names: optional; they add "category" and "file_name" to each result.
-    Returns a list of dicts, image by image, best first. Boxes are scaled by the actual ratio of each axis
-    (rounding in the resize makes the two differ) and clipped to the original image.
+    Returns a list of dicts, image by image, best first, the 1000 best of each: no metric looks further. Boxes are
+    scaled by the actual ratio of each axis (rounding in the resize makes the two differ) and clipped to the original
+    image.
     """
     results = []
-    for index, count in enumerate(np.asarray(detections["num_detections"])):
+    all_classes = detections.get("classes", np.zeros(np.shape(detections["scores"]), np.int32))
+    for index, count in enumerate(np.minimum(detections["num_detections"], PROPOSAL_LIMITS[-1])):
         boxes = _original_xywh(detections["boxes"][index][:count], image_sizes[index], original_sizes[index])
         scores = np.asarray(detections["scores"][index][:count], dtype=np.float64)
-        classes = np.asarray(detections["classes"][index][:count])
+        classes = np.asarray(all_classes[index][:count])
         for box, score, label in zip(boxes.tolist(), scores.tolist(), classes.tolist(), strict=True):
             if not 0 <= label < len(category_ids):
                 raise ValueError(f"a detection has class {label} of {len(category_ids)} category ids")
@@ -238,7 +240,7 @@ def proposals_to_results(proposals, image_ids, image_sizes, original_sizes, cate
     `detections_to_results`.
     """
     results = []
-    for index, count in enumerate(np.asarray(proposals["num_proposals"])):
+    for index, count in enumerate(np.minimum(proposals["num_proposals"], PROPOSAL_LIMITS[-1])):
         boxes = _original_xywh(proposals["boxes"][index][:count], image_sizes[index], original_sizes[index])
         scores = np.asarray(proposals["scores"][index][:count], dtype=np.float64)
         image_id = _plain(image_ids[index])
@@ -262,7 +264,7 @@ def compile_inference(model, dataset):
 def predict_batches(model, dataset, with_proposals=True, inference=None):
     """Run a detector over a `load_coco` dataset, in one forward pass an image; nothing is kept.
 
-    model: has `inference(inputs)` -> {"detections", "proposals"}, `category_ids` and `class_names`.
+    model: has `inference(inputs)` -> {"detections", "proposals" (or not)}, `category_ids` and `class_names`.
     dataset: finite, of (inputs, targets); targets name "image_ids" and "original_sizes".
     inference: what `compile_inference` made, to spare the tracing of a repeated evaluation.
     Yields (image ids, detection results, proposal results) of each batch, COCO results in original pixels.
@@ -278,7 +280,7 @@ def predict_batches(model, dataset, with_proposals=True, inference=None):
         found = {name: np.asarray(value) for name, value in outputs["detections"].items()}
         detections = detections_to_results(found, image_ids, *sizes, model.category_ids, model.class_names)
         proposals = []
-        if with_proposals:
+        if with_proposals and "proposals" in outputs:
             proposed = {name: np.asarray(value) for name, value in outputs["proposals"].items()}
             proposals = proposals_to_results(proposed, image_ids, *sizes, model.category_ids[0])
         yield image_ids, detections, proposals

@@ -60,6 +60,7 @@ def training_charts(history, learning_rate=None):
     parts |= {f"{shown}{_VALIDATION}": f"val_{name}" for shown, name in parts.items()}
     recalls = {"RPN": "rpn_recall", "head": "roi_recall"}
     scores = {name: f"val_{name}" for name in ("AP", "AP50", "APs")}
+    scores |= {name: f"val_proposals/{name}" for name in ("AR100", "AR1000", "AR1000s")}
     rates, x_label = columns({"learning rate": "learning_rate"}), "epoch"
     if learning_rate is not None and len(learning_rate[0]):
         rates, x_label = {"learning rate": list(zip(*learning_rate, strict=True))}, "step"

@@ -23,6 +23,11 @@ from keras_fpn import plots
 from keras_fpn.evaluation import DETECTION_METRICS, PROPOSAL_LIMITS
 from keras_fpn.visualize import to_picture
 
+# Name in the metrics and on the page: of each model the first family that it is measured by.
+_HEADLINES = (
+    {name: name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")},
+    {f"proposals/{name}": name for name in ("AR100", "AR1000", "AR1000s", "AR1000m", "AR1000l")},
+)
 _AREA_NAMES = {"": "all", "s": "small", "m": "medium", "l": "large"}
 
 _STYLE = """
@@ -110,8 +115,12 @@ def write_report(
 
 
 def _header(title, subtitle, metrics):
-    names = [name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl") if name in metrics]
-    cards = "".join(f"<div><b>{_number(metrics[name])}</b><span>{name}</span></div>" for name in names)
+    names = next((family for family in _HEADLINES if family.keys() & metrics.keys()), {})
+    cards = "".join(
+        f"<div><b>{_number(metrics[name])}</b><span>{shown}</span></div>"
+        for name, shown in names.items()
+        if name in metrics
+    )
     below = f"<p>{html.escape(subtitle)}</p>" if subtitle else ""
     return f'<h1>{html.escape(title)}</h1>{below}<div class="headline">{cards}</div>'
 
@@ -150,7 +159,7 @@ def _proposal_table(metrics):
         for limit in PROPOSAL_LIMITS
     ]
     return (
-        "<h2>Proposals of the RPN</h2>"
+        "<h2>Proposals</h2>"
         + _table(("", *_AREA_NAMES.values()), rows)
         + '<p class="note">Class-agnostic, mean over IoU 0.50:0.95 (useCats = 0, maxDets = 1, 100, 1000).</p>'
     )

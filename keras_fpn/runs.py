@@ -1,7 +1,8 @@
 """The run folder: what a training run keeps on disk, every file whole or not there at all.
 
 config.yaml      every setting, resolved: what `train --resume` goes on with
-model.keras      the best model by val_AP, or the last one where nothing was evaluated on the way
+model.keras      the best model by its main metric (val_AP; of an RPN val_proposals/AR1000), or the last one where
+                 nothing was evaluated on the way
 last.keras       model and optimizer at the last checkpoint
 results.csv      a row for each epoch: losses, recalls, learning rate, val_AP ...
 logs/            the same for TensorBoard
@@ -26,7 +27,6 @@ import tensorflow as tf
 
 from keras_fpn import __version__, report, visualize
 from keras_fpn.errors import UserError
-from keras_fpn.faster_rcnn import FasterRCNN
 
 
 @contextlib.contextmanager
@@ -91,16 +91,27 @@ def check_output(path, *, folder=False):
         raise UserError(f"{path}: cannot be written, since {there} is read-only; choose another place")
 
 
+@contextlib.contextmanager
+def _whole_or_not_at_all(path, temporary):
+    """Rename the temporary file that is written inside; where that fails, remove it, and let the error name `path`."""
+    try:
+        yield
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk is told without a name
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_text(path, text):
     """Write a file whole or not at all: to a temporary name, then renamed; its folder is made if absent."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.tmp")
-    try:
+    with _whole_or_not_at_all(path, temporary):
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path, content):
@@ -119,8 +130,8 @@ def read_json(path):
 def save_model(model, path):
     """Write a `.keras` file, whole or not at all."""
     temporary = Path(path).with_suffix(".tmp.keras")
-    model.save(temporary)
-    temporary.replace(path)
+    with _whole_or_not_at_all(path, temporary):
+        model.save(temporary)
 
 
 def save_plain_model(model, path, plain=None):
@@ -128,7 +139,7 @@ def save_plain_model(model, path, plain=None):
 
     Returns the copy that was written; given back as `plain` it spares the building of another.
     """
-    plain = plain or FasterRCNN.from_config(model.get_config())
+    plain = plain or type(model).from_config(model.get_config())
     plain.set_weights(model.get_weights())
     save_model(plain, path)
     return plain
@@ -173,7 +184,7 @@ class ResultsFile(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """model.keras when an epoch is the best so far by val_AP (or nothing was evaluated), then last.keras."""
+    """model.keras when an epoch is the best so far by the model's main metric (or has none), then last.keras."""
 
     def __init__(self, run_dir):
         super().__init__()
@@ -181,8 +192,9 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         rows = read_results(self._run_dir / "results.csv")
-        scores = [row["val_AP"] for row in rows if "val_AP" in row]
-        evaluated = bool(rows) and "val_AP" in rows[-1]
+        metric = f"val_{self.model.main_metric}"
+        scores = [row[metric] for row in rows if metric in row]
+        evaluated = bool(rows) and metric in rows[-1]
         if not scores or (evaluated and scores[-1] >= max(scores)):
             self._plain = save_plain_model(self.model, self._run_dir / "model.keras", self._plain)
         save_model(self.model, self._run_dir / "last.keras")
@@ -218,10 +230,10 @@ def write_findings(run_dir, config, model, dataset, metrics, evaluator, learning
     rows = read_results(run_dir / "results.csv")
     report.write_report(
         run_dir / "report.html",
-        title=f"Faster R-CNN on a feature pyramid: {run_dir.name}",
+        title=f"{model.title}: {run_dir.name}",
         metrics=metrics,
         history=rows,
-        curves=evaluator.precision_recall(),
+        curves=evaluator.precision_recall() if "AP" in metrics else None,
         pictures=pairs,
         facts=_facts(config, model, evaluator, rows),
         learning_rate=learning_rate,

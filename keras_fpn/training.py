@@ -18,11 +18,12 @@ import tensorflow as tf
 
 from keras_fpn import evaluation, optimizers, runs
 from keras_fpn.callbacks import COCOEvaluation, LearningRateLog, RichProgress
+from keras_fpn.checkpoints.transfer import start_from, weights_file
 from keras_fpn.config import Config, load_config
 from keras_fpn.data.coco import find_coco_layout, read_coco
 from keras_fpn.data.pipeline import load_coco, readable_errors
+from keras_fpn.detector import architecture, load_model
 from keras_fpn.errors import UserError
-from keras_fpn.faster_rcnn import FasterRCNN, load_model
 from keras_fpn.progress import Count
 
 
@@ -82,6 +83,20 @@ def with_data(config: Config, data_dir=None) -> Config:
     return Config.model_validate(tree)
 
 
+def with_weights(config: Config, path=None) -> Config:
+    """Return `config` with the absolute path of the weights that training starts from: `path`, or its own if any.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    path = path or config.training.weights
+    if path is None:
+        return config
+    tree = config.model_dump()
+    tree["training"]["weights"] = str(weights_file(path))
+    return Config.model_validate(tree)
+
+
 def train(config: Config, run_dir, *, extra_callbacks=()) -> Outcome:
     """Train a new model as `config` says and leave the run in `run_dir` (see `keras_fpn.runs`).
 
@@ -95,6 +110,8 @@ def train(config: Config, run_dir, *, extra_callbacks=()) -> Outcome:
     data = train_set, val_set, _ = _read_data(config)
     schedule = make_schedule(config, train_set)
     model = build_model(config, train_set)
+    config = with_weights(config)
+    transfer = start_from(model, config.training.weights) if config.training.weights else None
     model.compile(optimizer=_optimizer(config, schedule))
     run_dir = Path(run_dir)
     with contextlib.nullcontext() if run_dir.exists() else runs.new_run_folder(run_dir, None):
@@ -103,6 +120,8 @@ def train(config: Config, run_dir, *, extra_callbacks=()) -> Outcome:
             batch = next(iter(training_dataset(config, train_set, cache=False)))
         runs.draw_train_batch(batch, train_set.class_names, run_dir / "train_batch.jpg")
         print(_start_lines(model, config, schedule, train_set, val_set, run_dir), flush=True)
+        if transfer:
+            print("\n".join(transfer.lines()), flush=True)
         return _run(model, config, schedule, run_dir, data, extra_callbacks)
 
 
@@ -137,14 +156,9 @@ def resume(run_dir, *, extra_callbacks=()) -> Outcome:
 
 
 def build_model(config: Config, classes):
-    """Return an untrained `FasterRCNN` for the `class_names` and `category_ids` of a data set."""
-    return FasterRCNN(
-        len(classes.class_names),
-        profile=config.model.profile,
-        class_names=list(classes.class_names),
-        category_ids=list(classes.category_ids),
-        seed=config.training.seed,
-        **config.model.differences(),
+    """Return an untrained detector for the `class_names` and `category_ids` of a data set."""
+    return architecture(config.model.architecture).for_data(
+        classes, profile=config.model.profile, seed=config.training.seed, **config.model.differences()
     )
 
 
@@ -175,7 +189,7 @@ def training_dataset(config: Config, train_set, skip_batches=0, cache=None):
         min_side=data.min_sides,
         max_side=resize.max_side,
         rounding=resize.rounding,
-        antialias=resize.antialias,
+        interpolation=resize.interpolation,
         size_divisor=resize.size_divisor,
         canvas=data.canvas,
         horizontal_flip=data.horizontal_flip,
@@ -202,18 +216,19 @@ def measure(model, data_set, *, batch_size=1, evaluator=None):
         evaluator: a `COCOEvaluator` of its annotations; made if not given.
 
     Returns:
-        `(metrics, results, evaluator)`: COCO metrics of detections and proposals, the detections as COCO
-        results best first, and the `COCOEvaluator` that made them (for its curves).
+        `(metrics, results, evaluator)`: the COCO metrics that the model is measured by (of a detector those of
+        its detections and proposals), the detections as COCO results best first, and the `COCOEvaluator` that
+        made them (for its curves).
 
     Raises:
         UserError: the classes of the annotations are not the model's, or the data are bad.
     """
-    check_classes(model, data_set)
+    model.check_classes(data_set.class_names, data_set.category_ids, data_set.annotations)
     evaluator = evaluator or _evaluator(data_set)
     dataset = evaluation_dataset(model, data_set, batch_size)
     with Count("evaluate", len(data_set.records)) as count, readable_errors():
         results, proposals = evaluation.predict_dataset(model, dataset, progress=count)
-    metrics = evaluator.detections(results) | evaluator.proposals(proposals)
+    metrics = model.coco_metrics(evaluator, results, proposals)
     return metrics, sorted(results, key=lambda result: -result["score"]), evaluator
 
 
@@ -224,11 +239,11 @@ def _evaluator(data_set):
 def metrics_table(metrics) -> str:
     """Return COCO metrics as lines of text, in percent; a dash where the annotations define none."""
     areas = ("AR100", "AR1000", "AR1000s", "AR1000m", "AR1000l")
-    lines = [
-        *_rows("detections", ("AP", "AP50", "AP75", "APs", "APm", "APl"), metrics),
-        *_rows("", ("AR1", "AR10", "AR100", "ARs", "ARm", "ARl"), metrics),
-        *_rows("proposals", areas, {name: metrics.get(f"proposals/{name}") for name in areas}),
-    ]
+    lines = []
+    if "AP" in metrics:
+        lines += _rows("detections", ("AP", "AP50", "AP75", "APs", "APm", "APl"), metrics)
+        lines += _rows("", ("AR1", "AR10", "AR100", "ARs", "ARm", "ARl"), metrics)
+    lines += _rows("proposals", areas, {name: metrics.get(f"proposals/{name}") for name in areas})
     classes = [name for name in metrics if name.startswith("AP/")]
     width = max([len(name) - 3 for name in classes] + [10])
     return "\n".join(lines + [f"{name[3:]:<{width}} AP {_percent(metrics[name])}" for name in classes])
@@ -241,20 +256,6 @@ def _rows(title, names, metrics):
 
 def _percent(value):
     return "-" if value is None or value == -1 else f"{100 * value:.1f}"
-
-
-def check_classes(model, data_set):
-    """Refuse annotations whose classes the model was not trained on: their AP would say nothing."""
-    theirs = dict(zip(data_set.category_ids, data_set.class_names, strict=True))
-    ours = dict(zip(model.category_ids, model.class_names, strict=True))
-    if theirs != ours:
-        differing = sorted(theirs.items() ^ ours.items())[0]
-        owner = "the annotations" if differing in theirs.items() else "the model"
-        raise UserError(
-            f"{data_set.annotations}: its {len(theirs)} classes are not the model's {len(ours)}:"
-            f" category {differing[0]} {differing[1]!r} is only in {owner};"
-            " use the annotations of the model's own data set"
-        )
 
 
 def _set_determinism(config):
@@ -434,7 +435,7 @@ def _start_lines(model, config, schedule, train_set, val_set, run_dir):
         f" {schedule.total_steps} steps of {config.data.batch_size} images; writing {run_dir}"
     )
     backbone = config.model.backbone
-    if backbone.weights is None and backbone.freeze_at:
+    if backbone.weights is None and config.training.weights is None and backbone.freeze_at:
         lines += (
             "\nnote: the backbone starts from random weights and is partly frozen, which learns little;"
             "\n      without weights use --set model.backbone.norm=batch_norm model.backbone.norm_epsilon=1e-5"

@@ -88,13 +88,13 @@ def draw_truth(image, truth, class_names, **options):
 def draw_detections(image, detections, class_names, threshold=0.5, **options):
     """The picture with the detections that score at least `threshold`.
 
-    detections: those of one image, {"boxes": [D, 4] xyxy px of the image, "scores": [D], "classes": [D],
-    "num_detections": scalar}. options: of `draw_boxes`.
+    detections: those of one image, {"boxes": [D, 4] xyxy px of the image, "scores": [D], "classes": [D] (without, all
+    are of class 0), "num_detections": scalar}. options: of `draw_boxes`.
     """
     count = int(detections["num_detections"])
     scores = np.asarray(detections["scores"])[:count]
     rows = np.flatnonzero(scores >= threshold)
-    classes = np.asarray(detections["classes"])[rows]
+    classes = np.asarray(detections.get("classes", np.zeros(len(detections["scores"]), np.int32)))[rows]
     labels = [class_names[label] for label in classes]
     boxes = np.asarray(detections["boxes"])[rows]
     return draw_boxes(image, boxes, labels, scores[rows], classes=classes, **options)
@@ -103,13 +103,16 @@ def draw_detections(image, detections, class_names, threshold=0.5, **options):
 def truth_and_detections(inputs, targets, detections, class_names, threshold=0.5):
     """For every image of a batch the pair (ground truth picture, detections picture), padding cut off.
 
-    inputs, targets, detections: a batch of the package's data contract, as arrays or tensors.
+    inputs, targets, detections: a batch of the package's data contract, as arrays or tensors. Beside detections without
+    classes the truth has none either.
     """
     pairs = []
     for index, (height, width) in enumerate(np.asarray(inputs["image_sizes"])):
         image = np.asarray(inputs["images"][index])[:height, :width]
         truth = {key: np.asarray(targets[key][index]) for key in TRUTH_KEYS if key in targets}
         found = {key: np.asarray(value[index]) for key, value in detections.items()}
+        if "classes" not in found:
+            truth["classes"] = np.minimum(truth["classes"], 0)
         truth = draw_truth(image, truth, class_names)
         pairs.append((truth, draw_detections(image, found, class_names, threshold)))
     return pairs

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_fpn import FasterRCNN
 from keras_fpn.callbacks import COCOEvaluation, DetectionPictures, LearningRateLog, RichProgress
 
 BOXES = np.array([[4, 4, 20, 24], [10, 2, 30, 12], [1, 8, 9, 16], [12, 12, 28, 28]], np.float32)
@@ -19,6 +20,8 @@ class OneWeightDetector(keras.Model):
 
     category_ids = [5, 9]
     class_names = ["cup", "plate"]
+    main_metric = "AP"
+    coco_metrics = FasterRCNN.coco_metrics
 
     def __init__(self):
         super().__init__()

@@ -293,6 +293,44 @@ def test_a_pyramid_of_other_levels_trains_and_detects(tiny, dataset, tiny_batch)
     assert model.predict(tiny_batch[0], verbose=0)["boxes"].shape == (2, 10, 4)
 
 
+def test_a_backbone_with_two_maps_of_one_stride_and_crops_from_one_level(tiny_settings, tiny_batch):
+    # torchvision's MobileNetV3 detectors: C5 and C6 of stride 32, P7 every second cell of P6, all crops from P5.
+    levels = ["P5", "P6", "P7"]
+    settings = tiny_settings() | {
+        "backbone": {"name": "mobilenet_v3_large"},
+        "pyramid": {"channels": 16, "levels": levels},
+        "anchors": {"sizes": dict.fromkeys(levels, [8.0, 16.0, 32.0])},
+        "roi_pooling": {"levels": ["P5"], "sampling_ratio": 2},
+    }
+    model = keras_fpn.FasterRCNN(**settings)
+    assert dict(model.strides) == {"P5": 32, "P6": 32, "P7": 64}
+    inputs, targets = tiny_batch
+    losses, _ = model.training_losses(inputs, targets, tf.constant([5, 0], tf.int64))
+    assert list(losses) == LOSSES and np.isfinite(list(losses.values())).all()
+    features = model.features(inputs)
+    assert [feature.shape[1:3] for feature in features.values()] == [(3, 4), (3, 4), (2, 2)]  # of 96 x 128
+    boxes = tf.constant([[[0.0, 0.0, 8.0, 8.0], [0.0, 0.0, 128.0, 96.0]]] * 2)
+    alone = model.roi_pooling({"P5": features["P5"]}, boxes)
+    np.testing.assert_array_equal(model.roi_pooling(features, boxes), alone)
+
+
+def test_rows_of_no_class_count_in_the_softmax_and_are_never_right(tiny_settings, tiny_batch):
+    settings = tiny_settings() | {"box_head": {"units": 32, "background_logits": 3, "background_boxes": 3}}
+    model = keras_fpn.FasterRCNN(**settings)
+    inputs, targets = tiny_batch
+    seed = tf.constant([5, 0], tf.int64)
+    predictor = model.box_head.class_logits
+    predictor.kernel.assign(tf.zeros_like(predictor.kernel))
+    predictor.bias.assign(np.zeros(7, np.float32))
+    losses, _ = model.training_losses(inputs, targets, seed)
+    np.testing.assert_allclose(losses["roi_class_loss"], np.log(7), rtol=1e-5)  # seven equal rows, four of them classes
+    recalls = []
+    for row in (3, 4, 5, 6):
+        predictor.bias.assign(np.eye(7, dtype=np.float32)[row])
+        recalls.append(float(model.training_losses(inputs, targets, seed)[1]["roi_recall"][0]))
+    assert recalls[0] > 0 and recalls[1:] == [0, 0, 0]  # one of the four objects is of class 3
+
+
 def test_arrays_of_any_dtype_fit_and_single_batches_train(tiny, tiny_batch):
     inputs, targets = tiny_batch
     given = {
@@ -345,6 +383,12 @@ def test_compile_refuses_xla(tiny):
 def test_load_model_names_the_file(tmp_path):
     with pytest.raises(UserError, match="absent.keras"):
         keras_fpn.load_model(tmp_path / "absent.keras")
+    keras_fpn.FasterRCNN(1, {"name": "resnet18", "width": 8}).backbone.save(tmp_path / "bone.keras")
+    with pytest.raises(UserError, match=r"bone\.keras: a backbone.*keras-fpn train CONFIG --weights .*bone\.keras"):
+        keras_fpn.load_model(tmp_path / "bone.keras")
+    keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
+    with pytest.raises(UserError, match=r"other\.keras: a Sequential, not a detector"):
+        keras_fpn.load_model(tmp_path / "other.keras")
     (tmp_path / "text.keras").write_text("no model")
     with pytest.raises(UserError, match="text.keras"):
         keras_fpn.load_model(tmp_path / "text.keras")
