@@ -1,0 +1,64 @@
+"""Files that are none of ours: what they are, told from a name or two, so that the error is short."""
+
+import re
+
+from keras_fpn.errors import UserError
+
+# Pattern of a tensor's name, and what a file with such a tensor is. The first that is found counts.
+ARCHITECTURES = (
+    (r"^(state|optimizer)\.|(^|\.)(momentum_buffer|exp_avg|exp_avg_sq)$", "the state of an optimizer"),
+    (r"^roi_heads\.mask_", "a Mask R-CNN"),
+    (r"^roi_heads\.keypoint_", "a Keypoint R-CNN"),
+    (r"^roi_heads\.box_(head|predictor)\.\d\.(fc|conv|cls_score|bbox_pred)", "a Cascade R-CNN"),
+    (r"^roi_heads\.res5\.", "a Faster R-CNN on C4, without a pyramid"),
+    (r"^backbone\.res\d\.", "a detector without a pyramid (C4 or DC5)"),
+    (r"^sem_seg_head\.", "a Panoptic FPN"),
+    (r"bbox_ctrness", "an FCOS"),
+    (r"^head\.classification_head\.module_list\.", "an SSD"),
+    (r"^head\.(classification_head|cls_subnet)\.", "a RetinaNet"),
+    (r"^(neck|rpn_head|bbox_head)\.", "an MMDetection model"),
+    (r"^(transformer|class_embed|query_embed)\b", "a DETR"),
+    (r"^(conv1_w|res2_0_branch2a_w)$", "a Detectron or Caffe2 file with other names"),
+    (r"^(conv_proj|class_token|encoder\.layers)\b", "a vision transformer"),
+    (r"^model\.\d+\.", "a YOLO model"),
+    (r"^(features|classifier|fc|head)\.", "a classifier of another kind"),
+)
+READ = (
+    "convert reads torchvision's and detectron2's Faster R-CNN with a pyramid, detectron2's RPN, and torchvision's "
+    "ImageNet ResNets and MobileNetV3-Large"
+)
+
+
+def refusal(tensors, file):
+    """The `UserError` for a file that is not recognised."""
+    for pattern, what in ARCHITECTURES:
+        name = next((name for name in tensors if re.search(pattern, name)), None)
+        if name:
+            return UserError(f"{file}: is {what} ({name}); {READ}")
+    some = ", ".join(list(tensors)[:3])
+    return UserError(f"{file}: none of its {len(tensors)} tensors tells what it is ({some} ...); {READ}")
+
+
+def refuse_other_heads(tensors, file):
+    """Refuse a file that has a part which none of our models has."""
+    for pattern, what in ARCHITECTURES:
+        name = next((name for name in tensors if re.search(pattern, name)), None)
+        if name and not what.startswith("a classifier"):
+            raise UserError(f"{file}: is {what} ({name}); {READ}")
+
+
+def refuse_other_blocks(tensors, stem, convolution, file):
+    """Refuse ResNeXts, wide ResNets and group normalisation: the names are a ResNet's, the network is another.
+
+    Args:
+        stem: name of the first convolution's kernel.
+        convolution: name of a block's 3x3 kernel, which is as wide as the stem in our ResNets.
+    """
+    if any(name not in tensors or tensors[name].ndim != 4 for name in (stem, convolution)):
+        return
+    width, (filters, inputs, *_) = tensors[stem].shape[0], tensors[convolution].shape
+    if inputs != filters or filters != width:
+        kind = "a ResNeXt (grouped convolutions)" if inputs < filters else "a wide ResNet"
+        raise UserError(f"{file}: the backbone is {kind}: {convolution} is {list(tensors[convolution].shape)}; {READ}")
+    if not any(name.endswith(".running_var") for name in tensors):
+        raise UserError(f"{file}: has no batch-norm statistics, so its normalisation is another (group norm?); {READ}")

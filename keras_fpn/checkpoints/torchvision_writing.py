@@ -1,0 +1,61 @@
+"""Our weights as torchvision's state dict, where torchvision can run the same network."""
+
+import json
+
+from keras_fpn.backbones.resnet import ARCHITECTURES
+from keras_fpn.checkpoints import layouts, torchvision
+from keras_fpn.errors import UserError
+
+# What torchvision's detectors have no argument for: {group: {key: its value}}.
+FIXED = {
+    "pixels": {"channel_order": "RGB"},
+    "resize": {"rounding": "floor", "interpolation": "bilinear"},
+    "anchors": {"rounding": "torchvision", "offset": 0.0, "stride_source": "floor"},
+    "roi_pooling": {"method": "align", "aligned": False},
+}
+
+
+def tensors(model):
+    """`{name: array}` of a `FasterRCNN` under torchvision's names.
+
+    The names are those that a model has in memory, without the counters of batch normalisation, which
+    `load_state_dict` of plain names does not ask for.
+
+    Raises:
+        UserError: torchvision cannot run the same network; everything that is in the way is named.
+    """
+    _check_network(model)
+    return layouts.written(torchvision.entries(model))
+
+
+def metadata(model):
+    """What a state dict does not say, as texts: class names and category ids, which reading takes up again."""
+    return {"class_names": json.dumps(list(model.class_names)), "category_ids": json.dumps(list(model.category_ids))}
+
+
+def _check_network(model):
+    settings = model.settings
+    name = settings["backbone"]["name"]
+    if name not in ARCHITECTURES and name != "mobilenet_v3_large":
+        raise UserError(f"backbone {name}: not among torchvision's; a ResNet or mobilenet_v3_large can be written")
+    wanted = {group: dict(values) for group, values in FIXED.items()}
+    is_bottleneck = name in ARCHITECTURES and ARCHITECTURES[name][0]
+    if is_bottleneck:
+        wanted["backbone"] = {"stride_in": "3x3"}
+    anchors = settings["anchors"]
+    if len(anchors["ratios"]) > 1 and any(len(sizes) > 1 for sizes in anchors["sizes"].values()):
+        wanted["anchors"]["order"] = "ratio_major"
+    differing = [
+        f"{group}.{key}={settings[group][key]} (torchvision: {value})"
+        for group, values in wanted.items()
+        for key, value in values.items()
+        if settings[group][key] != value
+    ]
+    top = max(int(level[1:]) for level in model.backbone.output)
+    levels = [int(level[1:]) for level in settings["pyramid"]["levels"]]
+    if levels[-1] != top + 1:
+        differing.append(f"pyramid.levels={','.join(settings['pyramid']['levels'])} (torchvision: up to P{top + 1})")
+    if differing:
+        raise UserError(
+            f"torchvision cannot run this network: {'; '.join(differing)}. Its weights would give other answers there"
+        )
