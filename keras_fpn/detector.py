@@ -9,6 +9,7 @@ A class on top of it (`RPN`, `FasterRCNN`) adds what it makes of the proposals. 
 import contextlib
 import copy
 import importlib
+import zipfile
 from pathlib import Path
 from types import MappingProxyType
 
@@ -344,6 +345,18 @@ def architecture(name):
     return getattr(importlib.import_module(module), class_name)
 
 
+def check_keras_file(file):
+    """Refuse a file of another kind, and one of which the end is missing: Keras says that it is not found.
+
+    Raises:
+        UserError: it is no `.keras` file, or not a whole one.
+    """
+    if file.suffix != ".keras":
+        raise UserError(f"{file}: no .keras file; keras-fpn convert makes one of a published checkpoint")
+    if not zipfile.is_zipfile(file):
+        raise UserError(f"{file}: not a whole Keras model; copy or convert it again (it is damaged or cut short)")
+
+
 def load_model(path):
     """Load a detector.
 
@@ -360,6 +373,7 @@ def load_model(path):
     file = path / "model.keras" if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"{file}: no such model; give a .keras file, or the folder of a run with a checkpoint")
+    check_keras_file(file)
     for name in ARCHITECTURES:
         architecture(name)  # Keras knows a class by name once its module has been imported
     try:

@@ -1,0 +1,317 @@
+"""Weights of a file as the start of another model: what fits is taken, the rest is listed."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+
+import keras_fpn
+from keras_fpn import cli
+from keras_fpn.backbones import build_backbone
+from keras_fpn.checkpoints.transfer import start_from
+from keras_fpn.data.shapes import write_shapes
+from keras_fpn.errors import UserError
+
+
+@pytest.fixture
+def build(tiny_settings):
+    """`build(num_classes=..., group={...})`: a tiny detector whose weights, statistics too, are all drawn anew."""
+
+    def make(seed=0, model_class=keras_fpn.FasterRCNN, **differences):
+        settings = tiny_settings() | differences
+        if model_class is keras_fpn.RPN:
+            settings = {key: value for key, value in settings.items() if key in model_class.GROUPS}
+        elif settings["num_classes"] != 4 and "class_names" not in differences:
+            settings["class_names"] = None
+        model = model_class(**settings)
+        random = np.random.default_rng(seed)
+        for variable in model.weights:
+            if variable.dtype == "float32":
+                variable.assign(random.uniform(0.5, 1.5, variable.shape))
+        return model
+
+    return make
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(model, name="start.keras"):
+        model.save(tmp_path / name)
+        return tmp_path / name
+
+    return save
+
+
+def _weights(model):
+    stages = (model.backbone, model.pyramid, model.rpn_head, getattr(model, "box_head", None))
+    layers = [layer for stage in stages if stage for layer in stage._flatten_layers(include_self=False)]
+    return {f"{layer.name}/{weight.name}": weight.numpy() for layer in layers for weight in layer.weights}
+
+
+def _differing(ones, others):
+    return {name for name in ones if name in others and not np.array_equal(ones[name], others[name])}
+
+
+def test_everything_is_taken_from_a_model_like_it(build, saved):
+    source, model = build(1), build(2)
+    assert len(_differing(_weights(source), _weights(model))) > 100
+    transfer = start_from(model, saved(source, "model.keras").parent)  # as the folder of a run
+    assert _differing(_weights(source), _weights(model)) == set()
+    # ResNet-18: 20 convolutions and 20 norms of four vectors; 4 + 4 pyramid, 3 RPN and 4 box head layers with biases.
+    assert transfer.taken == {"backbone": (100, 100), "pyramid": (16, 16), "rpn_head": (6, 6), "box_head": (8, 8)}
+    assert (transfer.resized, transfer.absent, transfer.unused, transfer.notes) == ([], [], [], [])
+
+
+def test_predictors_of_other_classes_are_left_as_initialised_and_listed(build, saved):
+    source, model = build(1), build(2, num_classes=3)
+    before = _weights(model)
+    transfer = start_from(model, saved(source))
+    predictors = {f"{layer}/{kind}" for layer in ("class_logits", "box_deltas") for kind in ("kernel", "bias")}
+    assert _differing(_weights(source), _weights(model)) == predictors
+    assert predictors.isdisjoint(_differing(before, _weights(model)))
+    assert ("box_head/class_logits/kernel", (32, 5), (32, 4)) in transfer.resized
+    assert ("box_head/box_deltas/bias", (16,), (12,)) in transfer.resized
+    assert len(transfer.resized) == 4 and transfer.taken["box_head"] == (4, 8)
+    told = "\n".join(transfer.lines())
+    assert "backbone 100 of 100, pyramid 16 of 16, rpn_head 6 of 6, box_head 4 of 8 tensors" in told
+    assert "re-initialised, another size: box_head/class_logits/kernel 32x5 -> 32x4, " in told
+
+
+def test_the_same_classes_in_another_order_take_their_rows_along(build, saved):
+    source = build(1)
+    order = [2, 0, 3, 1]
+    names = [source.class_names[index] for index in order]
+    model = build(2, class_names=names)
+    transfer = start_from(model, saved(source))
+    theirs, ours = _weights(source), _weights(model)
+    np.testing.assert_array_equal(ours["class_logits/kernel"], theirs["class_logits/kernel"][:, [*order, 4]])
+    np.testing.assert_array_equal(
+        ours["box_deltas/kernel"].reshape(32, 4, 4), theirs["box_deltas/kernel"].reshape(32, 4, 4)[:, order]
+    )
+    np.testing.assert_array_equal(ours["box_deltas/bias"].reshape(4, 4), theirs["box_deltas/bias"].reshape(4, 4)[order])
+    assert transfer.notes == []
+
+
+def test_classes_of_other_names_are_taken_in_order_and_told(build, saved):
+    source, model = build(1), build(2, class_names=["circle", "disc", "cross", "star"])
+    transfer = start_from(model, saved(source))
+    assert _differing(_weights(source), _weights(model)) == set()
+    (note,) = transfer.notes
+    assert note == "the predictors start from those of other classes, in their order: 'disc' from 'square' ..."
+
+
+@pytest.mark.parametrize("into_fewer", [True, False])
+def test_rows_that_are_no_class_do_not_hinder(build, saved, into_fewer):
+    """91 rows of torchvision into the 81 of a configuration, and back; here 4 classes with 1 or 3 rows beside them."""
+    many = {"background_logits": 3, "background_boxes": 2, "units": 32}
+    source = build(1, box_head=many if into_fewer else {"units": 32})
+    model = build(2, box_head={"units": 32} if into_fewer else many)
+    before = _weights(model)
+    transfer = start_from(model, saved(source))
+    theirs, ours = _weights(source), _weights(model)
+    assert transfer.resized == [] and transfer.taken["box_head"] == (8, 8)
+    np.testing.assert_array_equal(ours["class_logits/kernel"][:, :5], theirs["class_logits/kernel"][:, :5])
+    np.testing.assert_array_equal(ours["class_logits/bias"][:5], theirs["class_logits/bias"][:5])
+    np.testing.assert_array_equal(ours["box_deltas/kernel"][:, :16], theirs["box_deltas/kernel"][:, :16])
+    np.testing.assert_array_equal(ours["box_deltas/bias"][:16], theirs["box_deltas/bias"][:16])
+    np.testing.assert_array_equal(ours["class_logits/bias"][5:], before["class_logits/bias"][5:])
+
+
+@pytest.mark.parametrize("into_fewer", (True, False))
+def test_as_many_rows_of_other_classes_do_not_fit_by_chance(build, saved, into_fewer):
+    """80 classes and 11 other rows are as many as 90 classes and the background; here 4 and 3 as 6 and 1."""
+    many, few = {"box_head": {"units": 32, "background_logits": 3, "background_boxes": 2}}, {"num_classes": 6}
+    few |= {"category_ids": [1, 2, 3, 4, 5, 6], "box_head": {"units": 32}}
+    source, model = (build(1, **few), build(2, **many)) if into_fewer else (build(1, **many), build(2, **few))
+    before = _weights(model)
+    transfer = start_from(model, saved(source))
+    assert transfer.taken["box_head"] == (4, 8) and len(transfer.resized) == 4
+    changed = _differing(before, _weights(model))
+    assert "fc1/kernel" in changed and not [name for name in changed if name.startswith(("class_logits", "box_deltas"))]
+
+
+def test_an_rpn_starts_a_detector_and_the_other_way_round(build, saved):
+    rpn, detector = build(1, keras_fpn.RPN), build(2)
+    before = _weights(detector)
+    transfer = start_from(detector, saved(rpn))
+    assert transfer.taken == {"backbone": (100, 100), "pyramid": (16, 16), "rpn_head": (6, 6)}
+    assert len(transfer.absent) == 8 and "box_head/fc1/kernel" in transfer.absent
+    assert _differing(before, _weights(detector)) == set(_weights(rpn))
+    transfer = start_from(rpn, saved(build(3), "detector.keras"))
+    assert transfer.absent == [] and len(transfer.unused) == 8 and "box_head/fc1/kernel" in transfer.unused
+    assert "  in the file and not used: box_head/fc1/kernel, " in "\n".join(transfer.lines())
+
+
+def test_a_backbone_file_fills_the_backbone_alone(build, saved):
+    source, model = build(1), build(2)
+    before = _weights(model)
+    transfer = start_from(model, saved(source.backbone))
+    assert transfer.taken == {"backbone": (100, 100)} and len(transfer.absent) == 30
+    changed = _differing(before, _weights(model))
+    assert changed == {f"{layer.name}/{w.name}" for layer in model.backbone.layers for w in layer.weights}
+
+
+def test_layers_that_keras_numbered_pair_by_place(build, saved):
+    """keras.applications leave some layers unnamed: conv2d_7 of one model is not conv2d_7 of another."""
+
+    def backbone():
+        inputs = keras.Input((None, None, 3), name="image")
+        maps, taps = keras.layers.Conv2D(4, 3, 4, "same")(inputs), {}
+        for level in ("C2", "C3", "C4", "C5"):
+            taps[level] = maps = keras.layers.Conv2D(4, 3, 2, "same")(maps)
+        return keras.Model(inputs, taps, name="numbered")
+
+    model, source = build(2), backbone()
+    object.__setattr__(model, "backbone", backbone())  # past Keras, which lets a built model keep its layers
+    assert source.layers[2].name != model.backbone.layers[2].name
+    transfer = start_from(model, saved(source))
+    assert transfer.taken["backbone"] == (10, 10) and transfer.unused == []
+    for ours, theirs in zip(model.backbone.weights, source.weights, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+def test_other_conventions_are_told_with_the_settings_that_suit(build, saved, tiny_settings):
+    source = build(1, profile="torchvision", pyramid={"channels": 16, "norm": "frozen_batch_norm"})
+    transfer = start_from(build(2), saved(source))
+    (note,) = transfer.notes
+    for key in ("pixels.channel_order", "pixels.mean", "backbone.norm_epsilon", "anchors.rounding", "anchors.order"):
+        assert key in note
+    assert "model.roi_pooling.aligned=false" in note and "model.pixels.channel_order=RGB" in note
+    assert "model.pyramid.norm=frozen_batch_norm" in note and "(the file's profile is 'torchvision')" in note
+    assert "resize" not in note and "detections" not in note
+    # Set as the note says, nothing is left to tell.
+    words = note.partition("--set ")[2].partition(" (the file")[0].split(" ")
+    tiny = tiny_settings()
+    groups = {group: dict(tiny[group]) for group in ("pyramid", "backbone", "anchors", "roi_pooling")}
+    for key, value in (word.removeprefix("model.").split("=", 1) for word in words):
+        group, name = key.split(".")
+        groups.setdefault(group, {})[name] = yaml.safe_load(value.strip("'"))
+    assert start_from(build(3, **groups), saved(source)).notes == []
+
+
+def test_a_backbones_conventions_are_read_off_its_layers(build, saved):
+    settings = {"name": "resnet50", "width": 8, "freeze_at": 0}
+    source = build_backbone(settings | {"stride_in": "3x3", "norm": "frozen_batch_norm", "norm_epsilon": 1e-3})
+    transfer = start_from(build(2, backbone=settings | {"stride_in": "first_1x1"}), saved(source))
+    (note,) = transfer.notes
+    assert "model.backbone.stride_in=3x3" in note and "model.backbone.norm_epsilon=0.001" in note
+    assert "model.pixels.channel_order=RGB" in note
+
+
+def test_a_backbone_of_another_kind_is_refused_and_changes_nothing(build, saved):
+    model = build(2)
+    before = _weights(model)
+    mobilenet = build_backbone({"name": "mobilenet_v3_large", "norm": "batch_norm", "norm_epsilon": 1e-3})
+    with pytest.raises(UserError, match=r"its backbone is mobilenet_v3_large, .*is resnet18, and "):
+        start_from(model, saved(mobilenet))
+    wider = build(1, backbone={"name": "resnet34", "width": 12, "freeze_at": 0})
+    with pytest.raises(UserError, match=r"is resnet18, and the shapes differ \(backbone/.*; give weights of this"):
+        start_from(model, saved(wider))
+    # 77 of the 100 tensors of ResNet-18 have a namesake of the same shape, which means nothing there.
+    deeper = build(1, backbone={"name": "resnet50", "width": 8, "freeze_at": 0})
+    with pytest.raises(UserError, match="its backbone is resnet50, .*res2_0_conv1/kernel 1x1x8x8 -> 3x3x8x8"):
+        start_from(model, saved(deeper))
+    assert _differing(before, _weights(model)) == set()
+
+
+def test_files_that_cannot_be_used(build, saved, tmp_path):
+    model = build(2)
+    with pytest.raises(UserError, match=r"nowhere\.keras: no such weights; give a \.keras file"):
+        start_from(model, tmp_path / "nowhere.keras")
+    with pytest.raises(UserError, match=r"model\.keras: no such weights"):  # a folder that is no run
+        start_from(model, tmp_path)
+    whole = saved(build(1)).read_bytes()
+    (tmp_path / "short.keras").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"short\.keras: not a whole Keras model") as caught:
+        start_from(model, tmp_path / "short.keras")
+    assert "\n" not in str(caught.value)
+    (tmp_path / "weights.pth").write_bytes(whole)
+    with pytest.raises(UserError, match=r"weights\.pth: no \.keras file; keras-fpn convert makes one"):
+        start_from(model, tmp_path / "weights.pth")
+    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    with pytest.raises(UserError, match="a Sequential, neither a detector nor a backbone of this package"):
+        start_from(model, saved(other))
+    sick = build(1)
+    sick.rpn_head.weights[0].assign(tf.fill(sick.rpn_head.weights[0].shape, np.nan))
+    before = _weights(model)
+    with pytest.raises(UserError, match="rpn_head/conv_0/kernel holds values that are not finite"):
+        start_from(model, saved(sick))
+    assert _differing(before, _weights(model)) == set()
+
+
+# Through the command ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    write_shapes(folder, num_train=4, num_val=2, size=64)
+    return folder
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """`run("train", ...)` -> (exit code, stdout, stderr), from an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+def test_train_starts_from_a_model_of_other_classes(run, shapes, tmp_path):
+    """A detector of 80 classes, fine-tuned on the data set's own: from a run folder, by a relative path."""
+    config = keras_fpn.load_config("tiny").model
+    pretrained = keras_fpn.FasterRCNN(80, profile=config.profile, **config.differences())
+    marked = pretrained.rpn_head.weights[0]
+    marked.assign(tf.fill(marked.shape, 0.125))
+    (tmp_path / "before").mkdir()
+    pretrained.save(tmp_path / "before" / "model.keras")
+    number = len(json.loads((shapes / "annotations" / "instances_train.json").read_text())["categories"])
+    settings = [f"model.num_classes={number}", "training.learning_rate=1e-12", "training.warmup_steps=0"]
+    code, out, error = run(
+        "train", "tiny", "--data", shapes, "--out", "run", "--weights", "before", "--set", *settings
+    )
+    assert (code, error) == (0, "")
+    assert f"weights of {tmp_path / 'before' / 'model.keras'}" in out
+    assert "re-initialised, another size: box_head/class_logits/kernel " in out
+    assert "starts from random weights" not in out
+    kept = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["training"]["weights"]
+    assert kept == str(tmp_path / "before" / "model.keras")
+    tuned = keras_fpn.load_model(tmp_path / "run")
+    assert tuned.num_classes == number
+    np.testing.assert_allclose(tuned.rpn_head.weights[0].numpy(), 0.125, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--weights", "nowhere.keras"], "nowhere.keras: no such weights"),
+        (["--set", "training.weights=nowhere.keras"], "nowhere.keras: no such weights"),
+        (["--weights", "a.keras", "--set", "training.weights=b.keras"], "both name weights; give one of them"),
+    ],
+)
+def test_wrong_weights_make_no_folder(run, shapes, tmp_path, arguments, message):
+    code, _, error = run("train", "tiny", "--data", shapes, "--out", "run", *arguments)
+    assert (code, error.count("\n")) == (2, 1)
+    assert message in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_broken_file_makes_no_folder(run, shapes, tmp_path):
+    (tmp_path / "broken.keras").write_bytes(b"PK\x03\x04 and no more")
+    code, _, error = run("train", "tiny", "--data", shapes, "--out", "run", "--weights", "broken.keras")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "broken.keras: not a whole Keras model; copy or convert it again" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.keras"]
+
+
+def test_a_resumed_run_takes_no_weights(run):
+    code, _, error = run("train", "--resume", "run", "--weights", "model.keras")
+    assert code == 2 and "--weights does not go with --resume" in error
