@@ -7,6 +7,7 @@ Nothing heavy is imported before a sub-command runs, so `--help` answers at once
 
 import argparse
 import errno
+import functools
 import os
 import re
 import sys
@@ -106,6 +107,7 @@ def _build_parser():
     _add_train(add("train", "train a detector on a COCO-format data set"))
     _add_evaluate(add("evaluate", "measure a model on annotated images: COCO AP and AR"))
     _add_detect(add("detect", "find objects in image files: pictures with boxes, and COCO results"))
+    _add_convert(add("convert", "make a model of published weights, or write a model's weights for torchvision"))
     _add_benchmark(add("benchmark", "time a model on random images"))
     return parser
 
@@ -134,6 +136,9 @@ def _add_train(parser):
     parser.add_argument("--data", metavar="DIR", help="COCO-format folder; fills in data.train and data.val")
     parser.add_argument("--out", metavar="RUN", help="run folder (default: runs/CONFIG, runs/CONFIG-2 ...)")
     parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped")
+    parser.add_argument(
+        "--weights", metavar="MODEL", help=".keras file or run folder to start from: what fits is taken"
+    )
     _add_set(parser)
     parser.set_defaults(run=_train)
 
@@ -145,6 +150,14 @@ def _add_evaluate(parser):
     parser.add_argument("--json", metavar="OUT", help="write the detections as COCO results")
     parser.add_argument("--metrics", metavar="OUT", help="write the metrics as JSON")
     parser.add_argument("--batch-size", type=_positive, metavar="N", default=1, help="images at a time (1)")
+    parser.add_argument(
+        "--expect", metavar="NAME=FIGURE", action="append", default=[],
+        help="exit with 1 unless the metric comes out so, from 0 to 1: AP=0.370; may be repeated; names as in the"
+        " --metrics file, and AR1000 for proposals/AR1000 (AR100 alone is that of detections)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tolerance", type=_probability, metavar="T", help="how far off a figure of --expect may be (0.002)"
+    )
     parser.set_defaults(run=_evaluate)
 
 
@@ -158,6 +171,19 @@ def _add_detect(parser):
     parser.add_argument("--json", metavar="OUT", help="write the detections as COCO results")
     parser.add_argument("--batch-size", type=_positive, metavar="N", default=1, help="images at a time (1)")
     parser.set_defaults(run=_detect)
+
+
+def _add_convert(parser):
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help=".pth, .pt, .pkl, .npz or .safetensors; with --to a .keras file"
+    )
+    parser.add_argument("--out", metavar="FILE", required=True, help=".keras file; with --to .safetensors")
+    parser.add_argument("--source", choices=("torchvision", "detectron2"), help="where it is from (told by its names)")
+    parser.add_argument("--config", metavar="NAME", help="configuration to build (told by the tensors)")
+    parser.add_argument("--classes", metavar="LIST", help="of a detector of your own: a,b,c or a file, one a line")
+    parser.add_argument("--to", choices=("torchvision",), help="write a model's weights back under these names")
+    _add_set(parser)
+    parser.set_defaults(run=_convert)
 
 
 def _add_benchmark(parser):
@@ -257,20 +283,22 @@ def _train(arguments):
     from keras_fpn.config import load_config
 
     config = load_config(arguments.config, arguments.overrides)
+    if arguments.weights and any(item.startswith("training.weights=") for item in arguments.overrides):
+        raise UserError("--weights and --set training.weights both name weights; give one of them")
     twice = [item for item in arguments.overrides if item.startswith(("data.train.", "data.val."))]
     if arguments.data is not None and twice:
         raise UserError(f"--data {arguments.data} and --set {twice[0]} both name the data; give one of them")
     _import_quietly()
     from keras_fpn import runs, training
 
-    config = training.with_data(config, arguments.data)
+    config = training.with_weights(training.with_data(config, arguments.data), arguments.weights)
     with runs.new_run_folder(arguments.out, arguments.config) as run_dir:
         outcome = training.train(config, run_dir)
     return _told(outcome, training.metrics_table)
 
 
 def _resume(arguments):
-    for option, name in (("data", "data"), ("out", "out"), ("overrides", "set")):
+    for option, name in (("data", "data"), ("out", "out"), ("weights", "weights"), ("overrides", "set")):
         if getattr(arguments, option):
             raise UserError(
                 f"--{name} does not go with --resume: a run goes on with the settings it began with"
@@ -293,17 +321,24 @@ def _told(outcome, table=None):
 
 
 def _evaluate(arguments):
+    if arguments.tolerance is not None and not arguments.expect:
+        raise UserError("--tolerance says how far off --expect may be; give --expect, for example AP=0.370")
     _import_quietly()
-    from keras_fpn import evaluation, runs, training
+    from keras_fpn import evaluation, expectations, runs, training
     from keras_fpn.data.coco import read_coco
-    from keras_fpn.faster_rcnn import load_model
+    from keras_fpn.detector import load_model
 
+    expected = [expectations.parse(text) for text in arguments.expect]
     for path in filter(None, (arguments.json, arguments.metrics)):
         runs.check_output(path)
     annotations, images, invalid_boxes = _annotated_images(arguments)
     data_set = read_coco(annotations, images, invalid_boxes=invalid_boxes)
     model = load_model(arguments.model)
-    metrics, results, _ = training.measure(model, data_set, batch_size=arguments.batch_size)
+    evaluator = evaluation.COCOEvaluator(data_set.annotations, leave_out=data_set.dropped)
+    figures = expectations.resolve(expected, evaluator.class_names, model.main_metric)
+    metrics, results, _ = training.measure(
+        model, data_set, batch_size=arguments.batch_size, evaluator=evaluator
+    )
     print(f"{arguments.model} on {annotations}, {len(data_set)} images, in percent")
     print(training.metrics_table(metrics))
     if arguments.json:
@@ -313,6 +348,20 @@ def _evaluate(arguments):
     if arguments.metrics:
         runs.write_json(arguments.metrics, evaluation.metrics_to_json(metrics))
         print(f"wrote {arguments.metrics}")
+    return _held_against(metrics, figures, arguments.tolerance)
+
+
+def _held_against(metrics, figures, tolerance):
+    """Tell which metrics came out as expected and which did not; returns the exit code."""
+    from keras_fpn import expectations
+
+    tolerance = expectations.DEFAULT_TOLERANCE if tolerance is None else tolerance
+    inside, outside = expectations.compare(metrics, figures, tolerance)
+    for line in inside:
+        print(line)
+    for line in outside:
+        print(line, file=sys.stderr)
+    return 1 if outside else 0
 
 
 def _annotated_images(arguments):
@@ -333,7 +382,7 @@ def _annotated_images(arguments):
 def _detect(arguments):
     _import_quietly()
     from keras_fpn import inference, runs, visualize
-    from keras_fpn.faster_rcnn import load_model
+    from keras_fpn.detector import load_model
 
     runs.check_output(arguments.out, folder=True)
     if arguments.json:
@@ -379,6 +428,51 @@ def _picture_paths(files, out):
 def _count_names(names):
     counts = {name: names.count(name) for name in dict.fromkeys(names)}
     return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+
+
+def _convert(arguments):
+    suffix = ".safetensors" if arguments.to else ".keras"
+    if Path(arguments.out).suffix != suffix:
+        raise UserError(f"--out {arguments.out}: convert writes a {suffix} file here; give it that ending")
+    if arguments.to:
+        return _convert_back(arguments)
+    if Path(arguments.checkpoint).suffix == ".keras":
+        raise UserError(f"{arguments.checkpoint}: is a Keras model already; --to torchvision writes it for torchvision")
+    start = time.perf_counter()
+    _import_quietly()
+    from keras_fpn import conversion, runs
+
+    runs.check_output(arguments.out)
+    names = None if arguments.classes is None else conversion.read_class_names(arguments.classes)
+    tell = functools.partial(print, flush=True)
+    converted = conversion.convert(
+        arguments.checkpoint, arguments.source, arguments.config, names, arguments.overrides, tell
+    )
+    print(conversion.summary(converted), flush=True)
+    conversion.save(converted.model, arguments.out)
+    print(f"wrote {arguments.out} in {time.perf_counter() - start:.1f} s; next:")
+    print(conversion.next_commands(converted, arguments.out))
+
+
+def _convert_back(arguments):
+    for option, name in (("source", "source"), ("config", "config"), ("classes", "classes"), ("overrides", "set")):
+        if getattr(arguments, option):
+            raise UserError(f"--{name} does not go with --to: the model has its own")
+    if Path(arguments.checkpoint).suffix != ".keras" and Path(arguments.checkpoint).is_file():
+        raise UserError(f"{arguments.checkpoint}: is no .keras file; convert it to one first, without --to")
+    start = time.perf_counter()
+    _import_quietly()
+    from keras_fpn import conversion, runs
+    from keras_fpn.detector import load_model
+
+    runs.check_output(arguments.out)
+    print(f"reading {arguments.checkpoint}", flush=True)
+    model = load_model(arguments.checkpoint)
+    try:
+        print(conversion.write_torchvision(model, arguments.out))
+    except UserError as error:
+        raise UserError(f"{arguments.checkpoint}: {error}") from None
+    print(f"wrote {arguments.out} in {time.perf_counter() - start:.1f} s")
 
 
 def _benchmark(arguments):

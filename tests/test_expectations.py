@@ -1,0 +1,136 @@
+"""`keras-fpn evaluate --expect`: exit codes and lines, through the command."""
+
+import json
+
+import pytest
+
+import keras_fpn
+from keras_fpn import cli
+from keras_fpn.data.shapes import write_shapes
+
+# Random weights find something all the same: some anchor lies on the object.
+EVERY_ANCHOR = {"pre_nms_top_k_test": 1000, "post_nms_top_k_test": 1000, "nms_threshold": 1.0}
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    """Five annotated images."""
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    write_shapes(folder, num_train=1, num_val=5, size=80)
+    return folder
+
+
+def _saved(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    model.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model_file(tiny_settings, tmp_path_factory):
+    settings = tiny_settings() | {"proposals": EVERY_ANCHOR, "resize": {"min_side": 64, "max_side": 96}}
+    settings["detections"] = {"max_detections": 10, "score_threshold": 0.0}
+    return _saved(keras_fpn.FasterRCNN(**settings), tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def rpn_file(tiny_settings, tmp_path_factory):
+    settings = tiny_settings() | {"proposals": EVERY_ANCHOR}
+    groups = {key: settings[key] for key in ("backbone", "pyramid", "anchors", "rpn", "proposals")}
+    return _saved(keras_fpn.RPN(**groups, resize={"min_side": 64, "max_side": 96}), tmp_path_factory)
+
+
+@pytest.fixture
+def evaluate(shapes, model_file, capsys):
+    """`evaluate("--expect", ...)` -> (exit code, stdout, stderr)."""
+
+    def call(*arguments, model=model_file, annotations=shapes / "annotations" / "instances_val.json"):
+        options = ["--annotations", annotations, "--images", shapes / "val", *arguments]
+        code = cli.main(["evaluate", str(model), *map(str, options)])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture
+def without(shapes, tmp_path):
+    """Path of the annotations without the objects of one class."""
+
+    def write(name):
+        document = json.loads((shapes / "annotations" / "instances_val.json").read_text())
+        (number,) = [category["id"] for category in document["categories"] if category["name"] == name]
+        document["annotations"] = [one for one in document["annotations"] if one["category_id"] != number]
+        path = tmp_path / "fewer.json"
+        path.write_text(json.dumps(document))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def figures(evaluate, tmp_path):
+    """What the model's metrics are, as the command itself writes them."""
+    code, _, _ = evaluate("--metrics", tmp_path / "metrics.json")
+    assert code == 0
+    return json.loads((tmp_path / "metrics.json").read_text())
+
+
+def test_figures_inside_are_told_and_exit_with_0(evaluate, figures):
+    recall = figures["proposals/AR1000"]
+    assert 0.05 < recall < 0.9  # so that the figures asked for below exist
+    precision, given = round(figures["AP"], 3), round(recall + 0.0018, 4)
+    code, out, error = evaluate("--expect", f"AP={precision}", "--expect", f"AR1000={given}")
+    assert (code, error) == (0, "")
+    assert out.splitlines()[-2:] == [
+        f"AP: {figures['AP']:.4f}, expected {precision:.4g} within 0.002",
+        f"proposals/AR1000: {recall:.4f}, expected {given:.4g} within 0.002",
+    ]
+
+
+def test_figures_outside_get_a_line_each_and_exit_with_1(evaluate, figures):
+    recall = figures["proposals/AR1000"]
+    low = round(recall - 0.04, 4)
+    wanted = ("--expect", f"proposals/AR1000={low}", "--expect", "AR1000s=1")
+    code, out, error = evaluate(*wanted, "--expect", f"AP={figures['AP']:.4f}", "--tolerance", "0.03")
+    assert code == 1
+    first, second = error.splitlines()
+    assert first == f"proposals/AR1000: {recall:.4f}, expected {low:.4g} within 0.03: {recall - low:.4f} above"
+    assert second.startswith("proposals/AR1000s: ") and second.endswith(" below")
+    assert "AP: " in out.splitlines()[-1]
+    assert evaluate(*wanted[:2], "--tolerance", "0.05")[0] == 0
+
+
+def test_an_undefined_metric_is_no_figure(evaluate, without):
+    code, _, error = evaluate("--expect", "AP/star=0", "--tolerance", "1", annotations=without("star"))
+    assert code == 1
+    assert error == "AP/star: undefined, the annotations have no object to measure it on; expected 0\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--expect", "AP=37.0"], "--expect AP=37.0: figures go from 0 to 1, not to 100; write AP=0.370"),
+        (["--expect", "AP=-0.1"], "--expect AP=-0.1: a figure goes from 0 to 1"),
+        (["--expect", "AP=nan"], "--expect AP=nan: a figure goes from 0 to 1"),
+        (["--expect", "AP"], "--expect AP: not NAME=FIGURE; write for example AP=0.370"),
+        (["--expect", "AP=high"], "--expect AP=high: not NAME=FIGURE"),
+        (["--expect", "mAP50=0.3"], "--expect mAP50: no such metric; did you mean 'AP50'?"),
+        (["--expect", "AP/stars=0.3"], "--expect AP/stars: no such metric; did you mean 'AP/star'?"),
+        (["--expect", "AR1000=0.3", "--expect", "proposals/AR1000=0.4"], "proposals/AR1000: both 0.3 and 0.4"),
+        (["--tolerance", "0.1"], "--tolerance says how far off --expect may be; give --expect"),
+        (["--expect", "AP=0.3", "--tolerance", "2"], "'2' is not a number from 0 to 1"),
+    ],
+)
+def test_a_wrong_expectation_is_one_line(evaluate, arguments, message):
+    code, out, error = evaluate(*arguments)
+    assert (code, error.count("\n"), out) == (2, 1, "")
+    assert error.startswith("error: ") and message in error
+
+
+def test_a_model_of_proposals_has_no_ap(evaluate, rpn_file):
+    code, _, error = evaluate("--expect", "AP=0.3", model=rpn_file)
+    assert code == 2
+    assert "this model proposes boxes without classes; expect proposals/AR1000" in error
+    code, out, _ = evaluate("--expect", "AR100=0.5", "--tolerance", "1", model=rpn_file)
+    assert code == 0 and out.splitlines()[-1].startswith("proposals/AR100: ")
