@@ -208,12 +208,16 @@ def test_a_backbone_of_another_kind_is_refused_and_changes_nothing(build, saved)
     with pytest.raises(UserError, match=r"its backbone is mobilenet_v3_large, .*is resnet18, and "):
         start_from(model, saved(mobilenet))
     wider = build(1, backbone={"name": "resnet34", "width": 12, "freeze_at": 0})
-    with pytest.raises(UserError, match=r"is resnet18, and the shapes differ \(backbone/.*; give weights of this"):
+    with pytest.raises(UserError, match=r"is resnet18, and backbone/.* does not fit; give weights of this"):
         start_from(model, saved(wider))
     # 77 of the 100 tensors of ResNet-18 have a namesake of the same shape, which means nothing there.
     deeper = build(1, backbone={"name": "resnet50", "width": 8, "freeze_at": 0})
     with pytest.raises(UserError, match="its backbone is resnet50, .*res2_0_conv1/kernel 1x1x8x8 -> 3x3x8x8"):
         start_from(model, saved(deeper))
+    # All 100 tensors of ResNet-18 are in ResNet-34, and so each fits.
+    longer = build(1, backbone={"name": "resnet34", "width": 8, "freeze_at": 0})
+    with pytest.raises(UserError, match="its backbone is resnet34, .*backbone/res2_2_conv1/kernel does not fit"):
+        start_from(model, saved(longer))
     assert _differing(before, _weights(model)) == set()
 
 

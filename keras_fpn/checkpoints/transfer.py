@@ -108,12 +108,13 @@ def start_from(model, path) -> Transfer:
         match = _match_rows if model.num_classes == source.num_classes else _leave_other_rows
         match(tensors["box_head"], source, model)
     transfer = _plan(file, tensors, theirs, ours, _notes(source, model))
-    # Some names and shapes of ResNet-18 are in ResNet-50, too, and mean nothing there.
-    other = [line for line in transfer.resized_lines() if line.startswith("backbone/")]
-    if other or not transfer.taken["backbone"][0]:
+    # Much of ResNet-101 has the names and shapes of ResNet-50, and means nothing there: a backbone fits whole.
+    misfits = [*transfer.resized_lines(), *transfer.absent, *transfer.unused]
+    misfits = [line for line in misfits if line.startswith("backbone/")]
+    if misfits or not transfer.taken["backbone"][0]:
         raise UserError(
             f"{file}: its backbone is {_backbone_name(source)}, the model's is {_backbone_name(model)}, and"
-            f" {f'the shapes differ ({other[0]})' if other else 'nothing fits'}; give weights of this backbone, or set"
+            f" {f'{misfits[0]} does not fit' if misfits else 'nothing fits'}; give weights of this backbone, or set"
             " model.backbone to the file's"
         )
     _assign(file, tensors, ours)
