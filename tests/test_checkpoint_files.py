@@ -153,6 +153,12 @@ def test_module_stays_where_not_all_names_have_it(saved):
     assert list(read_checkpoint(saved(torch_zip(state_dict(**both), [b"\0" * 4]))).tensors) == ["module.a", "head"]
 
 
+@pytest.mark.parametrize("wrapper", ("module.", "model."))
+def test_what_a_wrapper_put_before_every_name_goes(saved, wrapper):
+    both = {f"{wrapper}{name}": tensor(storage(1), (1,), (1,)) for name in ("a", "model.b")}
+    assert list(read_checkpoint(saved(torch_zip(state_dict(**both), [b"\0" * 4]))).tensors) == ["a", "model.b"]
+
+
 def test_memory_holds_the_weights_about_twice_at_most(saved):
     raw = np.ones(1_000_000, np.float32).tobytes()
     large = state_dict(w=tensor(storage(1_000_000), (1_000_000,), (1,)))

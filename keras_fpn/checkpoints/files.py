@@ -22,6 +22,7 @@ from keras_fpn.checkpoints.tensors import BFLOAT16, Memory, Storage, StoredTenso
 from keras_fpn.errors import UserError
 
 NESTED = ("model", "state_dict", "model_state_dict")
+WRAPPERS = ("module.", "model.")  # what data-parallel training and Lightning put before every name
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # how torch before 1.6 begins a file
 LEGACY_PROTOCOL = 1001
 LARGEST_RESULT = 8 * 2**30  # bytes of all tensors together
@@ -60,7 +61,7 @@ def read_checkpoint(path):
 
     Reads torch's `.pth`/`.pt` (zip, and the form before 1.6), `.safetensors`, `.npz` and detectron2's `.pkl`. Weights
     one level down under "model", "state_dict" or "model_state_dict" are entered, and all that stands beside them is
-    left alone; "module." is dropped where every name starts with it.
+    left alone; "module." or "model." is dropped where every name starts with it.
 
     UserError, one line with the file's name and the mend: it does not exist, is no checkpoint, is damaged or cut
     short, claims more than it holds, names a Python object that is no tensor, holds no tensors, or NaN or
@@ -280,7 +281,7 @@ def _as_numbers(stored, file_bytes):
     if unprintable:
         raise UserError(f"holds a tensor of the name {shown(unprintable[0])}, which is no text; download it again")
     _check_room(sum(tensor.converted_bytes for tensor in stored.values()), file_bytes)
-    prefix = "module." if all(name.startswith("module.") for name in stored) else ""
+    prefix = next((prefix for prefix in WRAPPERS if all(name.startswith(prefix) for name in stored)), "")
     tensors, wrong = {}, []
     for name in list(stored):
         array = as_numbers(stored.pop(name).read())
