@@ -1,14 +1,21 @@
 # make test   the test suite        make demo   data -> training -> AP -> report, in runs/demo
 # make lint   ruff                  make clean  removes what these made, but never runs/
+# make parity the converted models against torchvision and detectron2, in runs/parity (MODELS=... for some)
 # Needs Python 3.11 and make; everything else goes into .venv (once, until setup.cfg changes).
 
 PYTHON ?= python3.11
 VENV   ?= .venv
+# The references' environment, apart from ours. detectron2 is no package of any index: DETECTRON2=FOLDER builds its source
+# (two minutes); without it, its conventions on torchvision's operators stand in, and the table says so.
+PARITY_VENV ?= .venv-parity
+PARITY_STAMP := $(PARITY_VENV)/installed
+DETECTRON2 ?=
+MODELS ?=
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
 .DEFAULT_GOAL := test
-.PHONY: install test demo lint clean
+.PHONY: install test demo lint parity clean
 
 $(STAMP): setup.cfg pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or run make PYTHON=/path/to/python" >&2; exit 2; }
@@ -27,5 +34,18 @@ demo: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 
+$(PARITY_STAMP):
+	$(PYTHON) -m venv $(PARITY_VENV)
+	$(PARITY_VENV)/bin/python -m pip install --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 numpy==2.4.6 pillow==13.0.0
+	@touch $@
+
+parity: $(STAMP) $(PARITY_STAMP)
+ifneq ($(DETECTRON2),)
+	@$(PARITY_VENV)/bin/python -c "import detectron2" 2>/dev/null || { \
+	  $(PARITY_VENV)/bin/python -m pip install --disable-pip-version-check setuptools wheel ninja && \
+	  $(PARITY_VENV)/bin/python -m pip install --disable-pip-version-check --no-build-isolation "$(DETECTRON2)"; }
+endif
+	$(BIN)/python benchmarks/parity/run.py --reference $(PARITY_VENV)/bin/python --out runs/parity $(MODELS)
+
 clean:
-	rm -rf $(VENV) build dist keras_fpn.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY_VENV) build dist keras_fpn.egg-info .pytest_cache .ruff_cache .hypothesis

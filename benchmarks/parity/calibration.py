@@ -1,0 +1,147 @@
+"""Factors and shifts that keep a network of random weights in range (torch side).
+
+One forward pass: every convolution and linear layer is scaled as its output is seen, so that what a batch norm
+receives agrees in size with its statistics and all else has a standard deviation of 1. The predictors' mean output is
+taken off their bias, and they get the spread of `SPREADS`: hundreds of detections of many classes, no saturation.
+"""
+
+import re
+
+import catalogue
+import drawn_checkpoints
+import torch
+from torch import nn
+
+# Name of a predictor: (standard deviation of its outputs, mean of its outputs).
+SPREADS = (
+    (r"(rpn\.head\.cls_logits|rpn_head\.objectness_logits)$", 0.6, -1.0),
+    (r"(rpn\.head\.bbox_pred|rpn_head\.anchor_deltas)$", 0.25, 0.0),
+    (r"box_predictor\.cls_score$", 1.0, 0.0),
+    (r"box_predictor\.bbox_pred$", 0.4, 0.0),
+)
+UNUSED_SPREAD, UNUSED_MEAN = 0.15, 0.3
+
+
+def recipe(name, module, run):
+    """Draw the weights of `module`, calibrate them during one `run()`, leave them there and return their recipe.
+
+    Returns:
+        `{"model", "shapes", "factors", "shifts"}`, see `drawn_checkpoints.tensors`.
+    """
+    state = module.state_dict()
+    shapes = {
+        key: list(value.shape)
+        for key, value in state.items()
+        if value.is_floating_point() and not key.endswith(("pixel_mean", "pixel_std"))
+    }
+    result = {"model": name, "shapes": shapes, "factors": {}, "shifts": {}}
+    load(module, result)
+    hooks = _hooks(module, result)
+    with torch.no_grad():
+        run()
+    for hook in hooks:
+        hook.remove()
+    load(module, result)
+    return result
+
+
+def load(module, result):
+    tensors = {name: torch.from_numpy(value) for name, value in drawn_checkpoints.tensors(result).items()}
+    missing, unexpected = module.load_state_dict(tensors, strict=False)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    assert not missing and not unexpected, (missing, unexpected)
+
+
+def _is_norm(module):
+    return "running_mean" in dict(module.named_buffers(recurse=False))
+
+
+def _hooks(module, result):
+    modules = dict(module.named_modules())
+    hooks, normed = [], set()
+    for name, part in modules.items():
+        if _is_norm(part):
+            convolution = _convolution_before(name)
+            normed.add(convolution)
+            hooks.append(part.register_forward_pre_hook(_before_norm(name, convolution, part, result)))
+    for name, part in modules.items():
+        if isinstance(part, (nn.Conv2d, nn.Linear)) and name not in normed:
+            hooks.append(part.register_forward_hook(_after_layer(name, part, result)))
+    return hooks
+
+
+def _convolution_before(norm):
+    if norm.endswith(".norm"):
+        return norm.removesuffix(".norm")
+    if re.search(r"(^|\.)bn\d$", norm):
+        return re.sub(r"bn(\d)$", r"conv\1", norm)
+    return norm.removesuffix(".1") + ".0"
+
+
+def _rounded(value):
+    return float(f"{float(value):.4g}")
+
+
+def _before_norm(name, convolution, norm, result):
+    def hook(_, inputs):
+        key = f"{convolution}.weight"
+        if key not in result["factors"]:
+            result["factors"][key] = _rounded(norm.running_var.mean().sqrt() / inputs[0].std())
+        return (inputs[0] * result["factors"][key],)
+
+    return hook
+
+
+def _after_layer(name, layer, result):
+    spread = next((row[1:] for row in SPREADS if re.search(row[0], name)), None)
+    make = _scaled if spread is None else _spread
+
+    def hook(_, inputs, output):
+        if f"{name}.weight" not in result["factors"]:
+            make(name, output.detach(), layer, spread, result)
+            if spread is not None:
+                _lower_unused(name, result)
+        return _with_recipe(name, layer, output, result)
+
+    return hook
+
+
+def _channels_last(values):
+    return values.movedim(1, -1).flatten(0, -2)
+
+
+def _scaled(name, output, layer, _, result):
+    bias = 0.0 if layer.bias is None else layer.bias
+    result["factors"][f"{name}.weight"] = _rounded(1 / (_channels_last(output) - bias).std())
+
+
+def _spread(name, output, layer, spread, result):
+    values = _channels_last(output) - layer.bias
+    # One factor for all: what varies little from box to box would only have its rounding magnified.
+    factors = (spread[0] / values.std(0).square().mean().sqrt()).expand(values.shape[1])
+    result["factors"][f"{name}.weight"] = [_rounded(value) for value in factors]
+    shifts = spread[1] - values.mean(0) * factors
+    result["shifts"][f"{name}.bias"] = [_rounded(value) for value in shifts]
+
+
+def _lower_unused(name, result):
+    if not name.endswith("roi_heads.box_predictor.cls_score") or len(result["shifts"][f"{name}.bias"]) != 91:
+        return
+    share = UNUSED_SPREAD / SPREADS[2][1]
+    factors, shifts = result["factors"][f"{name}.weight"], result["shifts"][f"{name}.bias"]
+    for row in catalogue.UNUSED_IDS:
+        # Nearly the same for every box: visible in each softmax, and never the winner.
+        factors[row] = _rounded(factors[row] * share)
+        shifts[row] = _rounded(shifts[row] * share + UNUSED_MEAN)
+
+
+def _with_recipe(name, layer, output, result):
+    bias = 0.0 if layer.bias is None else layer.bias
+    shape = (-1,) + (1,) * (output.ndim - 2)
+    bias = bias.reshape(shape) if layer.bias is not None else bias
+    factor = torch.tensor(result["factors"][f"{name}.weight"])
+    if factor.ndim:
+        factor = factor.reshape(shape)
+    shift = result["shifts"].get(f"{name}.bias")
+    shift = 0.0 if shift is None else torch.tensor(shift).reshape(shape)
+    return (output - bias) * factor + bias + shift

@@ -1,0 +1,120 @@
+"""The models that are compared: where each comes from, and under which names its weights go on either side.
+
+Free of torch and of TensorFlow: both sides read it.
+"""
+
+import dataclasses
+
+# The ids of 1..90 that COCO never gave to a class: torchvision keeps rows for them.
+UNUSED_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+USED_IDS = tuple(number for number in range(1, 91) if number not in UNUSED_IDS)
+
+PICTURES = {
+    "480x640": (480, 640),
+    "427x640": (427, 640),
+    "333x500": (333, 500),
+    "800x1333": (800, 1333),
+}
+BATCHES = (("480x640",), ("427x640",), ("333x500",), ("800x1333",), ("480x640", "333x500", "427x640"))
+# Of training: pictures, ground truth in pixels of the picture, the shorter side that the transform makes.
+TRAINING_PICTURES = ("480x640", "333x500")
+TRAINING_SIDE = 256
+TRUTH = (
+    ([[40, 60, 210, 300], [300, 100, 600, 420], [20, 330, 150, 460], [420, 20, 500, 90]], [0, 16, 56, 79]),
+    ([[60, 40, 300, 310], [330, 180, 470, 300]], [2, 63]),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """One row of the table.
+
+    Attributes:
+        name: as the source calls it; also the row's heading.
+        source: "torchvision" or "detectron2".
+        kind: "detector", "rpn" or "backbone".
+        suffix: of the checkpoint file, the source's own.
+        old_names: whether the published file has torchvision's older names.
+        gradients: `{name in the source: (part, layer, variable)}` of this package's model.
+        overrides: settings under which both sides train alike.
+    """
+
+    name: str
+    source: str
+    kind: str
+    suffix: str = ".pth"
+    old_names: bool = False
+    gradients: dict = dataclasses.field(default_factory=dict)
+    overrides: tuple = ()
+
+
+_HEAD = {"rpn.head.conv.0.0.weight": ("rpn_head", "conv_0", "kernel")}
+_PYRAMID = {
+    "backbone.fpn.inner_blocks.1.0.weight": ("pyramid", "lateral_C3", "kernel"),
+    "backbone.fpn.layer_blocks.0.0.weight": ("pyramid", "output_P2", "kernel"),
+}
+_RESNET = {"backbone.body.layer4.2.conv2.weight": ("backbone", "res5_2_conv2", "kernel")}
+_FC7 = {"roi_heads.box_head.fc7.weight": ("box_head", "fc2", "kernel")}
+_MOBILENET = {
+    "backbone.body.7.block.0.0.weight": ("backbone", "block7_expand_conv", "kernel"),
+    "backbone.body.15.block.2.fc1.weight": ("backbone", "block15_squeeze_fc1", "kernel"),
+    "backbone.fpn.inner_blocks.1.0.weight": ("pyramid", "lateral_C6", "kernel"),
+    "backbone.fpn.layer_blocks.0.0.weight": ("pyramid", "output_P5", "kernel"),
+}
+_DETECTRON2 = {
+    "backbone.bottom_up.res3.0.conv1.weight": ("backbone", "res3_0_conv1", "kernel"),
+    "backbone.bottom_up.res5.2.conv2.weight": ("backbone", "res5_2_conv2", "kernel"),
+    "backbone.fpn_lateral3.weight": ("pyramid", "lateral_C3", "kernel"),
+    "backbone.fpn_output2.weight": ("pyramid", "output_P2", "kernel"),
+    "proposal_generator.rpn_head.conv.weight": ("rpn_head", "conv_0", "kernel"),
+}
+_FC2 = {"roi_heads.box_head.fc2.weight": ("box_head", "fc2", "kernel")}
+_RPN_DELTAS = {"proposal_generator.rpn_head.anchor_deltas.weight": ("rpn_head", "deltas", "kernel")}
+_FIRST = {"backbone.body.layer2.0.conv1.weight": ("backbone", "res3_0_conv1", "kernel")}
+_V2 = {
+    "backbone.body.conv1.weight": ("backbone", "stem_conv", "kernel"),
+    "backbone.body.layer4.2.bn2.weight": ("backbone", "res5_2_norm2", "gamma"),
+    "roi_heads.box_head.3.0.weight": ("box_head", "conv_3", "kernel"),
+}
+
+MODELS = (
+    Model(
+        "fasterrcnn_resnet50_fpn", "torchvision", "detector", old_names=True,
+        gradients=_FIRST | _RESNET | _PYRAMID | _HEAD | _FC7,
+    ),
+    # Live batch norm: in torchvision a frozen stage still learns its statistics, so that nothing is frozen here.
+    Model(
+        "fasterrcnn_resnet50_fpn_v2", "torchvision", "detector",
+        gradients=_V2 | _RESNET | _PYRAMID | _HEAD, overrides=("model.backbone.freeze_at=0",),
+    ),
+    Model(
+        "fasterrcnn_mobilenet_v3_large_fpn", "torchvision", "detector", old_names=True,
+        gradients=_MOBILENET | _HEAD | _FC7,
+    ),
+    Model(
+        "fasterrcnn_mobilenet_v3_large_320_fpn", "torchvision", "detector", old_names=True,
+        gradients=_MOBILENET | _HEAD | _FC7,
+    ),
+    Model("faster_rcnn_R_50_FPN_1x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
+    Model("faster_rcnn_R_101_FPN_3x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
+    Model("rpn_R_50_FPN_1x", "detectron2", "rpn", ".pth", gradients=_DETECTRON2 | _RPN_DELTAS),
+    *(
+        Model(name, "torchvision", "backbone")
+        for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v3_large")
+    ),
+)  # fmt: skip
+
+
+def model_named(name):
+    for model in MODELS:
+        if model.name == name:
+            return model
+    raise SystemExit(f"error: no model {name!r}; models are {', '.join(model.name for model in MODELS)}")
+
+
+def old_name(name):
+    """torchvision's name of a tensor before version 0.14, as the published files have it."""
+    parts = name.split(".")
+    if parts[:2] == ["backbone", "fpn"]:
+        return ".".join([*parts[:4], *parts[5:]])
+    return name.replace("rpn.head.conv.0.0.", "rpn.head.conv.")

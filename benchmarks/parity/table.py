@@ -1,0 +1,112 @@
+"""The table of `make parity`: models down, stages across, the largest difference in each."""
+
+import datetime
+import json
+
+from rich.console import Console
+from rich.table import Table
+
+MEASURED = (
+    ("pixels", "pixels", 1e-4),
+    ("taps", "taps", 1e-4),
+    ("pyramid", "pyramid", 1e-4),
+    ("RPN logits", "RPN logits", 1e-4),
+    ("RPN deltas", "RPN deltas", 1e-4),
+    ("anchors", "anchors", 0.0),
+    ("pooled", "pooled", 1e-4),
+    ("class logits", "class logits", 1e-4),
+    ("box deltas", "box deltas", 1e-4),
+    ("losses", "losses", 1e-4),
+    ("gradients", "gradients", 1e-3),
+    ("live gradients", "live gradients", 1e-3),
+)
+BOX, SCORE, ORDER = 0.05, 1e-4, 1e-4
+NOTE = """\
+Each cell is the largest difference over all pictures (480x640, 427x640, 333x500, 800x1333 one by one, and the \
+first three in a batch), from the JPEG file on. Pixels to box deltas: |a - b| / (|b| + mean |b|), bound 1e-4; \
+anchors: no bit may differ. Pooled features and the box head are given the reference's proposals. Proposals: \
+largest coordinate difference, bound 0.05 px; in brackets how many of all stand in another order, by which \
+difference of their scores at most (bound 1e-4, logits of detectron2 and probabilities of torchvision), and how \
+many only one side has because a decision was rounding's, for one of the five reasons that matching.py checks; \
+any other box that one side lacks puts the row outside. Detections: pixels of the file, bound 0.05 px; scores \
+1e-4; classes and counts equal. One training step on the same sampled anchors and RoIs: the losses, relative, \
+1e-4, and gradients of six or more weights, |a - b| / |b| in norm, 1e-3. Of live batch norm (v2, all of it \
+trained) the losses are by the batch's statistics and the gradients by the file's; live gradients are by the \
+batch's, on both sides in float64, since float32 is a hundredth from it in either framework: of the RPN's losses \
+back to the first layer, and of the box head's back to the pooled features."""
+
+
+def results(folder, models):
+    """What compare.py wrote of the models, `{name: dict or None}`."""
+    paths = {model.name: folder / "results" / f"{model.name}.json" for model in models}
+    return {name: json.loads(path.read_text()) if path.is_file() else None for name, path in paths.items()}
+
+
+def row(result):
+    """`[(text, is inside)]` of a model."""
+    cells = []
+    for _, stage, bound in MEASURED:
+        value = result["differences"].get(stage)
+        cells.append(("", True) if value is None else (_number(value), value <= bound))
+    for name in ("proposals", "detections"):
+        found = result["matches"].get(name)
+        cells.append(("", True) if found is None else _boxes(found, result["counts"][name]))
+    found = result["matches"].get("detections")
+    cells.append(("", True) if found is None else (_number(found["scores"]), found["scores"] <= SCORE))
+    return cells
+
+
+def _number(value):
+    return "0" if value == 0 else f"{value:.1e}"
+
+
+def _boxes(found, count):
+    inside = found["boxes"] <= BOX and found["unmatched"] == 0 and found["gap"] <= ORDER
+    text = f"{found['boxes']:.4f} px"
+    notes = []
+    if found["swapped"]:
+        notes.append(f"{found['swapped']} of {count} swapped by {_number(found['gap'])}")
+    if found["excused"]:
+        notes.append(f"{found['excused']} excused")
+    text += f" ({', '.join(notes)})" if notes else ""
+    if found["unmatched"]:
+        text += f", {found['unmatched']} unmatched"
+    return text, inside
+
+
+def headings():
+    return ["model", *(name for name, _, _ in MEASURED), "proposals", "boxes", "scores"]
+
+
+def show(found):
+    """Print the table; returns the names of the models that are outside or were not compared."""
+    table, bad = Table(*headings(), title="Differences from the reference"), []
+    for name, result in found.items():
+        if result is None:
+            table.add_row(name, "[bold red]no result[/]")
+            bad.append(name)
+            continue
+        cells = row(result)
+        table.add_row(name, *(text if inside else f"[bold red]{text} OUTSIDE[/]" for text, inside in cells))
+        if not all(inside for _, inside in cells):
+            bad.append(name)
+    console = Console(width=None if Console().is_terminal else 240)
+    console.print(table)
+    console.print(NOTE)
+    return bad
+
+
+def markdown(found):
+    """The table as Markdown, stages down and models across, with what it was made with."""
+    done = {name: result for name, result in found.items() if result is not None}
+    rows = {name: row(result) for name, result in done.items()}
+    lines = [f"| stage | {' | '.join(done)} |", f"|---|{'---|' * len(done)}"]
+    for index, heading in enumerate(headings()[1:]):
+        cells = [text if inside else f"**{text} outside**" for text, inside in (row[index] for row in rows.values())]
+        lines.append(f"| {heading} | {' | '.join(cells)} |")
+    made = sorted({f"{result['reference']} (torch {result['torch']})" for result in done.values()})
+    ours = sorted({f"Keras {result['keras']}, TensorFlow {result['tensorflow']}" for result in done.values()})
+    date = datetime.date.today().isoformat()
+    return "\n".join([*lines, "", NOTE, "", f"{'; '.join(ours)} against {'; '.join(made)}; CPU, {date}.", ""])
+
+

@@ -1,0 +1,126 @@
+"""One training step of a converted model on the anchors and RoIs that the reference had sampled."""
+
+import drawn_checkpoints
+import numpy as np
+import stages
+import tensorflow as tf
+
+from keras_fpn import inference, targets
+from keras_fpn.data import transforms
+
+
+def compare_training(comparison, model, paths, truth, gradients):
+    """Losses and gradients of each step that the reference recorded, see `reference_torchvision.Detector.train`."""
+    if "running/losses/rpn_box_loss" not in comparison.kept:
+        _compare_step(comparison, model, paths, truth, gradients, "training", training=True)
+        return
+    _compare_step(comparison, model, paths, truth, {}, "training", training=True)
+    _compare_step(comparison, model, paths, truth, gradients, "running", training=False)
+    _compare_step(comparison, _doubled(model, comparison.kept), paths, truth, gradients, "live", training=True)
+
+
+def _doubled(model, kept):
+    """The model in float64 from the reference's pixels to its own pooled features, as the reference's step was."""
+    double = type(model).from_config(model.get_config() | {"dtype": "float64"})
+    double.set_weights(model.get_weights())
+    pool = double.roi_pooling.call
+    object.__setattr__(double.pixels, "call", lambda *_: tf.constant(kept["live/pixels"], tf.float64))
+    object.__setattr__(
+        double.roi_pooling, "call", lambda maps, boxes: pool(tf.nest.map_structure(tf.stop_gradient, maps), boxes)
+    )
+    return double
+
+
+def _compare_step(comparison, model, paths, truth, gradients, step, training):
+    inputs = stages.read(paths, model.settings["resize"])
+    state = [variable.numpy() for variable in model.non_trainable_variables]
+    _repeat_samples(comparison.kept, step, model, truth)
+    variables = {name: _variable(model, place) for name, place in gradients.items()}
+    wanted = _targets(inputs, paths, truth)
+    try:
+        with tf.GradientTape() as tape:
+            losses, _ = model.training_losses(inputs, wanted, tf.zeros([2], tf.int64), training=training)
+            loss = tf.add_n(list(losses.values()))
+        found = dict(zip(variables, tape.gradient(loss, list(variables.values())), strict=True))
+    finally:
+        targets.sample = _SAMPLE
+        for variable, value in zip(model.non_trainable_variables, state, strict=True):
+            variable.assign(value)  # what live batch norm learnt in the step
+    for name, value in losses.items():
+        theirs = float(comparison.kept[f"{step}/losses/{name}"])
+        comparison.note("losses", f"{step}/{name}", abs(float(value) - theirs) / max(abs(theirs), 1e-12))
+    for name, gradient in found.items():
+        ours = drawn_checkpoints.kept_slice(_as_theirs(np.asarray(gradient)), comparison.most).astype(np.float64)
+        theirs = comparison.kept[f"{step}/gradients/{name}"]
+        difference = float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+        comparison.note("gradients" if step != "live" else "live gradients", name, difference)
+
+
+def _as_theirs(kernel):
+    return kernel.transpose(3, 2, 0, 1) if kernel.ndim == 4 else kernel.T
+
+
+_SAMPLE = targets.sample
+
+
+def _variable(model, place):
+    part, layer, variable = place
+    part = getattr(model, part)
+    if isinstance(part, tf.keras.Model) and hasattr(part, "get_layer"):
+        layer = part.get_layer(layer)
+    else:
+        layer = next(found for found in part._flatten_layers() if found.name == layer)
+    return getattr(layer, variable)
+
+
+def _targets(inputs, paths, truth):
+    """Ground truth in pixels of the resized pictures, padded."""
+    most = max(len(boxes) for boxes, _ in truth)
+    boxes = np.zeros((len(truth), most, 4), np.float32)
+    classes = np.full((len(truth), most), -1, np.int32)
+    for image, (path, (image_boxes, image_classes)) in enumerate(zip(paths, truth, strict=True)):
+        old_size = inference.read_image(path)[0].shape[:2]
+        scaled = transforms.scale_boxes(
+            tf.constant(image_boxes, tf.float32), old_size, inputs["image_sizes"][image]
+        )
+        boxes[image, : len(image_boxes)], classes[image, : len(image_boxes)] = scaled, image_classes
+    return {"boxes": boxes, "classes": classes}
+
+
+def _repeat_samples(kept, step, model, truth):
+    """Let the sampler give the reference's samples, and the proposals be the reference's, which these number.
+
+    The labels from which we would have sampled must agree with theirs. Works without a graph only: each call takes
+    the next of the list.
+    """
+    count = len(truth)
+    proposals = [kept[f"{step}/proposals/{image}"] for image in range(count)]
+    most = max(map(len, proposals))
+    queue = [_sampled(kept, f"{step}/anchors", image) for image in range(count)]
+    if hasattr(model, "box_head"):
+        given = {
+            "boxes": tf.constant(np.stack([np.pad(boxes, [(0, most - len(boxes)), (0, 0)]) for boxes in proposals])),
+            "scores": tf.zeros([count, most]),
+            "num_proposals": tf.constant([len(boxes) for boxes in proposals]),
+        }
+        object.__setattr__(model.proposals, "call", lambda *_, **__: given)
+        for image, boxes in enumerate(proposals):
+            # Ground truth follows the proposals: with us, after the padding of the batch.
+            sampled = _sampled(kept, f"{step}/rois", image)
+            queue.append([np.where(rows < len(boxes), rows, rows + most - len(boxes)) for rows in sampled])
+
+    def sample(labels, num_samples, positive_fraction, seed):
+        positive, negative = queue.pop(0)
+        rows = np.concatenate([positive, negative])
+        is_positive = np.arange(num_samples) < len(positive)
+        expected = np.where(is_positive[: len(rows)], 1, 0)
+        assert (labels.numpy()[rows] == expected).all(), "labels of the sampled boxes differ from the reference's"
+        indices = np.pad(rows, (0, num_samples - len(rows))).astype(np.int32)
+        is_valid = np.arange(num_samples) < len(rows)
+        return tf.constant(indices), tf.constant(is_positive), tf.constant(is_valid)
+
+    targets.sample = sample
+
+
+def _sampled(kept, stage, image):
+    return [kept[f"{stage}/{image}/{sign}"] for sign in ("positive", "negative")]
