@@ -70,7 +70,7 @@ def main(argv=None):
         return 1 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else 2
 
 
-def _import_quietly():
+def import_quietly():
     """Import TensorFlow without the notes that its libraries write to stderr whatever the log level."""
     sys.stderr.flush()
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -239,7 +239,7 @@ def _demo(arguments):
     from keras_fpn.config import load_config
 
     config = load_config(arguments.config, arguments.overrides)
-    _import_quietly()
+    import_quietly()
     from keras_fpn.demo import NUM_TRAIN, run_demo
 
     return _told(
@@ -288,7 +288,7 @@ def _train(arguments):
     twice = [item for item in arguments.overrides if item.startswith(("data.train.", "data.val."))]
     if arguments.data is not None and twice:
         raise UserError(f"--data {arguments.data} and --set {twice[0]} both name the data; give one of them")
-    _import_quietly()
+    import_quietly()
     from keras_fpn import runs, training
 
     config = training.with_weights(training.with_data(config, arguments.data), arguments.weights)
@@ -303,7 +303,7 @@ def _resume(arguments):
             raise UserError(
                 f"--{name} does not go with --resume: a run goes on with the settings it began with"
             )
-    _import_quietly()
+    import_quietly()
     from keras_fpn import training
 
     return _told(training.resume(arguments.resume), training.metrics_table)
@@ -323,7 +323,7 @@ def _told(outcome, table=None):
 def _evaluate(arguments):
     if arguments.tolerance is not None and not arguments.expect:
         raise UserError("--tolerance says how far off --expect may be; give --expect, for example AP=0.370")
-    _import_quietly()
+    import_quietly()
     from keras_fpn import evaluation, expectations, runs, training
     from keras_fpn.data.coco import read_coco
     from keras_fpn.detector import load_model
@@ -380,7 +380,7 @@ def _annotated_images(arguments):
 
 
 def _detect(arguments):
-    _import_quietly()
+    import_quietly()
     from keras_fpn import inference, runs, visualize
     from keras_fpn.detector import load_model
 
@@ -439,7 +439,7 @@ def _convert(arguments):
     if Path(arguments.checkpoint).suffix == ".keras":
         raise UserError(f"{arguments.checkpoint}: is a Keras model already; --to torchvision writes it for torchvision")
     start = time.perf_counter()
-    _import_quietly()
+    import_quietly()
     from keras_fpn import conversion, runs
 
     runs.check_output(arguments.out)
@@ -461,7 +461,7 @@ def _convert_back(arguments):
     if Path(arguments.checkpoint).suffix != ".keras" and Path(arguments.checkpoint).is_file():
         raise UserError(f"{arguments.checkpoint}: is no .keras file; convert it to one first, without --to")
     start = time.perf_counter()
-    _import_quietly()
+    import_quietly()
     from keras_fpn import conversion, runs
     from keras_fpn.detector import load_model
 
@@ -476,7 +476,7 @@ def _convert_back(arguments):
 
 
 def _benchmark(arguments):
-    _import_quietly()
+    import_quietly()
     from keras_fpn.benchmark import run_benchmark
 
     run_benchmark(

@@ -16,6 +16,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1]), str(HERE.parents[1] / "tests" / "golden")]
 
+from keras_fpn.cli import import_quietly  # noqa: E402
+
+import_quietly()
+
 import catalogue  # noqa: E402
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
