@@ -6,21 +6,15 @@ import json
 from rich.console import Console
 from rich.table import Table
 
-MEASURED = (
-    ("pixels", "pixels", 1e-4),
-    ("taps", "taps", 1e-4),
-    ("pyramid", "pyramid", 1e-4),
-    ("RPN logits", "RPN logits", 1e-4),
-    ("RPN deltas", "RPN deltas", 1e-4),
-    ("anchors", "anchors", 0.0),
-    ("pooled", "pooled", 1e-4),
-    ("class logits", "class logits", 1e-4),
-    ("box deltas", "box deltas", 1e-4),
-    ("losses", "losses", 1e-4),
-    ("gradients", "gradients", 1e-3),
-    ("live gradients", "live gradients", 1e-3),
-)
+BOUNDS = {
+    **dict.fromkeys(("pixels", "taps", "pyramid", "RPN logits", "RPN deltas"), 1e-4),
+    "anchors": 0.0,
+    **dict.fromkeys(("pooled", "class logits", "box deltas", "losses"), 1e-4),
+    "gradients": 1e-3,
+    "live gradients": 1e-3,
+}
 BOX, SCORE, ORDER = 0.05, 1e-4, 1e-4
+LEGIBLE = 240  # columns of the table
 NOTE = """\
 Each cell is the largest difference over all pictures (480x640, 427x640, 333x500, 800x1333 one by one, and the \
 first three in a batch), from the JPEG file on. Pixels to box deltas: |a - b| / (|b| + mean |b|), bound 1e-4; \
@@ -45,7 +39,7 @@ def results(folder, models):
 def row(result):
     """`[(text, is inside)]` of a model."""
     cells = []
-    for _, stage, bound in MEASURED:
+    for stage, bound in BOUNDS.items():
         value = result["differences"].get(stage)
         cells.append(("", True) if value is None else (_number(value), value <= bound))
     for name in ("proposals", "detections"):
@@ -75,12 +69,14 @@ def _boxes(found, count):
 
 
 def headings():
-    return ["model", *(name for name, _, _ in MEASURED), "proposals", "boxes", "scores"]
+    return ["model", *BOUNDS, "proposals", "boxes", "scores"]
 
 
 def show(found):
     """Print the table; returns the names of the models that are outside or were not compared."""
-    table, bad = Table(*headings(), title="Differences from the reference"), []
+    table, bad = Table(title="Differences from the reference"), []
+    for heading in headings():
+        table.add_column(heading, no_wrap=heading == "model")
     for name, result in found.items():
         if result is None:
             table.add_row(name, "[bold red]no result[/]")
@@ -90,23 +86,21 @@ def show(found):
         table.add_row(name, *(text if inside else f"[bold red]{text} OUTSIDE[/]" for text, inside in cells))
         if not all(inside for _, inside in cells):
             bad.append(name)
-    console = Console(width=None if Console().is_terminal else 240)
+    console = Console(width=max(Console().width, LEGIBLE))  # no name cut short, and no figure
     console.print(table)
     console.print(NOTE)
     return bad
 
 
 def markdown(found):
-    """The table as Markdown, stages down and models across, with what it was made with."""
+    """The table as Markdown, under it what it was made with."""
     done = {name: result for name, result in found.items() if result is not None}
-    rows = {name: row(result) for name, result in done.items()}
-    lines = [f"| stage | {' | '.join(done)} |", f"|---|{'---|' * len(done)}"]
-    for index, heading in enumerate(headings()[1:]):
-        cells = [text if inside else f"**{text} outside**" for text, inside in (row[index] for row in rows.values())]
-        lines.append(f"| {heading} | {' | '.join(cells)} |")
+    bounds = [*map(_number, BOUNDS.values()), f"{BOX} px", f"{BOX} px", _number(SCORE)]
+    rows = [headings(), ["---"] * len(headings()), ["bound", *bounds]]
+    for name, result in done.items():
+        rows.append([name, *(text if inside else f"**{text} outside**" for text, inside in row(result))])
+    lines = [f"| {' | '.join(cells)} |" for cells in rows]
     made = sorted({f"{result['reference']} (torch {result['torch']})" for result in done.values()})
     ours = sorted({f"Keras {result['keras']}, TensorFlow {result['tensorflow']}" for result in done.values()})
     date = datetime.date.today().isoformat()
     return "\n".join([*lines, "", NOTE, "", f"{'; '.join(ours)} against {'; '.join(made)}; CPU, {date}.", ""])
-
-
