@@ -325,7 +325,7 @@ def _run(model, config, schedule, run_dir, data, extra_callbacks):
             runs.save_plain_model(model, run_dir / "model.keras")
         metrics = _finish(config, run_dir, val_set, evaluator, learning_rate)
     except UserError as error:
-        if not (run_dir / "last.keras").exists():
+        if isinstance(error, _Diverged) or not (run_dir / "last.keras").exists():
             raise
         raise UserError(f"{error}; then go on: keras-fpn train --resume {run_dir}") from None
     except KeyboardInterrupt:
@@ -361,8 +361,9 @@ def _fit(model, config, schedule, run_dir, train_set, callbacks):
         runs.save_model(model, run_dir / "last.keras")
     except BaseException as error:
         _end(callbacks)  # above all the live bar, which would garble the message
-        if isinstance(error, UserError) and int(model.optimizer.iterations) > first:
-            runs.save_model(model, run_dir / "last.keras")  # a bad image, met between two steps
+        is_bad_image = isinstance(error, UserError) and not isinstance(error, _Diverged)
+        if is_bad_image and int(model.optimizer.iterations) > first:  # met between two steps
+            runs.save_model(model, run_dir / "last.keras")
         raise
     return int(model.optimizer.iterations)
 
@@ -394,7 +395,7 @@ def _stretches(step, schedule):
 def _callbacks(model, config, run_dir, val_set, evaluator, extra_callbacks):
     """In the order in which they must see an epoch end: measure, write, keep, show."""
     settings = config.training
-    callbacks = [LearningRateLog()]
+    callbacks = [_StopWhenDiverged(), LearningRateLog()]
     if settings.evaluate_every:
         dataset = evaluation_dataset(model, val_set, config.data.evaluation_batch_size)
         callbacks.append(
@@ -441,7 +442,27 @@ def _start_lines(model, config, schedule, train_set, val_set, run_dir):
             "\n      without weights use --set model.backbone.norm=batch_norm model.backbone.norm_epsilon=1e-5"
             " model.backbone.freeze_at=0"
         )
+    sizes, size = config.data.min_sides, config.model.resize.min_side
+    if size not in sizes:
+        lines += (
+            f"\nnote: trained at a shorter side of {', '.join(map(str, sizes))} (data.min_sides) and evaluated at"
+            f" {size} (model.resize.min_side)"
+        )
     return lines
+
+
+class _Diverged(UserError):
+    """A loss that is no number: weights and all that is measured of them are of no use from here on."""
+
+
+class _StopWhenDiverged(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        bad = [name for name, value in (logs or {}).items() if not math.isfinite(value)]
+        if bad:
+            raise _Diverged(
+                f"{', '.join(bad)} became {logs[bad[0]]} at step {int(self.model.optimizer.iterations)}; lower"
+                " training.learning_rate or set training.clip_norm=10, and start a new run"
+            )
 
 
 class _Interrupted(Exception):

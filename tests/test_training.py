@@ -139,6 +139,21 @@ def test_a_broken_image_is_named_and_leaves_no_folder(shapes, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_that_diverges_is_told_and_leaves_no_folder(shapes, tmp_path):
+    settings = ["training.learning_rate=1.0e+30", "training.clip_norm=null", "training.warmup_steps=0"]
+    config = training.with_data(load_config("tiny", [*settings, "training.deterministic=false"]), shapes)
+    with pytest.raises(UserError, match=r"loss.* became (nan|inf) at step [234]; lower training.learning_rate"):
+        training.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_at_another_size_than_evaluation_is_told(shapes, tmp_path, capsys):
+    settings = ["data.min_sides=[64, 96]", "model.resize.min_side=80", "model.num_classes=4", "training.steps=1"]
+    config = load_config("tiny", [*settings, "training.warmup_steps=0", "training.deterministic=false"])
+    training.train(training.with_data(config, shapes), tmp_path / "run")
+    assert "trained at a shorter side of 64, 96 (data.min_sides) and evaluated at 80" in capsys.readouterr().out
+
+
 def test_data_must_be_named():
     with pytest.raises(UserError, match="data.train.annotations is not set; give --data DIR"):
         training.with_data(load_config("tiny"))
