@@ -95,7 +95,8 @@ def convert(path, source=None, config=None, class_names=None, overrides=(), tell
     tensors = layout.current_names(checkpoint.tensors)
     recognition = layout.recognise(tensors, path, forced=source is not None)
     tell(f"recognised {layout.NAME} {recognition.title}: configuration {config or recognition.config}")
-    for note in recognition.notes if config is None else ():
+    written = _written_settings(checkpoint.metadata)
+    for note in recognition.notes if config is None and not written else ():
         tell(f"note: {note}")
     classes = None
     if recognition.kind == "faster_rcnn":
@@ -103,7 +104,7 @@ def convert(path, source=None, config=None, class_names=None, overrides=(), tell
         classes = _classes(layout, rows, class_names, checkpoint.metadata, path)
     elif class_names is not None:
         raise UserError(f"{path}: {recognition.title} knows no classes; leave --classes out")
-    settings = _settings(layout, recognition, classes, config)
+    settings = _settings(layout, recognition, classes, config) | (written if config is None else {})
     if config is None:
         _check_sizes(recognition, settings, path)
     resolved = load_config(config or recognition.config, [*settings.items(), *_items(overrides)])
@@ -163,7 +164,8 @@ def summary(converted):
     if converted.published:
         source = converted.recognition.source
         lines.append(
-            f"{source}'s own weights reach {converted.published} on COCO val2017; not yet measured with this package"
+            f"the file that {source} publishes reaches {converted.published} on COCO val2017;"
+            " not yet measured with this package"
         )
     return "\n".join(lines)
 
@@ -244,6 +246,17 @@ def _written_classes(metadata):
     is_ours = is_ours and all(isinstance(name, str) and name.isprintable() for name in names)
     is_ours = is_ours and all(type(number) is int for number in ids) and len(set(ids)) == len(ids)
     return (names, ids) if is_ours else ([], [])
+
+
+def _written_settings(metadata):
+    """`{"model.group.key": value}` that `write_torchvision` left in a file, or an empty dict."""
+    try:
+        settings = json.loads(metadata["settings"])
+    except (KeyError, TypeError, ValueError):
+        return {}
+    told = {*(f"model.{group}" for group in torchvision_writing.UNTOLD), "model.backbone.norm_epsilon"}
+    is_ours = isinstance(settings, dict) and all({key, key.rpartition(".")[0]} & told for key in settings)
+    return settings if is_ours else {}
 
 
 def _own_classes(names, ids, rows, file, who):

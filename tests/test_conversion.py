@@ -382,8 +382,11 @@ def test_a_model_of_ours_travels_with_its_names(tiny_settings, write):
     tensors = conversion.to_torchvision(model)
     assert not tensors[f"{BOXES}.weight"][:4].any()  # the background's box, which ours lacks
     path = write(tensors, "tiny.safetensors", conversion.torchvision_writing.metadata(model))
-    back = conversion.convert_checkpoint(path, overrides=["model.backbone.norm_epsilon=0"])
+    back = conversion.convert_checkpoint(path)
     assert (back.class_names, back.category_ids) == (model.class_names, (3, 7, 8, 20))
+    for group in ("resize", "anchors", "proposals", "roi_pooling", "detections"):  # no tensor tells them
+        assert back.settings[group] == model.settings[group]
+    assert back.settings["backbone"]["norm_epsilon"] == model.settings["backbone"]["norm_epsilon"]
     np.testing.assert_array_equal(back.box_head.fc1.kernel, model.box_head.fc1.kernel)
     np.testing.assert_array_equal(back.box_head.class_logits.kernel, model.box_head.class_logits.kernel)
 

@@ -13,6 +13,8 @@ FIXED = {
     "anchors": {"rounding": "torchvision", "offset": 0.0, "stride_source": "floor"},
     "roi_pooling": {"method": "align", "aligned": False},
 }
+# Groups of settings that no tensor tells: a 320 px detector has the tensors of an 800 px one.
+UNTOLD = ("pixels", "resize", "anchors", "proposals", "roi_pooling", "detections")
 
 
 def tensors(model):
@@ -29,8 +31,11 @@ def tensors(model):
 
 
 def metadata(model):
-    """What a state dict does not say, as texts: class names and category ids, which reading takes up again."""
-    return {"class_names": json.dumps(list(model.class_names)), "category_ids": json.dumps(list(model.category_ids))}
+    """What a state dict does not say, as texts: classes and settings, which reading takes up again."""
+    settings = {f"model.{group}.{key}": value for group in UNTOLD for key, value in model.settings[group].items()}
+    settings["model.backbone.norm_epsilon"] = model.settings["backbone"]["norm_epsilon"]
+    said = {"class_names": list(model.class_names), "category_ids": list(model.category_ids), "settings": settings}
+    return {key: json.dumps(value) for key, value in said.items()}
 
 
 def _check_network(model):

@@ -246,8 +246,8 @@ def _notes(source, model):
     if differing:
         words = " ".join(f"model.{key}={_word(value)}" for key, value in differing.items())
         notes.append(
-            f"the file's weights were made with other {', '.join(differing)} than this model has and work only with"
-            f" their own; to keep these: --set {words}{_profile_words(source, model)}"
+            f"these weights were trained under other conventions{_profile_words(source, model)} and will do badly under"
+            f" this model's; train a configuration of theirs, or add --set {words}"
         )
     both = isinstance(source, Detector) and "box_head" in _stages(source) and "box_head" in _stages(model)
     if both and source.num_classes == model.num_classes and set(source.class_names) != set(model.class_names):
