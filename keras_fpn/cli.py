@@ -391,6 +391,9 @@ def _detect(arguments):
     inference.check_images(files)
     pictures = _picture_paths(files, arguments.out)
     model = load_model(arguments.model)
+    floor = model.settings.get("detections", {}).get("score_threshold", 0.0)
+    if arguments.threshold < floor:
+        print(f"note: the model itself drops what scores {floor:g} or less (its detections.score_threshold)")
     results = []
     found = inference.iterate(model, files, arguments.threshold, arguments.batch_size)
     start = time.perf_counter()
