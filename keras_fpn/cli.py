@@ -444,9 +444,10 @@ def _convert(arguments):
     start = time.perf_counter()
     import_quietly()
     from keras_fpn import conversion, runs
+    from keras_fpn.checkpoints.classes import read_class_names
 
     runs.check_output(arguments.out)
-    names = None if arguments.classes is None else conversion.read_class_names(arguments.classes)
+    names = None if arguments.classes is None else read_class_names(arguments.classes)
     tell = functools.partial(print, flush=True)
     converted = conversion.convert(
         arguments.checkpoint, arguments.source, arguments.config, names, arguments.overrides, tell

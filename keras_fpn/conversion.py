@@ -6,18 +6,16 @@ The configuration named after the source's model is the one place of its setting
 """
 
 import dataclasses
-import json
-import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 
 from keras_fpn import runs
 from keras_fpn.backbones import build_backbone
-from keras_fpn.checkpoints import coco_classes, detectron2, foreign, layouts, torchvision, torchvision_writing
+from keras_fpn.checkpoints import detectron2, foreign, layouts, torchvision, torchvision_writing
+from keras_fpn.checkpoints.classes import Classes, classes_of, predictor_rows
 from keras_fpn.checkpoints.files import read_checkpoint, write_safetensors
 from keras_fpn.config import load_config
 from keras_fpn.errors import UserError
@@ -35,14 +33,6 @@ PUBLISHED = {
     "faster_rcnn_r101_fpn": "box AP 42.0 (3x schedule)",
     "rpn_r50_fpn": "AR at 1000 proposals 58.0 (1x schedule)",
 }
-
-
-class Classes(NamedTuple):
-    """What the rows of a file's predictors stand for."""
-
-    class_names: list[str]
-    category_ids: list[int]
-    background_logits: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +60,7 @@ def convert_checkpoint(path, source=None, config=None, class_names=None, overrid
     """Convert a published checkpoint, or one of a model of the same kind.
 
     Args:
-        path: a file that `keras_fpn.checkpoints.read_checkpoint` reads.
+        path: a file that `keras_fpn.checkpoints.files.read_checkpoint` reads.
         source: "torchvision" or "detectron2" overrules what the names of the tensors tell.
         config: shipped configuration or YAML file to build instead of the recognised one.
         class_names: names of a detector's own classes, in the order of its labels; COCO's without.
@@ -95,13 +85,13 @@ def convert(path, source=None, config=None, class_names=None, overrides=(), tell
     tensors = layout.current_names(checkpoint.tensors)
     recognition = layout.recognise(tensors, path, forced=source is not None)
     tell(f"recognised {layout.NAME} {recognition.title}: configuration {config or recognition.config}")
-    written = _written_settings(checkpoint.metadata)
+    written = torchvision_writing.written_settings(checkpoint.metadata)
     for note in recognition.notes if config is None and not written else ():
         tell(f"note: {note}")
     classes = None
     if recognition.kind == "faster_rcnn":
-        rows = _rows(layout, tensors, path, forced=source is not None)
-        classes = _classes(layout, rows, class_names, checkpoint.metadata, path)
+        rows = predictor_rows(layout, tensors, path, forced=source is not None)
+        classes = classes_of(layout, rows, class_names, checkpoint.metadata, path)
     elif class_names is not None:
         raise UserError(f"{path}: {recognition.title} knows no classes; leave --classes out")
     settings = _settings(layout, recognition, classes, config) | (written if config is None else {})
@@ -115,7 +105,7 @@ def convert(path, source=None, config=None, class_names=None, overrides=(), tell
     layouts.load(entries, tensors, file=path, is_ignored=layout.is_ignored)
     config = str(config or recognition.config)
     settings = _differing(resolved, config)
-    is_as_published = not settings and recognition.kind != "backbone" and not _has_own_classes(classes)
+    is_as_published = not settings and recognition.kind != "backbone" and (classes is None or classes.are_coco)
     published = PUBLISHED.get(config) if is_as_published else None
     return Conversion(model, recognition, len(entries), published, config, settings)
 
@@ -185,29 +175,6 @@ def _yaml(value):
     return str(value).replace(" ", "") if isinstance(value, list) else "null" if value is None else value
 
 
-def read_class_names(text):
-    """Class names of a `--classes` argument: a comma-separated list, or a text file with one name a line.
-
-    Raises:
-        UserError: no names, or one of them twice.
-    """
-    path = Path(text)
-    if os.path.isfile(text):  # Path.is_file refuses a text that is too long for a name, as that of 80 classes is
-        try:
-            names = path.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError:
-            raise UserError(f"--classes {text}: not a text file; give one name a line in UTF-8, or a,b,c") from None
-    elif "," not in text and path.suffix:
-        raise UserError(f"--classes {text}: no such file")
-    else:
-        names = text.split(",")
-    names = [name.strip() for name in names if name.strip()]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not names:
-        raise UserError(f"--classes {text}: {f'{twice[0]} stands there twice' if twice else 'names nothing'}")
-    return names
-
-
 def _source(tensors, path, source):
     if source is not None:
         if source not in SOURCES:
@@ -217,78 +184,6 @@ def _source(tensors, path, source):
         if layout.is_source_of(tensors):
             return layout
     raise foreign.refusal(tensors, path)
-
-
-def _classes(layout, rows, class_names, metadata, file):
-    if class_names is not None:
-        return _own_classes(list(class_names), list(range(1, len(class_names) + 1)), rows, file, "--classes names")
-    names, ids = _written_classes(metadata)
-    if names:
-        if rows != layout.COCO_ROWS or tuple(ids) != coco_classes.IDS:
-            return _own_classes(names, ids, rows, file, "the file names")
-        return Classes(names, ids, rows - len(names))
-    if rows in (None, layout.COCO_ROWS):
-        names, ids = list(coco_classes.NAMES), list(coco_classes.IDS)
-        return Classes(names, ids, layout.COCO_ROWS - len(names))
-    raise UserError(
-        f"{file}: its predictor has {rows} rows, those of COCO have {layout.COCO_ROWS}; name the {rows - 1} classes of "
-        "a detector of your own in the order of their labels: --classes a,b,c or a text file, one name a line"
-    )
-
-
-def _written_classes(metadata):
-    """Names and ids that `write_torchvision` left in a file, or two empty lists."""
-    try:
-        names, ids = (json.loads(metadata[key]) for key in ("class_names", "category_ids"))
-    except (KeyError, TypeError, ValueError):  # somebody else's metadata
-        return [], []
-    is_ours = isinstance(names, list) and isinstance(ids, list) and len(names) == len(ids)
-    is_ours = is_ours and all(isinstance(name, str) and name.isprintable() for name in names)
-    is_ours = is_ours and all(type(number) is int for number in ids) and len(set(ids)) == len(ids)
-    return (names, ids) if is_ours else ([], [])
-
-
-def _written_settings(metadata):
-    """`{"model.group.key": value}` that `write_torchvision` left in a file, or an empty dict."""
-    try:
-        settings = json.loads(metadata["settings"])
-    except (KeyError, TypeError, ValueError):
-        return {}
-    told = {*(f"model.{group}" for group in torchvision_writing.UNTOLD), "model.backbone.norm_epsilon"}
-    is_ours = isinstance(settings, dict) and all({key, key.rpartition(".")[0]} & told for key in settings)
-    return settings if is_ours else {}
-
-
-def _own_classes(names, ids, rows, file, who):
-    if rows is not None and len(names) != rows - 1:
-        raise UserError(
-            f"{file}: {who} {len(names)} classes, but its predictor has {rows} rows: {rows - 1} and the background"
-        )
-    return Classes(names, ids)
-
-
-def _has_own_classes(classes):
-    return classes is not None and tuple(classes.category_ids) != coco_classes.IDS
-
-
-def _rows(layout, tensors, file, forced):
-    """Rows of the class scores, None where there are none, or none that say anything."""
-    scores, boxes = (tensors.get(f"{name}.bias") for name in (layout.CLASS_SCORES, layout.BOXES))
-    if scores is None or boxes is None or scores.ndim != 1 or boxes.ndim != 1:
-        return None
-    if len(scores) < 2:
-        raise UserError(f"{file}: {layout.CLASS_SCORES} has no rows for a class and the background; download it again")
-    with_box = len(scores) - (0 if layout.BACKGROUND_HAS_A_BOX else 1)
-    if len(boxes) == 4 * with_box:
-        return len(scores)
-    if forced:  # the list of what does not fit tells more
-        return None
-    if len(boxes) == 4:
-        raise UserError(f"{file}: its boxes are the same for all classes (class-agnostic), which no model here has")
-    raise UserError(
-        f"{file}: the predictors disagree: cls_score has {len(scores)} rows, so bbox_pred needs {4 * with_box}, "
-        f"not {len(boxes)}"
-    )
 
 
 def _settings(layout, recognition, classes, config):

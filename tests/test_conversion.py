@@ -13,6 +13,7 @@ import pytest
 
 import keras_fpn
 from keras_fpn import cli, conversion
+from keras_fpn.checkpoints.classes import read_class_names
 from keras_fpn.checkpoints.files import read_checkpoint, write_safetensors
 from keras_fpn.errors import UserError
 
@@ -365,15 +366,15 @@ def test_predictors_that_disagree(r50_tensors, detectron2_tensors, refused):
 
 
 def test_class_names_of_a_list_or_a_file(tmp_path):
-    assert conversion.read_class_names("traffic light, car") == ["traffic light", "car"]
+    assert read_class_names("traffic light, car") == ["traffic light", "car"]
     (tmp_path / "names.txt").write_text("ant\nbee, the\n\n")
-    assert conversion.read_class_names(str(tmp_path / "names.txt")) == ["ant", "bee, the"]
+    assert read_class_names(str(tmp_path / "names.txt")) == ["ant", "bee, the"]
     with pytest.raises(UserError, match="ant stands there twice"):
-        conversion.read_class_names("ant,bee,ant")
+        read_class_names("ant,bee,ant")
     with pytest.raises(UserError, match="no such file"):
-        conversion.read_class_names("names.txt")
+        read_class_names("names.txt")
     many = [f"class number {number}" for number in range(80)]  # longer than a file's name may be
-    assert conversion.read_class_names(",".join(many)) == many
+    assert read_class_names(",".join(many)) == many
 
 
 def test_a_model_of_ours_travels_with_its_names(tiny_settings, write):

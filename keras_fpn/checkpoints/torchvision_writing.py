@@ -1,4 +1,4 @@
-"""Our weights as torchvision's state dict, where torchvision can run the same network."""
+"""Our weights as torchvision's state dict, where torchvision can run the same network, and what is said beside them."""
 
 import json
 
@@ -36,6 +36,29 @@ def metadata(model):
     settings["model.backbone.norm_epsilon"] = model.settings["backbone"]["norm_epsilon"]
     said = {"class_names": list(model.class_names), "category_ids": list(model.category_ids), "settings": settings}
     return {key: json.dumps(value) for key, value in said.items()}
+
+
+def written_classes(metadata):
+    """Names and ids that `metadata` left in a file, or two empty lists."""
+    try:
+        names, ids = (json.loads(metadata[key]) for key in ("class_names", "category_ids"))
+    except (KeyError, TypeError, ValueError):  # somebody else's metadata
+        return [], []
+    is_ours = isinstance(names, list) and isinstance(ids, list) and len(names) == len(ids)
+    is_ours = is_ours and all(isinstance(name, str) and name.isprintable() for name in names)
+    is_ours = is_ours and all(type(number) is int for number in ids) and len(set(ids)) == len(ids)
+    return (names, ids) if is_ours else ([], [])
+
+
+def written_settings(metadata):
+    """`{"model.group.key": value}` that `metadata` left in a file, or an empty dict."""
+    try:
+        settings = json.loads(metadata["settings"])
+    except (KeyError, TypeError, ValueError):
+        return {}
+    told = {*(f"model.{group}" for group in UNTOLD), "model.backbone.norm_epsilon"}
+    is_ours = isinstance(settings, dict) and all({key, key.rpartition(".")[0]} & told for key in settings)
+    return settings if is_ours else {}
 
 
 def _check_network(model):

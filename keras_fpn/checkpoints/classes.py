@@ -1,0 +1,104 @@
+"""Which classes the rows of a file's predictors stand for: COCO's, those the file names, or those the user names."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from keras_fpn.checkpoints import coco_classes, torchvision_writing
+from keras_fpn.errors import UserError
+
+
+class Classes(NamedTuple):
+    """What the rows of a file's predictors stand for."""
+
+    class_names: list[str]
+    category_ids: list[int]
+    background_logits: int = 1
+
+    @property
+    def are_coco(self):
+        return tuple(self.category_ids) == coco_classes.IDS
+
+
+def predictor_rows(layout, tensors, file, forced):
+    """Rows of the class scores, None where there are none, or none that say anything.
+
+    Raises:
+        UserError: the two predictors disagree, unless `forced`.
+    """
+    scores, boxes = (tensors.get(f"{name}.bias") for name in (layout.CLASS_SCORES, layout.BOXES))
+    if scores is None or boxes is None or scores.ndim != 1 or boxes.ndim != 1:
+        return None
+    if len(scores) < 2:
+        raise UserError(f"{file}: {layout.CLASS_SCORES} has no rows for a class and the background; download it again")
+    with_box = len(scores) - (0 if layout.BACKGROUND_HAS_A_BOX else 1)
+    if len(boxes) == 4 * with_box:
+        return len(scores)
+    if forced:  # the list of what does not fit tells more
+        return None
+    if len(boxes) == 4:
+        raise UserError(f"{file}: its boxes are the same for all classes (class-agnostic), which no model here has")
+    raise UserError(
+        f"{file}: the predictors disagree: cls_score has {len(scores)} rows, so bbox_pred needs {4 * with_box}, "
+        f"not {len(boxes)}"
+    )
+
+
+def classes_of(layout, rows, class_names, metadata, file):
+    """The `Classes` of a detector's file.
+
+    Args:
+        layout: its source, `torchvision` or `detectron2`.
+        rows: of its class scores, or None.
+        class_names: what the user says, or None.
+        metadata: what the file says.
+        file: its path.
+
+    Raises:
+        UserError: names that do not number the rows, or none for a detector of other classes than COCO's.
+    """
+    if class_names is not None:
+        return _own_classes(list(class_names), list(range(1, len(class_names) + 1)), rows, file, "--classes names")
+    names, ids = torchvision_writing.written_classes(metadata)
+    if names:
+        if rows != layout.COCO_ROWS or tuple(ids) != coco_classes.IDS:
+            return _own_classes(names, ids, rows, file, "the file names")
+        return Classes(names, ids, rows - len(names))
+    if rows in (None, layout.COCO_ROWS):
+        names, ids = list(coco_classes.NAMES), list(coco_classes.IDS)
+        return Classes(names, ids, layout.COCO_ROWS - len(names))
+    raise UserError(
+        f"{file}: its predictor has {rows} rows, those of COCO have {layout.COCO_ROWS}; name the {rows - 1} classes of "
+        "a detector of your own in the order of their labels: --classes a,b,c or a text file, one name a line"
+    )
+
+
+def read_class_names(text):
+    """Class names of a `--classes` argument: a comma-separated list, or a text file with one name a line.
+
+    Raises:
+        UserError: no names, or one of them twice.
+    """
+    path = Path(text)
+    if os.path.isfile(text):  # Path.is_file refuses a text that is too long for a name, as that of 80 classes is
+        try:
+            names = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            raise UserError(f"--classes {text}: not a text file; give one name a line in UTF-8, or a,b,c") from None
+    elif "," not in text and path.suffix:
+        raise UserError(f"--classes {text}: no such file")
+    else:
+        names = text.split(",")
+    names = [name.strip() for name in names if name.strip()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not names:
+        raise UserError(f"--classes {text}: {f'{twice[0]} stands there twice' if twice else 'names nothing'}")
+    return names
+
+
+def _own_classes(names, ids, rows, file, who):
+    if rows is not None and len(names) != rows - 1:
+        raise UserError(
+            f"{file}: {who} {len(names)} classes, but its predictor has {rows} rows: {rows - 1} and the background"
+        )
+    return Classes(names, ids)
