@@ -150,6 +150,8 @@ def test_a_backbone_file_fills_the_backbone_alone(build, saved):
     before = _weights(model)
     transfer = start_from(model, saved(source.backbone))
     assert transfer.taken == {"backbone": (100, 100)} and len(transfer.absent) == 30
+    told = "not in the file, left as initialised: 16 tensors of pyramid, 6 tensors of rpn_head, 8 tensors of box_head"
+    assert any(told in line for line in transfer.lines())
     changed = _differing(before, _weights(model))
     assert changed == {f"{layer.name}/{w.name}" for layer in model.backbone.layers for w in layer.weights}
 

@@ -4,6 +4,7 @@ A tensor has its place by stage ("backbone", "pyramid", "rpn_head", "box_head"),
 "box_head/class_logits/kernel". It fits where the model has the same place with the same shape.
 """
 
+import collections
 import dataclasses
 import json
 import re
@@ -28,7 +29,7 @@ CONVENTIONS = {
     "roi_pooling": ("method", "sampling_ratio", "aligned", "levels", "canonical_size", "canonical_level"),
     "detections": ("box_weights",),
 }
-_SHOWN = 12  # names in a line; a file of another architecture has hundreds
+_SHOWN = 12  # names in a line; of more, each stage's number is told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +66,15 @@ class Transfer:
             ("in the file and not used", self.unused),
         ):
             if names:
-                more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-                lines.append(f"  {title}: {', '.join(names[:_SHOWN])}{more}")
+                lines.append(f"  {title}: {_told(names)}")
         return lines + [f"  note: {note}" for note in self.notes]
+
+
+def _told(names):
+    if len(names) <= _SHOWN:
+        return ", ".join(names)
+    numbers = collections.Counter(name.partition("/")[0] for name in names)
+    return ", ".join(f"{number} tensors of {stage}" for stage, number in numbers.items())
 
 
 def weights_file(path):
