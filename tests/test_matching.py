@@ -161,3 +161,13 @@ def test_an_excused_box_pushes_one_off_the_end_and_no_more(compare):
     assert (found.unmatched, found.excused) == (0, 2)
     assert compare(ours, theirs, most=4).unmatched == 1  # there was room for it
     assert compare(ours, theirs[:3], most=3).unmatched == 2  # for which there was no excuse
+
+
+@pytest.mark.parametrize(("shift", "gap", "excused"), [(2, 1e-6, 3), (2, 1e-4, 0), (0.5, 1e-6, 0)])
+def test_two_boxes_in_a_tie_that_suppress_each_other_are_excused(compare, shift, gap, excused):
+    """IoU of the two is 0.67 at a shift of 2, above the threshold of 0.5; the third box only the second suppresses."""
+    first, second, third = [0, 0, 10, 10], [shift, 0, shift + 10, 10], [shift + 2, 0, shift + 12, 10]
+    ours = np.float32([first, third]), np.float32([0.9, 0.5])
+    theirs = np.float32([second]), np.float32([0.9 - gap])
+    found = compare(ours, theirs)
+    assert (found.excused, found.unmatched) == (excused, 3 - excused)

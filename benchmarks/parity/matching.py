@@ -1,7 +1,7 @@
 """Two ranked lists of boxes compared: the same boxes, in the same order but for ties. Numpy only.
 
 Two sides whose float32 scores and coordinates differ in the last digits may decide differently where a decision hangs
-on these digits. A box that only one side has is excused for one of five reasons, each of which can be checked, and
+on these digits. A box that only one side has is excused for one of six reasons, each of which can be checked, and
 counts as unmatched otherwise.
 """
 
@@ -11,6 +11,8 @@ import numpy as np
 
 BOX_BOUND = 0.05  # pixels: nearer boxes are the same box
 TIE = 1e-4  # what scores, and overlaps, may differ by between the two sides
+EXCLUSIVE_TIE = 1e-5  # of the scores of two boxes that suppress each other
+ANOTHER_BOX = 1.0  # pixel: of one box the two sides never differ so much
 
 
 @dataclasses.dataclass
@@ -96,6 +98,8 @@ def _excused(sides, lone, iou_threshold, most, least_score):
     3. Both lists are full, and it and the other's last box, somewhere else, are in a tie for the last place.
     4. In the other list it was suppressed by a better box that is lone and excused.
     5. Its list is full, and it stands in one of the last places: as many as the other list has more excused boxes.
+    6. A lone box of the other list, another one and not the same displaced, overlaps it by more than the threshold, and
+       the two are in a tie: whichever comes first suppresses the other.
     """
     excused = [
         {row for row in rows if _is_borderline(side, row, iou_threshold, least_score)}
@@ -104,10 +108,18 @@ def _excused(sides, lone, iou_threshold, most, least_score):
     if _tie_for_last_place(sides, lone, iou_threshold, most):
         for rows in excused:
             rows.add(most - 1)
-    for axis, other in ((0, 1), (1, 0)):
-        causes = sorted(excused[other])
-        rows = set(lone[axis]) - excused[axis]
-        excused[axis] |= {row for row in rows if _is_suppressed(sides[axis], row, sides[other], causes, iou_threshold)}
+    for ours, theirs in _exclusive_ties(sides, lone, iou_threshold):
+        excused[0].add(ours)
+        excused[1].add(theirs)
+    found = -1
+    while sum(map(len, excused)) > found:  # what is suppressed by an excused box spares another in its turn
+        found = sum(map(len, excused))
+        for axis, other in ((0, 1), (1, 0)):
+            causes = sorted(excused[other])
+            rows = set(lone[axis]) - excused[axis]
+            excused[axis] |= {
+                row for row in rows if _is_suppressed(sides[axis], row, sides[other], causes, iou_threshold)
+            }
     for axis, other in ((0, 1), (1, 0)):
         places = len(excused[other]) - len(excused[axis])
         if len(sides[axis].boxes) == most:
@@ -130,6 +142,18 @@ def _tie_for_last_place(sides, lone, iou_threshold, most):
         return False
     overlap = _overlaps(sides[0].boxes[-1:], sides[1].boxes[-1])[0]
     return overlap <= iou_threshold and abs(sides[0].scores[-1] - sides[1].scores[-1]) < TIE
+
+
+def _exclusive_ties(sides, lone, iou_threshold):
+    """Reason 6: pairs of rows."""
+    for ours in lone[0]:
+        for theirs in lone[1]:
+            box, other = sides[0].boxes[ours], sides[1].boxes[theirs]
+            same_label = sides[0].labels[ours] == sides[1].labels[theirs]
+            in_tie = abs(sides[0].scores[ours] - sides[1].scores[theirs]) < EXCLUSIVE_TIE
+            is_another = np.abs(box - other).max() > ANOTHER_BOX
+            if same_label and in_tie and is_another and _overlaps(other[None], box)[0] > iou_threshold:
+                yield ours, theirs
 
 
 def _is_suppressed(side, row, other, causes, iou_threshold):

@@ -21,7 +21,7 @@ first three in a batch), from the JPEG file on. Pixels to box deltas: |a - b| / 
 anchors: no bit may differ. Pooled features and the box head are given the reference's proposals. Proposals: \
 largest coordinate difference, bound 0.05 px; in brackets how many of all stand in another order, by which \
 difference of their scores at most (bound 1e-4, logits of detectron2 and probabilities of torchvision), and how \
-many only one side has because a decision was rounding's, for one of the five reasons that matching.py checks; \
+many only one side has because a decision was rounding's, for one of the six reasons that matching.py checks; \
 any other box that one side lacks puts the row outside. Detections: pixels of the file, bound 0.05 px; scores \
 1e-4; classes and counts equal. One training step on the same sampled anchors and RoIs: the losses, relative, \
 1e-4, and gradients of six or more weights, |a - b| / |b| in norm, 1e-3. Of live batch norm (v2, all of it \
