@@ -129,3 +129,18 @@ def shapes_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shapes")
     write_shapes(folder, num_train=12, num_val=6, size=96, seed=3)
     return folder
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """`run("train", ...)` -> (exit code, stdout, stderr) of the command, from an empty folder."""
+    from keras_fpn import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call

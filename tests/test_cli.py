@@ -40,19 +40,6 @@ def model_file(model, tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """`run("train", ...)` -> (exit code, stdout, stderr), from an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
-
-
 def test_help_is_instant_and_imports_nothing_heavy():
     code = HELP + "print({'tensorflow', 'keras', 'numpy', 'pydantic', 'yaml'} & set(sys.modules) or 'LIGHT')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

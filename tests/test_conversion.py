@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import keras_fpn
-from keras_fpn import cli, conversion
+from keras_fpn import conversion
 from keras_fpn.checkpoints.classes import read_class_names
 from keras_fpn.checkpoints.files import read_checkpoint, write_safetensors
 from keras_fpn.errors import UserError
@@ -503,19 +503,6 @@ def test_configurations_that_fit_by_shape_alone_are_refused(own_tensors, r50_ten
 
 
 # The command --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """`run("convert", ...)` -> (exit code, stdout, stderr), from an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 def test_convert_there_and_back(run, r50_tensors, write, tmp_path):

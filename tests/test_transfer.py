@@ -9,7 +9,6 @@ import tensorflow as tf
 import yaml
 
 import keras_fpn
-from keras_fpn import cli
 from keras_fpn.backbones import build_backbone
 from keras_fpn.checkpoints.transfer import start_from
 from keras_fpn.data.shapes import write_shapes
@@ -256,19 +255,6 @@ def shapes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "shapes"
     write_shapes(folder, num_train=4, num_val=2, size=64)
     return folder
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """`run("train", ...)` -> (exit code, stdout, stderr), from an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 def test_train_starts_from_a_model_of_other_classes(run, shapes, tmp_path):
