@@ -5,16 +5,19 @@ The package in the order in which data flows through it:
     data/            image files and COCO annotations -> batches
     pixels           RGB 0..255 -> what the backbone was trained on
     backbones/       image -> {"C2".."C5"}
-    pyramid          {"C2".."C5"} -> {"P2".."P6"}
+    pyramids/        {"C2".."C5"} -> {"P2".."P6"}: the FPN, and the ablations and neighbours of the paper's tables
     anchors          reference boxes of every level
     rpn, proposals   objectness and deltas -> the 1000 best boxes
     targets, losses  matching, sampling and the four losses (training)
     levels, roi_align, roi_pool, box_head
                      crops of the pyramid -> class scores and boxes
     detections       the 100 best boxes of an image
-    detector         what the assemblies of all of these share, each of them a `keras.Model`:
-    proposal_network, faster_rcnn
-                     the RPN alone; the whole
+    detector         what the models below are; each of them is a `keras.Model`
+    proposing, classifying
+                     the first and the second stage of a detector: what the models below share
+    proposal_network, fast_rcnn, faster_rcnn, segment_proposals
+                     the models: the RPN alone (table 1 of the paper); Fast R-CNN on given proposals (table 2); the
+                     whole (tables 3, 5); segment proposals (table 6)
     images, inference
                      image files -> detections in their own pixels; `images` without TensorFlow
     evaluation, visualize, plots, report
@@ -29,6 +32,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "FasterRCNN": "keras_fpn.faster_rcnn",
     "RPN": "keras_fpn.proposal_network",
+    "FastRCNN": "keras_fpn.fast_rcnn",
     "load_model": "keras_fpn.detector",
     "load_config": "keras_fpn.config",
     "COCOEvaluation": "keras_fpn.callbacks",

@@ -47,6 +47,19 @@ def check_targets(targets):
         raise UserError('targets: a dict with "boxes" [B, G, 4] and "classes" [B, G] is needed, see Detector')
 
 
+def check_proposals(inputs):
+    """Refuse inputs without proposals.
+
+    Raises:
+        UserError: a key is missing.
+    """
+    if not isinstance(inputs, dict) or not {"images", "proposals", "num_proposals"} <= set(inputs):
+        raise UserError(
+            'inputs: Fast R-CNN finds nothing by itself; give {"images", "image_sizes", "proposals" [B, P, 4],'
+            ' "num_proposals" [B]}'
+        )
+
+
 def check_classes(classes, num_classes):
     """Refuse, when the batch is run, a class that the model does not have: K would silently be the background."""
     message = f"targets: classes must be 0..{num_classes - 1}, padded with -1"

@@ -31,7 +31,7 @@ from pydantic import (
 from keras_fpn.errors import UserError
 from keras_fpn.profiles import nearest, resolve
 
-Level = Literal["P2", "P3", "P4", "P5", "P6", "P7"]
+Level = Literal["P2", "P3", "P4", "P5", "P6", "P7", "P8", "C2", "C3", "C4", "C5"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 BoxWeights = Annotated[list[PositiveFloat], Field(min_length=4, max_length=4)]
@@ -87,6 +87,7 @@ class Backbone(Section):
 
 
 class Pyramid(Section):
+    name: str
     channels: PositiveInt
     levels: Annotated[list[Level], Field(min_length=1)]
     norm: Literal["frozen_batch_norm", "batch_norm"] | None
@@ -185,7 +186,7 @@ class Model(Section):
     region proposal network alone, which knows no classes.
     """
 
-    architecture: Literal["faster_rcnn", "rpn"] = "faster_rcnn"
+    architecture: Literal["faster_rcnn", "rpn", "fast_rcnn", "segment_proposals"] = "faster_rcnn"
     profile: Literal["detectron2", "torchvision", "paper"] = "detectron2"
     num_classes: PositiveInt | None = None
     pixels: Pixels
@@ -205,9 +206,10 @@ class Model(Section):
     @model_validator(mode="after")
     def _levels_fit(self):
         levels = self.pyramid.levels
-        if ",".join(levels) not in "P2,P3,P4,P5,P6,P7":
+        if ",".join(levels) not in "P2,P3,P4,P5,P6,P7,P8" and levels[0] not in ("C2", "C3", "C4", "C5"):
             raise ValueError(f"pyramid.levels must be neighbours, finest first, not {', '.join(levels)}")
-        for level in self.roi_pooling.levels:
+        has_rois = self.architecture in ("faster_rcnn", "fast_rcnn")
+        for level in self.roi_pooling.levels if has_rois else ():
             if level not in levels:
                 raise ValueError(f"roi_pooling.levels: {level} is not among pyramid.levels {', '.join(levels)}")
         return self

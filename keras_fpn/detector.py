@@ -1,9 +1,10 @@
-"""What the detectors of this package share: a region proposal network on a feature pyramid.
+"""What every model of this package is: a `keras.Model` from images to boxes, with its own losses.
 
-    images -> features -> score_anchors -> propose
-    images -> features -> score_anchors -> sample -> the two losses of the RPN
+    images -> features -> ...                                        `call`, `predict`
+    images -> features -> ... -> losses                              `train_step`, `test_step`
 
-A class on top of it (`RPN`, `FasterRCNN`) adds what it makes of the proposals. B images, A anchors, S samples.
+What the assemblies make of the features: `proposing` (the region proposal network), `classifying` (the head of Fast
+R-CNN); `RPN`, `FastRCNN` and `FasterRCNN` stand on one of them or on both. B images, D detections.
 """
 
 import contextlib
@@ -17,22 +18,18 @@ import keras
 import tensorflow as tf
 
 from keras_fpn import profiles
-from keras_fpn.anchors import AnchorGenerator
-from keras_fpn.backbones import build_backbone, default_pixels
+from keras_fpn.backbones import build_backbone, cut_backbone, default_pixels
 from keras_fpn.batches import inputs_and_targets
 from keras_fpn.errors import UserError
-from keras_fpn.losses import RPN_NORMALIZERS, rpn_losses
 from keras_fpn.optimizers import SGD
 from keras_fpn.pixels import PixelNormalization
-from keras_fpn.proposals import ProposalLayer
-from keras_fpn.pyramid import build_pyramid, pyramid_strides
-from keras_fpn.rpn import RPNHead
-from keras_fpn.targets import anchor_targets
+from keras_fpn.pyramids import build_pyramid, pyramid_strides
 
 # By name in a configuration: module and class. Imported when asked for, since they stand on this module.
 ARCHITECTURES = {
     "faster_rcnn": ("keras_fpn.faster_rcnn", "FasterRCNN"),
     "rpn": ("keras_fpn.proposal_network", "RPN"),
+    "fast_rcnn": ("keras_fpn.fast_rcnn", "FastRCNN"),
 }
 
 
@@ -59,12 +56,14 @@ class Detector(keras.Model):
         UserError: for an unknown profile, setting or backbone.
     """
 
-    GROUPS = tuple(profiles.PROFILES["detectron2"])  # of settings: the stages that the model has
+    GROUPS = ("pixels", "resize", "backbone", "pyramid")  # of settings: the stages that the model has
     title = "Detector"
     main_metric = "AP"  # of `coco_metrics`: the higher, the better the model
-    loss_names = ("rpn_objectness_loss", "rpn_box_loss")
-    recall_names = ("rpn_recall",)
+    loss_names = ()
+    recall_names = ()
     class_names, category_ids = ("object",), (0,)  # of detections without "classes"
+    needs_proposals = False  # whether the inputs name "proposals" and "num_proposals", too
+    needs_masks = False  # whether the targets name "masks", too
 
     def __init__(
         self,
@@ -83,7 +82,7 @@ class Detector(keras.Model):
         self.seed = seed
         self.settings = MappingProxyType(self._resolve(profile, backbone, groups))
         with self.own_policy():
-            self._make_proposing_stages(self.settings)
+            self._make_stages(self.settings)
         for metric in ("loss", *self.loss_names, *self.recall_names):
             setattr(self, f"{metric}_metric", keras.metrics.Mean(name=metric))
 
@@ -96,10 +95,6 @@ class Detector(keras.Model):
                 raise UserError(f"{group}: {cls.__name__} has no such stage; leave it out")
         own_pixels = default_pixels(settings["backbone"]["name"]) or settings["pixels"]
         settings["pixels"] = own_pixels | (groups.get("pixels") or {})
-        normalizer = settings["losses"]["rpn_normalizer"]
-        if normalizer not in RPN_NORMALIZERS:
-            nearest = profiles.nearest(normalizer, RPN_NORMALIZERS)
-            raise UserError(f"losses.rpn_normalizer: unknown value {normalizer!r}{nearest}")
         return {group: settings[group] for group in cls.GROUPS}
 
     @classmethod
@@ -110,7 +105,7 @@ class Detector(keras.Model):
             classes: has the data set's `class_names` and `category_ids`.
             **settings: arguments of the constructor; groups of stages that this model lacks are left out.
         """
-        foreign = set(Detector.GROUPS) - set(cls.GROUPS)
+        foreign = set(profiles.DETECTRON2) - set(cls.GROUPS)
         return cls(**{key: value for key, value in settings.items() if key not in foreign})
 
     @contextlib.contextmanager
@@ -123,25 +118,39 @@ class Detector(keras.Model):
         finally:
             keras.config.set_dtype_policy(outside)
 
-    def _make_proposing_stages(self, settings):
-        self.pixels = PixelNormalization(name="pixels", **settings["pixels"])
-        self.backbone = build_backbone(settings["backbone"])
-        channels = {level: feature.shape[-1] for level, feature in self.backbone.output.items()}
+    def _make_stages(self, settings):
         levels = settings["pyramid"]["levels"]
+        backbone = build_backbone(settings["backbone"])
+        channels = {level: feature.shape[-1] for level, feature in backbone.output.items()}
+        self.pixels = PixelNormalization(name="pixels", **settings["pixels"])
         self.pyramid = build_pyramid(channels, **settings["pyramid"])
-        self.strides = MappingProxyType(pyramid_strides(self.backbone.strides, levels))
-        anchors = _anchors(settings["anchors"], levels)
-        self.anchors = AnchorGenerator(strides=dict(self.strides), name="anchors", **anchors)
-        self.rpn_head = RPNHead(num_anchors=_same_for_all(self.anchors.num_anchors), name="rpn_head", **settings["rpn"])
-        self.proposals = ProposalLayer(name="proposals", **settings["proposals"])
+        self.backbone = cut_backbone(backbone, list(self.pyramid.input))
+        self.strides = MappingProxyType(pyramid_strides(backbone.strides, levels))
+
+    @property
+    def feature_channels(self):
+        """`{level: channels}` of the pyramid."""
+        return {level: feature.shape[-1] for level, feature in self.pyramid.output.items()}
 
     def build(self, input_shape=None):
         """Make all variables; called by the constructor, the argument is not read."""
-        channels = self.settings["pyramid"]["channels"]
-        self.rpn_head.build({level: (None, None, None, channels) for level in self.settings["pyramid"]["levels"]})
-        for layer in (self.pixels, self.anchors, self.proposals):
-            layer.built = True
+        self.pixels.built = True
         self.built = True
+
+    def freeze(self, parts):
+        """Keep the variables of some parts, and the statistics in them, as they are from here on.
+
+        Args:
+            parts: names of "backbone", "pyramid" and the heads that the model has.
+
+        Raises:
+            UserError: the model has no such part.
+        """
+        heads = [name for name in ("backbone", "pyramid", "rpn_head", "box_head") if hasattr(self, name)]
+        for name in parts:
+            if name not in heads:
+                raise UserError(f"training.freeze: {name!r} is no part of {self.title}; valid are {', '.join(heads)}")
+            getattr(self, name).trainable = False
 
     # The stages, in order -------------------------------------------------------------------------------------
 
@@ -150,20 +159,6 @@ class Detector(keras.Model):
         pixels = self.pixels(inputs["images"], inputs["image_sizes"])
         maps = self.backbone(pixels, training=training)
         return self.pyramid({level: maps[level] for level in self.pyramid.input}, training=training)
-
-    def score_anchors(self, features, inputs):
-        """`{"objectness": {level: [B, A_l]}, "deltas": {level: [B, A_l, 4]}, "anchors": {level: [A_l, 4]}}`."""
-        shapes = {level: tuple(tf.unstack(tf.shape(feature)[1:3])) for level, feature in features.items()}
-        image_shape = tf.unstack(tf.shape(inputs["images"])[1:3])
-        return self.rpn_head(features) | {"anchors": self.anchors(shapes, image_shape)}
-
-    def propose(self, features, inputs, training=False):
-        """What `score_anchors` gives, and the proposals made of it (see `ProposalLayer`)."""
-        rpn = self.score_anchors(features, inputs)
-        proposals = self.proposals(
-            rpn["objectness"], rpn["deltas"], rpn["anchors"], inputs["image_sizes"], training=training
-        )
-        return rpn, proposals
 
     def stages(self, inputs):
         """Yield `(name, (function, argument))` of each stage of `inference`, fed with what the one before gave."""
@@ -177,7 +172,6 @@ class Detector(keras.Model):
         maps = backbone(inputs)
         yield "pixels, backbone", (backbone, inputs)
         yield "pyramid", (pyramid, maps)
-        yield "RPN, proposals", (lambda given: self.propose(*given)[1], (pyramid(maps), inputs))
 
     def inference(self, inputs):
         """`{"detections": the model's outputs, "proposals": see ProposalLayer (optional)}` of one forward pass."""
@@ -201,27 +195,6 @@ class Detector(keras.Model):
             `{name: scalar}` of `loss_names`, and `{name: (share, how many positives)}` of `recall_names`.
         """
         raise NotImplementedError
-
-    def rpn_losses(self, rpn, targets, seed):
-        """The losses of what `score_anchors` gave, on anchors sampled for the targets, and the recall of those."""
-        settings = self.settings["anchor_targets"]
-        anchors = tf.concat(list(rpn["anchors"].values()), axis=0)
-        sampled = anchor_targets(anchors, targets, seed, box_weights=self.proposals.box_weights, **settings)
-        logits = tf.concat([rpn["objectness"][level] for level in rpn["anchors"]], axis=1)
-        deltas = tf.concat([rpn["deltas"][level] for level in rpn["anchors"]], axis=1)
-        logits = tf.gather(logits, sampled["indices"], batch_dims=1)  # [B, S]
-        deltas = tf.gather(deltas, sampled["indices"], batch_dims=1)  # [B, S, 4]
-        losses = rpn_losses(
-            logits,
-            deltas,
-            sampled["deltas"],
-            sampled["is_positive"],
-            sampled["is_valid"],
-            samples_per_image=settings["samples_per_image"],
-            normalizer=self.settings["losses"]["rpn_normalizer"],
-            box_beta=self.settings["losses"]["rpn_box_beta"],
-        )
-        return losses, {"rpn_recall": share(logits > 0, sampled["is_positive"])}
 
     def train_step(self, data):
         """One step of `fit`: one forward and one backward pass."""
@@ -389,17 +362,3 @@ def load_model(path):
             f" --weights {file}"
         )
     raise UserError(f"{file}: a {type(model).__name__}, not a detector of this package")
-
-
-def _anchors(settings, levels):
-    missing = [level for level in levels if level not in settings["sizes"]]
-    if missing:
-        raise UserError(f"anchors.sizes: none for {', '.join(missing)}; give a list of sizes for every pyramid level")
-    return settings | {"sizes": {level: settings["sizes"][level] for level in levels}}
-
-
-def _same_for_all(num_anchors):
-    counts = set(num_anchors.values())
-    if len(counts) != 1:
-        raise UserError(f"anchors.sizes: {num_anchors} anchors a cell; give every level as many, the head is shared")
-    return counts.pop()

@@ -48,6 +48,7 @@ DETECTRON2 = {
         "weights": None,
     },
     "pyramid": {
+        "name": "fpn",
         "channels": 256,
         "levels": ["P2", "P3", "P4", "P5", "P6"],
         "norm": None,

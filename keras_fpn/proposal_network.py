@@ -8,11 +8,11 @@ import keras
 import tensorflow as tf
 
 from keras_fpn.batches import check_targets, with_sizes
-from keras_fpn.detector import Detector
+from keras_fpn.proposing import Proposing
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
-class RPN(Detector):
+class RPN(Proposing):
     """Class-agnostic detector: boxes that may hold an object, and how likely each does.
 
     Outputs are `{"boxes": [B, P, 4] pixels, "scores": [B, P] probabilities, "num_detections": [B] int32}`, best first,
@@ -26,9 +26,6 @@ class RPN(Detector):
             profile, group by group.
     """
 
-    GROUPS = (
-        "pixels", "resize", "backbone", "pyramid", "anchors", "rpn", "proposals", "anchor_targets", "losses",
-    )  # fmt: skip
     title = "Region proposal network"
     main_metric = "proposals/AR1000"
 

@@ -9,7 +9,7 @@ import pytest
 
 LEAVES = {"errors", "files", "screen", "boxes", "profiles", "levels", "normalization", "progress"}
 STAGES = {
-    "anchors", "pixels", "pyramid", "rpn", "nms", "proposals", "targets", "losses", "roi_align", "roi_pool",
+    "anchors", "pixels", "pyramids", "rpn", "nms", "proposals", "targets", "losses", "roi_align", "roi_pool",
     "box_head", "detections", "optimizers",
 }  # fmt: skip
 JUDGEMENT = {"evaluation", "expectations", "visualize", "plots", "report", "callbacks"}
@@ -26,8 +26,12 @@ MAY_IMPORT = {
     "checkpoints": {"backbones", "detector"},
     "batches": set(),
     "detector": STAGES | {"backbones", "batches"},
-    "proposal_network": {"detector", "batches"},
-    "faster_rcnn": STAGES | {"detector", "batches"},
+    "proposing": STAGES | {"detector"},
+    "classifying": STAGES | {"detector", "backbones"},
+    "proposal_network": {"proposing", "batches"},
+    "fast_rcnn": {"classifying", "batches"},
+    "faster_rcnn": {"proposing", "classifying", "batches"},
+    "segment_proposals": STAGES | {"detector", "batches"},
     "evaluation": set(),
     "expectations": {"evaluation"},
     "visualize": set(),
@@ -153,8 +157,8 @@ def test_every_public_name_resolves():
 
     for name in keras_fpn.__all__:
         assert getattr(keras_fpn, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'FastRCNN'"):
-        _ = keras_fpn.FastRCNN
+    with pytest.raises(AttributeError, match="no attribute 'MaskRCNN'"):
+        _ = keras_fpn.MaskRCNN
 
 
 def test_nothing_installs_at_the_top_level(request):

@@ -177,7 +177,7 @@ def test_differences_are_what_a_model_is_told():
         (["model.box_head.fc_layers=3"], "box_head.fc_layers: input should be 1 or 2 (found 3)"),
         (["model.box_head.norm=group"], "'frozen_batch_norm' or 'batch_norm' (found 'group')"),
         (["model.box_head.background_logits=0"], "background_logits: input should be greater than 0"),
-        (["model.architecture=ssd"], "architecture: input should be 'faster_rcnn' or 'rpn' (found 'ssd')"),
+        (["model.architecture=ssd"], "'fast_rcnn' or 'segment_proposals' (found 'ssd')"),
         (["model.anchor_targets.negative_iou=0.9"], "negative_iou must not be above positive_iou"),
     ],
 )

@@ -1,14 +1,17 @@
 """Backbones: image -> {"C2".."C5"}, feature maps at strides 4, 8, 16 and 32 (MobileNetV3's C6: 32 too)."""
 
+import keras
+
 from keras_fpn.backbones.applications import application_names, application_pixels, build_application
 from keras_fpn.backbones.mobilenet_v3 import NAME as MOBILENET_V3_LARGE
 from keras_fpn.backbones.mobilenet_v3 import build_mobilenet_v3_large
 from keras_fpn.backbones.resnet import ARCHITECTURES, build_resnet
 from keras_fpn.errors import UserError
+from keras_fpn.levels import level_number
 from keras_fpn.normalization import NORMS
 from keras_fpn.profiles import nearest
 
-__all__ = ["build_backbone", "default_pixels"]
+__all__ = ["build_backbone", "cut_backbone", "default_pixels"]
 
 OWN = (*ARCHITECTURES, MOBILENET_V3_LARGE)
 
@@ -52,6 +55,22 @@ def build_backbone(settings):
 def _only(options, *names):
     """Those of the options that this kind of network has."""
     return {name: options[name] for name in names if name in options}
+
+
+def cut_backbone(backbone, levels):
+    """The backbone up to the coarsest map that is read: itself where that is its last.
+
+    Args:
+        backbone: what `build_backbone` gave.
+        levels: names of the maps that are read, such as `["C4"]`.
+    """
+    last = max(map(level_number, levels))
+    taps = {level: feature for level, feature in backbone.output.items() if level_number(level) <= last}
+    if len(taps) == len(backbone.output):
+        return backbone
+    cut = keras.Model(backbone.input, taps, name=backbone.name)
+    cut.strides = {level: backbone.strides[level] for level in taps}
+    return cut
 
 
 def default_pixels(name):

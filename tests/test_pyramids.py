@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_fpn.errors import UserError
-from keras_fpn.pyramid import build_pyramid, pyramid_strides
+from keras_fpn.pyramids import build_pyramid, pyramid_strides
 
 LEVELS = ("P2", "P3", "P4", "P5", "P6")
 
@@ -120,9 +120,9 @@ def test_levels_can_be_chosen(levels):
 
 def test_levels_that_cannot_be_made_are_refused():
     channels = dict.fromkeys(("C3", "C4", "C5"), 8)
-    with pytest.raises(ValueError, match="P2"):
+    with pytest.raises(UserError, match="P2"):
         build_pyramid(channels, levels=["P2", "P3"])
-    with pytest.raises(ValueError, match="neighbours"):
+    with pytest.raises(UserError, match="neighbours"):
         build_pyramid(channels, levels=["P3", "P5"])
 
 

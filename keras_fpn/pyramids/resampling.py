@@ -1,0 +1,25 @@
+"""From the grid of one level to that of another."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("keras_fpn")
+class UpsampleLike(keras.layers.Layer):
+    """Nearest-neighbour upsampling of the first map to the height and width of the second.
+
+    To the second's own size rather than by two, so that sides which are not a multiple of 32 work (torchvision).
+    """
+
+    def call(self, coarse, fine):
+        """`[B, h, w, C], [B, H, W, D] -> [B, H, W, C]`"""
+        # Without half-pixel centres row i of H reads row floor(i h / H), torch's rule, also where sides are odd.
+        return tf.raw_ops.ResizeNearestNeighbor(images=coarse, size=tf.shape(fine)[1:3], half_pixel_centers=False)
+
+    def compute_output_shape(self, coarse_shape, fine_shape):
+        return (*fine_shape[:3], coarse_shape[3])
+
+
+def subsample(x, name):
+    """Every second cell, odd sides rounded up: a 1x1 max pooling of stride 2 (P6 of the paper)."""
+    return keras.layers.MaxPooling2D(1, strides=2, name=name)(x)
