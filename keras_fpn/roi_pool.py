@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_fpn.bin_maxima import bin_maxima
 from keras_fpn.levels import place_rois
 
 
@@ -45,16 +46,16 @@ class RoIPool(keras.layers.Layer):
         return tf.reshape(crops, [shape[0], shape[1], self.output_size, self.output_size, maps[0].shape[-1]])
 
     def _pool(self, feature, boxes, images, stride):
-        """Find each bin's largest cell without gradient, then read it: the gradient goes to that cell alone."""
         top, bottom = self._bins(boxes[:, 1], boxes[:, 3], stride, tf.shape(feature)[1])
         left, right = self._bins(boxes[:, 0], boxes[:, 2], stride, tf.shape(feature)[2])
-        channels, width = feature.shape[-1], tf.shape(feature)[2]
-        rows = tf.reshape(feature, [-1, channels])
-        base = (images * tf.shape(feature)[1] * width)[:, None, None]
-        at = self._largest(tf.stop_gradient(rows), base, width, top, bottom, left, right)  # [n, s, s, C]
-        values = tf.gather(tf.reshape(rows, [-1]), at * channels + tf.range(channels))
-        filled = (bottom > top)[:, :, None] & (right > left)[:, None, :]
-        return tf.where(filled[..., None], values, tf.zeros([], values.dtype))
+        shape = [-1, self.output_size, self.output_size]
+        # Edges of every bin, [n, s, s]: rows differ along the second axis, columns along the third.
+        top, bottom = (edge[:, :, None] + tf.zeros_like(left)[:, None, :] for edge in (top, bottom))
+        left, right = (edge[:, None, :] + tf.zeros_like(top) for edge in (left, right))
+        images = images[:, None, None] + tf.zeros_like(top)
+        edges = [tf.reshape(edge, [-1]) for edge in (images, top, bottom, left, right)]
+        crops = bin_maxima(feature, *edges)
+        return tf.reshape(crops, [*shape, feature.shape[-1]])
 
     def _bins(self, low, high, stride, limit):
         """First cell of each bin and the one after its last, along one axis: `[n, s]` int32 each."""
@@ -66,28 +67,6 @@ class RoIPool(keras.layers.Layer):
         first = bins * cells // self.output_size + start[:, None]
         after = -(-(bins + 1) * cells // self.output_size) + start[:, None]
         return tf.clip_by_value(first, 0, limit), tf.clip_by_value(after, 0, limit)
-
-    def _largest(self, rows, base, width, top, bottom, left, right):
-        """Row of the largest cell of each bin and channel, `[n, s, s, C]` int32."""
-        bin_height = tf.reduce_max(tf.concat([tf.reshape(bottom - top, [-1]), [1]], axis=0))
-        bin_width = tf.reduce_max(tf.concat([tf.reshape(right - left, [-1]), [1]], axis=0))
-
-        def read(offset_y, offset_x):
-            # Past the end of a smaller bin, its last cell is read again, which changes no maximum.
-            y = tf.maximum(tf.minimum(top + offset_y, bottom - 1), 0)
-            x = tf.maximum(tf.minimum(left + offset_x, right - 1), 0)
-            at = base + y[:, :, None] * width + x[:, None, :]  # [n, s, s]
-            return tf.gather(rows, at), at
-
-        def step(index, best, best_at):
-            value, at = read(index // bin_width, index % bin_width)
-            larger = value > best
-            return index + 1, tf.where(larger, value, best), tf.where(larger, at[..., None], best_at)
-
-        value, at = read(0, 0)
-        start = (1, value, tf.broadcast_to(at[..., None], tf.shape(value)))
-        cells = bin_height * bin_width
-        return tf.while_loop(lambda index, *_: index < cells, step, start, parallel_iterations=1)[2]
 
     def get_config(self):
         return super().get_config() | {
