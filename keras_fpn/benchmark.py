@@ -1,4 +1,4 @@
-"""How long one forward pass takes: the median of runs on random images, whole and stage by stage."""
+"""How long one forward pass takes: the median of runs on random images, whole, stage by stage or against another."""
 
 import platform
 import statistics
@@ -16,6 +16,7 @@ from keras_fpn.files import check_output, write_json
 from keras_fpn.training import build_model
 
 COCO_CLASSES = 80
+PROPOSALS = 1000  # an image, of a model that takes them as given: the paper's number at test time
 
 
 def run_benchmark(
@@ -38,25 +39,68 @@ def run_benchmark(
         check_output(json_path)
     model = _model(name, overrides)
     height, width = size or _usual_size(model)
-    inputs = _random_inputs(batch_size, height, width)
+    inputs = _random_inputs(model, batch_size, height, width)
     print(f"{name}: {batch_size} x {height} x {width}, median of {runs}", flush=True)
     timings = {}
     for stage, (function, arguments) in _stages(model, inputs, stages):
         timings[stage] = _time(function, arguments, runs)
         median, fastest = timings[stage].values()
         print(f"  {stage:<22}{median:9.1f} ms   fastest {fastest:9.1f} ms", flush=True)
-    outcome = {
-        "model": str(name),
-        "size": [height, width],
-        "batch_size": batch_size,
-        "runs": runs,
-        "stages": timings,
-    }
-    outcome |= {"machine": platform.processor() or platform.machine(), "tensorflow": tf.__version__}
-    outcome["devices"] = [device.device_type for device in tf.config.list_physical_devices()]
+    outcome = {"model": str(name), **_facts((height, width), batch_size, runs), "stages": timings}
     if json_path:
         write_json(json_path, outcome)
     return outcome
+
+
+def run_comparison(name, against, *, overrides=(), size=None, batch_size=1, runs=7, json_path=None) -> dict:
+    """Time inference of two models by turns in one process, A, B, A, B, so that both meet the same machine; print it.
+
+    Args:
+        name, against: A and B, each a configuration, a .keras file or a run folder.
+        overrides: settings to change, where both are configurations.
+        size: (height, width) of the images of both; default: a 3:4 image after A's own resize rule.
+        batch_size, runs: images at a time; timed runs of each after the ones that warm up.
+        json_path: file for the timings.
+
+    Returns:
+        `{"timings": [of A, of B], "ratio": A's median over B's, ...}` with the facts that define them; a timing is
+        `{"model", "median_ms", "fastest_ms", "proposals"}`, the last the number that an image's RoIs were, or None of
+        a model without a second stage.
+    """
+    if json_path:
+        check_output(json_path)
+    names, models = (name, against), [_model(each, overrides) for each in (name, against)]
+    height, width = size or _usual_size(models[0])
+    inputs = [_random_inputs(model, batch_size, height, width) for model in models]
+    print(f"{name} against {against}: {batch_size} x {height} x {width}, median of {runs}", flush=True)
+    seconds = _by_turns([_whole(model) for model in models], inputs, runs)
+    timings = [
+        {"model": str(each), **_summary(taken), "proposals": _count_proposals(model, given)}
+        for each, taken, model, given in zip(names, seconds, models, inputs, strict=True)
+    ]
+    for timing in timings:
+        proposals = "" if timing["proposals"] is None else f"   {timing['proposals']:g} proposals"
+        median, fastest = timing["median_ms"], timing["fastest_ms"]
+        print(f"  {timing['model']:<22}{median:9.1f} ms   fastest {fastest:9.1f} ms{proposals}", flush=True)
+    ratio = timings[0]["median_ms"] / timings[1]["median_ms"]
+    print(f"  ratio {ratio:.3f}: median of {name} / median of {against}", flush=True)
+    outcome = {"model": str(name), "against": str(against), **_facts((height, width), batch_size, runs)}
+    outcome |= {"timings": timings, "ratio": ratio}
+    if json_path:
+        write_json(json_path, outcome)
+    return outcome
+
+
+def _facts(size, batch_size, runs):
+    """What defines a timing, besides the model."""
+    return {
+        "size": list(size),
+        "batch_size": batch_size,
+        "runs": runs,
+        "machine": platform.processor() or platform.machine(),
+        "tensorflow": tf.__version__,
+        "devices": [device.device_type for device in tf.config.list_physical_devices()],
+    }
 
 
 def _model(name, overrides):
@@ -84,29 +128,67 @@ def _usual_size(model):
     return tuple(-(-int(side) // rule["size_divisor"]) * rule["size_divisor"] for side in (height, width))
 
 
-def _random_inputs(batch_size, height, width):
-    images = np.random.default_rng(0).uniform(0, 255, (batch_size, height, width, 3)).astype(np.float32)
+def _random_inputs(model, batch_size, height, width):
+    random = np.random.default_rng(0)
+    images = random.uniform(0, 255, (batch_size, height, width, 3)).astype(np.float32)
     sizes = np.tile(np.array([[height, width]], np.int32), (batch_size, 1))
-    return {"images": tf.constant(images), "image_sizes": tf.constant(sizes)}
+    inputs = {"images": tf.constant(images), "image_sizes": tf.constant(sizes)}
+    if model.needs_proposals:
+        boxes = _random_boxes(random, batch_size, height, width)
+        inputs |= {"proposals": boxes, "num_proposals": tf.fill([batch_size], PROPOSALS)}
+    return inputs
+
+
+def _random_boxes(random, batch_size, height, width):
+    """Boxes in the image, as many in each octave of sides from 16 pixels to the image's shorter side."""
+    limits = np.array([width, height], np.float32)
+    sides = np.exp2(random.uniform(4, np.log2(max(min(height, width), 17)), (batch_size, PROPOSALS, 2)))
+    sides = np.minimum(sides, limits)
+    start = random.uniform(0, 1, sides.shape) * (limits - sides)
+    return tf.constant(np.concatenate([start, start + sides], axis=-1), tf.float32)
 
 
 def _stages(model, inputs, apart):
     """Yield `(stage, (function, argument))`."""
     if apart:
         yield from model.stages(inputs)
-    yield "whole", (lambda given: model(given, training=False), inputs)
+    yield "whole", (_whole(model), inputs)
+
+
+def _whole(model):
+    return lambda given: model(given, training=False)
 
 
 def _time(function, arguments, runs):
-    graph = tf.function(function)
+    (seconds,) = _by_turns([function], [arguments], runs)
+    return _summary(seconds)
+
+
+def _by_turns(functions, arguments, runs):
+    """Seconds of `runs` calls of each function, called one after the other in every round."""
+    graphs = [tf.function(function) for function in functions]
     for _ in range(2):  # the first traces, the second fills caches
-        _wait(graph(arguments))
-    seconds = []
+        for graph, given in zip(graphs, arguments, strict=True):
+            _wait(graph(given))
+    seconds = [[] for _ in graphs]
     for _ in range(runs):
-        start = time.perf_counter()
-        _wait(graph(arguments))
-        seconds.append(time.perf_counter() - start)
+        for graph, given, taken in zip(graphs, arguments, seconds, strict=True):
+            start = time.perf_counter()
+            _wait(graph(given))
+            taken.append(time.perf_counter() - start)
+    return seconds
+
+
+def _summary(seconds):
     return {"median_ms": 1000 * statistics.median(seconds), "fastest_ms": 1000 * min(seconds)}
+
+
+def _count_proposals(model, inputs):
+    """Proposals an image that the second stage classifies, on average; None without a second stage."""
+    if not hasattr(model, "box_head"):
+        return None
+    counts = inputs["num_proposals"] if model.needs_proposals else model.inference(inputs)["proposals"]["num_proposals"]
+    return float(np.mean(counts))
 
 
 def _wait(outputs):

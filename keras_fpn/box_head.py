@@ -7,8 +7,40 @@ from keras_fpn.normalization import build_norm
 INITIALIZERS = ("xavier", "torch_linear")
 
 
+def dense(units, initializer, name, activation=None, stddev=None):
+    """A fully connected layer of a head, to be built by `build_dense`: hidden with `stddev` None, else a predictor.
+
+    Raises:
+        ValueError: for an unknown `initializer`.
+    """
+    if initializer not in INITIALIZERS:
+        raise ValueError(f"initializer must be one of {INITIALIZERS}, not {initializer!r}")
+    kernel = _initializer(initializer, stddev)
+    return keras.layers.Dense(units, activation=activation, kernel_initializer=kernel, name=name)
+
+
+def build_dense(layer, inputs, initializer):
+    """Make the variables of a layer of `dense` that reads so many inputs."""
+    if initializer == "torch_linear":
+        bound = inputs**-0.5  # torch draws the bias like the kernel
+        layer.bias_initializer = keras.initializers.RandomUniform(-bound, bound)
+    layer.build((None, inputs))
+
+
+def predictors(num_classes, initializer, background_logits, background_boxes):
+    """The two layers that every head ends in: class logits and box deltas."""
+    logits = dense(num_classes + background_logits, initializer, "class_logits", stddev=0.01)
+    return logits, dense((num_classes + background_boxes) * 4, initializer, "box_deltas", stddev=0.001)
+
+
+def predict(head, hidden, shape):
+    """Class logits and deltas of a head's hidden vectors `[B * R, units]`, in the form of its crops' `[B, R, ...]`."""
+    logits = keras.ops.reshape(head.class_logits(hidden), (*shape[:2], head.class_logits.units))
+    deltas = keras.ops.reshape(head.box_deltas(hidden), (*shape[:2], head.box_deltas.units // 4, 4))
+    return logits, deltas[:, :, : head.num_classes]
+
+
 def _initializer(name, stddev):
-    """Kernel initialiser: of a hidden layer with `stddev` None, else of a predictor."""
     if name == "torch_linear":
         return keras.initializers.VarianceScaling(1.0 / 3.0, "fan_in", "uniform")  # U(+-1 / sqrt(fan_in))
     if stddev is None:
@@ -59,8 +91,6 @@ class BoxHead(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if initializer not in INITIALIZERS:
-            raise ValueError(f"initializer must be one of {INITIALIZERS}, not {initializer!r}")
         if fc_layers not in (1, 2) or conv_layers < 0 or background_logits < 1 or background_boxes < 0:
             raise ValueError("fc_layers must be 1 or 2, background_logits 1 or more, and nothing negative")
         self.num_classes = num_classes
@@ -79,11 +109,10 @@ class BoxHead(keras.layers.Layer):
         self.convolutions = [self._convolution(f"conv_{i}") for i in range(self.conv_layers)]
         normed = range(self.conv_layers if self.norm else 0)
         self.norms = [build_norm(self.norm, self.norm_epsilon, f"norm_{i}", group="box_head") for i in normed]
-        self.fc1 = self._dense(self.units, "fc1", "relu")
-        self.fc2 = self._dense(self.units, "fc2", "relu") if self.fc_layers == 2 else None
-        self.class_logits = self._dense(self.num_classes + self.background_logits, "class_logits", stddev=0.01)
-        self.box_deltas = self._dense(
-            (self.num_classes + self.background_boxes) * 4, "box_deltas", stddev=0.001
+        self.fc1 = dense(self.units, self.initializer, "fc1", "relu")
+        self.fc2 = dense(self.units, self.initializer, "fc2", "relu") if self.fc_layers == 2 else None
+        self.class_logits, self.box_deltas = predictors(
+            self.num_classes, self.initializer, self.background_logits, self.background_boxes
         )
 
     def _convolution(self, name):
@@ -92,10 +121,6 @@ class BoxHead(keras.layers.Layer):
             self.conv_channels, 3, padding="same", use_bias=not self.norm, kernel_initializer=he, name=name
         )
 
-    def _dense(self, units, name, activation=None, stddev=None):
-        kernel = _initializer(self.initializer, stddev)
-        return keras.layers.Dense(units, activation=activation, kernel_initializer=kernel, name=name)
-
     def build(self, crops_shape):
         maps_shape = (None, *crops_shape[2:])
         for index, layer in enumerate(self.convolutions):
@@ -103,16 +128,10 @@ class BoxHead(keras.layers.Layer):
             maps_shape = (*maps_shape[:3], self.conv_channels)
             if self.norms:
                 self.norms[index].build(maps_shape)
-        self._build_dense(self.fc1, maps_shape[1] * maps_shape[2] * maps_shape[3])
+        build_dense(self.fc1, maps_shape[1] * maps_shape[2] * maps_shape[3], self.initializer)
         for layer in (self.fc2, self.class_logits, self.box_deltas):
             if layer is not None:
-                self._build_dense(layer, self.units)
-
-    def _build_dense(self, layer, inputs):
-        if self.initializer == "torch_linear":
-            bound = inputs**-0.5  # torch draws the bias like the kernel
-            layer.bias_initializer = keras.initializers.RandomUniform(-bound, bound)
-        layer.build((None, inputs))
+                build_dense(layer, self.units, self.initializer)
 
     def call(self, crops, training=False, is_valid=None):
         """Classify and refine.
@@ -132,9 +151,7 @@ class BoxHead(keras.layers.Layer):
         flat = keras.ops.reshape(maps, (shape[0] * shape[1], self.fc1.kernel.shape[0]))
         hidden = self.fc1(flat)
         hidden = hidden if self.fc2 is None else self.fc2(hidden)
-        logits = keras.ops.reshape(self.class_logits(hidden), (*shape[:2], self.class_logits.units))
-        deltas = keras.ops.reshape(self.box_deltas(hidden), (*shape[:2], self.box_deltas.units // 4, 4))
-        return logits, deltas[:, :, : self.num_classes]
+        return predict(self, hidden, shape)
 
     def _convolve(self, maps, training, is_valid):
         mask = None

@@ -8,11 +8,15 @@ What `FastRCNN` and `FasterRCNN` share. B images, R RoIs, K classes, S samples, 
 
 import tensorflow as tf
 
+from keras_fpn.backbones import build_conv5
 from keras_fpn.box_head import BoxHead
+from keras_fpn.conv5_head import Conv5Head
 from keras_fpn.detections import DetectionLayer
 from keras_fpn.detector import Detector, share
 from keras_fpn.errors import UserError
+from keras_fpn.levels import level_number
 from keras_fpn.losses import roi_losses
+from keras_fpn.profiles import nearest
 from keras_fpn.roi_align import RoIAlign
 from keras_fpn.roi_pool import RoIPool
 from keras_fpn.targets import roi_targets
@@ -50,19 +54,14 @@ class Classifying(Detector):
         return super().for_data(classes, num_classes=len(names), class_names=names, category_ids=ids, **settings)
 
     def _make_classifying_stages(self, settings):
-        levels = settings["roi_pooling"]["levels"]
-        absent = [level for level in levels if level not in self.strides]
-        if absent:
-            raise UserError(f"roi_pooling.levels: {', '.join(absent)} not among pyramid.levels; name levels of both")
-        strides = {level: self.strides[level] for level in levels}
-        self.roi_pooling = _roi_pooling(strides, settings["roi_pooling"])
-        self.box_head = BoxHead(self.num_classes, name="box_head", **settings["box_head"])
+        self.roi_pooling = _roi_pooling(_roi_strides(settings, self.strides), settings["roi_pooling"])
+        self.box_head = _box_head(self.num_classes, settings)
         self.detections = DetectionLayer(name="detections", **settings["detections"])
 
     def build(self, input_shape=None):
         """Make all variables; called by the constructor, the argument is not read."""
-        size = self.settings["roi_pooling"]["output_size"]
-        self.box_head.build((None, None, size, size, self.settings["pyramid"]["channels"]))
+        size, level = self.roi_pooling.output_size, next(iter(self.roi_pooling.strides))
+        self.box_head.build((None, None, size, size, self.feature_channels[level]))
         for layer in (self.roi_pooling, self.detections):
             layer.built = True
         super().build(input_shape)
@@ -152,6 +151,49 @@ def _one_for_each_class(key, values, defaults, num_classes):
     if len(values) != num_classes:
         raise UserError(f"{key}: {len(values)} given for {num_classes} classes; give one for each class")
     return values
+
+
+def _roi_strides(settings, strides):
+    """`{level: pixels between cells}` of the levels that RoIs are read from."""
+    levels = settings["roi_pooling"]["levels"]
+    absent = [level for level in levels if level not in strides]
+    if absent or not levels:
+        raise UserError(
+            f"roi_pooling.levels: {', '.join(absent) or 'none'} not among pyramid.levels {', '.join(strides)};"
+            " name levels of both"
+        )
+    numbers = sorted(map(level_number, levels))
+    if numbers != list(range(numbers[0], numbers[-1] + 1)):
+        raise UserError(f"roi_pooling.levels: {', '.join(levels)}; give neighbours, an RoI belongs on one of a run")
+    return {level: strides[level] for level in levels}
+
+
+def _box_head(num_classes, settings):
+    options = dict(settings["box_head"])
+    name = options.pop("name")
+    if name not in HEADS:
+        raise UserError(f"box_head.name: unknown {name!r}{nearest(name, HEADS)}")
+    return HEADS[name](num_classes, options, settings)
+
+
+def _fc_head(num_classes, options, settings):
+    return BoxHead(num_classes, name="box_head", **options)
+
+
+def _conv5_head(num_classes, options, settings):
+    conv5 = build_conv5(settings["backbone"])
+    levels = settings["roi_pooling"]["levels"]
+    if levels != ["C4"]:
+        raise UserError(
+            f"box_head.name: conv5 reads C4, not {', '.join(levels)}; set roi_pooling.levels=[C4], pyramid.levels=[C4]"
+            " and pyramid.name=single_scale"
+        )
+    shared = {key: options[key] for key in ("initializer", "background_logits", "background_boxes")}
+    return Conv5Head(num_classes, conv5, name="box_head", **shared)
+
+
+# By `box_head.name`: the paper's two fully connected layers (or torchvision's convolutions), and the C4 baseline's.
+HEADS = {"fc": _fc_head, "conv5": _conv5_head}
 
 
 def _roi_pooling(strides, settings):

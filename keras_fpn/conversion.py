@@ -116,8 +116,8 @@ def to_torchvision(model):
     Raises:
         UserError: torchvision cannot run the same network.
     """
-    if not hasattr(model, "box_head"):
-        raise UserError(f"{model.name}: torchvision has no counterpart for an RPN or a backbone alone; only FasterRCNN")
+    if not hasattr(model, "box_head") or not hasattr(model, "rpn_head"):
+        raise UserError(f"{model.name}: torchvision has no counterpart for a part of a detector; only for FasterRCNN")
     return torchvision_writing.tensors(model)
 
 

@@ -6,6 +6,7 @@ from keras_fpn.errors import UserError
 from keras_fpn.profiles import nearest
 
 NORMS = ("frozen_batch_norm", "batch_norm")
+LIVE_MOMENTUM = 0.9  # torch's momentum of 0.1 is the share of the new; Keras' is that of the old
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
@@ -47,6 +48,21 @@ class FrozenBatchNormalization(keras.layers.Layer):
         return super().get_config() | {"epsilon": self.epsilon, "initial_gamma": self.initial_gamma}
 
 
+@keras.saving.register_keras_serializable("keras_fpn")
+class MaskedBatchNormalization(keras.layers.BatchNormalization):
+    """Live batch normalisation that is told which maps count: others are normalised and stay out of the statistics.
+
+    Keras' own takes a mask, too, and hands it on to the layers after it, which know none.
+    """
+
+    def __init__(self, epsilon=1e-5, momentum=LIVE_MOMENTUM, **kwargs):
+        super().__init__(epsilon=epsilon, momentum=momentum, **kwargs)
+
+    def call(self, inputs, is_valid, training=None):
+        """`[N, h, w, C]` and `[N, 1, 1]` bool -> `[N, h, w, C]`"""
+        return super().call(inputs, training=training, mask=is_valid)
+
+
 def build_norm(kind, epsilon, name, group="backbone", frozen_gamma=1.0):
     """A normalisation layer.
 
@@ -69,5 +85,4 @@ def build_norm(kind, epsilon, name, group="backbone", frozen_gamma=1.0):
             f"{group}.norm_epsilon: 0 suits frozen statistics only, a channel that is constant in a batch would "
             f"be divided by zero; set {group}.norm_epsilon to 1e-5"
         )
-    # torch's momentum of 0.1 is the share of the new; Keras' is that of the old.
-    return keras.layers.BatchNormalization(epsilon=epsilon, momentum=0.9, name=name)
+    return keras.layers.BatchNormalization(epsilon=epsilon, momentum=LIVE_MOMENTUM, name=name)

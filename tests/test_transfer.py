@@ -307,3 +307,106 @@ def test_a_broken_file_makes_no_folder(run, shapes, tmp_path):
 def test_a_resumed_run_takes_no_weights(run):
     code, _, error = run("train", "--resume", "run", "--weights", "model.keras")
     assert code == 2 and "--weights does not go with --resume" in error
+
+
+# conv5, a stage of the backbone or a part of the head ------------------------------------------------------------
+
+C4 = {
+    "pyramid": {"name": "single_scale", "levels": ["C4"]},
+    "anchors": {"sizes": {"C4": [8.0, 16.0, 32.0, 64.0, 128.0]}},
+    "roi_pooling": {"levels": ["C4"], "output_size": 14},
+    "box_head": {"name": "conv5"},
+}
+
+
+def _values(model):
+    """`{layer/variable: values}` of all that a file holds of the layers, wherever they are."""
+    return {"/".join(variable.path.split("/")[-2:]): variable.numpy() for variable in model.weights}
+
+
+@pytest.fixture
+def build_c4(build):
+    """Like `build`, of the paper's C4 baseline; a `FastRCNN`, too."""
+
+    def make(seed, model_class=keras_fpn.FasterRCNN):
+        if model_class is not keras_fpn.FastRCNN:
+            return build(seed, model_class, **C4)
+        source = build(seed, **C4)  # whose settings it shares, but for those of the RPN
+        model = model_class(4, **{group: source.settings[group] for group in model_class.GROUPS})
+        for variable in model.weights:
+            variable.assign(np.random.default_rng(seed).uniform(0.5, 1.5, variable.shape))
+        return model
+
+    return make
+
+
+def test_a_backbone_file_starts_an_rpn_on_c4_without_its_conv5(build, build_c4, saved):
+    source, model = build(1), build_c4(2, keras_fpn.RPN)
+    transfer = start_from(model, saved(source.backbone))
+    # ResNet-18 to C4: 15 convolutions and norms; conv5 has 5 of each. An RPN head of three layers.
+    assert transfer.taken == {"backbone": (75, 75)} and len(transfer.absent) == 6
+    assert len(transfer.unused) == 25 and "backbone/res5_1_conv2/kernel" in transfer.unused
+    (note,) = [note for note in transfer.notes if "conventions" not in note]
+    assert note == "the model's backbone ends at C4: what the file has beyond is not used"
+    assert "in the file and not used: 25 tensors of backbone" in "\n".join(transfer.lines())
+    theirs, ours = _values(source), _values(model)
+    assert _differing({name: ours[name] for name in ours if name.startswith(("stem", "res"))}, theirs) == set()
+
+
+def test_conv5_of_a_backbone_file_starts_the_head_on_c4(build, build_c4, saved):
+    source, model = build(1), build_c4(2)
+    before = _values(model)
+    transfer = start_from(model, saved(source.backbone))
+    assert transfer.taken == {"backbone": (75, 75), "box_head": (25, 29)}
+    assert transfer.unused == [] and [name for name in transfer.absent if name.startswith("box_head")] == [
+        f"box_head/{layer}/{kind}" for layer in ("class_logits", "box_deltas") for kind in ("kernel", "bias")
+    ]
+    moved = {name for name in before if name.startswith(("stem", "res"))}
+    assert _differing(before, _values(model)) == moved and len(moved) == 100
+    assert _differing(_values(source.backbone), _values(model)) == set()
+
+
+def test_conv5_goes_from_the_pyramids_backbone_into_the_head_and_back(build, build_c4, saved):
+    pyramid, c4 = build(1), build_c4(2)
+    transfer = start_from(c4, saved(pyramid))
+    assert transfer.taken["backbone"] == (75, 75) and transfer.taken["box_head"] == (25, 29)
+    assert {name for name in transfer.unused if name.startswith("box_head")} == {
+        f"box_head/{layer}/{kind}"
+        for layer in ("fc1", "fc2", "class_logits", "box_deltas")
+        for kind in ("kernel", "bias")
+    }
+    assert not [note for note in transfer.notes if "anchors" in note or "roi_pooling" in note]
+    assert _differing(_values(pyramid.backbone), _values(c4)) == set()
+    again = build(3)
+    transfer = start_from(again, saved(c4, "c4.keras"))
+    assert transfer.taken["backbone"] == (100, 100) and "box_head" not in transfer.taken
+    assert {name for name in transfer.unused if name.startswith("box_head")} == {
+        f"box_head/{layer}/{kind}" for layer in ("class_logits", "box_deltas") for kind in ("kernel", "bias")
+    }
+    assert _differing(_values(pyramid.backbone), _values(again)) == set()
+
+
+def test_detectors_on_c4_start_one_another(build_c4, saved):
+    whole = build_c4(1)
+    other = build_c4(2)
+    transfer = start_from(other, saved(whole))
+    assert (transfer.absent, transfer.unused, transfer.resized, transfer.notes) == ([], [], [], [])
+    assert _differing(_values(whole), _values(other)) == set()
+    rpn, second = build_c4(3, keras_fpn.RPN), build_c4(4, keras_fpn.FastRCNN)
+    for part, taken in ((rpn, {"backbone", "rpn_head"}), (second, {"backbone", "box_head"})):
+        transfer = start_from(part, saved(whole))
+        assert set(transfer.taken) >= taken and transfer.absent == []
+        assert _differing(_values(part), _values(whole)) == set()
+    fresh = build_c4(5)
+    transfer = start_from(fresh, saved(rpn, "rpn.keras"))
+    assert len(transfer.absent) == 29 and "box_head/res5_0_conv1/kernel" in transfer.absent
+    transfer = start_from(fresh, saved(second, "second.keras"))
+    assert len(transfer.absent) == 6 and _differing(_values(whole), _values(fresh)) == set()
+
+
+def test_a_backbone_that_ends_too_soon_is_refused(build, build_c4, saved):
+    model = build(2)
+    before = _values(model)
+    with pytest.raises(UserError, match="its backbone ends at C4, the model's goes on to C5; give weights of a whole"):
+        start_from(model, saved(build_c4(1, keras_fpn.RPN)))
+    assert _differing(before, _values(model)) == set()

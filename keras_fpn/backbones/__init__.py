@@ -6,12 +6,13 @@ from keras_fpn.backbones.applications import application_names, application_pixe
 from keras_fpn.backbones.mobilenet_v3 import NAME as MOBILENET_V3_LARGE
 from keras_fpn.backbones.mobilenet_v3 import build_mobilenet_v3_large
 from keras_fpn.backbones.resnet import ARCHITECTURES, build_resnet
+from keras_fpn.backbones.resnet import build_conv5 as build_resnet_conv5
 from keras_fpn.errors import UserError
 from keras_fpn.levels import level_number
 from keras_fpn.normalization import NORMS
 from keras_fpn.profiles import nearest
 
-__all__ = ["build_backbone", "cut_backbone", "default_pixels"]
+__all__ = ["build_backbone", "build_conv5", "cut_backbone", "default_pixels"]
 
 OWN = (*ARCHITECTURES, MOBILENET_V3_LARGE)
 
@@ -55,6 +56,24 @@ def build_backbone(settings):
 def _only(options, *names):
     """Those of the options that this kind of network has."""
     return {name: options[name] for name in names if name in options}
+
+
+def build_conv5(settings):
+    """Build the last stage of the backbone that the settings name, for the head on C4; see `resnet.build_conv5`.
+
+    Args:
+        settings: as for `build_backbone`.
+
+    Raises:
+        UserError: the network is none of this package's ResNets, the only ones with a conv5.
+    """
+    options = {key: value for key, value in settings.items() if key != "weights"}
+    if options["name"] not in ARCHITECTURES:
+        raise UserError(
+            f"box_head.name: conv5 is a stage of {', '.join(ARCHITECTURES)}; {options['name']} has none of its own, so"
+            " set box_head.name=fc or backbone.name to one of these"
+        )
+    return build_resnet_conv5(**options)
 
 
 def cut_backbone(backbone, levels):

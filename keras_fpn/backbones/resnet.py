@@ -6,7 +6,7 @@ which shifts every feature by half a cell against the weights that were trained 
 
 import keras
 
-from keras_fpn.normalization import build_norm
+from keras_fpn.normalization import MaskedBatchNormalization, build_norm
 
 # name: (bottleneck blocks, blocks in each of the stages 2..5)
 ARCHITECTURES = {
@@ -16,6 +16,7 @@ ARCHITECTURES = {
     "resnet101": (True, (3, 4, 23, 3)),
     "resnet152": (True, (3, 8, 36, 3)),
 }
+STAGES, CONV5 = (2, 3, 4, 5), 5
 STRIDE_IN = ("3x3", "first_1x1")
 # Frozen statistics normalise nothing until weights are loaded: each residual sum would double the variance, 65,000
 # times over the 16 blocks of ResNet-50. With a quarter of the branch it grows 2.6 times.
@@ -41,39 +42,63 @@ def build_resnet(name, stride_in="3x3", norm="frozen_batch_norm", norm_epsilon=1
     Raises:
         ValueError: for an unknown `name` or `stride_in`.
     """
-    if name not in ARCHITECTURES:
-        raise ValueError(f"name must be one of {', '.join(ARCHITECTURES)}, not {name!r}")
-    if stride_in not in STRIDE_IN:
-        raise ValueError(f"stride_in must be one of {STRIDE_IN}, not {stride_in!r}")
-    bottleneck, stages = ARCHITECTURES[name]
-    strides = (1, 2) if stride_in == "3x3" else (2, 1)
+    _check(name, stride_in)
     apply = _Layers(norm, norm_epsilon)
     image = keras.Input((None, None, 3), name="image")
     x = apply.convolution(image, width, 7, 2, "stem", "conv", "norm", relu=True)
     x = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x)  # after a ReLU, zero is never above the maximum
     x = keras.layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
     taps = {}
-    for stage, blocks in enumerate(stages, start=2):
-        for block in range(blocks):
-            downsample = stage > 2 and block == 0
-            channels = width * 2 ** (stage - 2)
-            block_name = f"res{stage}_{block}"
-            if bottleneck:
-                x = _bottleneck(apply, x, channels, strides if downsample else (1, 1), block_name, block == 0)
-            else:
-                x = _basic(apply, x, channels, 2 if downsample else 1, block_name, downsample)
-        taps[f"C{stage}"] = x
+    for stage in STAGES:
+        taps[f"C{stage}"] = x = _stage(apply, x, name, stage, stride_in, width)
     model = keras.Model(image, taps, name=name)
-    model.strides = {f"C{stage}": 2**stage for stage in (2, 3, 4, 5)}
+    model.strides = {f"C{stage}": 2**stage for stage in STAGES}
     _freeze(model, freeze_at)
     return model
 
 
-class _Layers:
-    """Convolution, normalisation and ReLU of one network, named after their block."""
+def build_conv5(name, stride_in="3x3", norm="frozen_batch_norm", norm_epsilon=1e-5, freeze_at=2, width=64):
+    """Functional model of conv5 alone, for the head of the C4 baseline: what `build_resnet` has between C4 and C5.
 
-    def __init__(self, norm, norm_epsilon):
+    Arguments are those of the backbone, and so are the layers' names, `res5_*`; `freeze_at` 5 does not train them.
+
+    Returns:
+        `keras.Model` from `[maps [N, h, w, C_4], is_valid [N, 1, 1] bool]` to `[N, ceil(h / 2), ceil(w / 2), C_5]`.
+        Crops that are not valid stay out of the statistics of live batch normalisation; frozen ones do not ask, and
+        the model then has the maps as its only input.
+
+    Raises:
+        ValueError: see `build_resnet`.
+    """
+    _check(name, stride_in)
+    channels = width * 2 ** (CONV5 - 3) * (4 if ARCHITECTURES[name][0] else 1)
+    maps = keras.Input((None, None, channels), name="maps")
+    is_live = norm == "batch_norm"
+    is_valid = keras.Input((1, 1), dtype="bool", name="is_valid") if is_live else None
+    x = _stage(_Layers(norm, norm_epsilon, is_valid), maps, name, CONV5, stride_in, width)
+    model = keras.Model([maps, is_valid] if is_live else maps, x, name="conv5")
+    _freeze(model, freeze_at)
+    return model
+
+
+def _check(name, stride_in):
+    if name not in ARCHITECTURES:
+        raise ValueError(f"name must be one of {', '.join(ARCHITECTURES)}, not {name!r}")
+    if stride_in not in STRIDE_IN:
+        raise ValueError(f"stride_in must be one of {STRIDE_IN}, not {stride_in!r}")
+
+
+class _Layers:
+    """Convolution, normalisation and ReLU of one network, named after their block.
+
+    Args:
+        norm, norm_epsilon: see `build_norm`.
+        is_valid: which maps count in the statistics of live normalisation, `[N, 1, 1]`; all without.
+    """
+
+    def __init__(self, norm, norm_epsilon, is_valid=None):
         self.norm, self.norm_epsilon = norm, norm_epsilon
+        self.is_valid = is_valid
 
     def convolution(self, x, filters, kernel_size, strides, block, conv, norm, relu=False, frozen_gamma=1.0):
         if kernel_size > 1:
@@ -91,8 +116,28 @@ class _Layers:
             kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
             name=f"{block}_{conv}",
         )(x)
-        x = build_norm(self.norm, self.norm_epsilon, f"{block}_{norm}", frozen_gamma=frozen_gamma)(x)
+        x = self.normalize(x, f"{block}_{norm}", frozen_gamma)
         return keras.layers.ReLU(name=f"{block}_{norm}_relu")(x) if relu else x
+
+    def normalize(self, x, name, frozen_gamma):
+        if self.is_valid is not None:
+            return MaskedBatchNormalization(epsilon=self.norm_epsilon, name=name)(x, self.is_valid)
+        return build_norm(self.norm, self.norm_epsilon, name, frozen_gamma=frozen_gamma)(x)
+
+
+def _stage(apply, x, name, stage, stride_in, width):
+    """The blocks of one stage, the first with the stride where there is one."""
+    bottleneck, blocks = ARCHITECTURES[name]
+    strides = (1, 2) if stride_in == "3x3" else (2, 1)
+    channels = width * 2 ** (stage - 2)
+    for block in range(blocks[stage - 2]):
+        downsample = stage > 2 and block == 0
+        block_name = f"res{stage}_{block}"
+        if bottleneck:
+            x = _bottleneck(apply, x, channels, strides if downsample else (1, 1), block_name, block == 0)
+        else:
+            x = _basic(apply, x, channels, 2 if downsample else 1, block_name, downsample)
+    return x
 
 
 def _bottleneck(apply, x, channels, strides, name, project):

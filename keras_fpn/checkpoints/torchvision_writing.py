@@ -10,7 +10,9 @@ from keras_fpn.errors import UserError
 FIXED = {
     "pixels": {"channel_order": "RGB"},
     "resize": {"rounding": "floor", "interpolation": "bilinear"},
+    "pyramid": {"name": "fpn"},
     "anchors": {"rounding": "torchvision", "offset": 0.0, "stride_source": "floor"},
+    "box_head": {"name": "fc"},
     "roi_pooling": {"method": "align", "aligned": False},
 }
 # Groups of settings that no tensor tells: a 320 px detector has the tensors of an 800 px one.

@@ -1,7 +1,8 @@
 """The weights of one model as the start of another: what fits is taken, the rest is told.
 
 A tensor has its place by stage ("backbone", "pyramid", "rpn_head", "box_head"), layer and variable:
-"box_head/class_logits/kernel". It fits where the model has the same place with the same shape.
+"box_head/class_logits/kernel". It fits where the model has the same place with the same shape; conv5 of a ResNet has
+its place in the backbone or, in the C4 baseline, in the head (`stages`).
 """
 
 import collections
@@ -15,10 +16,10 @@ import numpy as np
 
 from keras_fpn import profiles
 from keras_fpn.backbones import default_pixels
+from keras_fpn.checkpoints.stages import head_name, laid_out, stages
 from keras_fpn.detector import ARCHITECTURES, Detector, architecture, check_keras_file
 from keras_fpn.errors import UserError
 
-STAGES = ("backbone", "pyramid", "rpn_head", "box_head")
 # Settings under which weights work only as they were trained; other settings change what is done with the outputs.
 CONVENTIONS = {
     "pixels": ("channel_order", "mean", "std"),
@@ -29,6 +30,8 @@ CONVENTIONS = {
     "roi_pooling": ("method", "sampling_ratio", "aligned", "levels", "canonical_size", "canonical_level"),
     "detections": ("box_weights",),
 }
+# Those of them that another kind of pyramid answers anew, and its head with it.
+_OF_THE_PYRAMID = ("pyramid", "anchors", "roi_pooling")
 _SHOWN = 12  # names in a line; of more, each stage's number is told
 
 
@@ -109,9 +112,10 @@ def start_from(model, path) -> Transfer:
     """
     file = weights_file(path)
     source = _open(file)
-    theirs, ours = _stages(source), _stages(model)
+    theirs, left = laid_out(source, model, file)
+    ours = stages(model)
     tensors = {stage: _paired(theirs[stage], ours[stage]) for stage in ours if stage in theirs}
-    if "box_head" in tensors:
+    if "box_head" in tensors and head_name(source) == head_name(model):
         match = _match_rows if model.num_classes == source.num_classes else _leave_other_rows
         match(tensors["box_head"], source, model)
     transfer = _plan(file, tensors, theirs, ours, _notes(source, model))
@@ -125,7 +129,13 @@ def start_from(model, path) -> Transfer:
             " model.backbone to the file's"
         )
     _assign(file, tensors, ours)
-    return transfer
+    unused = [f"{stage}/{name}" for stage, layers in left.items() for name in _names(layers)]
+    return dataclasses.replace(transfer, unused=transfer.unused + unused, notes=transfer.notes + _ends(left, model))
+
+
+def _ends(left, model):
+    end = max(model.backbone.output)
+    return [f"the model's backbone ends at {end}: what the file has beyond is not used"] if "backbone" in left else []
 
 
 def _open(file):
@@ -141,19 +151,6 @@ def _open(file):
     if isinstance(source, Detector) or (isinstance(taps, dict) and all(re.fullmatch(r"C\d", tap) for tap in taps)):
         return source
     raise UserError(f"{file}: a {type(source).__name__}, neither a detector nor a backbone of this package")
-
-
-def _stages(model):
-    """`{stage: [layers with weights]}` of a detector or of a backbone."""
-    if not isinstance(model, Detector):
-        return {"backbone": _layers(model)}
-    stages = {stage: getattr(model, stage, None) for stage in STAGES}
-    return {stage: _layers(layer) for stage, layer in stages.items() if layer is not None}
-
-
-def _layers(stage):
-    inside = stage._flatten_layers(include_self=False)
-    return [layer for layer in inside if layer.weights and not isinstance(layer, keras.Model)]
 
 
 def _names(layers):
@@ -256,7 +253,7 @@ def _notes(source, model):
             f"these weights were trained under other conventions{_profile_words(source, model)} and will do badly under"
             f" this model's; train a configuration of theirs, or add --set {words}"
         )
-    both = isinstance(source, Detector) and "box_head" in _stages(source) and "box_head" in _stages(model)
+    both = head_name(model) is not None and head_name(source) == head_name(model)
     if both and source.num_classes == model.num_classes and set(source.class_names) != set(model.class_names):
         pairs = zip(model.class_names, source.class_names, strict=True)
         here, there = next((ours, theirs) for ours, theirs in pairs if ours != theirs)
@@ -267,8 +264,9 @@ def _notes(source, model):
 def _differing_settings(theirs, ours):
     """`{"group.key": the file's value}` of the conventions that both have and that differ."""
     differing = {}
+    idle = () if theirs["pyramid"]["name"] == ours["pyramid"]["name"] else _OF_THE_PYRAMID
     for group, keys in CONVENTIONS.items():
-        if group not in theirs or group not in ours:
+        if group not in theirs or group not in ours or group in idle:
             continue
         for key in keys:
             value = theirs[group].get(key)
@@ -281,8 +279,8 @@ def _differing_settings(theirs, ours):
 def _differing_layers(source, model):
     """The same of a backbone, read off its layers: it has no settings."""
     differing = {}
-    theirs = {layer.name: layer for layer in _layers(source)}
-    for layer in _layers(model.backbone):
+    theirs = {layer.name: layer for layer in stages(source)["backbone"]}
+    for layer in stages(model)["backbone"]:
         other = theirs.get(layer.name, layer)
         if getattr(other, "strides", None) != getattr(layer, "strides", None):
             is_first = model.settings["backbone"]["stride_in"] == "first_1x1"
