@@ -47,6 +47,19 @@ def check_targets(targets):
         raise UserError('targets: a dict with "boxes" [B, G, 4] and "classes" [B, G] is needed, see Detector')
 
 
+def check_masks(targets):
+    """Refuse targets without masks.
+
+    Raises:
+        UserError: the key is missing.
+    """
+    if "masks" not in targets:
+        raise UserError(
+            'targets: segment proposals need masks; give "masks" [B, G, M, M], 0 or 1 of each object over its own box'
+            " (load_coco with masks=True does)"
+        )
+
+
 def check_proposals(inputs):
     """Refuse inputs without proposals.
 

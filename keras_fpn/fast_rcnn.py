@@ -59,6 +59,17 @@ class FastRCNN(Classifying):
             features, proposals, targets, tf.random.experimental.stateless_fold_in(seed, 1), training
         )
 
+    def coco_metrics(self, evaluator, detections, proposals=None, image_ids=None):
+        """See `Classifying`; of given proposals there is nothing to measure."""
+        return super().coco_metrics(evaluator, detections, None, image_ids)
+
+    def input_specs(self):
+        """See `Detector`; proposals in any number."""
+        return super().input_specs() | {
+            "proposals": tf.TensorSpec([None, None, 4], tf.float32, name="proposals"),
+            "num_proposals": tf.TensorSpec([None], tf.int32, name="num_proposals"),
+        }
+
     def _with_proposals(self, inputs):
         """Inputs with sizes, and the proposals `{"boxes", "num_proposals"}` among them."""
         check_proposals(inputs)

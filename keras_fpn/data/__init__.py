@@ -1,6 +1,8 @@
 """COCO-format folders in, batches out.
 
     coco         annotation files, read and checked
+    segmentations
+                 polygons and run lengths -> small masks
     shapes       the embedded data set
     transforms   image and boxes changed together
     decode       image files -> pixels

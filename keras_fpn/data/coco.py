@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_fpn.data import segmentations
 from keras_fpn.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ class Record:
         boxes: [n, 4] float32 x1, y1, x2, y2 in pixels, clipped to the image, width and height above zero.
         classes: [n] int32 in 0..K-1.
         is_crowd: [n] int32, 1 where the box bounds a crowd rather than one object.
+        masks: [n, 392] uint8, a bit for each of the 56 x 56 bins of each box (`segmentations.unpack`); None if they
+            were not asked for.
     """
 
     path: str
@@ -45,11 +48,15 @@ class Record:
     boxes: np.ndarray
     classes: np.ndarray
     is_crowd: np.ndarray
+    masks: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class CocoDataset:
-    """A checked annotation file: the K `class_names`, their `category_ids` in the file, and the `records`."""
+    """A checked annotation file: the K `class_names`, their `category_ids` in the file, and the `records`.
+
+    `proposals`, where there are some: the `proposal_files.ImageProposals` of its images.
+    """
 
     annotations: str
     images: str
@@ -57,6 +64,7 @@ class CocoDataset:
     category_ids: tuple[int, ...]
     records: tuple[Record, ...]
     dropped: tuple[int, ...] = ()  # ids of the annotations left out by invalid_boxes="drop"
+    proposals: object = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -78,6 +86,7 @@ def read_coco(
     *,
     category_ids: Sequence[int] | None = None,
     invalid_boxes: str = "refuse",
+    masks: bool = False,
 ) -> CocoDataset:
     """Read and check an annotation file ("instances" format) and the presence of its image files.
 
@@ -88,7 +97,9 @@ def read_coco(
             categories by ascending id if None. Give it when evaluating, so that class numbers agree with the
             model.
         invalid_boxes: "refuse" (an error) or "drop" boxes without width or height, with values that are not
-            finite numbers, or wholly outside their image. COCO's own train2017 holds a few without height.
+            finite numbers, or wholly outside their image. COCO's own train2017 holds a few without height. With
+            masks also objects that cover nothing of their box.
+        masks: also read each object's "segmentation": polygons, or run lengths, compressed or not.
 
     Returns:
         the records in the order of "images"; images without objects are kept.
@@ -105,12 +116,14 @@ def read_coco(
     columns = _read_annotations(annotations, document["annotations"])
     rows, classes = _look_up(annotations, columns, entries, ids)
     boxes, good = _convert_boxes(annotations, columns, entries, rows, invalid_boxes)
+    packed = np.zeros((len(good), 0), np.uint8)
+    if masks:
+        packed, good = _read_masks(annotations, document["annotations"], entries, rows, boxes, good, invalid_boxes)
     dropped = tuple(columns["id"][~good].tolist())
     if dropped:
         log.warning("%s: dropped %d of %d boxes as invalid", annotations, len(dropped), len(good))
-    records = _gather(
-        entries, images, rows[good], boxes[good], classes[good], columns["iscrowd"][good].astype(np.int32)
-    )
+    is_crowd = columns["iscrowd"].astype(np.int32)
+    records = _gather(entries, images, rows[good], *(column[good] for column in (boxes, classes, is_crowd, packed)))
     return CocoDataset(str(annotations), str(images), names, ids, records, dropped)
 
 
@@ -312,17 +325,44 @@ def _convert_boxes(path: Path, columns, entries, rows, invalid_boxes: str) -> tu
     )
 
 
+def _read_masks(path: Path, items, entries, rows, boxes, good, invalid_boxes: str) -> tuple[np.ndarray, np.ndarray]:
+    """Packed masks of the annotations [n, 392] uint8, and which annotations are sound with them [n] bool."""
+    rows_of = np.flatnonzero(good)
+    items = [items[row] for row in rows_of]
+    sizes = np.array([(entry["height"], entry["width"]) for entry in entries], np.int64)[rows[rows_of]].reshape(-1, 2)
+    bad = next(segmentations.unusable(items, sizes), None)
+    if bad is not None:
+        where = _annotation_name(path, items[bad[0]], entries[rows[rows_of[bad[0]]]])
+        raise UserError(
+            f'{where}: "segmentation" {bad[1]}; segment proposals need masks: add it, polygons or run lengths of every'
+            f" object"
+        )
+    packed = np.zeros((len(good), segmentations.PACKED), np.uint8)
+    packed[good] = segmentations.rasterise([item["segmentation"] for item in items], boxes[good], sizes)
+    sound = good & packed.any(axis=1)
+    if invalid_boxes == "refuse" and (sound != good).any():
+        first = int(np.argmax(sound != good))
+        where = _annotation_name(path, items[first], entries[rows[first]])
+        raise UserError(
+            f'{where}: its "segmentation" covers nothing of its box{_and_more(sound)}; correct it, or leave such'
+            ' objects out: --set data.invalid_boxes=drop (from Python invalid_boxes="drop")'
+        )
+    return packed, sound
+
+
+def _annotation_name(path: Path, item, entry) -> str:
+    return f"{path}: annotation {item['id']} of image {entry['id']} ({entry['file_name']})"
+
+
 def _and_more(good: np.ndarray) -> str:
     count = int((~good).sum()) - 1
     return f" (and {count} more of {len(good)} boxes)" if count else ""
 
 
-def _gather(entries, folder: Path, rows, boxes, classes, is_crowd) -> tuple[Record, ...]:
+def _gather(entries, folder: Path, rows, *columns) -> tuple[Record, ...]:
     order = np.argsort(rows, kind="stable")  # by image, the file's order within each
     ends = np.cumsum(np.bincount(rows, minlength=len(entries)))[:-1]
-    parts = zip(
-        entries, *(np.split(column[order], ends) for column in (boxes, classes, is_crowd)), strict=True
-    )
+    parts = zip(entries, *(np.split(column[order], ends) for column in columns), strict=True)
     return tuple(
         Record(
             path=os.path.join(folder, entry["file_name"]),
@@ -333,8 +373,9 @@ def _gather(entries, folder: Path, rows, boxes, classes, is_crowd) -> tuple[Reco
             boxes=image_boxes,
             classes=image_classes,
             is_crowd=image_crowd,
+            masks=image_masks if image_masks.shape[1] else None,
         )
-        for entry, image_boxes, image_classes, image_crowd in parts
+        for entry, image_boxes, image_classes, image_crowd, image_masks in parts
     )
 
 

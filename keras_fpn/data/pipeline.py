@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from keras_fpn.data import transforms
+from keras_fpn.data import segmentations, transforms
 from keras_fpn.data.coco import CocoDataset, Record, read_coco
 from keras_fpn.data.decode import decode_image, readable_errors
 from keras_fpn.data.order import StreamOrder
 from keras_fpn.errors import UserError
+from keras_fpn.proposal_files import GivenProposals, ImageProposals, read_proposals
 
 
 def load_coco(
@@ -41,6 +42,9 @@ def load_coco(
     cache: bool = False,
     category_ids: Sequence[int] | None = None,
     invalid_boxes: str = "refuse",
+    masks: bool = False,
+    proposals: str | os.PathLike | GivenProposals | None = None,
+    max_proposals: int = 2000,
 ) -> tf.data.Dataset:
     """Load a COCO-format data set as batches for `FasterRCNN.fit`, `evaluate` and `predict`.
 
@@ -72,25 +76,38 @@ def load_coco(
         drop_remainder: leave out the short batch at the end (two when grouping).
         cache: decode all images once, now, and keep them in memory (height * width * 3 bytes each, before resizing).
         category_ids, invalid_boxes: see `read_coco`.
+        masks: for `SegmentProposals`: also give each object's mask, read from its "segmentation" and mirrored with the
+            image. `scale_jitter`, which cuts objects, is refused.
+        proposals: for `FastRCNN`: a folder that `keras-fpn propose` wrote for these images, or what `read_proposals`
+            returned for it. They are mirrored and resized with the images; `scale_jitter`, which crops, is refused.
+        max_proposals: P, of an image the best that many are given.
 
     Returns:
         a dataset of (inputs, targets):
         inputs `{"images": [B, H, W, 3] RGB 0..255, uint8 or float32 by `interpolation`, zeros beyond the valid
-        part, "image_sizes": [B, 2] int32 height, width of it}`; targets `{"boxes": [B, G, 4] float32 x1 y1 x2 y2
-        in pixels of the resized image, "classes": [B, G] int32 0..K-1, padding -1, "is_crowd": [B, G] int32,
-        "image_ids": [B] int64, "original_sizes": [B, 2] int32 height, width of the file}`; G >= 1.
+        part, "image_sizes": [B, 2] int32 height, width of it}`, with proposals also `{"proposals": [B, P, 4] float32 x1
+        y1 x2 y2 in pixels of the resized image, best first, padding 0, "num_proposals": [B] int32}`;
+        targets `{"boxes": [B, G, 4] float32 x1 y1 x2 y2 in pixels of the resized image,
+        "classes": [B, G] int32 0..K-1, padding -1, "is_crowd": [B, G] int32,
+        "image_ids": [B] int64, "original_sizes": [B, 2] int32 height, width of the file}`, with masks also `"masks":
+        [B, G, 56, 56] uint8`, 1 where the object covers half or more of a bin of its own box; G >= 1.
 
     Raises:
-        UserError: a bad argument, or bad data (see `read_coco`). An image that cannot be decoded or has
-            another size than the annotations say is found when its turn comes, as a TensorFlow error that
-            names the file; `readable_errors()` turns it into a UserError.
+        UserError: a bad argument, or bad data (see `read_coco`, `GivenProposals.for_data_set`). An image that cannot be
+            decoded or has another size than the annotations say is found when its turn comes, as a TensorFlow error
+            that names the file; `readable_errors()` turns it into a UserError.
     """
+    _check_whole(batch_size=(batch_size, 1), skip_batches=(skip_batches, 0), seed=(seed, 0))
+    _check_whole(max_proposals=(max_proposals, 1))
+    dataset = _data_set(annotations, images, category_ids, invalid_boxes, masks)
+    proposals = _proposals_of(dataset, proposals, max_proposals)
     options = _Options(
         *(_as_tuple(min_side), max_side, rounding, interpolation, size_divisor),
         *(None if canvas is None else tuple(canvas), bool(horizontal_flip), scale_jitter),
+        None if proposals is None else proposals.most,
+        masks,
     )
-    _check_whole(batch_size=(batch_size, 1), skip_batches=(skip_batches, 0), seed=(seed, 0))
-    records = _records(annotations, images, keep_empty, category_ids, invalid_boxes)
+    records = _records(dataset, keep_empty)
     order = StreamOrder(
         records,
         batch_size,
@@ -102,7 +119,7 @@ def load_coco(
     )
     fresh = not repeat and (shuffle or options.is_random)
     stream = order.slots(skip_batches, fresh_every_pass=fresh)
-    example = _example_maker(order, _Table(records, cache), options, seed)
+    example = _example_maker(order, _Table(records, cache, proposals), options, seed)
     stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     stream = stream.padded_batch(batch_size, padding_values=_padding_values(options), drop_remainder=True)
     if order.has_short_batches:
@@ -112,12 +129,25 @@ def load_coco(
     return stream.with_options(_stateless_options())
 
 
-def _records(annotations, images, keep_empty, category_ids, invalid_boxes) -> list[Record]:
-    dataset = annotations
-    if not isinstance(dataset, CocoDataset):
-        if images is None:
-            raise UserError("load_coco: give the image folder as the second argument")
-        dataset = read_coco(annotations, images, category_ids=category_ids, invalid_boxes=invalid_boxes)
+def _data_set(annotations, images, category_ids, invalid_boxes, masks) -> CocoDataset:
+    if isinstance(annotations, CocoDataset):
+        if masks and any(record.masks is None for record in annotations.records):
+            raise UserError("load_coco: masks=True needs a data set read with masks: read_coco(..., masks=True)")
+        return annotations
+    if images is None:
+        raise UserError("load_coco: give the image folder as the second argument")
+    return read_coco(annotations, images, category_ids=category_ids, invalid_boxes=invalid_boxes, masks=masks)
+
+
+def _proposals_of(dataset, given, most) -> ImageProposals | None:
+    """Those given, or else the data set's own, which are checked already and know how many are used."""
+    if given is None:
+        return dataset.proposals
+    given = given if isinstance(given, GivenProposals) else read_proposals(given)
+    return given.for_data_set(dataset, most)
+
+
+def _records(dataset, keep_empty) -> list[Record]:
     records = [record for record in dataset.records if keep_empty or (record.is_crowd == 0).any()]
     if not records:
         raise UserError(f"{dataset.annotations}: no image has a box; annotate some, or pass keep_empty=True")
@@ -140,7 +170,12 @@ def _example_maker(order: StreamOrder, table, options, seed: int):
 def _padding_values(options):
     zero = tf.constant(0, options.pixel_dtype)
     targets = {"boxes": 0.0, "classes": -1, "is_crowd": 0, "original_sizes": 0}
-    return {"images": zero, "image_sizes": 0}, targets | {"image_ids": tf.constant(0, tf.int64)}
+    if options.masks:
+        targets["masks"] = tf.constant(0, tf.uint8)
+    inputs = {"images": zero, "image_sizes": 0}
+    if options.max_proposals is not None:
+        inputs |= {"proposals": 0.0, "num_proposals": 0}
+    return inputs, targets | {"image_ids": tf.constant(0, tf.int64)}
 
 
 def _stateless_options() -> tf.data.Options:
@@ -162,7 +197,7 @@ def _drop_blanks(inputs, targets):
 class _Table:
     """The records as tensors; `load` gives one of them with its image."""
 
-    def __init__(self, records: list[Record], cache: bool):
+    def __init__(self, records: list[Record], cache: bool, proposals: ImageProposals | None):
         self.paths = tf.constant([record.path for record in records])
         self.ids = tf.constant([record.image_id for record in records], tf.int64)
         self.sizes = tf.constant([(record.height, record.width) for record in records], tf.int32)
@@ -170,6 +205,10 @@ class _Table:
         self.boxes = tf.constant(np.concatenate([record.boxes for record in records]), tf.float32)
         self.classes = tf.constant(np.concatenate([record.classes for record in records]), tf.int32)
         self.is_crowd = tf.constant(np.concatenate([record.is_crowd for record in records]), tf.int32)
+        self._masks = [record.masks for record in records]
+        self._proposals = proposals
+        if proposals is not None:
+            self.limits = tf.constant(proposals.limits([record.image_id for record in records]), tf.int64)
         self.pixels, self.offsets = self._decode_all(len(records)) if cache else (None, None)
 
     def load(self, index) -> dict:
@@ -181,7 +220,23 @@ class _Table:
             "is_crowd": self.is_crowd[first:last],
             "image_id": self.ids[index],
             "size": self.sizes[index],
+            "proposals": self._proposal_boxes(index),
+            "masks": self._object_masks(index),
         }
+
+    def _object_masks(self, index):
+        if self._masks[0] is None:
+            return tf.zeros([0, segmentations.SIDE, segmentations.SIDE], tf.uint8)
+        # Not a tensor, which would be a second copy of what COCO needs 340 MB for.
+        bins = tf.numpy_function(lambda row: segmentations.unpack(self._masks[row]), [index], tf.uint8, stateful=False)
+        return tf.ensure_shape(bins, [None, segmentations.SIDE, segmentations.SIDE])
+
+    def _proposal_boxes(self, index):
+        if self._proposals is None:
+            return tf.zeros([0, 4])
+        # Not a tensor: those of COCO would fill the memory, and the file is mapped.
+        boxes = tf.numpy_function(self._proposals.read, [self.limits[index]], tf.float32, stateful=False)
+        return tf.ensure_shape(boxes, [None, 4])
 
     def _image(self, index):
         if self.pixels is None:
@@ -221,6 +276,8 @@ class _Options:
     canvas: tuple[int, int] | None
     horizontal_flip: bool
     scale_jitter: tuple[float, float] | None
+    max_proposals: int | None = None
+    masks: bool = False
 
     def __post_init__(self):
         if not self.min_sides or (self.canvas is not None and len(self.canvas) != 2):
@@ -239,6 +296,10 @@ class _Options:
             raise UserError("load_coco: scale_jitter needs canvas=(height, width), the size that it fills")
         if len(jitter) != 2 or not 0 < jitter[0] <= jitter[1]:
             raise UserError(f"load_coco: scale_jitter must be (low, high), 0 < low <= high, not {jitter!r}")
+        if self.max_proposals is not None:
+            raise UserError("load_coco: scale_jitter crops images, and given proposals are of whole ones; leave it out")
+        if self.masks:
+            raise UserError("load_coco: scale_jitter crops objects, and their masks are of whole ones; leave it out")
 
     @property
     def pixel_dtype(self):
@@ -253,22 +314,27 @@ class _Options:
 def _make_example(record: dict, options: _Options, seed):
     """A loaded record and a seed [2] int64 -> (inputs, targets) of one image."""
     flip_draw, side_draw, scale_draw, *corner_draws = tf.unstack(tf.random.stateless_uniform([5], seed))
-    image, boxes = record["image"], record["boxes"]
-    labels = record["classes"], record["is_crowd"]
+    # Given proposals come last among the boxes, and go the way of the objects.
+    image, boxes = record["image"], tf.concat([record["boxes"], record["proposals"]], axis=0)
+    labels, masks = (record["classes"], record["is_crowd"]), record["masks"]
     if options.horizontal_flip:
-        image, boxes = tf.cond(
-            flip_draw < 0.5, lambda: transforms.flip_horizontal(image, boxes), lambda: (image, boxes)
+        image, boxes, masks = tf.cond(
+            flip_draw < 0.5,
+            lambda: (*transforms.flip_horizontal(image, boxes), tf.reverse(masks, axis=[2])),
+            lambda: (image, boxes, masks),
         )
     if options.scale_jitter is None:
         new_size = _size_by_sides(record["size"], options, side_draw)
     else:
         new_size = _size_by_jitter(record["size"], options, scale_draw)
     image, boxes = transforms.resize(image, boxes, new_size, options.interpolation)
+    boxes, proposals = tf.split(boxes, [tf.shape(record["boxes"])[0], tf.shape(record["proposals"])[0]])
     if options.scale_jitter is not None:
         corner = _draw_corner(new_size, options.canvas, corner_draws)
         image, boxes, kept = transforms.crop(image, boxes, *corner, *options.canvas)
         boxes, *labels = (tf.boolean_mask(column, kept) for column in (boxes, *labels))
-    return _pad_example(image, boxes, *labels, record["image_id"], record["size"], options)
+    inputs, targets = _pad_example(image, boxes, *labels, record["image_id"], record["size"], options)
+    return inputs | _pad_proposals(proposals, options), targets | _pad_masks(masks, options)
 
 
 def _size_by_sides(size, options: _Options, draw):
@@ -314,11 +380,31 @@ def _pad_example(image, boxes, classes, is_crowd, image_id, original_size, optio
     return {"images": padded, "image_sizes": size}, targets
 
 
+def _pad_proposals(boxes, options: _Options):
+    """The inputs that given proposals `[n, 4]` become; none where there are none to be given."""
+    if options.max_proposals is None:
+        return {}
+    count = tf.shape(boxes)[0]
+    boxes = tf.pad(boxes, [[0, options.max_proposals - count], [0, 0]])
+    return {"proposals": tf.ensure_shape(boxes, [options.max_proposals, 4]), "num_proposals": count}
+
+
+def _pad_masks(masks, options: _Options):
+    """The targets that masks `[n, SIDE, SIDE]` become, at least one; none where they are not asked for."""
+    if not options.masks:
+        return {}
+    return {"masks": tf.pad(masks, [[0, tf.maximum(1 - tf.shape(masks)[0], 0)], [0, 0], [0, 0]])}
+
+
 def _blank_example(options: _Options):
     """What fills up the last batch of a finite stream until `_drop_blanks` takes it away: image_sizes 0."""
     none = tf.zeros([0], tf.int32)
     image, boxes = tf.zeros([0, 0, 3], options.pixel_dtype), tf.zeros([0, 4])
-    return _pad_example(image, boxes, none, none, tf.constant(-1, tf.int64), tf.constant([0, 0]), options)
+    inputs, targets = _pad_example(
+        image, boxes, none, none, tf.constant(-1, tf.int64), tf.constant([0, 0]), options
+    )
+    masks = tf.zeros([0, segmentations.SIDE, segmentations.SIDE], tf.uint8)
+    return inputs | _pad_proposals(tf.zeros([0, 4]), options), targets | _pad_masks(masks, options)
 
 
 # ------------------------------------------------------------------------------------------------- arguments
