@@ -1,11 +1,11 @@
 """COCO metrics of detections and proposals: pycocotools decides what AP and AR are, and nothing else.
 
-This is the only file that imports pycocotools. It hands it clean copies (so that annotations without
+This file alone has pycocotools measure (`masks` has it encode). It gives it clean copies (so that annotations without
 `info`, `area`, `iscrowd` or sensible ids are fine), refuses what pycocotools would silently score as
 zero, and keeps its prints off the screen.
 
 A *result* is one dict of the COCO results format: `image_id`, `category_id`, `bbox` ([x, y, width,
-height] in pixels of the original image) and `score`.
+height] in pixels of the original image) and `score`; of a model with masks also `segmentation` (see `masks`).
 """
 
 import contextlib
@@ -16,12 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_fpn import masks
 from keras_fpn.errors import UserError
 
 DETECTION_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 PROPOSAL_LIMITS = (100, 1000)
+_LOWEST_IOU = 0.5  # of COCO's ten thresholds: what overlaps less matches nothing
 AREAS = ("", "s", "m", "l")  # all, below 32^2, up to 96^2, above: the order of COCOeval.params.areaRng
 PROPOSAL_METRICS = tuple(f"proposals/AR{limit}{area}" for limit in PROPOSAL_LIMITS for area in AREAS)
+SEGMENT_METRICS = tuple(f"segments/AR{limit}{area}" for limit in PROPOSAL_LIMITS for area in AREAS)
 
 
 class COCOEvaluator:
@@ -43,7 +46,7 @@ class COCOEvaluator:
         names = _unique_names(self._dataset["categories"])
         self.class_names = [names[category_id] for category_id in self.category_ids]
         self._truth = _index(self._dataset)
-        self._accumulated = None
+        self._accumulated = self._masked_truth = None
 
     def detections(self, results, image_ids=None):
         """Average precision and recall of detections.
@@ -70,16 +73,50 @@ class COCOEvaluator:
         Returns a dict with the names of PROPOSAL_METRICS; the columns of table 1 of the FPN paper are
         AR100, AR1000, AR1000s, AR1000m and AR1000l.
         """
+        recalls = self.proposal_recalls(results, PROPOSAL_LIMITS, image_ids)
+        return {f"proposals/AR{limit}{area}": recalls[limit][area] for limit in PROPOSAL_LIMITS for area in AREAS}
+
+    def proposal_recalls(self, results, limits, image_ids=None):
+        """`{limit: {area: average recall}}` of the `limit` best proposals of each image, at most 1000, by AREAS."""
         image_ids = self._selected(image_ids)
         checked = self._checked(results, image_ids, None)
-        metrics = {}
-        for limit in PROPOSAL_LIMITS:
+        recalls = {}
+        for limit in limits:
             useful = self._useful_proposals(checked, limit)
-            evaluation = self._run(useful, image_ids, max_detections=(1, 100, 1000), use_categories=False)
-            recall = evaluation.eval["recall"][:, 0, :, -1]  # [IoU threshold, area]
-            for column, area in enumerate(AREAS):
-                metrics[f"proposals/AR{limit}{area}"] = _mean_defined(recall[:, column])
-        return metrics
+            recalls[limit] = self._recalls(useful, image_ids)
+        return recalls
+
+    def segments(self, results, image_ids=None):
+        """Average recall of class-agnostic segments: as `proposals`, by the IoU of masks (pycocotools' "segm").
+
+        results: list of COCO results with "segmentation", all of an image or what `worth_keeping` left of them.
+            image_ids: as in `detections`.
+        Returns a dict with the names of SEGMENT_METRICS; the columns of table 6 of the FPN paper are those of AR1000.
+            Sizes are those of the annotations' "area"; of one without it, of its mask.
+        Raises UserError as `detections` does, and for annotations without masks.
+        """
+        recalls = self.segment_recalls(results, PROPOSAL_LIMITS, image_ids)
+        return {f"segments/AR{limit}{area}": recalls[limit][area] for limit in PROPOSAL_LIMITS for area in AREAS}
+
+    def segment_recalls(self, results, limits, image_ids=None):
+        """`{limit: {area: average recall}}` of the `limit` best segments of each image, at most 1000, by AREAS."""
+        image_ids = self._selected(image_ids)
+        checked = self._checked(results, image_ids, None)
+        for copy, result in zip(checked, results, strict=True):
+            copy |= {"segmentation": _segment(result)} | {key: result[key] for key in ("place",) if key in result}
+        useful, recalls = _sorted(self._matching_segments(checked)), {}
+        for limit in limits:
+            recalls[limit] = self._recalls([item for item in useful if item["place"] < limit], image_ids, "segm")
+        return recalls
+
+    def worth_keeping(self, results):
+        """Of the results of whole images those that a metric can depend on, so that a large data set fits in memory.
+
+        Boxes stay as they are. Segments that meet no object at the lowest IoU go, and those beyond the largest limit;
+        the others get their "place" among the segments of their image, 0 for the best.
+        """
+        has_masks = any("segmentation" in result for result in results)
+        return self._matching_segments(results) if has_masks else results
 
     def precision_recall(self):
         """Curves of the last call of `detections`, at pycocotools' 101 recall values.
@@ -163,11 +200,8 @@ class COCOEvaluator:
         """
         from pycocotools import mask
 
-        by_image = {}
-        for result in _sorted(results):
-            by_image.setdefault(result["image_id"], []).append(result)
         useful = []
-        for image_id, group in by_image.items():
+        for image_id, group in _by_image(results):
             truth = self._truth.imgToAnns.get(image_id, [])
             if not truth:
                 continue
@@ -175,17 +209,44 @@ class COCOEvaluator:
             boxes = np.array([result["bbox"] for result in group], dtype=np.float64)
             objects = np.array([record["bbox"] for record in truth], dtype=np.float64)
             overlap = mask.iou(boxes, objects, [record["iscrowd"] for record in truth])
-            useful += [result for result, best in zip(group, overlap.max(axis=1), strict=True) if best >= 0.5]
+            useful += [result for result, best in zip(group, overlap.max(axis=1), strict=True) if best >= _LOWEST_IOU]
         return useful
 
-    def _run(self, results, image_ids, max_detections, use_categories):
+    def _matching_segments(self, results):
+        """The results that meet an object, each with its place; those that have one are what is left already."""
+        if all("place" in result for result in results):
+            return results
+        useful, truth = [], self._truth_with_masks()
+        for image_id, group in _by_image(results):
+            objects, group = truth.imgToAnns.get(image_id, []), group[: PROPOSAL_LIMITS[-1]]
+            crowd = [item["iscrowd"] for item in objects]
+            segments = [_segment(result) for result in group]
+            overlap = masks.overlaps(segments, [item["segmentation"] for item in objects], crowd)
+            places = np.flatnonzero((overlap >= _LOWEST_IOU).any(axis=1)).tolist()
+            useful += [group[place] | {"place": place} for place in places]
+        return useful
+
+    def _truth_with_masks(self):
+        """The truth with every "segmentation" run-length encoded, made when masks are measured first."""
+        if self._masked_truth is None:
+            self._masked_truth = _index(_encode_truth(self._dataset, self.source))
+        return self._masked_truth
+
+    def _recalls(self, results, image_ids, kind="bbox"):
+        """{area: average recall} of results that are not more than 1000 an image."""
+        evaluation = self._run(results, image_ids, (1, *PROPOSAL_LIMITS), use_categories=False, kind=kind)
+        recall = evaluation.eval["recall"][:, 0, :, -1]  # [IoU threshold, area]
+        return {area: _mean_defined(recall[:, column]) for column, area in enumerate(AREAS)}
+
+    def _run(self, results, image_ids, max_detections, use_categories, kind="bbox"):
         from pycocotools.cocoeval import COCOeval
 
         for number, result in enumerate(results, start=1):
             result["id"] = number  # 0 would read as "unmatched"
-        found = _index({**self._dataset, "annotations": results})
+        truth = self._truth if kind == "bbox" else self._truth_with_masks()
+        found = _index({**truth.dataset, "annotations": results})
         with contextlib.redirect_stdout(io.StringIO()):
-            evaluation = COCOeval(self._truth, found, iouType="bbox")
+            evaluation = COCOeval(truth, found, iouType=kind)
             evaluation.params.imgIds = list(image_ids)
             evaluation.params.maxDets = list(max_detections)
             evaluation.params.useCats = int(use_categories)
@@ -209,27 +270,31 @@ def detections_to_results(
     """Detections of a batch as COCO results, in pixels of the original images.
 
     detections: {"boxes": [B, D, 4] xyxy px of the given image, "scores": [B, D], "classes": [B, D] (without, all are
-        of class 0), "num_detections": [B]}. image_ids: [B]. image_sizes, original_sizes: [B, 2] height, width of the
-        valid part of the given image and of the file. category_ids: the data set's id of each class.
+        of class 0), "num_detections": [B], "masks": [B, D, m, m] probabilities over the boxes (or without)}.
+    image_ids: [B]. image_sizes, original_sizes: [B, 2] height, width of the valid part of the given image and of the
+        file. category_ids: the data set's id of each class.
     class_names, file_names: optional; they add "category" and "file_name" to each result.
     Returns a list of dicts, image by image, best first, the 1000 best of each: no metric looks further. Boxes are
     scaled by the actual ratio of each axis (rounding in the resize makes the two differ) and clipped to the original
-    image.
+    image. With masks each result has a "segmentation", the mask pasted into the original image, and its box is that of
+    the pasted mask.
     """
     results = []
     all_classes = detections.get("classes", np.zeros(np.shape(detections["scores"]), np.int32))
     for index, count in enumerate(np.minimum(detections["num_detections"], PROPOSAL_LIMITS[-1])):
-        boxes = _original_xywh(detections["boxes"][index][:count], image_sizes[index], original_sizes[index])
+        found = {name: detections[name][index][:count] for name in ("boxes", "masks") if name in detections}
+        boxes, shapes = _original_shapes(found, image_sizes[index], original_sizes[index])
         scores = np.asarray(detections["scores"][index][:count], dtype=np.float64)
         classes = np.asarray(all_classes[index][:count])
-        for box, score, label in zip(boxes.tolist(), scores.tolist(), classes.tolist(), strict=True):
+        columns = zip(boxes.tolist(), scores.tolist(), classes.tolist(), shapes, strict=True)
+        for box, score, label, shape in columns:
             if not 0 <= label < len(category_ids):
                 raise ValueError(f"a detection has class {label} of {len(category_ids)} category ids")
             result = {} if file_names is None else {"file_name": str(file_names[index])}
             result |= {"image_id": _plain(image_ids[index]), "category_id": _plain(category_ids[label])}
             if class_names is not None:
                 result["category"] = class_names[label]
-            results.append(result | {"bbox": box, "score": score})
+            results.append(result | {"bbox": box, "score": score} | shape)
     return results
 
 
@@ -286,6 +351,11 @@ def predict_batches(model, dataset, with_proposals=True, inference=None):
         yield image_ids, detections, proposals
 
 
+def best_of_each(results, most=None):
+    """The `most` best results of each image, all of them by default."""
+    return results if most is None else [result for _, group in _by_image(results) for result in group[:most]]
+
+
 def predict_dataset(model, dataset, with_proposals=True, progress=None, inference=None):
     """Run a detector over a whole dataset: `predict_batches`, collected.
 
@@ -314,12 +384,29 @@ def _batch_facts(inputs, targets, seen):
     return image_ids, np.asarray(inputs["image_sizes"]), np.asarray(targets["original_sizes"])
 
 
-def _original_xywh(boxes, image_size, original_size):
-    """xyxy px of the given image -> [x, y, width, height] px of the original, clipped to it."""
+def _original_shapes(found, image_size, original_size):
+    """[x, y, width, height] px of the original image, and {"segmentation": ...} (or nothing) of each detection."""
+    if "masks" not in found:
+        boxes = _original_xywh(found["boxes"], image_size, original_size)
+        return boxes, [{}] * len(boxes)
+    height, width = (int(side) for side in original_size)
+    windows = _rescaled(found["boxes"], image_size, original_size)
+    segments = masks.paste_all(found["masks"], windows, height, width)
+    return masks.bounding_boxes(segments), [{"segmentation": segment} for segment in segments]
+
+
+def _rescaled(boxes, image_size, original_size):
+    """xyxy px of the given image -> xyxy px of the original."""
     image_size = np.asarray(image_size, dtype=np.float64)
     height, width = np.asarray(original_size, dtype=np.float64)
     scale_y, scale_x = height / image_size[0], width / image_size[1]
-    boxes = np.asarray(boxes, dtype=np.float64) * (scale_x, scale_y, scale_x, scale_y)
+    return np.asarray(boxes, dtype=np.float64) * (scale_x, scale_y, scale_x, scale_y)
+
+
+def _original_xywh(boxes, image_size, original_size):
+    """xyxy px of the given image -> [x, y, width, height] px of the original, clipped to it."""
+    height, width = np.asarray(original_size, dtype=np.float64)
+    boxes = _rescaled(boxes, image_size, original_size)
     boxes = np.clip(boxes, 0.0, (width, height, width, height))
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
@@ -346,7 +433,7 @@ def _clean_annotations(content, source, leave_out):
             raise UserError(f"{source}: no COCO instances file, it lacks a list {key!r}; give instances JSON")
         if key != "annotations" and not all("id" in item for item in content[key]):
             raise UserError(f"{source}: an entry of {key!r} lacks 'id'; number them")
-    images = [{"id": image["id"]} for image in content["images"]]
+    images = [{key: image[key] for key in ("id", "height", "width") if key in image} for image in content["images"]]
     categories = [dict(category) for category in content["categories"]]
     image_ids = {image["id"] for image in images}
     category_ids = {category["id"] for category in categories}
@@ -354,7 +441,8 @@ def _clean_annotations(content, source, leave_out):
     kept = [item for item in content["annotations"] if item.get("id") not in leave_out]
     # Numbered anew from 1: pycocotools takes an object with id 0 for "unmatched" and merges equal ids.
     for number, annotation in enumerate(kept, start=1):
-        annotations.append({"id": number, **_clean_annotation(annotation, source, image_ids, category_ids)})
+        clean = _clean_annotation(annotation, source, image_ids, category_ids)
+        annotations.append({"id": number, "name": annotation.get("id", "without id"), **clean})
     return {"images": images, "categories": categories, "annotations": annotations}
 
 
@@ -378,7 +466,36 @@ def _clean_annotation(annotation, source, image_ids, category_ids):
         "bbox": bbox,
         "area": bbox[2] * bbox[3] if area is None else float(area),
         "iscrowd": int(annotation.get("iscrowd") or 0),
+        "has_area": area is not None,
+        "segmentation": annotation.get("segmentation"),
     }
+
+
+def _encode_truth(dataset, source):
+    """The data set with every "segmentation" as a segment; UserError where one is missing or wrong."""
+    sizes = {image["id"]: (image.get("height"), image.get("width")) for image in dataset["images"]}
+    unsized = next((image_id for image_id, size in sizes.items() if None in size), None)
+    if unsized is not None:
+        raise UserError(f"{source}: image {unsized} has no height and width, which its masks need; add them")
+    annotations = []
+    for item in dataset["annotations"]:
+        try:
+            segment = masks.from_annotation(item["segmentation"], *sizes[item["image_id"]])
+        except ValueError as problem:
+            raise UserError(
+                f'{source}: "segmentation" of annotation {item["name"]} {problem}; segment proposals need masks: add it'
+            ) from None
+        area = item["area"] if item["has_area"] else float(masks.areas([segment])[0])
+        annotations.append(item | {"segmentation": segment, "area": area})
+    return dataset | {"annotations": annotations}
+
+
+def _segment(result):
+    """The segment of a result; UserError where it has none."""
+    segment = result.get("segmentation")
+    if not isinstance(segment, dict) or not {"size", "counts"} <= set(segment):
+        raise UserError(f'a result of image id {result["image_id"]} has no run lengths as "segmentation"; add them')
+    return segment
 
 
 def _copy_result(number, result, category_ids):
@@ -423,6 +540,14 @@ def _index(dataset):
 def _sorted(results):
     """Best first in each image and class; the box breaks ties, so that no order of the input shows."""
     return sorted(results, key=lambda r: (r["image_id"], r["category_id"], -r["score"], r["bbox"]))
+
+
+def _by_image(results):
+    """(image id, its results, best first) of every image that has some."""
+    by_image = {}
+    for result in _sorted(results):
+        by_image.setdefault(result["image_id"], []).append(result)
+    return by_image.items()
 
 
 def _unique_names(categories):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from keras_fpn import masks as segment_masks
 from keras_fpn.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
@@ -26,6 +27,8 @@ class ImageDetections:
         category_ids: N ids of the data set the model was trained on.
         image: `[H, W, 3]` uint8 RGB.
         file_name: the path as it was given, or None for an array.
+        masks: of a model of segments N run-length encoded masks of the image (`keras_fpn.masks.decode` makes `[H, W]`
+            bool of one), and the boxes are theirs; None of a detector.
     """
 
     boxes: np.ndarray
@@ -35,6 +38,7 @@ class ImageDetections:
     category_ids: list[int]
     image: np.ndarray
     file_name: str | None = None
+    masks: list[dict] | None = None
 
     def to_results(self, image_id: int) -> list[dict]:
         """Return COCO results: x, y, width, height in pixels, the data set's own category ids."""
@@ -46,6 +50,8 @@ class ImageDetections:
             result = {} if self.file_name is None else {"file_name": self.file_name}
             result |= {"image_id": image_id, "category_id": category_id, "category": name}
             results.append(result | {"bbox": [x1, y1, x2 - x1, y2 - y1], "score": float(score)})
+        for result, mask in zip(results, self.masks or (), strict=self.masks is not None):
+            result["segmentation"] = mask
         return results
 
 
@@ -131,7 +137,7 @@ def in_original_pixels(found, image, file_name, resized_size, threshold, classes
 
     Args:
         found: `{"boxes": [D, 4] pixels of the resized image, "scores": [D], "num_detections": scalar, "classes": [D]
-            int (absent: one class)}`, best first.
+            int (absent: one class), "masks": [D, m, m] probabilities over the boxes (absent: none)}`, best first.
         image: `[H, W, 3]` uint8, before it was resized.
         file_name: its path, or None.
         resized_size: height and width that the detector saw, without padding.
@@ -140,14 +146,17 @@ def in_original_pixels(found, image, file_name, resized_size, threshold, classes
     """
     seen = above(found, image, file_name, threshold, classes)
     height, width = image.shape[:2]
+    boxes = seen.boxes * _ratio(image, resized_size)
+    if "masks" in found:
+        segments = segment_masks.paste_all(found["masks"][_rows_above(found, threshold)], boxes, height, width)
+        return dataclasses.replace(seen, boxes=_corners(segment_masks.bounding_boxes(segments)), masks=segments)
     edges = np.array([width, height, width, height], np.float32)
-    return dataclasses.replace(seen, boxes=np.clip(seen.boxes * _ratio(image, resized_size), 0, edges))
+    return dataclasses.replace(seen, boxes=np.clip(boxes, 0, edges))
 
 
 def above(found, image, file_name, threshold, classes) -> ImageDetections:
-    """The detections of at least `threshold`, in the pixels that the detector saw; see `in_original_pixels`."""
-    count = int(found["num_detections"])
-    rows = np.flatnonzero(found["scores"][:count] >= threshold)
+    """The boxes of at least `threshold`, in the pixels that the detector saw; see `in_original_pixels`."""
+    rows = _rows_above(found, threshold)
     labels = found.get("classes", np.zeros(len(found["scores"]), np.int32))[rows]
     return ImageDetections(
         boxes=found["boxes"][rows],
@@ -158,6 +167,15 @@ def above(found, image, file_name, threshold, classes) -> ImageDetections:
         image=image,
         file_name=file_name,
     )
+
+
+def _rows_above(found, threshold):
+    return np.flatnonzero(found["scores"][: int(found["num_detections"])] >= threshold)
+
+
+def _corners(boxes):
+    """x, y, width, height -> x1, y1, x2, y2, float32."""
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1).astype(np.float32)
 
 
 def _ratio(image, resized_size):

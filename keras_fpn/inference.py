@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fpn.data import transforms
+from keras_fpn.errors import UserError
 from keras_fpn.images import ImageDetections, as_list, in_original_pixels, read_image
 
 
@@ -40,6 +41,11 @@ def detect(model, images, threshold=0.5, batch_size=1) -> list[ImageDetections]:
 
 def iterate(model, images, threshold=0.5, batch_size=1) -> Iterator[ImageDetections]:
     """`detect` for many images: yields as it goes, and reads an image when its turn comes."""
+    if model.needs_proposals:
+        raise UserError(
+            f"{model.title}: it finds objects only among given proposals; keras-fpn evaluate MODEL --proposals DIR"
+            " measures it, and detect takes an RPN or a Faster R-CNN"
+        )
     infer = compiled(model)
     images = list(images)
     for start in range(0, len(images), batch_size):
@@ -56,11 +62,7 @@ def compiled(model):
     """One graph for every batch and image size, kept with the model."""
     infer = getattr(model, "_inference_graph", None)
     if infer is None:
-        signature = {
-            "images": tf.TensorSpec([None, None, None, 3], tf.float32),
-            "image_sizes": tf.TensorSpec([None, 2], tf.int32),
-        }
-        infer = tf.function(lambda inputs: model(inputs, training=False), input_signature=[signature])
+        infer = tf.function(lambda inputs: model(inputs, training=False), input_signature=[model.input_specs()])
         object.__setattr__(
             model, "_inference_graph", infer
         )  # past Keras' tracking: it is no part of the model

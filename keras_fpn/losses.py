@@ -1,4 +1,4 @@
-"""The four losses of Faster R-CNN, with the normalisers that tell the implementations apart."""
+"""The losses of all stages, with the normalisers that tell the implementations apart."""
 
 import tensorflow as tf
 
@@ -92,3 +92,30 @@ def _box_loss(deltas, targets, is_positive, beta):
     # Mask the error, not the loss: the targets of a negative may be infinite, and 0 * inf is NaN.
     error = tf.where(is_positive[..., None], tf.cast(deltas, tf.float32) - targets, 0.0)
     return tf.reduce_sum(smooth_l1(error, beta), axis=-1)
+
+
+def segment_losses(score_logits, mask_logits, target_masks, is_positive, is_valid, *, mask_weight):
+    """Losses of the segment proposals on their sampled positions (FPN, appendix A; their form is DeepMask's).
+
+    Args:
+        score_logits: `[B, S]`.
+        mask_logits: `[B, S, m, m]`; read where `is_positive`.
+        target_masks: `[B, P, m, m]` in [0, 1], of the first P samples: no further one is positive.
+        is_positive: `[B, S]` bool.
+        is_valid: `[B, S]` bool; False pads images with fewer samples.
+        mask_weight: factor of the mask loss (10).
+
+    Returns:
+        `{"segment_score_loss", "segment_mask_loss"}`, float32 scalars: logistic losses, the first a mean over the
+        samples of the batch, the second over the pixels of its positives, times its weight; 0 where there are none.
+    """
+    valid = tf.cast(is_valid, tf.float32)
+    score = tf.nn.sigmoid_cross_entropy_with_logits(labels=tf.cast(is_positive, tf.float32), logits=score_logits)
+    most = target_masks.shape[1]
+    positive = tf.cast(is_positive[:, :most], tf.float32)
+    mask = tf.nn.sigmoid_cross_entropy_with_logits(labels=target_masks, logits=mask_logits[:, :most])
+    mask = tf.reduce_mean(mask, axis=[2, 3]) * positive
+    return {
+        "segment_score_loss": tf.math.divide_no_nan(tf.reduce_sum(score * valid), tf.reduce_sum(valid)),
+        "segment_mask_loss": mask_weight * tf.math.divide_no_nan(tf.reduce_sum(mask), tf.reduce_sum(positive)),
+    }

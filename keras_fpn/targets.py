@@ -186,7 +186,7 @@ def anchor_targets(
         tf.TensorSpec([count], tf.bool),
         tf.TensorSpec([count, 4], tf.float32),
     )
-    sampled = tf.map_fn(one_image, _images(truth), fn_output_signature=signature)
+    sampled = tf.map_fn(one_image, images_of(truth), fn_output_signature=signature)
     return dict(zip(("indices", "is_positive", "is_valid", "deltas"), sampled, strict=True))
 
 
@@ -242,12 +242,12 @@ def roi_targets(
         tf.TensorSpec([count, 4], tf.float32),
         tf.TensorSpec([count], tf.bool),
     )
-    images = (*_images(truth), proposals["boxes"], proposals["num_proposals"])
+    images = (*images_of(truth), proposals["boxes"], proposals["num_proposals"])
     sampled = tf.map_fn(one_image, images, fn_output_signature=signature)
     return dict(zip(("boxes", "classes", "deltas", "is_valid"), sampled, strict=True))
 
 
-def _images(truth):
+def images_of(truth):
     """Boxes, is_object, is_crowd, classes and index of every image, with a row of padding.
 
     The row gives boxes without any truth something to point at.

@@ -1,4 +1,4 @@
-"""Pictures of boxes, drawn with Pillow: class names and scores that stay readable.
+"""Pictures of boxes and masks, drawn with Pillow: class names and scores that stay readable.
 
 Small pictures are enlarged before drawing, colours are never near white, and a label moves (below its
 box, to its side, further away with a thin leader) rather than leave the picture or cover another label.
@@ -11,11 +11,16 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from keras_fpn import masks as segment_masks
 
 SMALLEST_LONG_SIDE = 512  # px; a picture below this is enlarged by a whole factor
 
-TRUTH_KEYS = ("boxes", "classes", "is_crowd")
+TRUTH_KEYS = ("boxes", "classes", "is_crowd", "masks")
+_SAME_OBJECT = 0.3  # IoU of two segments from which a picture shows the better one alone
+_MOST_SEGMENTS = 16  # proposals in a picture: with more of them nothing can be seen
+_FILL = 0.4  # share of the colour in a mask
 
 # Told apart by people with the common colour blindnesses in its first eight, all dark enough for white text.
 _PALETTE = (
@@ -36,15 +41,21 @@ def class_color(index):
     return tuple(round(255 * channel) for channel in channels)
 
 
-def draw_boxes(image, boxes, labels, scores=None, *, classes=None, truth=False, long_side=SMALLEST_LONG_SIDE):
+def draw_boxes(
+    image, boxes, labels, scores=None, *, classes=None, masks=None, truth=False, long_side=SMALLEST_LONG_SIDE
+):
     """A copy of the picture with boxes, names and scores.
 
     image: PIL image, or array [H, W, 3] or [H, W] of 0..255. boxes: [N, 4] xyxy in its pixels.
     labels: N names. scores: N numbers, shown with two digits. classes: N class indices that choose the
-    colours; without them a name chooses its own. truth: draws thicker lines, as for ground truth.
+    colours; without them a name chooses its own. masks: N run-length encoded masks of the image (`keras_fpn.masks`),
+    drawn in place of the boxes, translucent with an outline and each in a colour of its own; of those with scores,
+    which are proposals, the 16 best that do not overlap much. truth: draws thicker lines, as for ground truth.
     long_side: pictures smaller than this are enlarged by a whole factor (labels need the room).
     Returns a PIL image, RGB. Non-finite boxes are skipped.
     """
+    if masks is not None:
+        return _draw_segments(image, boxes, labels, scores, masks, truth, long_side)
     picture, factor = _enlarge(to_picture(image), long_side)
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) * factor
     if classes is None:
@@ -52,36 +63,96 @@ def draw_boxes(image, boxes, labels, scores=None, *, classes=None, truth=False, 
     drawable = [index for index in range(len(boxes)) if np.isfinite(boxes[index]).all()]
     drawable.sort(key=lambda index: -np.prod(boxes[index, 2:] - boxes[index, :2]))  # small ones on top
     draw = ImageDraw.Draw(picture)
-    width = max(2, round(max(picture.size) / 400)) + int(truth)
+    width = _line_width(picture) + int(truth)
+    colors = [class_color(int(label)) for label in classes]
     for index in drawable:
-        _outline(draw, boxes[index], class_color(int(classes[index])), width)
+        _outline(draw, boxes[index], colors[index], width)
+    _draw_labels(picture, boxes, drawable, colors, labels, scores, width)
+    return picture
+
+
+def _draw_segments(image, boxes, labels, scores, masks, truth, long_side):
+    """`draw_boxes` with masks."""
+    picture, factor = _enlarge(to_picture(image), long_side)
+    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) * factor
+    shown = list(range(len(masks))) if scores is None else _distinct(masks, scores)
+    shown = [index for index in shown if (boxes[index, 2:] > boxes[index, :2]).all()]
+    colors = dict(zip(shown, map(class_color, range(len(shown))), strict=True))
+    width = _line_width(picture) + int(truth)
+    shown.sort(key=lambda index: -np.prod(boxes[index, 2:] - boxes[index, :2]))  # small ones on top
+    for index in shown:
+        _draw_mask(picture, segment_masks.decode(masks[index]), colors[index], width)
+    _draw_labels(picture, boxes, shown, colors, labels, scores, width)
+    return picture
+
+
+def _distinct(masks, scores):
+    """Numbers of the best segments that overlap no better one much, best first."""
+    order = np.argsort(-np.asarray(scores, np.float64), kind="stable").tolist()
+    overlap = segment_masks.overlaps(masks, masks)
+    kept = []
+    for index in order:
+        if not (overlap[index, kept] >= _SAME_OBJECT).any():
+            kept.append(index)
+    return kept[:_MOST_SEGMENTS]
+
+
+def _draw_mask(picture, mask, color, width):
+    """Fill a mask [H, W] bool translucently in the picture, which may be larger, and draw a line along its inside."""
+    mask = Image.fromarray(mask.astype(np.uint8) * 255).resize(picture.size, Image.Resampling.BILINEAR)
+    mask = mask.point(lambda value: 255 * (value >= 128))
+    bounds = mask.getbbox()
+    if bounds is None:
+        return
+    frame = tuple(np.clip(np.add(bounds, (-3, -3, 3, 3)), 0, (*picture.size, *picture.size)).tolist())
+    # A border of zeros: the line runs along the picture's edge, too.
+    grown = Image.new("L", (frame[2] - frame[0] + 2, frame[3] - frame[1] + 2))
+    grown.paste(mask.crop(frame), (1, 1))
+    inner = np.asarray(grown.filter(ImageFilter.MinFilter(2 * width + 1))) > 0
+    outer, mask = np.asarray(grown.filter(ImageFilter.MaxFilter(3))) > 0, np.asarray(grown) > 0
+    area = np.zeros((*mask.shape, 3), np.float32)
+    area[1:-1, 1:-1] = np.asarray(picture.crop(frame), np.float32)
+    area[mask] += _FILL * (np.array(color) - area[mask])
+    area[outer & ~mask] = 255  # a light rim, as of boxes
+    area[mask & ~inner] = color
+    picture.paste(Image.fromarray(np.rint(area[1:-1, 1:-1]).astype(np.uint8)), frame[:2])
+
+
+def _line_width(picture):
+    return max(2, round(max(picture.size) / 400))
+
+
+def _draw_labels(picture, boxes, drawable, colors, labels, scores, width):
+    """Names and scores of the boxes [N, 4] of which `drawable` are drawn, where they hide least."""
+    draw = ImageDraw.Draw(picture)
     placer = _LabelPlacer(picture.size, boxes[drawable], gap=width + 1)
     tags = []
     for index in sorted(drawable, key=lambda index: index if scores is None else -scores[index]):
         name, score = str(labels[index]), "" if scores is None else f" {float(scores[index]):.2f}"
         if name + score:
-            color = class_color(int(classes[index]))
-            tags.append(_place_label(boxes[index], (name, score), color, placer))
+            tags.append(_place_label(boxes[index], (name, score), colors[index], placer))
     for box, place, color, _, _ in tags:  # all leaders below all labels
         if not placer.touches(place, box):
             draw.line(_leader(place, box), fill=color, width=1)
     for _, place, color, text, font in tags:
         draw.rectangle((place[0], place[1], place[2] - 1, place[3] - 1), fill=color)
         draw.text((place[0] + 3, place[1]), text, fill=(255, 255, 255), font=font)
-    return picture
 
 
 def draw_truth(image, truth, class_names, **options):
     """The picture with its ground truth.
 
     truth: {"boxes": [G, 4] xyxy px of the image, "classes": [G], rows with class -1 are padding, and
-    "is_crowd": [G], optional: such regions are marked in their label}. options: of `draw_boxes`.
+    "is_crowd": [G], optional: such regions are marked in their label, "masks": [G, M, M] 0 or 1 over the boxes,
+    optional: drawn in their place}. options: of `draw_boxes`.
     """
     classes = np.asarray(truth["classes"])
     crowd = np.asarray(truth["is_crowd"]) if "is_crowd" in truth else np.zeros_like(classes)
     rows = np.flatnonzero(classes >= 0)
     labels = [class_names[classes[row]] + (" (crowd)" if crowd[row] else "") for row in rows]
     boxes = np.asarray(truth["boxes"])[rows]
+    if "masks" in truth:
+        options["masks"], _ = _pasted(image, np.asarray(truth["masks"])[rows], boxes)
     return draw_boxes(image, boxes, labels, classes=classes[rows], truth=True, **options)
 
 
@@ -89,7 +160,8 @@ def draw_detections(image, detections, class_names, threshold=0.5, **options):
     """The picture with the detections that score at least `threshold`.
 
     detections: those of one image, {"boxes": [D, 4] xyxy px of the image, "scores": [D], "classes": [D] (without, all
-    are of class 0), "num_detections": scalar}. options: of `draw_boxes`.
+    are of class 0), "num_detections": scalar, "masks": [D, m, m] over the boxes (or without)}. options: of
+    `draw_boxes`.
     """
     count = int(detections["num_detections"])
     scores = np.asarray(detections["scores"])[:count]
@@ -97,7 +169,17 @@ def draw_detections(image, detections, class_names, threshold=0.5, **options):
     classes = np.asarray(detections.get("classes", np.zeros(len(detections["scores"]), np.int32)))[rows]
     labels = [class_names[label] for label in classes]
     boxes = np.asarray(detections["boxes"])[rows]
+    if "masks" in detections:
+        options["masks"], boxes = _pasted(image, np.asarray(detections["masks"])[rows], boxes)
     return draw_boxes(image, boxes, labels, scores[rows], classes=classes, **options)
+
+
+def _pasted(image, grids, boxes):
+    """Masks [N, m, m] over boxes [N, 4] as segments of the image, and the boxes of those."""
+    width, height = to_picture(image).size
+    segments = segment_masks.paste_all(grids, boxes, height, width)
+    boxes = segment_masks.bounding_boxes(segments)
+    return segments, np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
 def truth_and_detections(inputs, targets, detections, class_names, threshold=0.5):
