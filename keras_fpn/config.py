@@ -7,7 +7,9 @@ with its path and the nearest one that does. Only commands read a `Config`; the 
 """
 
 import copy
+import difflib
 import importlib.resources
+import re
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -154,6 +156,7 @@ class RoIPooling(Section):
 
 
 class BoxHead(Section):
+    name: Literal["fc", "conv5"]
     units: PositiveInt
     initializer: Literal["xavier", "torch_linear"]
     conv_layers: NonNegativeInt
@@ -179,6 +182,25 @@ class Detections(Section):
     box_weights: BoxWeights
 
 
+class Segments(Section):
+    units: PositiveInt
+    mask_size: PositiveInt
+    kernel_sizes: Annotated[list[Literal[5, 7]], Field(min_length=1, max_length=2)]
+    canonical_size: PositiveFloat
+    samples_per_image: PositiveInt
+    positive_fraction: Probability
+    crowd_ioa: Probability
+    mask_loss_weight: NonNegativeFloat
+    max_detections: PositiveInt
+
+    @field_validator("kernel_sizes")
+    @classmethod
+    def _rising(cls, sizes):
+        if sizes not in ([5], [7], [5, 7]):
+            raise ValueError("kernel_sizes must be [5], [7] or [5, 7]")
+        return sizes
+
+
 class Model(Section):
     """The detector: a profile (`keras_fpn/profiles.py` documents the groups) and the differences from it.
 
@@ -202,6 +224,7 @@ class Model(Section):
     box_head: BoxHead
     losses: Losses
     detections: Detections
+    segments: Segments
 
     @model_validator(mode="after")
     def _levels_fit(self):
@@ -224,10 +247,14 @@ class Model(Section):
 
 
 class Split(Section):
-    """Where one half of the data lies; `--data DIR` fills it in for a COCO layout."""
+    """Where one half of the data lies; `--data DIR` fills it in for a COCO layout.
+
+    `proposals`: a folder that `keras-fpn propose` wrote for these images; only Fast R-CNN reads it.
+    """
 
     annotations: str | None = None
     images: str | None = None
+    proposals: str | None = None
 
 
 class Data(Section):
@@ -237,7 +264,8 @@ class Data(Section):
     `canvas`: [height, width] of every training batch, or null: the batch's own largest.
     `scale_jitter`: [low, high] resizes by a factor drawn from it and crops or pads to the canvas.
     `keep_empty`: train on images without objects, too. `invalid_boxes`: refuse a file with some, or drop
-    them. `cache`: keep the decoded images in memory.
+    them. `cache`: keep the decoded images in memory. `train_proposals`, `test_proposals`: how many of the best given
+    proposals of an image are used, in training and in evaluation.
     """
 
     train: Split = Split()
@@ -252,6 +280,8 @@ class Data(Section):
     keep_empty: bool = True
     invalid_boxes: Literal["refuse", "drop"] = "refuse"
     cache: bool = False
+    train_proposals: PositiveInt = 2000
+    test_proposals: PositiveInt = 1000
 
     @model_validator(mode="after")
     def _jitter_needs_a_canvas(self):
@@ -269,7 +299,8 @@ class Training(Section):
     between COCO evaluations, 0 for the end only, and `evaluation_images` bounds their size. `clip_norm`:
     global gradient norm, null for none. `deterministic`: TensorFlow adds up in one order, so that two runs,
     or a run and its resumed twin, agree to the last bit and not just up to rounding; slower. `weights`: a .keras
-    file whose weights the run starts from where they fit, null for fresh ones.
+    file whose weights the run starts from where they fit, null for fresh ones. `freeze`: parts that stay as they
+    start, statistics included: of backbone, pyramid and the heads.
     """
 
     steps: PositiveInt | None = 90_000
@@ -288,6 +319,7 @@ class Training(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     deterministic: bool = False
     weights: str | None = None
+    freeze: list[str] = []
 
     @model_validator(mode="after")
     def _one_length(self):
@@ -298,12 +330,26 @@ class Training(Section):
         return self
 
 
+class FourStep(Section):
+    """Where the region proposal network's steps of `train --four-step` differ from `training`; null: nowhere."""
+
+    rpn_steps: PositiveInt | None = None
+    rpn_milestones: list[Share] | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self):
+        if self.rpn_milestones and self.rpn_milestones != sorted(self.rpn_milestones):
+            raise ValueError("rpn_milestones must rise")
+        return self
+
+
 class Config(Section):
-    """Everything a command needs to know: `model`, `data`, `training`."""
+    """Everything a command needs to know: `model`, `data`, `training`, `four_step`."""
 
     model: Model
     data: Data = Data()
     training: Training = Training()
+    four_step: FourStep = FourStep()
 
     def to_yaml(self) -> str:
         """Return every setting, resolved, as YAML that `load_config` reads back to an equal `Config`."""
@@ -336,9 +382,16 @@ def load_config(name_or_path="faster_rcnn_r50_fpn", overrides: Overrides = ()) -
 
 
 def shipped_configs() -> list[str]:
-    """Return the names of the configurations that come with the package."""
-    names = [item.name for item in _folder().iterdir()]
-    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+    """Return the names of the configurations that come with the package; one in a folder is "paper/table1_c"."""
+    return sorted(_names(_folder()))
+
+
+def _names(folder, prefix=""):
+    for item in folder.iterdir():
+        if item.is_dir():
+            yield from _names(item, f"{prefix}{item.name}/")
+        elif item.name.endswith(".yaml"):
+            yield prefix + item.name.removesuffix(".yaml")
 
 
 def _folder():
@@ -352,16 +405,25 @@ def _read(name_or_path):
     name, path = str(name_or_path), Path(name_or_path)
     if path.is_file():
         text = _read_text(path)
-    elif path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
-        raise UserError(f"{name}: no such configuration file")
     elif name in shipped_configs():
         text = _folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     else:
-        raise UserError(f"{name}: no such configuration{nearest(name, shipped_configs())}")
+        raise UserError(f"{name}: no such configuration{_hint(name, path)}")
     raw = _parse_yaml(text, name)
     if raw is not None and not isinstance(raw, dict):
-        raise UserError(f"{name}: expected sections model, data, training; found {type(raw).__name__}")
+        raise UserError(f"{name}: expected sections model, data, training, four_step; found {type(raw).__name__}")
     return name, raw or {}
+
+
+def _hint(name, path):
+    is_file = path.suffix in (".yaml", ".yml") or len(path.parts) > 1
+    near = difflib.get_close_matches(name.removesuffix(".yaml"), shipped_configs(), n=1)
+    if near:
+        return f"{' file' if is_file else ''}; did you mean {near[0]!r}?"
+    if is_file:
+        return " file"
+    # Those of the paper's rows are many: their folder stands for them.
+    return f"; valid are {', '.join(dict.fromkeys(re.sub('/.*', '/...', each) for each in shipped_configs()))}"
 
 
 def _read_text(path):
@@ -409,7 +471,8 @@ def _profile(source, raw, pairs):
 
 def _defaults(profile):
     model = {"architecture": "faster_rcnn", "profile": profile, "num_classes": None, **resolve(profile)}
-    return {"model": model, "data": Data().model_dump(), "training": Training().model_dump()}
+    others = {"data": Data(), "training": Training(), "four_step": FourStep()}
+    return {"model": model} | {name: section.model_dump() for name, section in others.items()}
 
 
 def _merge(settings, difference, source, path=()):

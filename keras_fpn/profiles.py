@@ -18,9 +18,10 @@ Each group is the keyword arguments of one stage:
 | `anchor_targets` | labels and samples for the RPN                                |
 | `roi_targets`    | labels and samples for the box head                           |
 | `roi_pooling`    | `RoIAlign` (`method: align`) or `RoIPool` (`method: max`)      |
-| `box_head`       | `BoxHead`                                                     |
+| `box_head`       | `BoxHead` (`name: fc`) or `Conv5Head` (`name: conv5`)          |
 | `losses`         | smooth-L1 betas and the RPN normaliser                        |
 | `detections`     | `DetectionLayer`                                              |
+| `segments`       | `SegmentGrid`, `SegmentHead`, and their targets and losses     |
 """
 
 import copy
@@ -99,6 +100,7 @@ DETECTRON2 = {
         "implementation": "crop_and_resize",
     },
     "box_head": {
+        "name": "fc",
         "units": 1024,
         "initializer": "xavier",
         "conv_layers": 0,
@@ -116,6 +118,17 @@ DETECTRON2 = {
         "max_detections": 100,
         "min_size": 0.0,
         "box_weights": [10.0, 10.0, 5.0, 5.0],
+    },
+    "segments": {
+        "units": 512,
+        "mask_size": 14,
+        "kernel_sizes": [5, 7],
+        "canonical_size": 32.0,
+        "samples_per_image": 128,
+        "positive_fraction": 0.25,
+        "crowd_ioa": 0.7,
+        "mask_loss_weight": 10.0,
+        "max_detections": 1000,
     },
 }
 

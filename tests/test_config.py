@@ -24,7 +24,7 @@ SHIPPED = [
 
 
 def test_the_shipped_configurations_are_found():
-    assert shipped_configs() == SHIPPED
+    assert [name for name in shipped_configs() if "/" not in name] == SHIPPED
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -197,7 +197,7 @@ def test_a_wrong_override_is_one_line(overrides, message):
         ("model: {bakbone: {name: resnet18}}", "model.bakbone: unknown key; did you mean 'backbone'?"),
         ("training: {lr: 3}", "training.lr: unknown key; valid are steps"),
         ("model: resnet50", "model: expected keys below it, found 'resnet50'"),
-        ("- model", "expected sections model, data, training; found list"),
+        ("- model", "expected sections model, data, training, four_step; found list"),
         ("model: {profile: paper\ntraining: 3", "line 2: not YAML"),
         ("model: {anchors: {sizes: {P9: [3]}}}", "model.anchors.sizes.P9"),
     ],

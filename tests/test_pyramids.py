@@ -1,6 +1,8 @@
 """The pyramid against torchvision on odd sizes (golden/make_networks.py, with batch normalisation
 golden/make_mobilenet.py), and its two traps by hand."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -20,11 +22,11 @@ def with_kernels(model, lateral, output):
     return model
 
 
-def averaging(channels=4, doubling=2.0):
+def averaging(channels=4, doubling=2.0, name="fpn"):
     """Laterals take the mean over the channels, the 3x3 are `doubling` times the identity."""
     three = np.zeros((3, 3, channels, channels), np.float32)
     three[1, 1] = np.eye(channels) * doubling
-    model = build_pyramid(dict.fromkeys(("C2", "C3", "C4", "C5"), channels), channels=channels)
+    model = build_pyramid(dict.fromkeys(("C2", "C3", "C4", "C5"), channels), channels=channels, name=name)
     return with_kernels(model, np.full((1, 1, channels, channels), 1 / channels, np.float32), three)
 
 
@@ -195,3 +197,196 @@ def test_an_unknown_normalisation_is_told_by_its_setting():
 )
 def test_strides_follow_the_backbone(backbone, levels, strides):
     assert pyramid_strides(backbone, levels) == dict(zip(levels, strides, strict=True))
+
+
+# --- The rows of the paper's ablations, and its neighbours: how each is built (section 5.1; tables 1 and 2)
+
+BACKBONE = dict(zip(("C2", "C3", "C4", "C5"), (3, 5, 6, 7), strict=True))
+# Sides of the maps of images of 128 x 192 px, and of 75 x 93 px, where the halves are rounded up.
+SIDES = ([(32, 48), (16, 24), (8, 12), (4, 6)], [(19, 24), (10, 12), (5, 6), (3, 3)])
+ROWS = {
+    "fpn": {},
+    "bottom_up": {},
+    "top_down": {},
+    "finest_level": {"levels": ["P2"]},
+    "single_scale": {"levels": ["C4"]},
+    "fusion": {"levels": ["P3"]},
+    "ssd": {"levels": ["P4", "P5", "P6", "P7", "P8"]},
+}
+
+
+def noise(seed, sides=SIDES[0]):
+    """Maps of the whole backbone `BACKBONE`, drawn."""
+    rng = np.random.default_rng(seed)
+    return {
+        level: tf.constant(rng.normal(size=(2, *side, number)), tf.float32)
+        for (level, number), side in zip(BACKBONE.items(), sides, strict=True)
+    }
+
+
+@functools.cache
+def row(name, **settings):
+    """The pyramid of `ROWS` with 8 channels; biases are drawn, too."""
+    model = build_pyramid(BACKBONE, channels=8, name=name, **{**ROWS[name], **settings})
+    rng = np.random.default_rng(1)
+    for variable in model.variables:
+        if variable.name == "bias":
+            variable.assign(rng.normal(size=variable.shape))
+    return model
+
+
+def outputs_of(model, features):
+    """The outputs; what the pyramid does not read is left out."""
+    return model({level: features[level] for level in model.input})
+
+
+def changed_outputs(name, level):
+    """The outputs that another map C_k changes, of maps with even sides and of maps with odd ones."""
+    for sides in SIDES:
+        before = noise(1, sides)
+        after = before | {level: noise(2, sides)[level]}
+        ours, theirs = (outputs_of(row(name), features) for features in (before, after))
+        yield {output for output in ours if not np.array_equal(ours[output], theirs[output])}
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "strides"),
+    [
+        ("fpn", ["C2", "C3", "C4", "C5"], {"P2": 4, "P3": 8, "P4": 16, "P5": 32, "P6": 64}),
+        ("bottom_up", ["C2", "C3", "C4", "C5"], {"P2": 4, "P3": 8, "P4": 16, "P5": 32, "P6": 64}),
+        ("top_down", ["C2", "C3", "C4", "C5"], {"P2": 4, "P3": 8, "P4": 16, "P5": 32, "P6": 64}),
+        ("finest_level", ["C2", "C3", "C4", "C5"], {"P2": 4}),
+        ("single_scale", ["C4"], {"C4": 16}),
+        ("fusion", ["C2", "C3", "C4", "C5"], {"P3": 8}),
+        ("ssd", ["C4", "C5"], {"P4": 16, "P5": 32, "P6": 64, "P7": 128, "P8": 256}),
+    ],
+)
+def test_each_pyramid_has_its_inputs_and_its_outputs(name, inputs, strides):
+    model = row(name)
+    assert list(model.input) == inputs
+    for height, width in ((128, 192), (75, 93)):
+        outputs = outputs_of(model, noise(0, SIDES[height == 75]))
+        assert {level: tuple(output.shape) for level, output in outputs.items()} == {
+            level: (2, -(-height // stride), -(-width // stride), 6 if level == "C4" else 8)
+            for level, stride in strides.items()
+        }
+    assert list(outputs) == list(strides)
+    assert pyramid_strides({"C2": 4, "C3": 8, "C4": 16, "C5": 32}, list(strides)) == strides
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # Rows c: what is coarser goes down into every finer level.
+        ("fpn", [{"P2"}, {"P2", "P3"}, {"P2", "P3", "P4"}, {"P2", "P3", "P4", "P5", "P6"}]),
+        ("bottom_up", [{"P2"}, {"P3"}, {"P4"}, {"P5", "P6"}]),
+        ("top_down", [set(), set(), set(), {"P2", "P3", "P4", "P5", "P6"}]),
+        ("finest_level", [{"P2"}, {"P2"}, {"P2"}, {"P2"}]),
+        ("single_scale", [set(), set(), {"C4"}, set()]),
+        ("fusion", [{"P3"}, {"P3"}, {"P3"}, {"P3"}]),
+        ("ssd", [set(), set(), {"P4"}, {"P5", "P6", "P7", "P8"}]),
+    ],
+)
+def test_each_pyramid_reads_the_maps_of_its_row_and_no_other(name, expected):
+    for level, changed in zip(BACKBONE, expected, strict=True):
+        assert list(changed_outputs(name, level)) == [changed, changed], level
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("bottom_up", (2, 20, 200, 2000, 2000)), ("top_down", (2000, 2000, 2000, 2000, 2000))]
+)
+def test_rows_d_and_e_add_nothing(name, expected):
+    # By hand, as in trap 12: M_k is C_k in row d and C5 in row e, the outputs are twice that; P6 is of P5.
+    outputs = averaging(name=name)(constants((1, 10, 100, 1000)))
+    assert [float(outputs[level][0, 0, 0, 0]) for level in LEVELS] == list(expected)
+    for level in LEVELS:
+        np.testing.assert_array_equal(outputs[level], tf.fill(outputs[level].shape, outputs[level][0, 0, 0, 0]))
+
+
+@pytest.mark.parametrize("name", ["bottom_up", "top_down"])
+def test_rows_d_and_e_take_every_second_cell_of_p5_for_p6(name):
+    features = constants((0, 0, 0, 0), sides=(40, 20, 10, 5))
+    features["C5"] = tf.reshape(tf.range(25.0), [1, 5, 5, 1]) * tf.ones([1, 1, 1, 4])
+    p6 = averaging(doubling=1.0, name=name)(features)["P6"][0, :, :, 0]
+    np.testing.assert_array_equal(p6, [[0, 2, 4], [10, 12, 14], [20, 22, 24]])
+
+
+@pytest.mark.parametrize("sides", [((16, 24), (8, 12), (4, 6), (2, 3)), ((19, 23), (10, 12), (5, 6), (3, 3))])
+def test_row_e_upsamples_c5_by_nearest_neighbours(sides):
+    # Row i of a map of H rows is row floor(i h / H) of the one below, step by step down to C5.
+    cells = {"C5": np.arange(sides[3][0] * sides[3][1], dtype=np.float32).reshape(sides[3])}
+    for level, (height, width) in zip(("C4", "C3", "C2"), reversed(sides[:3]), strict=True):
+        below = cells[f"C{int(level[1]) + 1}"]
+        rows, columns = np.arange(height) * below.shape[0] // height, np.arange(width) * below.shape[1] // width
+        cells[level] = below[rows][:, columns]
+    features = {level: tf.fill([1, *side, 4], -1.0) for level, side in zip(BACKBONE, sides, strict=True)}
+    features["C5"] = tf.constant(cells["C5"])[None, :, :, None] * tf.ones([1, 1, 1, 4])
+    outputs = averaging(doubling=1.0, name="top_down")(features)
+    for level, expected in cells.items():
+        np.testing.assert_array_equal(outputs[f"P{level[1]}"][0, :, :, 0], expected)
+
+
+def test_row_e_has_no_lateral_connection_but_that_of_c5():
+    layers = [layer.name for layer in row("top_down").layers if layer.weights]
+    assert sorted(layers) == ["lateral_C5", "output_P2", "output_P3", "output_P4", "output_P5"]
+    assert not [layer for layer in row("bottom_up").layers if "merge" in layer.name or "upsample" in layer.name]
+
+
+@pytest.mark.parametrize("sides", SIDES)
+def test_row_f_is_p2_of_the_whole_pyramid_bit_for_bit(sides):
+    finest, whole = row("finest_level"), row("fpn")
+    for layer in finest.layers:
+        layer.set_weights(whole.get_layer(layer.name).get_weights())
+    features = noise(3, sides)
+    outputs = finest(features)
+    assert list(outputs) == ["P2"]
+    np.testing.assert_array_equal(outputs["P2"], whole(features)["P2"])
+
+
+@pytest.mark.parametrize("level", ["C2", "C4", "C5"])
+def test_rows_a_and_b_are_the_map_itself_without_a_weight(level):
+    model = row("single_scale", levels=(level,))
+    for sides in SIDES:
+        features = noise(4, sides)
+        outputs = outputs_of(model, features)
+        assert list(outputs) == [level]
+        np.testing.assert_array_equal(outputs[level], features[level])
+    assert model.count_params() == 0
+
+
+def test_fusion_brings_every_map_to_one_grid_at_a_share_of_the_channels():
+    model = row("fusion")
+    assert [model.get_layer(f"share_{level}").get_weights()[0].shape for level in BACKBONE] == [
+        (5, 5, number, 2) for number in BACKBONE.values()
+    ]
+    assert model.get_layer("output_P3").get_weights()[0].shape == (1, 1, 8, 8)
+
+
+def test_ssd_halves_its_sides_and_rounds_up_where_they_are_odd():
+    features = {"C4": tf.zeros([1, 13, 9, 6]), "C5": tf.zeros([1, 7, 5, 7])}
+    sides = {level: tuple(output.shape[1:3]) for level, output in row("ssd")(features).items()}
+    assert sides == {"P4": (13, 9), "P5": (7, 5), "P6": (4, 3), "P7": (2, 2), "P8": (1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("finest", {}, "pyramid.name: unknown 'finest'; did you mean 'finest_level'?"),
+        ("finest_level", {"levels": ["P2", "P3"]}, "finest_level gives one level, [P2] in the paper, not P2, P3"),
+        ("finest_level", {"levels": ["P1"]}, "pyramid.levels: P1 needs C1; the backbone gives C2..C5"),
+        ("single_scale", {"levels": ["C4", "C5"]}, "single_scale gives one of C2, C3, C4, C5"),
+        ("single_scale", {"levels": ["P4"]}, "single_scale gives one of C2, C3, C4, C5, as in [C4]; not P4"),
+        ("fusion", {"levels": ["P3", "P4"]}, "fusion gives one of the backbone's levels, [P3]; not P3, P4"),
+        ("fusion", {"levels": ["P6"]}, "fusion gives one of the backbone's levels, [P3]; not P6"),
+        ("fusion", {"channels": 6}, "pyramid.channels: 6; give a multiple of 4, a share each"),
+        ("ssd", {"levels": ["P4", "P6"]}, "pyramid.levels: must be neighbours, finest first"),
+        ("ssd", {"levels": ["P6", "P7"]}, "pyramid.levels: P6 needs C6; the backbone gives C2..C5"),
+        ("bottom_up", {"levels": ["C4"]}, "pyramid.levels: must be neighbours, finest first"),
+        ("top_down", {"levels": ["P5", "P4"]}, "pyramid.levels: must be neighbours, finest first"),
+    ],
+)
+def test_what_a_row_cannot_give_is_refused_in_one_line(name, settings, message):
+    with pytest.raises(UserError) as caught:
+        build_pyramid(BACKBONE, name=name, **{"channels": 8, **ROWS.get(name, {}), **settings})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
