@@ -9,7 +9,9 @@ The package in the order in which data flows through it:
     anchors          reference boxes of every level
     rpn, proposals   objectness and deltas -> the 1000 best boxes
     targets, losses  matching, sampling and the four losses (training)
-    levels, roi_align, roi_pool, box_head
+    segment_grid, segment_head, segment_targets
+                     positions of the pyramid -> scores and masks; what they are trained towards
+    levels, roi_align, roi_pool, box_head, conv5_head
                      crops of the pyramid -> class scores and boxes
     detections       the 100 best boxes of an image
     detector         what the models below are; each of them is a `keras.Model`
@@ -18,8 +20,11 @@ The package in the order in which data flows through it:
     proposal_network, fast_rcnn, faster_rcnn, segment_proposals
                      the models: the RPN alone (table 1 of the paper); Fast R-CNN on given proposals (table 2); the
                      whole (tables 3, 5); segment proposals (table 6)
+    propose, proposal_files
+                     what a model proposes in a data set, on disk: what Fast R-CNN is trained and measured on
     images, inference
                      image files -> detections in their own pixels; `images` without TensorFlow
+    masks            masks of segments, pasted into images and run-length encoded
     evaluation, visualize, plots, report
                      COCO metrics, pictures, curves and the page that shows them
     export           the detector for TF Serving, TFLite and ONNX (the folder export/ beside this one)
@@ -33,12 +38,13 @@ _PUBLIC = {
     "FasterRCNN": "keras_fpn.faster_rcnn",
     "RPN": "keras_fpn.proposal_network",
     "FastRCNN": "keras_fpn.fast_rcnn",
+    "SegmentProposals": "keras_fpn.segment_proposals",
     "load_model": "keras_fpn.detector",
     "load_config": "keras_fpn.config",
     "COCOEvaluation": "keras_fpn.callbacks",
     "UserError": "keras_fpn.errors",
 }
-_MODULES = ("data", "evaluation", "export", "images", "inference", "optimizers", "visualize")
+_MODULES = ("data", "evaluation", "export", "images", "inference", "masks", "optimizers", "visualize")
 __all__ = [*_PUBLIC, *_MODULES, "__version__"]
 
 

@@ -14,6 +14,7 @@ from keras_fpn import visualize
 from keras_fpn.evaluation import (
     DETECTION_METRICS,
     PROPOSAL_METRICS,
+    SEGMENT_METRICS,
     COCOEvaluator,
     compile_inference,
     predict_batches,
@@ -23,7 +24,8 @@ from keras_fpn.evaluation import (
 class COCOEvaluation(keras.callbacks.Callback):
     """Measures COCO metrics at the end of an epoch and puts them into the logs: val_AP, val_AP50, val_APs...
 
-    Which ones, the model's `coco_metrics` says: of an `RPN` they are val_proposals/AR100, val_proposals/AR1000 ...
+    Which ones, the model's `coco_metrics` says: of an `RPN` they are val_proposals/AR100, val_proposals/AR1000 ...,
+    of `SegmentProposals` val_segments/AR100 ... They come from the masks, of which only those are kept that can count.
 
     Example:
         callbacks=[COCOEvaluation(dataset, "instances_val.json"), ModelCheckpoint(path, monitor="val_AP",
@@ -63,7 +65,7 @@ class COCOEvaluation(keras.callbacks.Callback):
                 logs[self.prefix + name] = value
 
     def _names(self):
-        families = (DETECTION_METRICS, PROPOSAL_METRICS)
+        families = (DETECTION_METRICS, PROPOSAL_METRICS, SEGMENT_METRICS)
         return next(names for names in families if self.model.main_metric in names)
 
     def measure(self):
@@ -75,7 +77,7 @@ class COCOEvaluation(keras.callbacks.Callback):
         told = time.monotonic()
         for ids, found, proposed in batches:
             image_ids += ids
-            detections += found
+            detections += self.evaluator.worth_keeping(found)
             proposals += proposed
             if time.monotonic() - told > 20 and not sys.stdout.isatty():
                 told = time.monotonic()
@@ -250,11 +252,12 @@ def _make_bar():
 def _summary(logs):
     """The numbers of an epoch that fit a line; the others are in results.csv and TensorBoard."""
     shown = ("loss", "rpn_recall", "roi_recall", "val_loss", "val_AP", "val_AP50", "val_APs")
-    shown += ("val_proposals/AR100", "val_proposals/AR1000", "learning_rate")
+    shown += ("segment_recall", "val_proposals/AR100", "val_proposals/AR1000")
+    shown += ("val_segments/AR100", "val_segments/AR1000", "learning_rate")
     parts = []
     for name in shown:
         value = logs.get(name)
-        if value is None or (name.startswith(("val_AP", "val_proposals/")) and value < 0):
+        if value is None or (name.startswith(("val_AP", "val_proposals/", "val_segments/")) and value < 0):
             continue
         parts.append(f"{name} {value:.3f}" if name != "learning_rate" else f"learning_rate {value:.3g}")
     return "  ".join(parts)

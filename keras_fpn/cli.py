@@ -10,7 +10,6 @@ import errno
 import functools
 import os
 import re
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -96,10 +95,12 @@ def _build_parser():
     _add_shapes(data("shapes", "write the embedded data set: a COCO-format folder"))
     _add_train(add("train", "train a detector on a COCO-format data set"))
     _add_evaluate(add("evaluate", "measure a model on annotated images: COCO AP and AR"))
+    _add_propose(add("propose", "write the boxes that a model proposes: Fast R-CNN is trained and measured on them"))
     _add_detect(add("detect", "find objects in image files: pictures with boxes, and COCO results"))
     _add_export(add("export", "write a model for TF Serving, TFLite or ONNX, and hold the file against the model"))
     _add_convert(add("convert", "make a model of published weights, or write a model's weights for torchvision"))
     _add_benchmark(add("benchmark", "time a model on random images"))
+    _add_paper(add("paper", "train the rows of a table of the FPN paper, and write it beside the paper's own"))
     return parser
 
 
@@ -130,6 +131,10 @@ def _add_train(parser):
     parser.add_argument(
         "--weights", metavar="MODEL", help=".keras file or run folder to start from: what fits is taken"
     )
+    parser.add_argument(
+        "--four-step", action="store_true",
+        help="train RPN, Fast R-CNN on its proposals, and both again on shared features: one Faster R-CNN",
+    )  # fmt: skip
     _add_set(parser)
     parser.set_defaults(run=_train)
 
@@ -138,6 +143,9 @@ def _add_evaluate(parser):
     parser.add_argument("model", metavar="MODEL", help=".keras file or run folder")
     parser.add_argument("--annotations", metavar="F", help="COCO instances JSON (default: the run's own)")
     parser.add_argument("--images", metavar="DIR", help="folder of the images")
+    parser.add_argument(
+        "--proposals", metavar="DIR", help="of a Fast R-CNN: what keras-fpn propose wrote (default: the run's own)"
+    )
     parser.add_argument("--json", metavar="OUT", help="write the detections as COCO results")
     parser.add_argument("--metrics", metavar="OUT", help="write the metrics as JSON")
     parser.add_argument("--batch-size", type=_positive, metavar="N", default=1, help="images at a time (1)")
@@ -150,6 +158,16 @@ def _add_evaluate(parser):
         "--tolerance", type=_probability, metavar="T", help="how far off a figure of --expect may be (0.002)"
     )
     parser.set_defaults(run=_evaluate)
+
+
+def _add_propose(parser):
+    parser.add_argument("model", metavar="MODEL", help="an RPN or a Faster R-CNN: .keras file or run folder")
+    parser.add_argument("--annotations", metavar="F", required=True, help="COCO instances JSON: names the images")
+    parser.add_argument("--images", metavar="DIR", required=True, help="folder of the images")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder to write")
+    parser.add_argument("--count", type=_positive, metavar="N", default=2000, help="boxes of an image, at most (2000)")
+    parser.add_argument("--batch-size", type=_positive, metavar="N", default=1, help="images at a time (1)")
+    parser.set_defaults(run=_propose)
 
 
 def _add_detect(parser):
@@ -184,6 +202,8 @@ def _add_export(parser):
         "--input-type", metavar="T",
         help="of tflite and onnx: uint8 or float32 (default: what the model's own way to resize yields)",
     )  # fmt: skip
+    text = "of tflite and a Fast R-CNN, which is given proposals: most of them (1000)"
+    parser.add_argument("--max-proposals", type=_positive, metavar="N", help=text)
     parser.add_argument(
         "--calibration", metavar="IMAGE_OR_FOLDER", nargs="+", action="extend",
         help="of int8: some 100 images like those it will see",
@@ -223,10 +243,28 @@ def _add_benchmark(parser):
     parser.add_argument(
         "--runs", type=_positive, metavar="N", default=7, help="timed runs after the warm-up (7)"
     )
-    parser.add_argument("--stages", action="store_true", help="time backbone, pyramid and so on apart")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--stages", action="store_true", help="time backbone, pyramid and so on apart")
+    text = "time another by turns with it, and tell the ratio of the two medians"
+    how.add_argument("--against", metavar="CONFIG_OR_MODEL", help=text)
     parser.add_argument("--json", metavar="OUT", help="write the timings as JSON")
     _add_set(parser)
     parser.set_defaults(run=_benchmark)
+
+
+def _add_paper(parser):
+    parser.add_argument("table", metavar="TABLE", help="table1, table2, table3, table5 or table6")
+    parser.add_argument(
+        "--data", metavar="DIR", help="folder in a COCO layout to train on; without data: the embedded data set"
+    )
+    parser.add_argument("--annotations", metavar="F", help="COCO instances JSON of the images to measure on")
+    parser.add_argument("--images", metavar="DIR", help="folder of those images")
+    parser.add_argument("--seeds", type=_positive, metavar="N", default=3, help="runs of each row (3)")
+    parser.add_argument(
+        "--out", metavar="DIR", default="runs/paper", help="of all runs and tables; what is finished stays (runs/paper)"
+    )
+    _add_set(parser)
+    parser.set_defaults(run=_paper)
 
 
 def _add_set(parser):
@@ -313,28 +351,33 @@ def _train(arguments):
     config = load_config(arguments.config, arguments.overrides)
     if arguments.weights and any(item.startswith("training.weights=") for item in arguments.overrides):
         raise UserError("--weights and --set training.weights both name weights; give one of them")
-    twice = [item for item in arguments.overrides if item.startswith(("data.train.", "data.val."))]
+    named = ("data.train.annotations=", "data.train.images=", "data.val.annotations=", "data.val.images=")
+    twice = [item for item in arguments.overrides if item.startswith(named)]
     if arguments.data is not None and twice:
         raise UserError(f"--data {arguments.data} and --set {twice[0]} both name the data; give one of them")
     import_quietly()
-    from keras_fpn import runs, training
+    from keras_fpn import four_step, runs, training
 
+    if arguments.four_step:
+        four_step.check(config, arguments.config)
     config = training.with_weights(training.with_data(config, arguments.data), arguments.weights)
     with runs.new_run_folder(arguments.out, arguments.config) as run_dir:
-        outcome = training.train(config, run_dir)
+        outcome = (four_step.carry_out if arguments.four_step else training.train)(config, run_dir)
     return _told(outcome, training.metrics_table)
 
 
 def _resume(arguments):
-    for option, name in (("data", "data"), ("out", "out"), ("weights", "weights"), ("overrides", "set")):
+    options = {"data": "data", "out": "out", "weights": "weights", "overrides": "set", "four_step": "four-step"}
+    for option, name in options.items():
         if getattr(arguments, option):
             raise UserError(
                 f"--{name} does not go with --resume: a run goes on with the settings it began with"
             )
     import_quietly()
-    from keras_fpn import training
+    from keras_fpn import four_step, training
 
-    return _told(training.resume(arguments.resume), training.metrics_table)
+    resume = four_step.resume if four_step.is_four_step(arguments.resume) else training.resume
+    return _told(resume(arguments.resume), training.metrics_table)
 
 
 def _told(outcome, table=None):
@@ -360,12 +403,17 @@ def _evaluate(arguments):
     for path in filter(None, (arguments.json, arguments.metrics)):
         check_output(path)
     annotations, images, invalid_boxes = _annotated_images(arguments)
-    data_set = read_coco(annotations, images, invalid_boxes=invalid_boxes)
     model = load_model(arguments.model)
+    data_set = read_coco(annotations, images, invalid_boxes=invalid_boxes, masks=model.needs_masks)
+    data_set = _with_given_proposals(arguments, model, data_set)
     evaluator = evaluation.COCOEvaluator(data_set.annotations, leave_out=data_set.dropped)
     figures = expectations.resolve(expected, evaluator.class_names, model.main_metric)
     metrics, results, _ = training.measure(
-        model, data_set, batch_size=arguments.batch_size, evaluator=evaluator
+        model,
+        data_set,
+        batch_size=arguments.batch_size,
+        evaluator=evaluator,
+        most_results=None if arguments.json else 0,
     )
     print(f"{arguments.model} on {annotations}, {len(data_set)} images, in percent")
     print(training.metrics_table(metrics))
@@ -407,6 +455,55 @@ def _annotated_images(arguments):
     return data.val.annotations, data.val.images, data.invalid_boxes
 
 
+def _with_given_proposals(arguments, model, data_set):
+    """The data set with the proposals asked for, or those that a run kept, where the model needs some."""
+    if not model.needs_proposals:
+        if arguments.proposals:
+            raise UserError(f"--proposals: {arguments.model} finds boxes itself ({model.title}); leave it out")
+        return data_set
+    from keras_fpn.config import Data, load_config
+    from keras_fpn.training import with_proposals
+
+    run_config = Path(arguments.model) / "config.yaml"
+    data = load_config(run_config).data if run_config.is_file() else Data()
+    path = arguments.proposals or (None if arguments.annotations else data.val.proposals)
+    if path is None:
+        raise UserError(
+            f"{arguments.model}: {model.title} needs proposals; give --proposals DIR, a folder that keras-fpn propose"
+            " wrote for these images"
+        )
+    return with_proposals(data_set, path, data.test_proposals)
+
+
+def _propose(arguments):
+    from keras_fpn.proposal_files import check_proposals_output
+
+    check_proposals_output(arguments.out)
+    import_quietly()
+    from keras_fpn.data.coco import read_coco
+    from keras_fpn.detector import load_model
+    from keras_fpn.propose import check_proposing, propose
+
+    # Of the annotations only the images are used.
+    data_set = read_coco(arguments.annotations, arguments.images, invalid_boxes="drop")
+    model = load_model(arguments.model)
+    check_proposing(model, arguments.model)
+    most = model.settings["proposals"]["post_nms_top_k_train"]
+    if most < arguments.count:
+        print(f"note: the model itself keeps {most} boxes of an image (its proposals.post_nms_top_k_train)")
+    images, proposals = propose(
+        model,
+        data_set,
+        arguments.out,
+        count=arguments.count,
+        batch_size=arguments.batch_size,
+        name=arguments.model,
+    )
+    print(f"wrote {proposals} proposals of {images} images, {proposals / images:.0f} each, to {arguments.out}")
+    print("next, with those of the training and of the validation images:")
+    print("  keras-fpn train CONFIG --set model.architecture=fast_rcnn data.train.proposals=DIR data.val.proposals=DIR")
+
+
 def _detect(arguments):
     from keras_fpn import images, visualize
 
@@ -425,13 +522,16 @@ def _detect(arguments):
     for number, (one, picture) in enumerate(zip(found, pictures, strict=True), start=1):
         milliseconds = 1000 * (time.perf_counter() - start)
         results += one.to_results(image_id=number)
-        drawn = visualize.draw_boxes(one.image, one.boxes, one.names, one.scores, classes=one.classes)
+        drawn = visualize.draw_boxes(
+            one.image, one.boxes, one.names, one.scores, classes=one.classes, masks=one.masks
+        )
         picture.parent.mkdir(parents=True, exist_ok=True)
         visualize.save_picture(drawn, picture)
         counts = _count_names(one.names)
         print(f"image {number}/{len(files)} {one.file_name}: {counts}, {milliseconds:.0f} ms", flush=True)
         start = time.perf_counter()
-    print(f"wrote {len(files)} pictures to {arguments.out}")
+    of_segments = "" if one.masks is None else ", each with the best segments that do not overlap much"
+    print(f"wrote {len(files)} pictures to {arguments.out}{of_segments}")
     if arguments.json:
         write_json(arguments.json, sorted(results, key=lambda result: -result["score"]))
         print(f"wrote {len(results)} detections to {arguments.json}")
@@ -492,6 +592,7 @@ def _export(arguments):
         size=arguments.size,
         precision=arguments.precision,
         input_type=arguments.input_type,
+        max_proposals=arguments.max_proposals,
         calibration=arguments.calibration,
         signatures=arguments.signatures,
         version=arguments.model_version,
@@ -505,7 +606,7 @@ def _export(arguments):
     except VerificationError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    print(f"{exporting.summary(outcome)}; next:\n  keras-fpn detect {shlex.quote(str(outcome.path))} IMAGE")
+    print(exporting.summary(outcome))
     return 0
 
 
@@ -557,17 +658,41 @@ def _convert_back(arguments):
 
 def _benchmark(arguments):
     import_quietly()
-    from keras_fpn.benchmark import run_benchmark
+    from keras_fpn.benchmark import run_benchmark, run_comparison
 
-    run_benchmark(
-        arguments.model,
+    options = {
+        "overrides": arguments.overrides,
+        "size": arguments.size,
+        "batch_size": arguments.batch_size,
+        "runs": arguments.runs,
+        "json_path": arguments.json,
+    }
+    if arguments.against is not None:
+        run_comparison(arguments.model, arguments.against, **options)
+    else:
+        run_benchmark(arguments.model, stages=arguments.stages, **options)
+
+
+def _paper(arguments):
+    from keras_fpn.paper import tables
+
+    tables.table(arguments.table)  # before TensorFlow is waited for
+    import_quietly()
+    from keras_fpn.paper.command import run_table
+
+    finished = run_table(
+        arguments.table,
+        out=arguments.out,
+        data=arguments.data,
+        annotations=arguments.annotations,
+        images=arguments.images,
+        seeds=arguments.seeds,
         overrides=arguments.overrides,
-        size=arguments.size,
-        batch_size=arguments.batch_size,
-        runs=arguments.runs,
-        stages=arguments.stages,
-        json_path=arguments.json,
     )
+    if finished:
+        return 0
+    print("stopped; the same command goes on where it was")
+    return INTERRUPTED
 
 
 if __name__ == "__main__":

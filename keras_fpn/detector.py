@@ -30,6 +30,7 @@ ARCHITECTURES = {
     "faster_rcnn": ("keras_fpn.faster_rcnn", "FasterRCNN"),
     "rpn": ("keras_fpn.proposal_network", "RPN"),
     "fast_rcnn": ("keras_fpn.fast_rcnn", "FastRCNN"),
+    "segment_proposals": ("keras_fpn.segment_proposals", "SegmentProposals"),
 }
 
 
@@ -81,6 +82,7 @@ class Detector(keras.Model):
         self.profile = profile
         self.seed = seed
         self.settings = MappingProxyType(self._resolve(profile, backbone, groups))
+        self.frozen = ()  # names of parts, see `freeze`
         with self.own_policy():
             self._make_stages(self.settings)
         for metric in ("loss", *self.loss_names, *self.recall_names):
@@ -90,8 +92,8 @@ class Detector(keras.Model):
     def _resolve(cls, profile, backbone, groups):
         backbone = {"name": backbone} if isinstance(backbone, str) else backbone
         settings = profiles.resolve(profile, groups | {"backbone": backbone})
-        for group in groups:
-            if group not in cls.GROUPS:
+        for group, differences in groups.items():
+            if differences and group not in cls.GROUPS:
                 raise UserError(f"{group}: {cls.__name__} has no such stage; leave it out")
         own_pixels = default_pixels(settings["backbone"]["name"]) or settings["pixels"]
         settings["pixels"] = own_pixels | (groups.get("pixels") or {})
@@ -123,8 +125,10 @@ class Detector(keras.Model):
         backbone = build_backbone(settings["backbone"])
         channels = {level: feature.shape[-1] for level, feature in backbone.output.items()}
         self.pixels = PixelNormalization(name="pixels", **settings["pixels"])
-        self.pyramid = build_pyramid(channels, **settings["pyramid"])
-        self.backbone = cut_backbone(backbone, list(self.pyramid.input))
+        pyramid = build_pyramid(channels, **settings["pyramid"])
+        # In this order: Keras numbers the two in a file by the order in which they became attributes.
+        self.backbone = cut_backbone(backbone, list(pyramid.input))
+        self.pyramid = pyramid
         self.strides = MappingProxyType(pyramid_strides(backbone.strides, levels))
 
     @property
@@ -146,11 +150,13 @@ class Detector(keras.Model):
         Raises:
             UserError: the model has no such part.
         """
-        heads = [name for name in ("backbone", "pyramid", "rpn_head", "box_head") if hasattr(self, name)]
+        own = ("backbone", "pyramid", "rpn_head", "box_head", "segment_head")
+        own = [name for name in own if hasattr(self, name)]
         for name in parts:
-            if name not in heads:
-                raise UserError(f"training.freeze: {name!r} is no part of {self.title}; valid are {', '.join(heads)}")
+            if name not in own:
+                raise UserError(f"training.freeze: {name!r} is no part of {self.title}; valid are {', '.join(own)}")
             getattr(self, name).trainable = False
+        self.frozen = tuple(dict.fromkeys([*self.frozen, *parts]))
 
     # The stages, in order -------------------------------------------------------------------------------------
 
@@ -277,14 +283,17 @@ class Detector(keras.Model):
 
     # Files ----------------------------------------------------------------------------------------------------
 
+    def input_specs(self):
+        """`{name: tf.TensorSpec}` of the inputs, for images of any number and size: what a graph is traced with."""
+        return {
+            "images": tf.TensorSpec([None, None, None, 3], tf.float32, name="images"),
+            "image_sizes": tf.TensorSpec([None, 2], tf.int32, name="image_sizes"),
+        }
+
     def export(self, filepath, format="tf_saved_model", input_signature=None, **kwargs):
         """`keras.Model.export` with images of any size and their sizes as the signature; gives final detections."""
         if input_signature is None:
-            specs = {
-                "images": tf.TensorSpec([None, None, None, 3], tf.float32, name="images"),
-                "image_sizes": tf.TensorSpec([None, 2], tf.int32, name="image_sizes"),
-            }
-            input_signature = [specs]
+            input_signature = [self.input_specs()]
         return super().export(filepath, format=format, input_signature=input_signature, **kwargs)
 
     def get_config(self):
@@ -294,6 +303,7 @@ class Detector(keras.Model):
             "seed": self.seed,
             "name": self.name,
             "trainable": self.trainable,
+            "frozen": list(self.frozen),
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
 
@@ -302,7 +312,10 @@ class Detector(keras.Model):
         config = dict(config)
         # The variables come from the file: nothing is to be downloaded for them.
         config["backbone"] = config["backbone"] | {"weights": None}
-        return super().from_config(config)
+        frozen = config.pop("frozen", ())
+        model = super().from_config(config)
+        model.freeze(frozen)  # before the optimizer is made, which holds what is trained
+        return model
 
 
 def share(is_right, is_positive):

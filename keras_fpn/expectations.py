@@ -1,7 +1,7 @@
 """Measured COCO figures against expected ones: what `keras-fpn evaluate --expect` does."""
 
 from keras_fpn.errors import UserError
-from keras_fpn.evaluation import DETECTION_METRICS, PROPOSAL_METRICS
+from keras_fpn.evaluation import DETECTION_METRICS, PROPOSAL_METRICS, SEGMENT_METRICS
 from keras_fpn.profiles import nearest
 
 DEFAULT_TOLERANCE = 0.002  # what the references' own figures differ by between two of their releases
@@ -33,9 +33,10 @@ def resolve(expected, class_names, main_metric="AP"):
 
     Args:
         expected: `[(name, figure), ...]`. A name is one of metrics.json; "proposals/" may be left out where no metric
-            of detections has the rest for its name, so AR1000 is proposals/AR1000 and AR100 is that of detections.
+            of detections has the rest for its name, so AR1000 is proposals/AR1000 and AR100 is that of detections. Of a
+            model of segments the same goes for "segments/".
         class_names: of the annotations, for "AP/<class>".
-        main_metric: of the model; one of proposals alone has no others.
+        main_metric: of the model; one of proposals or of segments alone has no others.
 
     Returns:
         `{name: figure}`.
@@ -43,14 +44,17 @@ def resolve(expected, class_names, main_metric="AP"):
     Raises:
         UserError: for a name that is not measured, or one that is expected to be two figures.
     """
-    known = list(PROPOSAL_METRICS)
-    if not main_metric.startswith("proposals/"):
+    family = main_metric.rpartition("/")[0]
+    known = list(SEGMENT_METRICS if family == "segments" else PROPOSAL_METRICS)
+    if not family:
+        family = "proposals"
         known = [*DETECTION_METRICS, *known, *(f"AP/{name}" for name in class_names)]
     figures = {}
     for given, figure in expected:
-        name = given if given in known else f"proposals/{given}"
+        name = given if given in known else f"{family}/{given}"
         if name not in known and given in DETECTION_METRICS:
-            raise UserError(f"--expect {given}: this model proposes boxes without classes; expect proposals/AR1000")
+            what = "segments" if family == "segments" else "boxes"
+            raise UserError(f"--expect {given}: this model proposes {what} without classes; expect {main_metric}")
         if name not in known:
             raise UserError(f"--expect {given}: no such metric{nearest(given, known)}")
         if figures.setdefault(name, figure) != figure:

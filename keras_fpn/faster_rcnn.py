@@ -9,7 +9,6 @@ B images, R RoIs, K classes, D detections.
 import keras
 import tensorflow as tf
 
-from keras_fpn import profiles
 from keras_fpn.batches import check_classes, check_targets, with_sizes
 from keras_fpn.classifying import Classifying
 from keras_fpn.proposing import Proposing
@@ -36,7 +35,7 @@ class FasterRCNN(Classifying, Proposing):
     """
 
     title = "Faster R-CNN on a feature pyramid"
-    GROUPS = tuple(profiles.DETECTRON2)
+    GROUPS = tuple(dict.fromkeys((*Proposing.GROUPS, *Classifying.GROUPS)))
     loss_names = (*Proposing.loss_names, *Classifying.loss_names)
     recall_names = (*Proposing.recall_names, *Classifying.recall_names)
 

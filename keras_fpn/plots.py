@@ -57,10 +57,12 @@ def training_charts(history, learning_rate=None):
         "classes": "roi_class_loss",
         "boxes": "roi_box_loss",
     }
+    parts |= {"segment scores": "segment_score_loss", "masks": "segment_mask_loss"}
     parts |= {f"{shown}{_VALIDATION}": f"val_{name}" for shown, name in parts.items()}
-    recalls = {"RPN": "rpn_recall", "head": "roi_recall"}
+    recalls = {"RPN": "rpn_recall", "head": "roi_recall", "segments": "segment_recall"}
     scores = {name: f"val_{name}" for name in ("AP", "AP50", "APs")}
-    scores |= {name: f"val_proposals/{name}" for name in ("AR100", "AR1000", "AR1000s")}
+    family = "segments" if any("val_segments/AR1000" in row for row in history or []) else "proposals"
+    scores |= {name: f"val_{family}/{name}" for name in ("AR100", "AR1000", "AR1000s")}
     rates, x_label = columns({"learning rate": "learning_rate"}), "epoch"
     if learning_rate is not None and len(learning_rate[0]):
         rates, x_label = {"learning rate": list(zip(*learning_rate, strict=True))}, "step"
@@ -100,12 +102,25 @@ def precision_recall_charts(curves):
     )
 
 
-def line_chart(title, series, x_label, *, x_limits=None, y_limits=None, y_label="", legend=True, pale=()):
+def recall_charts(areas):
+    """[(title, SVG)] of average recall over the number of proposals, one for each object size.
+
+    areas: {"small": {row: [(number of proposals, average recall), ...]}, ...}.
+    """
+    options = {"x_limits": (1, 1000), "x_scale": "log", "y_label": "average recall"}
+    label = "proposals an image"
+    return _drawn(*((f"Average recall, {name} objects", series, label, options) for name, series in areas.items()))
+
+
+def line_chart(
+    title, series, x_label, *, x_limits=None, y_limits=None, y_label="", x_scale="linear", legend=True, pale=()
+):
     """A line chart as an <svg> element, the same bytes for the same numbers.
 
     title: tells the page's charts apart: their ids come from it, and it is what a screen reader says.
     series: {name: [(x, y), ...]}, none of them empty; names that end in ", validation" take the colour of
         their sister, dashed. x is a whole number (epoch, step) unless x_limits are given; y starts at 0.
+    x_scale: "linear" or "log".
     pale: further [(x, y), ...] without a name.
     """
     import matplotlib.style
@@ -121,6 +136,7 @@ def line_chart(title, series, x_label, *, x_limits=None, y_limits=None, y_label=
         for points in pale:
             axes.plot(*zip(*points, strict=True), color=_NEUTRAL, alpha=0.3, linewidth=0.8)
         lines = _plot(axes, series)
+        axes.set_xscale(x_scale)
         _set_axes(axes, x_label, y_label, x_limits, y_limits)
         if legend:
             _add_legend(figure, lines)
@@ -158,6 +174,10 @@ def _set_axes(axes, x_label, y_label, x_limits, y_limits):
     axes.set(xlabel=x_label, ylabel=y_label)
     if x_limits:
         axes.set_xlim(x_limits)
+        if axes.get_xscale() == "log":  # its own labels are formulas
+            ticks = [10**power for power in range(9) if x_limits[0] <= 10**power <= x_limits[1]]
+            axes.set_xticks(ticks, [str(tick) for tick in ticks])
+            axes.minorticks_off()
     else:
         axes.locator_params(axis="x", integer=True, min_n_ticks=1)
     axes.locator_params(axis="y", nbins=6)

@@ -39,7 +39,8 @@ class RPN(Proposing):
         _, proposals = self.propose(self.features(inputs), inputs)
         count = proposals["num_proposals"]
         is_valid = tf.sequence_mask(count, tf.shape(proposals["scores"])[1])
-        scores = tf.where(is_valid, tf.sigmoid(proposals["scores"]), 0.0)
+        # Sorted again: the logistic of float32 is off by one bit here and there, not alike at all places of a vector.
+        scores = tf.sort(tf.where(is_valid, tf.sigmoid(proposals["scores"]), 0.0), direction="DESCENDING")
         return {"detections": {"boxes": proposals["boxes"], "scores": scores, "num_detections": count}}
 
     def training_losses(self, inputs, targets, seed, training=True):

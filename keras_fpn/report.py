@@ -31,6 +31,7 @@ from keras_fpn.visualize import to_picture
 _HEADLINES = (
     {name: name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")},
     {f"proposals/{name}": name for name in ("AR100", "AR1000", "AR1000s", "AR1000m", "AR1000l")},
+    {f"segments/{name}": name for name in ("AR100", "AR1000", "AR1000s", "AR1000m", "AR1000l")},
 )
 _AREA_NAMES = {"": "all", "s": "small", "m": "medium", "l": "large"}
 _SECTIONS_END = "<!-- added sections end here -->"
@@ -98,6 +99,7 @@ def write_report(
         _header(title, subtitle, metrics),
         _detection_table(metrics),
         _proposal_table(metrics),
+        _segment_table(metrics),
         _class_table(metrics, curves),
         _charts("Training", plots.training_charts(history, learning_rate)),
         _charts("Precision and recall", plots.precision_recall_charts(curves)),
@@ -105,6 +107,20 @@ def write_report(
         _SECTIONS_END,
         _facts_table(_with_environment(facts or {})),
     ]
+    return _write_sections(path, title, sections)
+
+
+def write_page(path, *, title, sections, facts=None, subtitle=""):
+    """Write a page of `Section`s, such as that of a table of several runs; the old file stays whole until then.
+
+    facts: as in `write_report`.
+    Returns the path.
+    """
+    parts = [_header(title, subtitle, {}), *(section.to_html() for section in sections)]
+    return _write_sections(path, title, [*parts, _SECTIONS_END, _facts_table(_with_environment(facts or {}))])
+
+
+def _write_sections(path, title, sections):
     page = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -118,14 +134,23 @@ def write_report(
 
 
 @dataclasses.dataclass(frozen=True)
+class Link:
+    """A cell of a table that leads to another page; `target` is a path from the folder of the report."""
+
+    target: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Section:
     """A part of the page that is added to a report.
 
     Attributes:
         heading: its title; a section of the same heading is replaced.
         text: a sentence below it.
-        head, rows: of a table; cells are text, numbers or None (a dash).
+        head, rows: of a table; cells are text, numbers, None (a dash) or a `Link`.
         notes: small lines below the table.
+        charts: (title, SVG) of `plots`.
         pictures: (caption, PIL image, array or path).
     """
 
@@ -135,6 +160,7 @@ class Section:
     rows: tuple = ()
     notes: tuple = ()
     pictures: tuple = ()
+    charts: tuple = ()
 
     @property
     def anchor(self):
@@ -147,6 +173,7 @@ class Section:
         parts += [f"<p>{html.escape(self.text)}</p>"] if self.text else []
         parts += [_table(self.head, self.rows)] if self.rows else []
         parts += [f'<p class="note">{html.escape(note)}</p>' for note in self.notes]
+        parts += [_figures(self.charts)] if self.charts else []
         figures = "".join(_figure(html.escape(caption), picture) for caption, picture in self.pictures)
         parts += [f'<div class="pairs">{figures}</div>'] if figures else []
         return "".join(parts) + "</section>"
@@ -186,7 +213,8 @@ def _header(title, subtitle, metrics):
         if name in metrics
     )
     below = f"<p>{html.escape(subtitle)}</p>" if subtitle else ""
-    return f'<h1>{html.escape(title)}</h1>{below}<div class="headline">{cards}</div>'
+    headline = f'<div class="headline">{cards}</div>' if cards or metrics else ""
+    return f"<h1>{html.escape(title)}</h1>{below}{headline}"
 
 
 def _detection_table(metrics):
@@ -215,18 +243,34 @@ def _detection_table(metrics):
 def _proposal_table(metrics):
     if not any(name.startswith("proposals/") for name in metrics):
         return ""
+    return (
+        "<h2>Proposals</h2>"
+        + _recall_rows(metrics, "proposals")
+        + '<p class="note">Class-agnostic, mean over IoU 0.50:0.95 (useCats = 0, maxDets = 1, 100, 1000).</p>'
+    )
+
+
+def _segment_table(metrics):
+    if not any(name.startswith("segments/") for name in metrics):
+        return ""
+    return (
+        "<h2>Segments</h2>"
+        + _recall_rows(metrics, "segments")
+        + '<p class="note">By the IoU of masks, class-agnostic, mean over IoU 0.50:0.95 (useCats = 0, maxDets = 1, 100,'
+        " 1000; iouType = segm). Sizes are the areas of the annotated masks. The pictures show the 16 best"
+        " that do not overlap much.</p>"
+    )
+
+
+def _recall_rows(metrics, family):
     rows = [
         (
-            f"average recall, {limit} proposals (AR{limit})",
-            *(metrics.get(f"proposals/AR{limit}{area}") for area in _AREA_NAMES),
+            f"average recall, {limit} {family} (AR{limit})",
+            *(metrics.get(f"{family}/AR{limit}{area}") for area in _AREA_NAMES),
         )
         for limit in PROPOSAL_LIMITS
     ]
-    return (
-        "<h2>Proposals</h2>"
-        + _table(("", *_AREA_NAMES.values()), rows)
-        + '<p class="note">Class-agnostic, mean over IoU 0.50:0.95 (useCats = 0, maxDets = 1, 100, 1000).</p>'
-    )
+    return _table(("", *_AREA_NAMES.values()), rows)
 
 
 def _class_table(metrics, curves):
@@ -251,8 +295,12 @@ def _class_table(metrics, curves):
 
 def _charts(heading, charts):
     """A section of (title, SVG); "" where there is none."""
+    return f"<h2>{heading}</h2>{_figures(charts)}" if charts else ""
+
+
+def _figures(charts):
     figures = (f"<figure><figcaption>{html.escape(title)}</figcaption>{svg}</figure>" for title, svg in charts)
-    return f'<h2>{heading}</h2><div class="charts">{"".join(figures)}</div>' if charts else ""
+    return f'<div class="charts">{"".join(figures)}</div>'
 
 
 def _picture_pairs(pictures):
@@ -317,12 +365,17 @@ def _facts_table(facts):
 
 
 def _table(head, rows):
-    """Text and numbers; a metric that is None shows as a dash, "" as nothing."""
-    lines = ["<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in head) + "</tr>"]
+    """Text and numbers; a metric that is None shows as a dash, "" as nothing; a line break in a text stays one."""
+    lines = ["<tr>" + "".join(f"<th>{_cell(cell)}</th>" for cell in head) + "</tr>"]
     for row in rows:
-        cells = (html.escape(cell) if isinstance(cell, str) else _number(cell) for cell in row)
-        lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        lines.append("<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>")
     return f'<div class="scroll"><table>{"".join(lines)}</table></div>'
+
+
+def _cell(cell):
+    if isinstance(cell, Link):
+        return f'<a href="{html.escape(cell.target)}">{html.escape(cell.text)}</a>'
+    return html.escape(cell).replace("\n", "<br>") if isinstance(cell, str) else _number(cell)
 
 
 def _defined(value):

@@ -8,7 +8,8 @@ results.csv      a row for each epoch: losses, recalls, learning rate, val_AP ..
 logs/            the same for TensorBoard
 train_batch.jpg  what the network is fed
 val_detections.jpg, results.json
-                 what it finds in the validation images: some beside the truth, all as COCO results
+                 what it finds in the validation images: some beside the truth, all as COCO results (of segments the
+                 100 best of each image; evaluate --json writes all)
 report.html      metrics, curves and pictures on one page
 metrics.json     COCO metrics of model.keras; its presence says that the run is finished
 """
@@ -39,7 +40,7 @@ def new_run_folder(out, config_name):
     try:
         yield folder
     except BaseException:
-        if not (folder / "last.keras").exists():
+        if not any(folder.rglob("last.keras")):  # of the run, or of one of its steps
             shutil.rmtree(folder, ignore_errors=True)
             if folder not in made:  # it was there, empty, before
                 folder.mkdir(exist_ok=True)
@@ -103,6 +104,16 @@ def read_results(path) -> list[dict]:
         raise UserError(f"{path}: not a table of numbers ({error}); mend or remove it") from None
 
 
+def write_results(path, rows):
+    """Write the rows of a results.csv, dicts of whichever columns they have."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, table.getvalue())
+
+
 class ResultsFile(keras.callbacks.Callback):
     """results.csv: a row for each epoch, whichever columns it has; rows of repeated epochs are replaced.
 
@@ -122,12 +133,7 @@ class ResultsFile(keras.callbacks.Callback):
         seconds, self._start = round(time.monotonic() - self._start, 1), time.monotonic()
         facts = {"epoch": epoch + 1, "step": int(self.model.optimizer.iterations), "seconds": seconds}
         rows.append(facts | {name: float(value) for name, value in logs.items()})
-        columns = list(dict.fromkeys(name for row in rows for name in row))
-        table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self._path, table.getvalue())
+        write_results(self._path, rows)
 
 
 class Checkpoints(keras.callbacks.Callback):

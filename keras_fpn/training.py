@@ -16,7 +16,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_fpn import evaluation, optimizers, runs
+from keras_fpn import evaluation, optimizers, report, runs
 from keras_fpn.callbacks import COCOEvaluation, LearningRateLog, RichProgress
 from keras_fpn.checkpoints.transfer import start_from, weights_file
 from keras_fpn.config import Config, load_config
@@ -26,6 +26,7 @@ from keras_fpn.detector import architecture, load_model
 from keras_fpn.errors import UserError
 from keras_fpn.files import read_json, write_json, write_text
 from keras_fpn.progress import Count
+from keras_fpn.proposal_files import read_proposals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,17 +72,32 @@ def with_data(config: Config, data_dir=None) -> Config:
         train = {"annotations": layout.train_annotations, "images": layout.train_images}
         val = {"annotations": layout.val_annotations, "images": layout.val_images}
     else:
-        train, val = config.data.train.model_dump(), config.data.val.model_dump()
-    for name, split in (("train", train), ("val", val)):
-        for key, value in split.items():
-            if value is None:
+        train, val = {}, {}
+    tree = config.model_dump()
+    for name, found in (("train", train), ("val", val)):
+        split = tree["data"][name] | found
+        for key in ("annotations", "images"):
+            if split[key] is None:
                 raise UserError(
                     f"data.{name}.{key} is not set; give --data DIR or --set data.{name}.{key}=PATH"
                 )
-            split[key] = os.path.abspath(value)
-    tree = config.model_dump()
-    tree["data"] |= {"train": train, "val": val}
+        tree["data"][name] = {key: value and os.path.abspath(value) for key, value in split.items()}
     return Config.model_validate(tree)
+
+
+def with_proposals(data_set, path, most):
+    """Return a `CocoDataset` with the proposals of its images, every one of them checked.
+
+    Args:
+        path: a folder that `keras-fpn propose` wrote.
+        most: how many of an image are used, the best.
+
+    Raises:
+        UserError: see `proposal_files.read_proposals` and `GivenProposals.for_data_set`.
+    """
+    given = read_proposals(path)
+    with Count("check proposals", len(data_set)) as count:
+        return dataclasses.replace(data_set, proposals=given.for_data_set(data_set, most, count))
 
 
 def with_weights(config: Config, path=None) -> Config:
@@ -107,16 +123,17 @@ def train(config: Config, run_dir, *, extra_callbacks=()) -> Outcome:
     Raises:
         UserError: the data or the configuration is wrong.
     """
-    _set_determinism(config)
-    data = train_set, val_set, _ = _read_data(config)
+    set_determinism(config)
+    data = train_set, val_set, _ = read_data(config)
     schedule = make_schedule(config, train_set)
     model = build_model(config, train_set)
     config = with_weights(config)
     transfer = start_from(model, config.training.weights) if config.training.weights else None
+    _freeze(model, config.training.freeze)
     model.compile(optimizer=_optimizer(config, schedule))
     run_dir = Path(run_dir)
     with contextlib.nullcontext() if run_dir.exists() else runs.new_run_folder(run_dir, None):
-        write_text(run_dir / "config.yaml", _as_built(config, model).to_yaml())
+        write_text(run_dir / "config.yaml", as_built(config, model).to_yaml())
         with readable_errors():
             batch = next(iter(training_dataset(config, train_set, cache=False)))
         runs.draw_train_batch(batch, train_set.class_names, run_dir / "train_batch.jpg")
@@ -145,8 +162,8 @@ def resume(run_dir, *, extra_callbacks=()) -> Outcome:
         step = int(rows[-1]["step"]) if rows else 0
         print(f"{run_dir}: already finished{f', all {step} steps' if rows else ''}; nothing to do")
         return Outcome(run_dir, step, step, metrics)
-    _set_determinism(config)
-    data = _read_data(config)
+    set_determinism(config)
+    data = read_data(config)
     schedule = make_schedule(config, data[0])
     model = load_model(run_dir / "last.keras")
     if getattr(model, "optimizer", None) is None:
@@ -195,6 +212,7 @@ def training_dataset(config: Config, train_set, skip_batches=0, cache=None):
         canvas=data.canvas,
         horizontal_flip=data.horizontal_flip,
         scale_jitter=data.scale_jitter,
+        masks=_needs_masks(config),
         group_by_aspect_ratio=data.group_by_aspect_ratio,
         keep_empty=data.keep_empty,
         shuffle=True,
@@ -205,16 +223,23 @@ def training_dataset(config: Config, train_set, skip_batches=0, cache=None):
     )
 
 
+def _needs_masks(config):
+    return architecture(config.model.architecture).needs_masks
+
+
 def evaluation_dataset(model, data_set, batch_size=1):
     """Return the `tf.data.Dataset` of a `CocoDataset` in its order, resized by the model's own rule."""
-    return load_coco(data_set, batch_size=batch_size, **model.settings["resize"])
+    masks = model.needs_masks and all(record.masks is not None for record in data_set.records)  # only drawn
+    return load_coco(data_set, batch_size=batch_size, masks=masks, **model.settings["resize"])
 
 
-def measure(model, data_set, *, batch_size=1, evaluator=None):
+def measure(model, data_set, *, batch_size=1, evaluator=None, most_results=None):
     """Evaluate `model` on a `CocoDataset`, with a progress bar.
 
     Args:
         evaluator: a `COCOEvaluator` of its annotations; made if not given.
+        most_results: how many of an image to return, the best; all by default. The metrics look at all of them. (Of
+            5000 images the 1000 segments of each take some 6 GB.)
 
     Returns:
         `(metrics, results, evaluator)`: the COCO metrics that the model is measured by (of a detector those of
@@ -225,11 +250,22 @@ def measure(model, data_set, *, batch_size=1, evaluator=None):
         UserError: the classes of the annotations are not the model's, or the data are bad.
     """
     model.check_classes(data_set.class_names, data_set.category_ids, data_set.annotations)
+    if model.needs_proposals and data_set.proposals is None:
+        raise UserError(
+            f"{data_set.annotations}: {model.title} needs proposals of these images; give --proposals DIR, a folder"
+            " that keras-fpn propose wrote (from Python: with_proposals)"
+        )
     evaluator = evaluator or _evaluator(data_set)
     dataset = evaluation_dataset(model, data_set, batch_size)
     with Count("evaluate", len(data_set.records)) as count, readable_errors():
-        results, proposals = evaluation.predict_dataset(model, dataset, progress=count)
-    metrics = model.coco_metrics(evaluator, results, proposals)
+        measured, results, proposals, done = [], [], [], 0
+        for image_ids, found, proposed in evaluation.predict_batches(model, dataset):
+            measured += evaluator.worth_keeping(found)
+            results += evaluation.best_of_each(found, most_results)
+            proposals += proposed
+            done += len(image_ids)
+            count(done)
+    metrics = model.coco_metrics(evaluator, measured, proposals)
     return metrics, sorted(results, key=lambda result: -result["score"]), evaluator
 
 
@@ -244,7 +280,9 @@ def metrics_table(metrics) -> str:
     if "AP" in metrics:
         lines += _rows("detections", ("AP", "AP50", "AP75", "APs", "APm", "APl"), metrics)
         lines += _rows("", ("AR1", "AR10", "AR100", "ARs", "ARm", "ARl"), metrics)
-    lines += _rows("proposals", areas, {name: metrics.get(f"proposals/{name}") for name in areas})
+    for family in ("proposals", "segments"):
+        if f"{family}/AR1000" in metrics:
+            lines += _rows(family, areas, {name: metrics.get(f"{family}/{name}") for name in areas})
     classes = [name for name in metrics if name.startswith("AP/")]
     width = max([len(name) - 3 for name in classes] + [10])
     return "\n".join(lines + [f"{name[3:]:<{width}} AP {_percent(metrics[name])}" for name in classes])
@@ -259,17 +297,25 @@ def _percent(value):
     return "-" if value is None or value == -1 else f"{100 * value:.1f}"
 
 
-def _set_determinism(config):
+def set_determinism(config):
+    """Seed what draws, and with `training.deterministic` have TensorFlow add up in one order from here on."""
     keras.utils.set_random_seed(config.training.seed)
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
 
 
-def _read_data(config):
-    """Return the training and the validation `CocoDataset` and the `COCOEvaluator` of the latter."""
+def read_data(config):
+    """Return the training and the validation `CocoDataset` and the `COCOEvaluator` of the latter.
+
+    Raises:
+        UserError: one of the files is wrong, they do not belong together, or there is nothing to learn from.
+    """
     data = config.data
+    needs_proposals = architecture(config.model.architecture).needs_proposals
+    if needs_proposals:
+        _check_proposals_named(data)
     train_set, val_set = (
-        read_coco(split.annotations, split.images, invalid_boxes=data.invalid_boxes)
+        read_coco(split.annotations, split.images, invalid_boxes=data.invalid_boxes, masks=_needs_masks(config))
         for split in (data.train, data.val)
     )
     if (train_set.category_ids, train_set.class_names) != (val_set.category_ids, val_set.class_names):
@@ -285,7 +331,20 @@ def _read_data(config):
         )
     if not any((record.is_crowd == 0).any() for record in train_set.records):
         raise UserError(f"{data.train.annotations}: no image has an object, so nothing can be learnt; annotate some")
+    if needs_proposals:
+        train_set = with_proposals(train_set, data.train.proposals, data.train_proposals)
+        val_set = with_proposals(val_set, data.val.proposals, data.test_proposals)
     return train_set, val_set, _evaluator(val_set)
+
+
+def _check_proposals_named(data):
+    for name, split in (("train", data.train), ("val", data.val)):
+        if split.proposals is None:
+            raise UserError(
+                f"data.{name}.proposals is not set, and Fast R-CNN needs proposals; give --set"
+                f" data.{name}.proposals=DIR, a folder that keras-fpn propose MODEL --annotations {split.annotations}"
+                f" --images {split.images} --out DIR wrote"
+            )
 
 
 def _optimizer(config, schedule):
@@ -305,7 +364,13 @@ def _optimizer(config, schedule):
     )
 
 
-def _as_built(config, model):
+def _freeze(model, parts):
+    model.freeze(parts)
+    if not model.trainable_variables:
+        raise UserError(f"training.freeze: {', '.join(parts)} are all that {model.title} has; leave one to be trained")
+
+
+def as_built(config, model):
     """`config` with every setting as the model has it (a backbone may bring pixel statistics of its own)."""
     tree = config.model_dump()
     tree["model"] |= {name: dict(group) for name, group in model.settings.items()}
@@ -324,7 +389,7 @@ def _run(model, config, schedule, run_dir, data, extra_callbacks):
         learning_rate = None if first else (rates.steps, rates.values)
         if not (run_dir / "model.keras").exists():  # a bad validation image came in the way
             runs.save_plain_model(model, run_dir / "model.keras")
-        metrics = _finish(config, run_dir, val_set, evaluator, learning_rate)
+        metrics = finish(config, run_dir, val_set, evaluator, learning_rate)
     except UserError as error:
         if isinstance(error, _Diverged) or not (run_dir / "last.keras").exists():
             raise
@@ -417,14 +482,28 @@ def _callbacks(model, config, run_dir, val_set, evaluator, extra_callbacks):
     return callbacks
 
 
-def _finish(config, run_dir, val_set, evaluator, learning_rate):
-    """Measure model.keras and write what is told of it; metrics.json is the last file of a run."""
+def finish(config, run_dir, val_set, evaluator, learning_rate=None, sections=()):
+    """Measure model.keras and write what is told of it; metrics.json is the last file of a run.
+
+    Args:
+        val_set, evaluator: of `read_data`.
+        learning_rate: `(steps, values)` of every step, for its curve.
+        sections: `report.Section`s that the report gets besides.
+    """
     model = load_model(run_dir / "model.keras")
     batch_size = config.data.evaluation_batch_size
-    metrics, results, _ = measure(model, val_set, batch_size=batch_size, evaluator=evaluator)
+    metrics, results, _ = measure(
+        model,
+        val_set,
+        batch_size=batch_size,
+        evaluator=evaluator,
+        most_results=evaluation.PROPOSAL_LIMITS[0] if model.needs_masks else None,
+    )
     write_json(run_dir / "results.json", results)
     dataset = evaluation_dataset(model, val_set, batch_size)
     runs.write_findings(run_dir, config, model, dataset, metrics, evaluator, learning_rate)
+    for section in sections:
+        report.add_section(run_dir / "report.html", section)
     metrics = evaluation.metrics_to_json(metrics)
     write_json(run_dir / "metrics.json", metrics)
     return metrics
@@ -443,6 +522,8 @@ def _start_lines(model, config, schedule, train_set, val_set, run_dir):
             "\n      without weights use --set model.backbone.norm=batch_norm model.backbone.norm_epsilon=1e-5"
             " model.backbone.freeze_at=0"
         )
+    if model.frozen:
+        lines += f"\nfrozen: {', '.join(model.frozen)}"
     sizes, size = config.data.min_sides, config.model.resize.min_side
     if size not in sizes:
         lines += (

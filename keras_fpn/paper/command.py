@@ -1,0 +1,80 @@
+"""`keras-fpn paper TABLE`: what has to be trained is trained, and the table is written."""
+
+import itertools
+import time
+from pathlib import Path
+
+import tensorflow as tf
+
+from keras_fpn.files import check_output
+from keras_fpn.paper import estimate, experiments, findings, page, tables
+
+
+def run_table(name, *, out="runs/paper", data=None, annotations=None, images=None, seeds=3, overrides=()) -> bool:
+    """Train what a table of the paper needs, measure it and write OUT/<table>.md, .csv and .html.
+
+    Args:
+        name: "table1", ..., of `tables.TABLES`.
+        out: folder of runs and pages; what is finished in it is not done again.
+        data: folder in a COCO layout; without any data the embedded data set is drawn to OUT/data.
+        annotations, images: the held-out images, where they are not those of `data`.
+        seeds: runs of each row.
+        overrides: settings `key=value` for all rows.
+
+    Returns:
+        Whether it came to its end: False after Ctrl-C.
+
+    Raises:
+        UserError: no such table, data that are wrong or too little for it, or runs of other settings in `out`.
+    """
+    table = tables.table(name)
+    tf.get_logger().setLevel("ERROR")  # it takes a new model's graph for one that is traced again
+    check_output(out, folder=True)
+    setting = make_setting(Path(out), data, annotations, images, seeds, overrides)
+    planned = experiments.plan(table, setting)
+    todo = experiments.with_needed(planned, setting)
+    for experiment in todo:
+        experiments.check_same(experiment)
+    experiments.check_data(todo)
+    if not _carry_out(todo, planned, setting):
+        return False
+    for path in page.write(table, planned, setting):
+        print(f"wrote {path}")
+    return True
+
+
+def make_setting(out, data=None, annotations=None, images=None, seeds=3, overrides=()):
+    """The `Setting` of a command; draws the embedded data set where no data are named."""
+    found = experiments.find_data(data, annotations, images)
+    if found:
+        return experiments.Setting(out, *found, False, seeds, tuple(overrides))
+    layout = experiments.find_data(experiments.embedded_data(out))
+    return experiments.Setting(out, *layout, True, seeds, tuple(overrides))
+
+
+def _carry_out(todo, planned, setting):
+    """Run what is not finished, and take the findings of every row; returns whether all are finished."""
+    left = [experiment for experiment in todo if not experiment.is_finished]
+    if not left:
+        print(f"all {len(todo)} runs are finished", flush=True)
+    else:
+        print(f"{len(left)} of {len(todo)} runs to train; estimating how long they take", flush=True)
+    clock = estimate.Estimate(todo, setting.is_embedded)
+    if left:
+        print(f"about {estimate.shown(clock.seconds)} in all, by {' and '.join(sorted(clock.basis))}", flush=True)
+    for number, experiment in enumerate(todo, start=1):
+        if not experiment.is_finished:
+            print(
+                f"\nrun {number} of {len(todo)}: {experiment.title}, about {estimate.shown(clock.seconds)} left",
+                flush=True,
+            )
+            start = time.monotonic()
+            if experiment.carry_out().interrupted:
+                return False
+            clock.ended(experiment, time.monotonic() - start)
+            experiments.forget_graphs()
+        for row in itertools.chain(*planned.values()):
+            if row.run_dir == experiment.run_dir:  # several rows may stand on one run
+                findings.take(row.folders, timed=row.seed == 0)
+        experiments.propose(experiment, todo, setting)
+    return True

@@ -1,0 +1,252 @@
+"""The runs of a table: ordinary run folders under OUT/runs, kept where they are finished, gone on with where not."""
+
+import dataclasses
+import gc
+import os
+from pathlib import Path
+
+import keras
+
+from keras_fpn import training
+from keras_fpn.config import Config, load_config
+from keras_fpn.data.coco import find_coco_layout, read_coco
+from keras_fpn.data.shapes import write_shapes
+from keras_fpn.detector import architecture, load_model
+from keras_fpn.errors import UserError
+from keras_fpn.files import built_aside
+from keras_fpn.paper import embedded
+from keras_fpn.paper.rows import FOUR_STEPS, RECIPES, TRAIN, TWO_STEPS, Recipe
+from keras_fpn.progress import Count
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What a table is made of and where.
+
+    Attributes:
+        out: folder of all runs and pages; tables share it.
+        train, val: `(annotation file, image folder)` of each half of the data.
+        is_embedded: whether these are the embedded data set, to which every configuration is then brought.
+        seeds: how many runs each row gets.
+        overrides: `--set` of the user, for all rows.
+    """
+
+    out: Path
+    train: tuple[str, str]
+    val: tuple[str, str]
+    is_embedded: bool
+    seeds: int = 3
+    overrides: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One run.
+
+    Attributes:
+        recipe: of `rows.RECIPES`.
+        seed: 0, 1, ...
+        run_dir: its run folder.
+        config: what it is trained with; of a row that needs proposals, they are named in it.
+    """
+
+    recipe: object
+    seed: int
+    run_dir: Path
+    config: Config
+
+    @property
+    def title(self):
+        """"table1_c, seed 0"."""
+        return f"{Path(self.recipe.config).stem}, seed {self.seed}"
+
+    @property
+    def is_finished(self):
+        """Whether its metrics are there."""
+        return (self.run_dir / "metrics.json").is_file()
+
+    @property
+    def folders(self):
+        """The run folders of the networks that an image goes through."""
+        return [self.run_dir / name for name in self.recipe.networks]
+
+    @property
+    def part_dir(self):
+        """The run folder whose metrics the row shows: the last of `folders`."""
+        return self.folders[-1]
+
+    def carry_out(self):
+        """Train, or go on with what was begun; returns the `Outcome`."""
+        if self.recipe.procedure == TRAIN:
+            if (self.run_dir / "last.keras").is_file():
+                return training.resume(self.run_dir)
+            return training.train(self.config, self.run_dir)
+        from keras_fpn import four_step
+
+        last = {TWO_STEPS: 2, FOUR_STEPS: 4}[self.recipe.procedure]
+        return four_step.carry_out(self.config, self.run_dir, last=last)
+
+
+def embedded_data(out) -> Path:
+    """Write the embedded data set to `out`/data unless it is there; returns its folder."""
+    folder = Path(out) / "data"
+    if not folder.is_dir():
+        total = embedded.NUM_TRAIN + embedded.NUM_VAL
+        with Count("draw the embedded data set", total) as count, built_aside(folder) as aside:
+            write_shapes(
+                aside, num_train=embedded.NUM_TRAIN, num_val=embedded.NUM_VAL, size=embedded.SIZE, progress=count
+            )
+    return folder
+
+
+def find_data(data=None, annotations=None, images=None):
+    """`(train, val)` of the user's data, each an annotation file and an image folder; None without any.
+
+    Args:
+        data: folder in a COCO layout, or None: then the one that `annotations` lies in.
+        annotations, images: the held-out images, where they are not those of `data`.
+
+    Raises:
+        UserError: only one of `annotations` and `images`, or no layout.
+    """
+    if (annotations is None) != (images is None):
+        raise UserError("--annotations and --images go together")
+    if data is None and annotations is None:
+        return None
+    if data is None:
+        layout = _layout_around(annotations)
+    else:
+        layout = find_coco_layout(data)
+    val = (annotations or layout.val_annotations, images or layout.val_images)
+    return (layout.train_annotations, layout.train_images), tuple(map(str, val))
+
+
+def _layout_around(annotations):
+    try:
+        return find_coco_layout(Path(annotations).absolute().parent.parent)
+    except UserError:
+        raise UserError(
+            f"{annotations}: lies in no COCO layout, so nothing says what to train on; give --data DIR, too"
+        ) from None
+
+
+def plan(table, setting) -> dict[str, list[Experiment]]:
+    """`{row name: its experiments, one a seed}` of a `Table`."""
+    return {row.name: experiments(RECIPES[table.name][row.name], setting) for row in table.rows}
+
+
+def experiments(recipe, setting) -> list[Experiment]:
+    """The `Experiment` of each seed."""
+    settings = embedded.overrides(recipe.config) if setting.is_embedded else {}
+    pairs = [*settings.items(), *data_overrides(recipe, setting), *setting.overrides]
+    made = []
+    for seed in range(setting.seeds):
+        config = load_config(recipe.config, [*pairs, ("training.seed", seed)])
+        run_dir = setting.out / "runs" / f"{Path(recipe.config).stem}-seed{seed}"
+        made.append(Experiment(recipe, seed, run_dir, config))
+    return made
+
+
+def data_overrides(recipe, setting):
+    """`[(dotted key, path)]` of the data, and of the proposals where the row is trained on those of another."""
+    pairs = []
+    for split in ("train", "val"):
+        annotations, images = getattr(setting, split)
+        pairs += [
+            (f"data.{split}.annotations", os.path.abspath(annotations)),
+            (f"data.{split}.images", os.path.abspath(images)),
+        ]
+        if recipe.proposals_of:
+            pairs.append((f"data.{split}.proposals", str(proposals_dir(recipe, setting) / split)))
+    return pairs
+
+
+def proposals_dir(recipe, setting) -> Path:
+    """The folder of the proposals that all seeds of a row are trained on: those of the other row's first seed."""
+    return setting.out.absolute() / "proposals" / f"{Path(recipe.proposals_of).stem}-seed0"
+
+
+def in_order(planned) -> list[Experiment]:
+    """All experiments of a plan, each run once: the first seed of every row, then the second, ..."""
+    by_seed = zip(*planned.values(), strict=True)
+    return list({experiment.run_dir: experiment for seed in by_seed for experiment in seed}.values())
+
+
+def check_same(experiment):
+    """Refuse to mix runs of different settings in one table.
+
+    Raises:
+        UserError: the run folder was made with other settings; names the first that differs.
+    """
+    if not (experiment.run_dir / "config.yaml").is_file():
+        return
+    was, now = load_config(experiment.run_dir / "config.yaml").model_dump(), experiment.config.model_dump()
+    for tree in (was, now):
+        tree["model"].pop("num_classes")
+        tree["model"].pop("pixels")  # a backbone may bring statistics of its own
+    for key, before, after in _differences(was, now, ()):
+        raise UserError(
+            f"{experiment.run_dir}: was made with {key} {before}, and {after} is asked for now; choose another --out,"
+            " or remove that folder"
+        )
+
+
+def _differences(was, now, path):
+    for key in now:
+        here = (*path, key)
+        if isinstance(now[key], dict) and isinstance(was.get(key), dict):
+            yield from _differences(was[key], now[key], here)
+        elif was.get(key) != now[key]:
+            yield ".".join(here), was.get(key), now[key]
+
+
+def forget_graphs():
+    """Give back what the last run's graphs held."""
+    keras.backend.clear_session()
+    gc.collect()
+
+
+def with_needed(planned, setting) -> list[Experiment]:
+    """`in_order`, with the runs before them whose proposals they are trained on."""
+    listed = in_order(planned)
+    sources = dict.fromkeys(each.recipe.proposals_of for each in listed if each.recipe.proposals_of)
+    one_seed = dataclasses.replace(setting, seeds=1)
+    needed = [experiment for source in sources for experiment in experiments(Recipe(source), one_seed)]
+    return [*needed, *listed]
+
+
+def propose(experiment, todo, setting):
+    """Write the proposals of a finished run for those after it that are trained on them."""
+    source = experiment.recipe.config
+    wanting = next((each for each in todo if each.recipe.proposals_of == source), None)
+    if wanting is None or experiment.seed:
+        return
+    from keras_fpn.propose import propose as write_proposals
+
+    data = experiment.config.data
+    for split in ("train", "val"):
+        out = proposals_dir(wanting.recipe, setting) / split
+        if not out.is_dir():
+            half = getattr(data, split)
+            data_set = read_coco(half.annotations, half.images, invalid_boxes=data.invalid_boxes)
+            model = load_model(experiment.run_dir)
+            write_proposals(
+                model, data_set, out, count=data.train_proposals, batch_size=data.evaluation_batch_size,
+                name=str(experiment.run_dir),
+            )  # fmt: skip
+
+
+def check_data(todo):
+    """Read the data as the rows will, before hours of training.
+
+    Raises:
+        UserError: they are wrong, or lack the masks that a row needs.
+    """
+    unfinished = next((each for each in reversed(todo) if not each.is_finished), None)
+    if unfinished is None:
+        return
+    needs_masks = architecture(unfinished.config.model.architecture).needs_masks
+    data = unfinished.config.data
+    for half in (data.train, data.val):
+        masks = {"masks": True} if needs_masks else {}
+        read_coco(half.annotations, half.images, invalid_boxes=data.invalid_boxes, **masks)

@@ -1,0 +1,78 @@
+"""What a table tells of a run beside its metrics: kept in the run folder as findings.json."""
+
+import statistics
+import time
+
+import tensorflow as tf
+
+from keras_fpn import training
+from keras_fpn.config import load_config
+from keras_fpn.data.coco import read_coco
+from keras_fpn.detector import load_model
+from keras_fpn.evaluation import COCOEvaluator, compile_inference
+from keras_fpn.files import read_json, write_json
+from keras_fpn.paper import curve
+
+NOMINAL_SIZE = (800, 1000)  # height, width of the image that the paper counts anchors on
+_TIMED_RUNS = 20
+
+
+def read(run_dir):
+    """The findings of a run, {} without any."""
+    path = run_dir / "findings.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def take(folders, *, timed):
+    """Measure and write findings.json into the last of some run folders, unless it is there.
+
+    It holds "curve" (`curve.measure`; of a model that proposes boxes), "parameters", "anchors" (on the paper's nominal
+    image, and on the first held-out one) and, where `timed`, "milliseconds" an image and the "size" it was timed at.
+
+    Args:
+        folders: run folders of the networks that an image goes through, one after the other.
+        timed: whether to measure the milliseconds, too.
+    """
+    found = read(folders[-1])
+    if found and (not timed or "milliseconds" in found):
+        return found
+    networks = [_opened(folder) for folder in folders]
+    model, val_set = networks[-1]
+    found = {"parameters": sum(each.count_params() for each, _ in networks)}
+    if "proposals" in model.main_metric:
+        evaluator = COCOEvaluator(val_set.annotations, leave_out=val_set.dropped)
+        found["curve"] = curve.measure(evaluator, read_json(folders[-1] / "results.json"))
+    datasets = [training.evaluation_dataset(*network, 1) for network in networks]
+    batches = [next(iter(dataset))[0] for dataset in datasets]
+    size = batches[-1]["images"].shape[1:3]
+    if hasattr(model, "count_anchors"):
+        found["anchors"] = {_shown(each): model.count_anchors(*each) for each in (NOMINAL_SIZE, size)}
+    if timed:
+        graphs = [compile_inference(each, dataset) for (each, _), dataset in zip(networks, datasets, strict=True)]
+        found |= {"milliseconds": sum(map(_milliseconds, graphs, batches)), "size": _shown(size)}
+    write_json(folders[-1] / "findings.json", found)
+    return found
+
+
+def _opened(folder):
+    """The model of a run folder, and its held-out images with what the model needs to be given of them."""
+    model, data = load_model(folder), load_config(folder / "config.yaml").data
+    val_set = read_coco(data.val.annotations, data.val.images, invalid_boxes=data.invalid_boxes)
+    if model.needs_proposals:
+        val_set = training.with_proposals(val_set, data.val.proposals, data.test_proposals)
+    return model, val_set
+
+
+def _shown(size):
+    return f"{size[0]}x{size[1]}"
+
+
+def _milliseconds(inference, inputs):
+    """The median of one image at a time, after a first call that traces."""
+    times = []
+    for _ in range(_TIMED_RUNS + 1):
+        start = time.perf_counter()
+        for value in tf.nest.flatten(inference(inputs)):
+            value.numpy()
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times[1:])

@@ -1,0 +1,202 @@
+"""A table of the paper, written: Markdown, CSV, and a page with curves and pictures."""
+
+import csv
+import io
+import statistics
+import subprocess
+
+from keras_fpn import report
+from keras_fpn.files import write_text
+from keras_fpn.paper import curve, pictures, summary
+
+_NOMINAL = "800x1000"
+
+
+def write(table, planned, setting):
+    """Write OUT/<table>.md, .csv and .html of finished runs; returns their paths.
+
+    Args:
+        table: a `tables.Table`.
+        planned: `{row: [experiment of each seed]}`, all finished.
+        setting: of the experiments.
+    """
+    found, other = summary.figures(table, planned), summary.all_findings(planned)
+    head, rows = _cells(table, found, other)
+    compared = summary.comparisons(table, found)
+    facts = _facts(planned, setting)
+    lines = [f"# {_title(table)}", "", table.caption, _reading(setting), ""]
+    lines += [f"* {name}: {_code(name, value)}" for name, value in facts.items()]
+    lines += ["", *_markdown(head, rows), ""]
+    lines += ["## What the paper found, and here", "", *_markdown(*_comparison_cells(table, compared)), ""]
+    lines += [_conclusion(table, compared), ""]
+    paths = [setting.out / f"{table.name}.{ending}" for ending in ("md", "csv", "html")]
+    write_text(paths[0], "\n".join(lines))
+    write_text(paths[1], _csv(table, found, other))
+    sections = [
+        report.Section("Figures", head=head, rows=rows, notes=(_reading(setting),)),
+        report.Section(
+            "What the paper found, and here", _conclusion(table, compared), *_comparison_cells(table, compared)
+        ),
+        *_curve_sections(table, other),
+        *pictures.sections(table, planned),
+    ]
+    report.write_page(paths[2], title=_title(table), subtitle=table.caption, sections=sections, facts=facts)
+    return paths
+
+
+def _title(table):
+    return f"Table {table.name.removeprefix('table')} of the FPN paper"
+
+
+def _reading(setting):
+    seeds = f"mean ± standard deviation of {setting.seeds} seeds" if setting.seeds > 1 else "one seed"
+    return f"Figures in percent: ours, {seeds}; in brackets the paper's, on COCO with ResNet-50 at 800 pixels."
+
+
+def _facts(planned, setting):
+    """What the figures come from; date, machine and versions are `report.environment_facts`."""
+    config = next(iter(planned.values()))[0].config
+    data = "the embedded data set" if setting.is_embedded else config.data.val.annotations
+    environment = report.environment_facts()
+    return {
+        "command": environment["command"],
+        "commit": _commit(),
+        "date": environment["date"],
+        "data": f"{data}; shorter side {config.model.resize.min_side} px",
+        "training": f"{config.training.steps} steps of {config.data.batch_size} images, {setting.seeds} seeds a row",
+        "settings of the user": ", ".join(setting.overrides) or "none",
+        "machine": environment["device"],
+        "versions": environment["versions"],
+    }
+
+
+def _commit():
+    """Of the source that is running, where it is a checkout."""
+    from pathlib import Path
+
+    def git(*arguments):
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *arguments], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        return f"{commit} with changes" if git("status", "--porcelain", "--untracked-files=no") else commit
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown: not a checkout"
+
+
+def _code(name, value):
+    return f"`{value}`" if name in ("command", "commit") else value
+
+
+def _cells(table, found, other):
+    """(column names, rows of text) of the table, in the paper's order."""
+    is_rpn = any("anchors" in each[0] for each in other.values())
+    size = next((each[0]["size"] for each in other.values() if "size" in each[0]), "")
+    anchors = (f"# anchors\nat {_NOMINAL}", f"at\n{size}") if is_rpn else ()
+    head = ("row", table.fact_columns[0], *anchors, *table.fact_columns[1:], *table.metrics, "ms an\nimage")
+    rows = []
+    for row in table.rows:
+        counts = tuple(f"{other[row.name][0]['anchors'][each]:,}" for each in (_NOMINAL, size)) if is_rpn else ()
+        figures = tuple(
+            f"{_shown(summary.spread(found[row.name][column]))}\n({_shown(paper)})".replace(" ±", "\n±")
+            for column, paper in zip(table.metrics, row.figures, strict=True)
+        )
+        milliseconds = other[row.name][0].get("milliseconds")
+        shown = "–" if milliseconds is None else f"{milliseconds:.0f}"
+        rows.append((row.label.replace(", ", ",\n"), row.facts[0], *counts, *row.facts[1:], *figures, shown))
+    return head, tuple(rows)
+
+
+def _shown(figure):
+    if figure is None:
+        return "–"
+    return str(figure) if isinstance(figure, summary.Spread) else f"{figure:.1f}"
+
+
+def _comparison_cells(table, compared):
+    head = ("expected", "in", "difference here", "in the paper", "seeds ahead", "")
+    rows = [
+        (
+            f"{_brief(each.better)} above {_brief(each.worse)}",
+            each.column,
+            _signed(each.margin),
+            _signed(summary.Spread(each.paper, None)),
+            f"{each.wins} of {each.seeds}",
+            each.verdict,
+        )
+        for each in compared
+    ]
+    return head, tuple(rows)
+
+
+def _brief(row):
+    return f"({row})" if len(row) == 1 else row
+
+
+def _signed(figure):
+    return f"{'+' if figure.mean > 0 else ''}{figure}"
+
+
+def _conclusion(table, compared):
+    """In words: how many of the paper's orderings came out, and whether most of all on small objects."""
+    lines = []
+    for column in filter(None, (table.headline, table.small)):
+        ours = [each for each in compared if each.column == column]
+        failed = [_brief(each.worse) for each in ours if not each.holds]
+        line = f"{column}: {_brief(table.better)} is ahead of {len(ours) - len(failed)} of {len(ours)} in every seed"
+        lines.append(f"{line}; not of {', '.join(failed)}." if failed else f"{line}.")
+    if table.small and compared:
+        margins = [
+            statistics.mean([each.margin.mean for each in compared if each.column == column] or [0.0])
+            for column in (table.small, table.headline)
+        ]
+        most = "most of all on small ones" if margins[0] > margins[1] else "not most of all on small ones"
+        lines.append(
+            f"Its mean lead is {margins[0]:+.1f} points on small objects and {margins[1]:+.1f} on all: {most}."
+        )
+    return " ".join(lines)
+
+
+def _markdown(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(cell.replace("\n", " ") for cell in line) + " |" for line in lines]
+
+
+def _csv(table, found, other):
+    """One line for each row: the paper's figures, ours, their spread, and every seed's."""
+    columns = [f"{column}{kind}" for column in table.metrics for kind in ("", " deviation", " paper", " seeds")]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    head = ["row", "title", *table.fact_columns, "anchors 800x1000", "anchors", "milliseconds", "parameters"]
+    writer.writerow([*head, *columns])
+    for row in table.rows:
+        first = other[row.name][0]
+        anchors = list(first.get("anchors", {}).values())
+        facts = [anchors[0] if anchors else "", anchors[-1] if anchors else ""]
+        facts += [_rounded(first.get("milliseconds"), 2), first.get("parameters", "")]
+        figures = []
+        for column, paper in zip(table.metrics, row.figures, strict=True):
+            values = found[row.name][column]
+            ours = summary.spread(values)
+            figures += [_rounded(ours and ours.mean, 3), _rounded(ours and ours.deviation, 3), paper]
+            figures.append(" ".join(str(_rounded(value, 3)) for value in values))
+        writer.writerow([row.name, row.title, *row.facts, *facts, *figures])
+    return text.getvalue()
+
+
+def _rounded(value, digits):
+    return "" if value is None else round(value, digits)
+
+
+def _curve_sections(table, other):
+    curves = {}
+    for row in table.rows:
+        measured = [each["curve"] for each in other[row.name] if "curve" in each]
+        if measured:
+            curves[row.label] = curve.mean(measured)
+    charts = tuple(curve.charts(curves)) if curves else ()
+    text = "Average recall against the number of proposals, mean of the seeds."
+    return [report.Section("Recall and the number of proposals", text, charts=charts)] if charts else []
