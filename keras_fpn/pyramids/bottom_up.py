@@ -17,5 +17,6 @@ def build_bottom_up(channels_per_level, channels, levels, norm=None, norm_epsilo
 
 
 def merge(maps, apply):
-    """Lateral connections alone: `{k: C_k} -> {k: M_k}`."""
-    return {k: apply(maps[k], 1, f"lateral_C{k}") for k in sorted(maps, reverse=True)}
+    """Lateral connections alone: yields `k, M_k` of `{k: C_k}`, coarsest first."""
+    for k in sorted(maps, reverse=True):
+        yield k, apply(maps[k], 1, f"lateral_C{k}")

@@ -23,12 +23,12 @@ def build_fpn(channels_per_level, channels, levels, norm=None, norm_epsilon=1e-5
 
 
 def merge(maps, apply):
-    """Lateral connections and the top-down pathway: `{k: C_k} -> {k: M_k}`."""
-    merged = {}
+    """Lateral connections and the top-down pathway: yields `k, M_k` of `{k: C_k}`, coarsest first."""
+    above = None
     for k in sorted(maps, reverse=True):
-        lateral = apply(maps[k], 1, f"lateral_C{k}")
-        if merged:
-            coarse = UpsampleLike(name=f"upsample_M{k + 1}")(merged[k + 1], lateral)
-            lateral = keras.layers.Add(name=f"merge_M{k}")([lateral, coarse])
-        merged[k] = lateral
-    return merged
+        merged = apply(maps[k], 1, f"lateral_C{k}")
+        if above is not None:
+            coarse = UpsampleLike(name=f"upsample_M{k + 1}")(above, merged)
+            merged = keras.layers.Add(name=f"merge_M{k}")([merged, coarse])
+        yield k, merged
+        above = merged

@@ -15,7 +15,7 @@ def build_run(merge, channels_per_level, channels, levels, norm, norm_epsilon):
     """Functional model {"C2".."C5"} -> {"P2".."P6"}.
 
     Args:
-        merge: `merge({k: C_k}, convolutions) -> {k: M_k}`, from the finest wanted level to the backbone's coarsest.
+        merge: `merge({k: C_k}, convolutions)` yields `k, M_k` from the backbone's coarsest level down to the finest.
         channels_per_level, channels, levels, norm, norm_epsilon: see `build_pyramid`.
 
     Raises:
@@ -26,12 +26,11 @@ def build_run(merge, channels_per_level, channels, levels, norm, norm_epsilon):
         if level_number(level) >= wanted[0]:
             inputs[level] = keras.Input((None, None, number), name=level)
     apply = Convolutions(channels, norm, norm_epsilon)
-    merged = merge({level_number(level): x for level, x in inputs.items()}, apply)
-    top, outputs = max(merged), {}
-    for k in range(top, wanted[0] - 1, -1):
+    outputs = {}
+    for k, merged in merge({level_number(level): x for level, x in inputs.items()}, apply):
         if k <= wanted[-1]:
-            outputs[k] = apply(merged[k], 3, f"output_P{k}")
-    for k in range(top + 1, wanted[-1] + 1):
+            outputs[k] = apply(merged, 3, f"output_P{k}")
+    for k in range(max(map(level_number, inputs)) + 1, wanted[-1] + 1):
         outputs[k] = subsample(outputs[k - 1], f"subsample_P{k}")
     return keras.Model(inputs, {f"P{k}": outputs[k] for k in wanted}, name="pyramid")
 

@@ -21,9 +21,10 @@ def build_top_down(channels_per_level, channels, levels, norm=None, norm_epsilon
 
 
 def merge(maps, apply):
-    """The top-down pathway alone: `{k: C_k} -> {k: M_k}`; of the finer C_k only the size of their grid is read."""
+    """The top-down pathway alone: yields `k, M_k` of `{k: C_k}`; of the finer C_k only the grid is read."""
     top = max(maps)
-    merged = {top: apply(maps[top], 1, f"lateral_C{top}")}
+    merged = apply(maps[top], 1, f"lateral_C{top}")
+    yield top, merged
     for k in range(top - 1, min(maps) - 1, -1):
-        merged[k] = UpsampleLike(name=f"upsample_M{k + 1}")(merged[k + 1], maps[k])
-    return merged
+        merged = UpsampleLike(name=f"upsample_M{k + 1}")(merged, maps[k])
+        yield k, merged
