@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-BOX_BOUND, SCORE_BOUND = 0.05, 1e-4  # of float32: pixels, probabilities
+BOX_BOUND, SCORE_BOUND, MASK_BOUND = 0.05, 1e-4, 1e-3  # of float32: pixels, probabilities, those in a mask
 LEAST_ROOM, TIMES = 1e-5, 10.0  # how far scores may move, from how far those of partners have
 
 
@@ -14,16 +14,12 @@ class VerificationError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Detections:
-    """Those of one image, best first: boxes `[N, 4]` pixels, scores `[N]`, classes `[N]`."""
+    """Those of one image, best first: boxes `[N, 4]` pixels, scores `[N]`, classes `[N]`, masks `[N, m, m]` or None."""
 
     boxes: np.ndarray
     scores: np.ndarray
     classes: np.ndarray
-
-    def above(self, score):
-        """Those that score at least so much."""
-        rows = self.scores >= score
-        return Detections(self.boxes[rows], self.scores[rows], self.classes[rows])
+    masks: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +29,7 @@ class Bounds:
     Attributes:
         level: score from which detections count.
         overlap: least IoU of partners.
-        score: largest difference of their scores.
+        score: largest difference of their scores, and the mean one of their masks.
         share: of the detections that may lack a partner.
     """
 
@@ -52,6 +48,7 @@ class Finding:
         detections: of the model in them; of a lower precision, those of both sides from its score on.
         max_box: largest difference of a coordinate between partners, pixels.
         max_score: largest difference of their scores.
+        max_mask: largest difference of their masks, anywhere in a mask; of a lower precision the largest mean one.
         excused: detections without a partner that may be: of float32 those whose decision hangs on rounding.
     """
 
@@ -60,10 +57,11 @@ class Finding:
     max_box: float = 0.0
     max_score: float = 0.0
     excused: int = 0
+    max_mask: float = 0.0
 
     def __add__(self, other):
         sums = {key: getattr(self, key) + getattr(other, key) for key in ("pictures", "detections", "excused")}
-        most = {key: max(getattr(self, key), getattr(other, key)) for key in ("max_box", "max_score")}
+        most = {key: max(getattr(self, key), getattr(other, key)) for key in ("max_box", "max_score", "max_mask")}
         return Finding(**sums, **most)
 
 
@@ -97,6 +95,7 @@ def exactly(found, expected, class_names, possible, box_bound=BOX_BOUND):
         max_box=float(np.abs(found.boxes[of_found] - expected.boxes[of_expected]).max()),
         max_score=float(np.abs(found.scores[of_found] - expected.scores[of_expected]).max()),
         excused=len(lone_found) + len(lone_expected),
+        max_mask=_check_masks(found, expected, pairs, class_names),
     )
 
 
@@ -109,7 +108,7 @@ def roughly(found, expected, bounds):
     """
     total = Finding(pictures=1)
     for side, other in ((expected, found), (found, expected)):
-        for row in range(len(side.above(bounds.level).scores)):
+        for row in range(int((side.scores >= bounds.level).sum())):
             total += _partner_of(side, row, other, bounds)
     return total
 
@@ -122,10 +121,14 @@ def _partner_of(side, row, other, bounds):
     if not len(candidates) or overlaps.max() < bounds.overlap:
         return Finding(detections=1, excused=1)
     best = candidates[overlaps.argmax()]
+    mask = 0.0 if side.masks is None else float(np.abs(other.masks[best] - side.masks[row]).mean())
+    if mask > bounds.score:
+        return Finding(detections=1, excused=1)
     return Finding(
         detections=1,
         max_box=float(np.abs(other.boxes[best] - side.boxes[row]).max()),
         max_score=float(abs(other.scores[best] - side.scores[row])),
+        max_mask=mask,
     )
 
 
@@ -159,6 +162,22 @@ def _hangs_on_rounding(side, row, answer, box_bound):
     """Whether the model's own numbers leave open if this detection is there."""
     same = _same(answer, side.boxes[row], side.scores[row], side.classes[row], box_bound)
     return same.any() and not answer.is_certain[same].any()
+
+
+def _check_masks(found, expected, pairs, class_names):
+    """The largest difference of partners' masks; 0 where there are none."""
+    if expected.masks is None:
+        return 0.0
+    of_found, of_expected = pairs.T
+    differences = np.abs(found.masks[of_found] - expected.masks[of_expected]).max((1, 2))
+    worst = int(differences.argmax())
+    if differences[worst] > MASK_BOUND:
+        row = of_expected[worst]
+        raise VerificationError(
+            f"the mask of the {class_names[expected.classes[row]]} at {_box(expected.boxes[row])} differs by"
+            f" {differences[worst]:.2g} (at most {MASK_BOUND:g})"
+        )
+    return float(differences[worst])
 
 
 def _check_order(scores):

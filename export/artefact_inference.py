@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from keras_fpn.errors import UserError
 from keras_fpn.export import preprocessing
 from keras_fpn.images import ImageDetections, as_list, in_original_pixels, read_image
 
@@ -26,7 +27,16 @@ def detect(artefact, images, threshold=0.5, batch_size=1) -> list[ImageDetection
 
 
 def iterate(artefact, images, threshold=0.5, batch_size=1) -> Iterator[ImageDetections]:
-    """`detect` for many images: yields as it goes, and reads an image when its turn comes."""
+    """`detect` for many images: yields as it goes, and reads an image when its turn comes.
+
+    Raises:
+        UserError: see `keras_fpn.inference.detect`; or the detector needs proposals.
+    """
+    if artefact.description.needs_proposals:
+        raise UserError(
+            f"{artefact.path}: {artefact.description.title}: it needs proposals, which images alone do not give; export"
+            " and detect with an RPN or a Faster R-CNN"
+        )
     find = _find_by_files if _rounding_matters(artefact) else _find_by_pixels
     images = list(images)
     for start in range(0, len(images), batch_size):

@@ -27,7 +27,9 @@ def open_artefact(path, threads=None):
     Returns:
         An object with `format` ("saved_model", "tflite" or "onnx"), `path`, `description` (a `Description`) and
         `run(images, image_sizes=None)`: images `[B, H, W, 3]` of the description's input type, RGB 0..255; sizes
-        `[B, 2]` int, of the valid part of each, pixels; `{name: array}` by the description's `outputs`, for any B.
+        `[B, 2]` int, of the valid part of each, pixels; `{name: array}` by the description's `outputs`, for any B. Of
+        a Fast R-CNN it takes `proposals` `[B, P, 4]`, pixels of the images, and `num_proposals=None` `[B]` int (all P),
+        too.
 
     Raises:
         UserError: there is no such file, it is something else or damaged, or its runtime is not installed.

@@ -21,6 +21,7 @@ PRECISIONS = {
     "onnx": ("float32",),
 }
 INPUT_TYPES = ("uint8", "float32")
+MAX_PROPOSALS = 1000  # rows of the proposals in a static input, the paper's number of them at test time
 
 NORMALIZATION = (
     "inside the model: give RGB 0..255; it orders the channels as pixels.channel_order says, subtracts pixels.mean,"
@@ -35,6 +36,11 @@ LETTERBOX_RULE = (
     " (half_up: floor(x + 0.5), floor: floor(x)), at least 1 and at most the frame's; put it top left, pad at the"
     " bottom and at the right with 0; image_sizes = the new size; boxes come back by old side / new side of each axis"
 )
+BOXES = "x1, y1, x2, y2 in pixels of the image given, right and bottom exclusive; best first, then 0"
+MASKS = (
+    "from 0 to 1 in each of the equal bins of its box, rows from the top; the box is the window that the mask covers,"
+    " and may reach beyond the image"
+)
 INTERPOLATIONS = {
     "pillow": "Pillow's BILINEAR with its antialiasing, horizontally, then vertically, on 8 bits",
     "bilinear": "between the two nearest pixels each way, half-pixel centres, no antialiasing",
@@ -46,7 +52,7 @@ class Description:
     """All that a program needs that has only the artefact.
 
     Attributes:
-        architecture: name of the detector in a configuration, "faster_rcnn" or "rpn".
+        architecture: name of the detector in a configuration, such as "faster_rcnn" or "rpn".
         title: the same for people.
         class_names, category_ids: of class 0, 1, ... K-1; ids in the numbering of the data set.
         resize: the model's own rule: min_side, max_side, rounding, interpolation, size_divisor.
@@ -112,6 +118,11 @@ class Description:
         except (TypeError, KeyError, ValueError):
             raise _not_ours(source) from None
 
+    @property
+    def needs_proposals(self) -> bool:
+        """Whether the artefact finds nothing by itself: proposals come with the images."""
+        return "proposals" in self.inputs
+
     def labels(self) -> str:
         """The class names, one a line."""
         return "".join(f"{' '.join(name.split())}\n" for name in self.class_names)
@@ -126,7 +137,9 @@ def default_input_type(model) -> str:
     return "uint8" if model.settings["resize"]["interpolation"] == "pillow" else "float32"
 
 
-def describe(model, *, precision="float32", input_type=None, frame=None) -> Description:
+def describe(
+    model, *, precision="float32", input_type=None, frame=None, max_proposals=MAX_PROPOSALS
+) -> Description:
     """The description of an artefact of a `Detector`.
 
     Args:
@@ -134,6 +147,7 @@ def describe(model, *, precision="float32", input_type=None, frame=None) -> Desc
         precision: of the artefact.
         input_type: "uint8" or "float32"; None: see `default_input_type`.
         frame: (height, width) of a static input, pixels; None where the artefact takes any size.
+        max_proposals: with a frame, rows of the proposals that a `FastRCNN` is given.
     """
     import keras
     import tensorflow as tf
@@ -152,7 +166,7 @@ def describe(model, *, precision="float32", input_type=None, frame=None) -> Desc
         precision=precision,
         input_type=input_type,
         frame=frame,
-        inputs=_inputs(input_type, frame),
+        inputs=_inputs(input_type, frame) | (_given_proposals(frame, max_proposals) if model.needs_proposals else {}),
         outputs=_outputs(model, frame),
         versions={"keras_fpn": __version__, "tensorflow": tf.__version__, "keras": keras.__version__},
         letterbox=f"{rule}; filter: {INTERPOLATIONS[model.settings['resize']['interpolation']]}",
@@ -187,20 +201,36 @@ def _inputs(input_type, frame):
     }
 
 
-def _outputs(model, frame):
-    batch = None if frame is None else 1
-    has_classes = "detections" in model.settings
-    most = model.settings["detections"]["max_detections"] if has_classes else model.proposals.post_nms_top_k_test
-    outputs = {
-        "boxes": {
+def _given_proposals(frame, max_proposals):
+    batch, most = (None, None) if frame is None else (1, max_proposals)
+    return {
+        "proposals": {
             "dtype": "float32",
             "shape": [batch, most, 4],
-            "meaning": "x1, y1, x2, y2 in pixels of the image given, right and bottom exclusive; best first, then 0",
+            "meaning": "boxes that may hold an object: x1, y1, x2, y2 in pixels of the image given; then 0",
         },
+        "num_proposals": {"dtype": "int32", "shape": [batch], "meaning": "how many of the rows are proposals"},
+    }
+
+
+def _outputs(model, frame):
+    batch = None if frame is None else 1
+    most, further = _rows(model, batch)
+    outputs = {
+        "boxes": {"dtype": "float32", "shape": [batch, most, 4], "meaning": BOXES},
         "scores": {"dtype": "float32", "shape": [batch, most], "meaning": "from 0 to 1; best first, then 0"},
     }
-    if has_classes:
-        meaning = "number of the class in class_names; -1 past the last detection"
-        outputs["classes"] = {"dtype": "int32", "shape": [batch, most], "meaning": meaning}
     meaning = "how many of the rows are detections"
-    return outputs | {"num_detections": {"dtype": "int32", "shape": [batch], "meaning": meaning}}
+    return outputs | further | {"num_detections": {"dtype": "int32", "shape": [batch], "meaning": meaning}}
+
+
+def _rows(model, batch):
+    """How many rows a detector of this kind gives, and what stands in them besides boxes and scores."""
+    if "detections" in model.settings:
+        most = model.settings["detections"]["max_detections"]
+        meaning = "number of the class in class_names; -1 past the last detection"
+        return most, {"classes": {"dtype": "int32", "shape": [batch, most], "meaning": meaning}}
+    if "segments" in model.settings:
+        most, side = model.settings["segments"]["max_detections"], model.settings["segments"]["mask_size"]
+        return most, {"masks": {"dtype": "float32", "shape": [batch, most, side, side], "meaning": MASKS}}
+    return model.proposals.post_nms_top_k_test, {}

@@ -3,13 +3,14 @@
 import dataclasses
 import errno
 import os
+import shlex
 import time
 from pathlib import Path
 
 from keras_fpn.errors import UserError
 from keras_fpn.export.agreement import VerificationError
 from keras_fpn.export.artefacts import format_of
-from keras_fpn.export.description import default_input_type
+from keras_fpn.export.description import MAX_PROPOSALS, default_input_type
 from keras_fpn.export.preprocessing import padded_side
 from keras_fpn.export.request import NAMES, Request
 from keras_fpn.export.stages import with_policy
@@ -27,6 +28,7 @@ class Outcome:
         bytes: its size, of all files of a folder together.
         seconds: that writing and verifying took.
         finding: of the verification, see `agreement.Finding`; None without one.
+        needs_proposals: whether it finds nothing by itself.
     """
 
     path: Path
@@ -35,18 +37,20 @@ class Outcome:
     bytes: int
     seconds: float
     finding: object = None
+    needs_proposals: bool = False
 
 
 def export_model(
-    model, format, out, *, size=None, precision="float32", input_type=None, calibration=None, signatures=(),
-    version=None, verify=True, force=False, tell=lambda line: None, pictures=(),
+    model, format, out, *, size=None, precision="float32", input_type=None, max_proposals=None, calibration=None,
+    signatures=(), version=None, verify=True, force=False, tell=lambda line: None, pictures=(),
 ) -> Outcome:  # fmt: skip
     """Write a detector with decode and suppression inside, and hold the file against the model before it is kept.
 
     Args:
         model: a `Detector`, or the path of its `.keras` file or run folder; of a run folder the validation images
             are looked at in the verification.
-        format, out, size, precision, input_type, calibration, signatures, version, verify, force: see `Request`.
+        format, out, size, precision, input_type, max_proposals, calibration, signatures, version, verify, force: see
+            `Request`.
         tell: called with a line for people, now and then.
         pictures: `[H, W, 3]` uint8 RGB images to look at in the verification instead.
 
@@ -59,8 +63,9 @@ def export_model(
     """
     calibration = None if calibration is None else _as_tuple(calibration)
     request = Request(
-        format, Path(out), size, precision, input_type, calibration, tuple(signatures), version, verify, force
-    )
+        format, Path(out), size, precision, input_type, max_proposals, calibration, tuple(signatures), version,
+        verify, force,
+    )  # fmt: skip
     request.check()
     return carry_out(request, model, tell, pictures)
 
@@ -77,17 +82,27 @@ def carry_out(request, model, tell, pictures=()) -> Outcome:
         if len(images) < images.given:
             tell(f"calibration: {len(images)} of the {images.given} images, evenly spread")
     tell(f"writing {request.target}: {_told(request)}")
+    if model.needs_proposals:
+        tell(_told_of_proposals(request))
     with built_aside(request.target) as path:
         _write(request, model, path, images)
         finding = _verified(request, model, path, pictures or own_pictures) if request.verify else None
     seconds = time.perf_counter() - start
-    return Outcome(request.target, request.format, request.precision, size_of(request.target), seconds, finding)
+    bytes = size_of(request.target)
+    return Outcome(request.target, request.format, request.precision, bytes, seconds, finding, model.needs_proposals)
 
 
 def summary(outcome):
     """What became of it, for people."""
     size = f"{outcome.bytes / 1e6:.1f} MB" if outcome.bytes >= 1e5 else f"{outcome.bytes / 1e3:.1f} kB"
-    return f"{_judgement(outcome)}\nwrote {outcome.path}, {size}, in {outcome.seconds:.1f} s"
+    return f"{_judgement(outcome)}\nwrote {outcome.path}, {size}, in {outcome.seconds:.1f} s; next:\n  {_next(outcome)}"
+
+
+def _next(outcome):
+    if outcome.needs_proposals:
+        path = repr(str(outcome.path))
+        return f"keras_fpn.export.open_artefact({path}).run(images, sizes, proposals=boxes, num_proposals=numbers)"
+    return f"keras-fpn detect {shlex.quote(str(outcome.path))} IMAGE"
 
 
 def _judgement(outcome):
@@ -99,6 +114,7 @@ def _judgement(outcome):
         return f"verified in {found.pictures} pictures, which says little: the model finds next to nothing in them"
     excuse = "decided by rounding" if outcome.precision == "float32" else "without a partner"
     differences = f"boxes differ by at most {found.max_box:.2g} px, scores by {found.max_score:.2g}"
+    differences += f", masks by {found.max_mask:.2g}" if found.max_mask else ""
     return f"verified: {compared}: {differences}; {found.excused} {excuse}"
 
 
@@ -120,7 +136,7 @@ def _model_and_pictures(model, tell):
         tell(f"reading {model}")
         return load_model(model), _pictures_of_run(Path(model))
     if not isinstance(model, Detector):
-        raise UserError(f"a {type(model).__name__} is no detector of this package; export a FasterRCNN or an RPN")
+        raise UserError(f"a {type(model).__name__} is no detector of this package; export an RPN, a FasterRCNN ...")
     return model, []
 
 
@@ -153,12 +169,24 @@ def _with_defaults(request, model):
     size = request.size
     if request.format == "tflite" and size is None:
         size = default_frame(model.settings["resize"])
-    return dataclasses.replace(request, input_type=input_type, size=size)
+    most = request.max_proposals
+    if model.needs_proposals:
+        most = most or MAX_PROPOSALS
+    elif most is not None:
+        raise UserError(f"--max-proposals: {type(model).__name__} is given no proposals; leave it out")
+    return dataclasses.replace(request, input_type=input_type, size=size, max_proposals=most)
 
 
 def _told(request):
     sizes = "any size" if request.size is None else "{}x{} pixels".format(*request.size)
     return f"{NAMES[request.format]} of {request.precision}, for {request.input_type} images of {sizes}"
+
+
+def _told_of_proposals(request):
+    if request.format == "saved_model":
+        return "it is given proposals with the images, and so has no serving_bytes, which takes encoded images alone"
+    number = f"up to {request.max_proposals}" if request.format == "tflite" else "any number of"
+    return f"it is given {number} proposals with the images: proposals, num_proposals"
 
 
 def _write(request, model, path, images):
@@ -174,6 +202,8 @@ def _write(request, model, path, images):
             from keras_fpn.export.to_tflite import write_tflite
 
             given = {"precision": request.precision, "input_type": request.input_type, "calibration": images}
+            if model.needs_proposals:
+                given["max_proposals"] = request.max_proposals
             write_tflite(model, path, size=request.size, **given)
         else:
             from keras_fpn.export.to_onnx import write_onnx

@@ -12,7 +12,7 @@ from PIL import Image
 
 from keras_fpn import images as image_files
 from keras_fpn.data import shapes
-from keras_fpn.export import preprocessing
+from keras_fpn.export import preprocessing, regular_proposals
 
 LARGEST_SIDE = 512  # of the hard cases, pixels: they need not be large to be hard
 ROWS, COLUMNS = 10, 12  # of the picture with more than a hundred objects
@@ -31,6 +31,7 @@ class Case:
         image_sizes: `[B, 2]` int32, pixels.
         contents: B encoded files that `images` were made of, for an artefact that takes those; else None.
         ratios: `[B, 4]` float32, by which boxes of `images` become boxes of the encoded files' own pixels.
+        proposals: `{"proposals", "num_proposals"}` for an artefact that needs them, see `regular_proposals`; else {}.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Case:
     image_sizes: np.ndarray
     contents: list[bytes] | None = None
     ratios: np.ndarray | None = None
+    proposals: dict = dataclasses.field(default_factory=dict)
 
 
 def pictures_of(files):
@@ -73,6 +75,12 @@ def cases_for(artefact, rule, pictures):
         rule: the model's `settings["resize"]`.
         pictures: `[H, W, 3]` uint8 each, at least one.
     """
+    for case in _cases(artefact, rule, pictures):
+        proposals = regular_proposals.needed_by(artefact.description, case.image_sizes)
+        yield dataclasses.replace(case, proposals=proposals)
+
+
+def _cases(artefact, rule, pictures):
     description, hard = artefact.description, hard_pictures(rule)
     real = {f"picture {number}": picture for number, picture in enumerate(pictures, start=1)}
     if description.frame is not None:

@@ -18,7 +18,14 @@ import numpy as np
 from keras_fpn import images
 from keras_fpn.data.coco import CocoDataset
 from keras_fpn.evaluation import COCOEvaluator
-from keras_fpn.export import artefact_inference, artefacts, measuring, parity_notes, preprocessing
+from keras_fpn.export import (
+    artefact_inference,
+    artefacts,
+    measuring,
+    parity_notes,
+    preprocessing,
+    regular_proposals,
+)
 from keras_fpn.export.agreement import VerificationError
 from keras_fpn.export.description import default_input_type, describe
 from keras_fpn.export.parity_table import Row, Table
@@ -106,6 +113,7 @@ def _row(model, export, pictures, metric, clock):
         f"{row.format} {row.precision}", lambda files: artefact_inference.iterate(artefact, files, threshold=0.0)
     )
     inputs = preprocessing.prepare([clock.image], description)
+    inputs |= regular_proposals.needed_by(description, inputs["image_sizes"])
     return dataclasses.replace(row, metric=found, measurements=clock(export.path, inputs))
 
 

@@ -28,6 +28,7 @@ class Request:
         size: (height, width) of a TFLite file's input, pixels; None: see `default_frame`.
         precision: one of the format's, see `description.PRECISIONS`.
         input_type: of TFLite and ONNX, "uint8" or "float32"; None: what the model's own resize rule yields.
+        max_proposals: of a `FastRCNN` in TFLite, rows of its proposals; None: see `description.MAX_PROPOSALS`.
         calibration: for int8, images: paths, folders, PIL images or arrays.
         signatures: further ones of a SavedModel, of "raw" and "proposals".
         version: of a SavedModel; None is 1.
@@ -40,6 +41,7 @@ class Request:
     size: tuple[int, int] | None = None
     precision: str = "float32"
     input_type: str | None = None
+    max_proposals: int | None = None
     calibration: tuple | None = None
     signatures: tuple[str, ...] = ()
     version: int | None = None
@@ -90,6 +92,7 @@ class Request:
     def _check_options(self):
         given = {
             "--size": (self.size is not None, ("tflite",), "it takes images of any size"),
+            "--max-proposals": (self.max_proposals is not None, ("tflite",), "it takes any number"),
             "--input-type": (self.input_type is not None, ("tflite", "onnx"), "it takes uint8"),
             "--signature": (bool(self.signatures), ("saved_model",), "it has no signatures"),
             "--model-version": (self.version is not None, ("saved_model",), "it is one file, without versions"),
@@ -97,6 +100,8 @@ class Request:
         for option, (is_given, formats, reason) in given.items():
             if is_given and self.format not in formats:
                 raise UserError(f"{option} does not go with --format {self.format}: {reason}; leave it out")
+        if self.max_proposals is not None and self.max_proposals < 1:
+            raise UserError(f"--max-proposals {self.max_proposals}: give a whole number above 0, 1000 is usual")
         if self.calibration is not None and self.precision != "int8":
             raise UserError("--calibration goes with --precision int8 only; leave it out, or ask for int8")
         if self.calibration is None and self.precision == "int8":

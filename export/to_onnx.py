@@ -8,12 +8,11 @@ import contextlib
 import logging
 import os
 
-import tensorflow as tf
-
 from keras_fpn.errors import UserError
 from keras_fpn.export import extras, stages
 from keras_fpn.export.description import describe
 from keras_fpn.export.onnx import operators, passes
+from keras_fpn.export.signature import as_function
 
 OPSET = 18
 LARGEST_FILE = 2**31 - 2**24  # protobuf's limit, less what the graph itself may take
@@ -37,18 +36,9 @@ def write_onnx(model, path, *, input_type=None):
     _check(model)
     model = stages.with_policy(model, "float32")
     description = describe(model, input_type=input_type)
-    signature = [
-        tf.TensorSpec([None, None, None, 3], description.input_type, name="images"),
-        tf.TensorSpec([None, 2], tf.int32, name="image_sizes"),
-    ]
-
-    @tf.function(input_signature=signature, autograph=False)
-    def detect(images, image_sizes):
-        return model({"images": images, "image_sizes": image_sizes}, training=False)
-
     crop = operators.crop_of(model)
     with stages.replaced(model, suppression=operators.survivors, crop=crop):
-        converted = convert(detect)
+        converted = convert(as_function(model, description))
     _arrange(converted.graph, description)
     onnx.helper.set_model_props(converted, _metadata(description))
     onnx.checker.check_model(converted, full_check=True)
@@ -107,7 +97,7 @@ def _arrange(graph, description):
     outputs = sorted(graph.output, key=lambda one: order.index(one.name))
     del graph.output[:]
     graph.output.extend(outputs)
-    names = {"images": ("batch", "height", "width")}
+    names = {"images": ("batch", "height", "width"), "proposals": ("batch", "proposals")}
     for one, shape in zip((*graph.input, *graph.output), _shapes(graph, description), strict=True):
         free = iter(names.get(one.name, ("batch",)))
         for side, known in zip(one.type.tensor_type.shape.dim, shape, strict=True):
@@ -129,6 +119,10 @@ def _metadata(description):
         "keras_fpn": description.to_json(),
         "labels": description.labels(),
         "title": description.title,
-        "inputs": "images (RGB 0..255, padded at the bottom and at the right), image_sizes (height, width)",
-        "outputs": "boxes (x1, y1, x2, y2 in pixels of the image given), scores, classes, num_detections; best first",
+        "inputs": _in_words(description.inputs),
+        "outputs": _in_words(description.outputs),
     }
+
+
+def _in_words(ends):
+    return "; ".join(f"{name}: {one['meaning']}" for name, one in ends.items())

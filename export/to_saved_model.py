@@ -5,6 +5,9 @@
     raw               images, image_sizes (optional)   -> boxes and scores of every class before suppression
     proposals         images, image_sizes (optional)   -> what the region proposal network proposes
 
+What takes images takes proposals and num_proposals, too, if the model finds nothing without (`FastRCNN`); encoded
+images alone are then not enough, and there is no serving_bytes.
+
 B images, D detections, R proposals, K classes.
 """
 
@@ -21,10 +24,13 @@ from keras_fpn.export.saved_model import encoded_images
 from keras_fpn.export.saved_model.freezing import frozen_inference, quiet
 from keras_fpn.export.serving import warmup
 
+_WITHOUT = {"raw": "has no classes to suppress, hence no raw", "proposals": "makes no proposals"}
 MAX_VERSION = 2**63 - 1  # TF Serving passes over a folder whose name does not fit into 64 bits
 
 _IMAGES = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
 _IMAGE_SIZES = tf.TensorSpec([None, 2], tf.int32, name="image_sizes")
+_PROPOSALS = tf.TensorSpec([None, None, 4], tf.float32, name="proposals")
+_NUM_PROPOSALS = tf.TensorSpec([None], tf.int32, name="num_proposals")
 _IMAGE_BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
 
 
@@ -63,11 +69,12 @@ def write_saved_model(model, path, *, version=1, signatures=(), precision="float
 
 
 def _check(model, version, signatures, precision):
+    kind, needed = type(model).__name__, {"raw": "detections", "proposals": "proposals"}
     for name in signatures:
         if name not in SIGNATURES:
             raise UserError(f"signature: unknown name {name!r}; valid are {', '.join(SIGNATURES)}")
-    if "raw" in signatures and not hasattr(model, "detections"):
-        raise UserError(f"signature: {type(model).__name__} has no classes to suppress, hence no raw; leave it out")
+        if not hasattr(model, needed[name]):
+            raise UserError(f"signature: {kind} {_WITHOUT[name]}; leave it out")
     if precision not in PRECISIONS["saved_model"]:
         valid = ", ".join(PRECISIONS["saved_model"])
         raise UserError(f"precision: {precision!r} is none of a SavedModel's; valid are {valid}")
@@ -79,13 +86,13 @@ def _module(model, signatures, precision):
     """A `tf.Module` without variables, and the function of each signature by its name."""
     groups = _groups(model, signatures)
     inference = frozen_inference(model, groups, precision)
-    functions = {
-        "serving_default": _on_images(inference, "detections"),
-        "serving_bytes": _on_bytes(inference, model.settings["resize"]),
-    }
+    on_images = _on_images_and_proposals if model.needs_proposals else _on_images
+    functions = {"serving_default": on_images(inference, "detections")}
+    if not model.needs_proposals:
+        functions["serving_bytes"] = _on_bytes(inference, model)
     for name in signatures:
         group = name if name in groups else "detections"
-        functions[name] = _on_images(inference, group, _as_proposals if group == "detections" else dict)
+        functions[name] = on_images(inference, group, _as_proposals if group == "detections" else dict)
     module = tf.Module()
     module.serve = functions["serving_default"]
     return module, functions
@@ -97,16 +104,49 @@ def _groups(model, signatures):
     return ("detections", *(name for name in SIGNATURES if name in signatures and has_classes))
 
 
+def _no_sizes():
+    """A default that the saver writes into the signature, so that a request may leave the input out."""
+    return tf.zeros([0, 2], tf.int32)
+
+
 def _on_images(inference, group, renamed=dict):
-    # A default that the saver writes into the signature, so that a request may leave the input out.
-    no_sizes = tf.zeros([0, 2], tf.int32)
+    no_sizes = _no_sizes()
 
     @tf.function(input_signature=[_IMAGES, _IMAGE_SIZES], autograph=False)
     def signature(images, image_sizes=no_sizes):
-        sizes = _sizes_or_edges(images, image_sizes)
-        return renamed(inference(tf.cast(images, tf.float32), sizes)[group])
+        inputs = {"images": tf.cast(images, tf.float32), "image_sizes": _sizes_or_edges(images, image_sizes)}
+        return renamed(inference(inputs)[group])
 
     return signature
+
+
+def _on_images_and_proposals(inference, group, renamed=dict):
+    no_sizes = _no_sizes()
+
+    @tf.function(input_signature=[_IMAGES, _PROPOSALS, _NUM_PROPOSALS, _IMAGE_SIZES], autograph=False)
+    def signature(images, proposals, num_proposals, image_sizes=no_sizes):
+        inputs = {"images": tf.cast(images, tf.float32), "image_sizes": _sizes_or_edges(images, image_sizes)}
+        with tf.control_dependencies(_demand_proposals(images, proposals, num_proposals)):
+            inputs |= {"proposals": tf.identity(proposals), "num_proposals": tf.identity(num_proposals)}
+        return renamed(inference(inputs)[group])
+
+    return signature
+
+
+def _demand_proposals(images, proposals, num_proposals):
+    batch, rows = tf.shape(images)[0], tf.shape(proposals)[1]
+    demands = [
+        (
+            (tf.shape(proposals)[0] == batch) & (tf.shape(num_proposals)[0] == batch),
+            "proposals, num_proposals: give boxes and their number for each of the images",
+        ),
+        (
+            tf.reduce_all((num_proposals >= 0) & (num_proposals <= rows)),
+            "num_proposals: from 0 to the rows of proposals",
+        ),
+        (tf.reduce_all(tf.math.is_finite(proposals)), "proposals: hold NaN or infinite coordinates"),
+    ]
+    return [tf.debugging.Assert(holds, [message]) for holds, message in demands]
 
 
 def _sizes_or_edges(images, image_sizes):
@@ -130,14 +170,16 @@ def _as_proposals(detections):
     return found | {"num_proposals": found.pop("num_detections")}
 
 
-def _on_bytes(inference, rule):
+def _on_bytes(inference, model):
+    rule = model.settings["resize"]
+    # The windows of segments reach beyond their image, and so they do in its own pixels.
+    in_pixels = encoded_images.scaled if "segments" in model.settings else encoded_images.to_original_pixels
+
     @tf.function(input_signature=[_IMAGE_BYTES], autograph=False)
     def signature(image_bytes):
         batch = encoded_images.decode_batch(image_bytes, rule)
-        found = dict(inference(batch["images"], batch["image_sizes"])["detections"])
-        original = batch["original_sizes"]
-        boxes = encoded_images.to_original_pixels(found["boxes"], batch["image_sizes"], original)
-        return found | {"boxes": boxes}
+        found = dict(inference(batch)["detections"])
+        return found | {"boxes": in_pixels(found["boxes"], batch["image_sizes"], batch["original_sizes"])}
 
     return signature
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_fpn.errors import UserError
-from keras_fpn.export.description import default_input_type, describe
+from keras_fpn.export.description import MAX_PROPOSALS, default_input_type, describe
+from keras_fpn.export.signature import as_function
 from keras_fpn.export.stages import replaced, with_policy
 from keras_fpn.export.tflite import metadata, operators
 from keras_fpn.export.tflite.narrow_products import narrow_products
@@ -15,11 +16,12 @@ from keras_fpn.export.tflite.roi_align import crop
 from keras_fpn.export.tflite.suppression import survivors
 from keras_fpn.roi_pool import RoIPool
 
-INPUT_TYPES = {"uint8": tf.uint8, "float32": tf.float32}
 LEAST_SIDE, MOST_SIDE = 32, 4096  # pixels; at most 16 million in all
 
 
-def write_tflite(model, path, *, size, precision="float32", input_type=None, calibration=None):
+def write_tflite(
+    model, path, *, size, precision="float32", input_type=None, calibration=None, max_proposals=MAX_PROPOSALS
+):
     """Write the whole detector, decode and suppression inside.
 
     Args:
@@ -29,52 +31,46 @@ def write_tflite(model, path, *, size, precision="float32", input_type=None, cal
         precision: "float32", "float16", "dynamic_int8" or "int8".
         input_type: "uint8" or "float32"; without, what the model's own resize rule gives.
         calibration: for "int8", an iterable of the inputs of single images, `{"images": [1, H, W, 3] of the
-            input_type, "image_sizes": [1, 2] int32}`.
+            input_type, "image_sizes": [1, 2] int32}`, and whatever else the model takes.
+        max_proposals: rows of the proposals that a `FastRCNN` is given.
 
     Raises:
         UserError: the size suits no detector, or the model has a part that LiteRT has no builtin operations for.
     """
-    input_type = input_type or default_input_type(model)
-    content = convert(model, size, input_type)
+    given = {"input_type": input_type or default_input_type(model), "max_proposals": max_proposals}
+    content = convert(model, size, **given)
     if precision != "float32":
         from keras_fpn.export.tflite import quantization
 
         content = quantization.quantize(content, precision, calibration)
-    description = describe(model, precision=precision, input_type=input_type, frame=tuple(size))
+    description = describe(model, precision=precision, frame=tuple(size), **given)
     content = metadata.add(content, description)
     operators.check_builtin(content, path)
     Path(path).write_bytes(content)
 
 
-def convert(model, size, input_type):
+def convert(model, size, input_type, max_proposals=MAX_PROPOSALS):
     """The float32 file's bytes, without metadata.
 
     Args:
         model: a `Detector`; one that computes in a lower precision is converted as if it did not.
         size: (height, width) of the images, pixels.
         input_type: "uint8" or "float32".
+        max_proposals: see `write_tflite`.
 
     Raises:
         UserError: see `write_tflite`.
     """
-    height, width = _checked_size(size)
+    frame = _checked_size(size)
     _check_stages(model)
     model = with_policy(model, "float32")
-    signature = [
-        tf.TensorSpec([1, height, width, 3], INPUT_TYPES[input_type], name="images"),
-        tf.TensorSpec([1, 2], tf.int32, name="image_sizes"),
-    ]
-
-    @tf.function(input_signature=signature, autograph=False)
-    def detect(images, image_sizes):
-        return model({"images": images, "image_sizes": image_sizes}, training=False)
-
+    description = describe(model, input_type=input_type, frame=frame, max_proposals=max_proposals)
     # The converter finds variables by their tracking and would write a file without weights: a Keras variable hides
     # its own.
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in model.variables]
     with replaced(model, suppression=survivors, crop=crop), narrow_products(model), _static_pixels(model):
-        function = detect.get_concrete_function()
+        function = as_function(model, description).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     return converter.convert()

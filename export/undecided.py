@@ -39,33 +39,53 @@ class Answer:
     is_certain: np.ndarray
 
 
-def answer(model, image, size, room=SCORE_ROOM, ratio=1.0):
+def answer(model, inputs, room=SCORE_ROOM, ratio=1.0):
     """The `Answer` of a `Detector` to one image.
 
     Args:
-        image: `[H, W, 3]` RGB 0..255.
-        size: (height, width) of its valid part.
+        inputs: of the model, tensors of a batch of one: `images` RGB 0..255, `image_sizes`, ...
         room: what scores and logits may move by.
         ratio: `[4]`, by which its boxes are multiplied.
     """
-    found = _answer(model, image, size, room)
+    features = model.features(inputs)
+    find = _segments if "segments" in model.settings else _boxes
+    found = find(model, features, inputs, room)
     return dataclasses.replace(found, boxes=found.boxes * ratio)
 
 
-def _answer(model, image, size, room):
-    inputs = {"images": tf.constant(image[None], tf.float32), "image_sizes": tf.constant([size], tf.int32)}
-    features = model.features(inputs)
-    boxes, logits, states = _proposals(model, model.score_anchors(features, inputs), inputs["image_sizes"], room)
+def _boxes(model, features, inputs, room):
+    boxes, logits, states = (_given if model.needs_proposals else _proposals)(model, features, inputs, room)
     if not hasattr(model, "detections"):
-        return Answer(boxes, tf.sigmoid(logits).numpy(), np.zeros(len(boxes), np.int32), states == IN)
+        return _without_classes(boxes, logits, states)
     if not len(boxes):
         return Answer(boxes, logits, np.zeros(0, np.int32), states == IN)
     class_logits, deltas = model.classify(features, tf.constant(boxes[None], tf.float32))
     return _detections(model.detections, boxes, states, class_logits[0], deltas[0], inputs["image_sizes"], room)
 
 
-def _proposals(model, rpn, image_sizes, room):
+def _without_classes(boxes, logits, states):
+    return Answer(boxes, tf.sigmoid(logits).numpy(), np.zeros(len(boxes), np.int32), states == IN)
+
+
+def _segments(model, features, inputs, room):
+    layout, logits = model.lay_out(features), model.segment_head(features)
+    logits = tf.cast(tf.concat([logits[level][0] for level in features], axis=0), tf.float32).numpy()
+    height, width = inputs["image_sizes"][0].numpy()
+    inside = np.flatnonzero((layout.centres.numpy() < [width, height]).all(-1))
+    rows, states = _cut(logits[inside], model.settings["segments"]["max_detections"], room)
+    rows = inside[rows]
+    return _without_classes(layout.windows.numpy()[rows], logits[rows], states)
+
+
+def _given(model, features, inputs, room):
+    """Boxes, logits and states as of `_proposals`: what is given is there for certain."""
+    number = int(inputs["num_proposals"][0])
+    return inputs["proposals"][0, :number].numpy(), np.zeros(number, np.float32), np.full(number, IN)
+
+
+def _proposals(model, features, inputs, room):
     """Boxes `[N, 4]`, logits `[N]` and states `[N]` of the proposals that may be made; none of them is OUT."""
+    rpn, image_sizes = model.score_anchors(features, inputs), inputs["image_sizes"]
     layer, levels = model.proposals, []
     for level, anchors in rpn["anchors"].items():
         logits = tf.cast(rpn["objectness"][level][0], tf.float32).numpy()

@@ -1,8 +1,8 @@
 """An exported detector held against the model it was made of, on the same pixels, in its own runtime.
 
-float32 is held to the model detection by detection: boxes 0.05 px, scores 1e-4, the same classes, as many, in the same
-order but for scores that are equal within 1e-4. Detections that only one side has are excused where the model's own
-decision hangs on rounding, see `undecided`; the number of them is reported.
+float32 is held to the model detection by detection: boxes 0.05 px, scores 1e-4, masks 1e-3, the same classes, as many,
+in the same order but for scores that are equal within 1e-4. Detections that only one side has are excused where the
+model's own decision hangs on rounding, see `undecided`; the number of them is reported.
 
 Lower precisions decide differently by nature. They are held to what people act on, the detections above a score: on
 either side, each should have a partner of the same class on the other, that overlaps it, with nearly its score; a small
@@ -85,23 +85,25 @@ def _precision(artefact, model):
 
 
 def _compare(artefact, infer, model, case, bounds):
-    inputs = {"images": tf.constant(case.images, tf.float32), "image_sizes": tf.constant(case.image_sizes)}
-    expected = {name: value.numpy() for name, value in infer(inputs).items()}
+    given = {"images": case.images.astype(np.float32), "image_sizes": case.image_sizes} | case.proposals
+    given = {name: tf.constant(value) for name, value in given.items()}
+    expected = {name: value.numpy() for name, value in infer(given).items()}
     if case.contents is None:
-        found = artefact.run(case.images, case.image_sizes)
+        found = artefact.run(case.images, case.image_sizes, **case.proposals)
     else:
         found = artefact.run_encoded(case.contents)
     _check_form(found, expected)
     total = Finding()
-    for index, size in enumerate(case.image_sizes):
+    for index in range(len(case.image_sizes)):
         ratio = np.ones(4, np.float32) if case.ratios is None else case.ratios[index]
         theirs, ours = _rows(found, index), _rows(expected, index, ratio)
         if bounds is not None:
             total += agreement.roughly(theirs, ours, bounds)
             continue
 
-        def possible(room, image=case.images[index], size=size, ratio=ratio):
-            return undecided.answer(model, image, size, room, ratio)
+        def possible(room, index=index, ratio=ratio):
+            inputs = {name: value[index : index + 1] for name, value in given.items()}
+            return undecided.answer(model, inputs, room, ratio)
 
         total += agreement.exactly(theirs, ours, model.class_names, possible, BOX_BOUND * max(1.0, ratio.max()))
     return total
@@ -111,7 +113,8 @@ def _rows(outputs, index, ratio=1.0):
     number = int(outputs["num_detections"][index])
     boxes, scores = outputs["boxes"][index, :number], outputs["scores"][index, :number]
     classes = outputs["classes"][index, :number] if "classes" in outputs else np.zeros(number, np.int32)
-    return Detections(boxes * ratio, scores, classes)
+    masks = outputs["masks"][index, :number] if "masks" in outputs else None
+    return Detections(boxes * ratio, scores, classes, masks)
 
 
 def _check_form(found, expected):
@@ -129,7 +132,7 @@ def _check_form(found, expected):
     if (np.diff(scores, axis=1) > 0).any():
         raise VerificationError("scores are not best first")
     is_past = np.arange(scores.shape[1]) >= numbers[:, None]
-    padding = {"boxes": 0, "scores": 0, "classes": -1}
+    padding = {"boxes": 0, "scores": 0, "classes": -1, "masks": 0}
     for name in set(padding) & set(expected):
         if (found[name][is_past] != padding[name]).any():
             raise VerificationError(f"{name} past the last detection are not {padding[name]}")

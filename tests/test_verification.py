@@ -181,7 +181,7 @@ class TestRounding:
         try:
             for above, is_certain in ((5e-6, False), (1e-3, True)):
                 model.detections.score_threshold = least - above
-                answer = undecided.answer(model, image, size, room=1e-5)
+                answer = undecided.answer(model, inputs, room=1e-5)
                 row = np.abs(answer.scores - least).argmin()
                 assert answer.scores[row] == pytest.approx(least, abs=1e-6)
                 assert answer.is_certain[row] == is_certain
@@ -191,9 +191,10 @@ class TestRounding:
     def test_the_models_answer_lies_within_what_is_possible(self, model):
         image = hard_cases.hard_pictures(RESIZE)["noise"]
         size = np.array(image.shape[:2], np.int32)
-        found = model({"images": tf.constant(image[None], tf.float32), "image_sizes": tf.constant(size[None])})
+        inputs = {"images": tf.constant(image[None], tf.float32), "image_sizes": tf.constant(size[None])}
+        found = model(inputs)
         count = int(found["num_detections"][0])
-        answer = undecided.answer(model, image, size)
+        answer = undecided.answer(model, inputs)
         scores = found["scores"][0, :count].numpy()
         near = np.abs(answer.scores[:, None] - scores) < 1e-5
         assert near.any(0).all()  # all that was found is possible

@@ -30,8 +30,8 @@ class ONNXArtefact:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         check_names(path, self.description, [one.name for one in inputs], [one.name for one in outputs])
 
-    def run(self, images, image_sizes=None):
+    def run(self, images, image_sizes=None, proposals=None, num_proposals=None):
         """See `open_artefact`."""
-        inputs = checked_inputs(self.path, self.description, images, image_sizes)
+        inputs = checked_inputs(self.path, self.description, images, image_sizes, proposals, num_proposals)
         names = list(self.description.outputs)
         return dict(zip(names, self._session.run(names, inputs), strict=True))

@@ -34,9 +34,9 @@ class SavedModelArtefact:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(f"{folder}: not a whole SavedModel; export it again ({reason})") from None
 
-    def run(self, images, image_sizes=None):
+    def run(self, images, image_sizes=None, proposals=None, num_proposals=None):
         """See `open_artefact`."""
-        inputs = checked_inputs(self.path, self.description, images, image_sizes)
+        inputs = checked_inputs(self.path, self.description, images, image_sizes, proposals, num_proposals)
         return self._found(self._detect(**{name: tf.constant(value) for name, value in inputs.items()}))
 
     @property

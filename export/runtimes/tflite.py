@@ -37,9 +37,9 @@ class TFLiteArtefact:
             raise UserError(f"{path}: not a whole TFLite model; export it again ({reason})") from None
         check_names(path, self.description, self._run_one.get_input_details(), self._run_one.get_output_details())
 
-    def run(self, images, image_sizes=None):
+    def run(self, images, image_sizes=None, proposals=None, num_proposals=None):
         """See `open_artefact`."""
-        inputs = checked_inputs(self.path, self.description, images, image_sizes)
+        inputs = checked_inputs(self.path, self.description, images, image_sizes, proposals, num_proposals)
         found = [
             self._run_one(**{name: value[index : index + 1] for name, value in inputs.items()})
             for index in range(len(inputs["images"]))

@@ -63,10 +63,18 @@ def to_original_pixels(boxes, sizes, original_sizes):
         boxes: float32 x1 y1 x2 y2.
         sizes, original_sizes: `[B, 2]` height and width.
     """
+    return tf.clip_by_value(scaled(boxes, sizes, original_sizes), 0.0, _edges(original_sizes))
+
+
+def scaled(boxes, sizes, original_sizes):
+    """`to_original_pixels` without the clipping."""
     # Each axis by its own ratio: rounding makes the two differ.
-    edges = tf.cast(tf.tile(original_sizes[:, None, ::-1], [1, 1, 2]), tf.float32)  # width, height, width, height
-    ratio = edges / tf.cast(tf.tile(sizes[:, None, ::-1], [1, 1, 2]), tf.float32)
-    return tf.clip_by_value(boxes * ratio, 0.0, edges)
+    return boxes * (_edges(original_sizes) / _edges(sizes))
+
+
+def _edges(sizes):
+    """Width, height, width, height of each image, `[B, 1, 4]` float32."""
+    return tf.cast(tf.tile(sizes[:, None, ::-1], [1, 1, 2]), tf.float32)
 
 
 # One image ----------------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from keras_fpn.batches import with_sizes
 from keras_fpn.errors import UserError
 from keras_fpn.export.saved_model.bfloat16 import fold_casts
 from keras_fpn.export.stages import with_policy
@@ -31,19 +30,20 @@ def frozen_inference(model, groups=("detections",), precision="float32"):
         precision: "float32", the model as it is, or "bfloat16".
 
     Returns:
-        `function(images [B, H, W, 3] float32, image_sizes [B, 2] int32) -> {group: {name: tensor}}`; "raw" is
-        `{"boxes": [B, R, K, 4], "scores": [B, R, K], "num_proposals": [B]}`, what suppression chooses from.
+        `function({"images": [B, H, W, 3] float32, "image_sizes": [B, 2] int32, ...}) -> {group: {name: tensor}}` of
+        the model's `input_specs`; "raw" is `{"boxes": [B, R, K, 4], "scores": [B, R, K], "num_proposals": [B]}`, what
+        suppression chooses from.
 
     Raises:
         UserError: the weights do not fit into one graph.
     """
     _check_size(model)
     model = with_policy(model, "mixed_bfloat16") if precision == "bfloat16" else model
-    specs = [tf.TensorSpec([None, None, None, 3], tf.float32), tf.TensorSpec([None, 2], tf.int32)]
+    specs = model.input_specs()
 
-    @tf.function(input_signature=specs, autograph=False)
-    def inference(images, image_sizes):
-        outputs = _outputs(model, with_sizes({"images": images, "image_sizes": image_sizes}), groups)
+    @tf.function(input_signature=list(specs.values()), autograph=False)
+    def inference(*inputs):
+        outputs = _outputs(model, dict(zip(specs, inputs, strict=True)), groups)
         return {f"{group}/{name}": value for group in groups for name, value in outputs[group].items()}
 
     traced = inference.get_concrete_function()
@@ -54,9 +54,9 @@ def frozen_inference(model, groups=("detections",), precision="float32"):
             frozen = fold_casts(frozen)
     names = sorted(traced.structured_outputs)  # a frozen function gives a list, in this order
 
-    def call(images, image_sizes):
+    def call(inputs):
         outputs = {group: {} for group in groups}
-        for key, value in zip(names, tf.nest.flatten(frozen(images, image_sizes)), strict=True):
+        for key, value in zip(names, tf.nest.flatten(frozen(*(inputs[name] for name in specs))), strict=True):
             group, name = key.split("/")
             outputs[group][name] = value
         return outputs
@@ -68,7 +68,7 @@ def _outputs(model, inputs, groups):
     if "raw" not in groups:
         return model.inference(inputs)
     features = model.features(inputs)
-    _, proposals = model.propose(features, inputs)
+    proposals = _proposals(model, features, inputs)
     number = proposals["num_proposals"]
     logits, deltas = model.classify(features, proposals["boxes"])
     given = proposals["boxes"], number, logits, deltas, inputs["image_sizes"]
@@ -78,6 +78,13 @@ def _outputs(model, inputs, groups):
         "proposals": proposals,
         "raw": {"boxes": boxes, "scores": scores, "num_proposals": number},
     }
+
+
+def _proposals(model, features, inputs):
+    """The model's own, or those that it is given."""
+    if model.needs_proposals:
+        return {"boxes": inputs["proposals"], "num_proposals": inputs["num_proposals"]}
+    return model.propose(features, inputs)[1]
 
 
 def _check_size(model):

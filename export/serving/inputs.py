@@ -43,6 +43,8 @@ class ResizedImages:
     """
 
     def __init__(self, description, classes):
+        if description.needs_proposals:
+            raise UserError(f"{description.title}: it needs proposals, which this client does not send")
         self._rule, self._classes = description.resize, classes
 
     def ask(self, client, files, threshold):
@@ -69,11 +71,12 @@ def _of_image(outputs, index):
 
 def _arrays(outputs):
     """Outputs of a prediction with their dtypes, which JSON does not keep."""
-    dtypes = {"boxes": np.float32, "scores": np.float32, "num_detections": np.int32, "classes": np.int32}
-    missing = set(dtypes) - set(outputs) - {"classes"}  # which an RPN does not have
+    dtypes = {"boxes": np.float32, "scores": np.float32, "num_detections": np.int32}
+    further = {"classes": np.int32, "masks": np.float32}  # of some kinds of models
+    missing = set(dtypes) - set(outputs)
     if missing:
         raise UserError(f"the model on the server gives no {', '.join(sorted(missing))}: keras-fpn did not export it")
-    return {name: np.asarray(outputs[name], dtype) for name, dtype in dtypes.items() if name in outputs}
+    return {name: np.asarray(outputs[name], dtype) for name, dtype in (dtypes | further).items() if name in outputs}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ every request written here is made of what the folder itself says of its signatu
 import io
 from pathlib import Path
 
-from keras_fpn.export import extras, preprocessing
+from keras_fpn.export import extras, preprocessing, regular_proposals
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 BATCHING_FILE = "batching_parameters.txt"
@@ -30,7 +30,8 @@ def write(version_folder, description, signature_names):
     Args:
         version_folder: SavedModel, `PATH/<version>`.
         description: its `Description`; pixel inputs get the size that its resize rule gives a 640 x 480 picture.
-        signature_names: signatures of the folder; their inputs are among images, image_sizes and image_bytes.
+        signature_names: signatures of the folder; their inputs are among images, image_sizes, proposals, num_proposals
+            and image_bytes.
 
     Returns:
         The path of the file, a TFRecord of `PredictionLog`.
@@ -78,9 +79,12 @@ def _tensors(rule):
 
     size = preprocessing.resize_size(*_PICTURE_SIZE, rule["min_side"], rule["max_side"], rule["rounding"])
     canvas = [preprocessing.padded_side(side, rule["size_divisor"]) for side in size]
+    proposals = regular_proposals.for_images([size])
     return {
         "images": _constant([1, *canvas, 3]),
         "image_sizes": tf.make_tensor_proto([size], tf.int32),
+        "proposals": tf.make_tensor_proto(proposals["proposals"], tf.float32),
+        "num_proposals": tf.make_tensor_proto(proposals["num_proposals"], tf.int32),
         "image_bytes": tf.make_tensor_proto([_jpeg()], tf.string),
     }
 

@@ -3,7 +3,7 @@
 import os
 
 from keras_fpn.errors import UserError
-from keras_fpn.export import preprocessing
+from keras_fpn.export import preprocessing, regular_proposals
 from keras_fpn.images import list_images, read_image
 from keras_fpn.progress import Count
 
@@ -13,11 +13,12 @@ MOST_IMAGES = 100  # of a folder with more; two to two hundred gave the demo's d
 class CalibrationImages:
     """Inputs of single images, read anew each time they are gone through; of more than `MOST_IMAGES`, evenly spread.
 
-    Yields `{"images": [1, H, W, 3] of the request's input type, "image_sizes": [1, 2] int32}`, letterboxed.
+    Yields `{"images": [1, H, W, 3] of the request's input type, "image_sizes": [1, 2] int32}`, letterboxed, and regular
+    proposals for a model that is given some.
 
     Args:
         images: paths of images or folders, PIL images or arrays.
-        request: its `size` is the frame, pixels, and its `input_type` the dtype.
+        request: its `size` is the frame, pixels, its `input_type` the dtype, and `max_proposals` how many, or None.
         rule: the model's `settings["resize"]`.
 
     Attributes:
@@ -48,4 +49,7 @@ class CalibrationImages:
     def __iter__(self):
         for image in self._images:
             pixels, _ = read_image(image)
-            yield preprocessing.letterbox([pixels], self._request.size, self._rule, self._request.input_type)
+            inputs = preprocessing.letterbox([pixels], self._request.size, self._rule, self._request.input_type)
+            if self._request.max_proposals is not None:
+                inputs |= regular_proposals.for_images(inputs["image_sizes"], self._request.max_proposals)
+            yield inputs

@@ -7,6 +7,8 @@
     estimate      how long the runs will take, said before the first one and after each
     findings      what is measured of a finished run beside its metrics: curve, anchors, milliseconds
     curve         average recall against the number of proposals
+    summary       mean and spread over the seeds, and which of the paper's orderings hold
+    pictures      the same few images in every row
     page          the table as Markdown, as CSV and as a page with pictures
     command       all of it in order
 """

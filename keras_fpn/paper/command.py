@@ -60,6 +60,7 @@ def _carry_out(todo, planned, setting):
     else:
         print(f"{len(left)} of {len(todo)} runs to train; estimating how long they take", flush=True)
     clock = estimate.Estimate(todo, setting.is_embedded)
+    experiments.forget_graphs()
     if left:
         print(f"about {estimate.shown(clock.seconds)} in all, by {' and '.join(sorted(clock.basis))}", flush=True)
     for number, experiment in enumerate(todo, start=1):

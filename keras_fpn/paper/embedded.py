@@ -58,7 +58,9 @@ def overrides(config_name):
     rpn_steps = config.four_step.rpn_steps
     return OVERLAY | {
         "model.backbone.name": BACKBONES[config.model.backbone.name],
-        "model.anchors.sizes": {level: [SCALE * size for size in sizes[level]] for level in levels},
+        "model.anchors.sizes": {
+            level: [SCALE * size for size in sizes[level]] for level in levels if level in sizes
+        },
         "training.steps": _steps(config.training.steps, kind),
         "four_step.rpn_steps": rpn_steps and _steps(rpn_steps, "rpn"),
     }

@@ -1,7 +1,6 @@
 """How long the runs of a table will take: said before the first of them, corrected by each that ends."""
 
 import time
-from pathlib import Path
 
 import tensorflow as tf
 
@@ -11,11 +10,7 @@ from keras_fpn.detector import architecture
 from keras_fpn.paper.rows import TRAIN
 from keras_fpn.runs import read_results
 
-# Seconds of a step on the embedded data set, measured on two cores of an AMD EPYC server processor (2026-11-21).
-_EMBEDDED = {
-    "table1_a": 0.08, "table1_b": 0.07, "table1_c": 0.17, "table1_d": 0.16, "table1_e": 0.16, "table1_f": 0.18,
-}  # fmt: skip
-_EMBEDDED_BESIDES = 25.0  # seconds of a run that are no steps: reading, tracing, measuring, drawing
+_BESIDES_EMBEDDED = 30.0  # seconds of a run that are no steps, some: reading, tracing, measuring, drawing
 _BESIDES = 0.05  # share of the steps, elsewhere
 _TIMED_STEPS = 3
 
@@ -25,7 +20,7 @@ class Estimate:
 
     Args:
         experiments: all of a table, in order; those that are finished count nothing.
-        is_embedded: whether the constants measured on the embedded data set hold.
+        is_embedded: whether the runs are short, so that what is not a step counts.
     """
 
     def __init__(self, experiments, is_embedded):
@@ -37,18 +32,14 @@ class Estimate:
             if not experiment.is_finished:
                 name = experiment.recipe.config
                 if name not in per_step:
-                    per_step[name] = self._per_step(experiment, experiments, is_embedded)
+                    per_step[name] = self._per_step(experiment, experiments)
                 self._seconds[experiment.run_dir] = _seconds(experiment, per_step[name], is_embedded)
 
-    def _per_step(self, experiment, experiments, is_embedded):
-        name = Path(experiment.recipe.config).stem
+    def _per_step(self, experiment, experiments):
         twins = [each for each in experiments if each.recipe.config == experiment.recipe.config and each.is_finished]
         if twins and (rows := read_results(twins[0].run_dir / "results.csv")):
             self.basis.add("the runs that are finished")
             return sum(row["seconds"] for row in rows) / rows[-1]["step"]
-        if is_embedded and name in _EMBEDDED:
-            self.basis.add("steps measured once on two cores, which may not be yours")
-            return _EMBEDDED[name]
         self.basis.add(f"{_TIMED_STEPS} steps of each row, timed now")
         return _timed_step(experiment.config)
 
@@ -75,7 +66,7 @@ def _seconds(experiment, per_step, is_embedded):
     if experiment.recipe.procedure != TRAIN:
         # A step of the joint detector costs about what one of its RPN and one of its Fast R-CNN cost together.
         steps = steps + (config.four_step.rpn_steps or steps)
-    return steps * per_step * (1 if is_embedded else 1 + _BESIDES) + (_EMBEDDED_BESIDES if is_embedded else 0)
+    return steps * per_step * (1 if is_embedded else 1 + _BESIDES) + (_BESIDES_EMBEDDED if is_embedded else 0)
 
 
 def _timed_step(config):

@@ -4,6 +4,7 @@ import csv
 import io
 import statistics
 import subprocess
+from pathlib import Path
 
 from keras_fpn import report
 from keras_fpn.files import write_text
@@ -72,15 +73,15 @@ def _facts(planned, setting):
 
 def _commit():
     """Of the source that is running, where it is a checkout."""
-    from pathlib import Path
+    root = Path(__file__).resolve().parents[2]
 
     def git(*arguments):
-        done = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), *arguments], capture_output=True, text=True, check=True
-        )
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
     try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root:  # installed into a folder of another project
+            return "unknown: not a checkout"
         commit = git("rev-parse", "HEAD")
         return f"{commit} with changes" if git("status", "--porcelain", "--untracked-files=no") else commit
     except (OSError, subprocess.CalledProcessError):
@@ -93,7 +94,7 @@ def _code(name, value):
 
 def _cells(table, found, other):
     """(column names, rows of text) of the table, in the paper's order."""
-    is_rpn = any("anchors" in each[0] for each in other.values())
+    is_rpn = all("anchors" in each[0] for each in other.values())  # table 5 mixes models with and without
     size = next((each[0]["size"] for each in other.values() if "size" in each[0]), "")
     anchors = (f"# anchors\nat {_NOMINAL}", f"at\n{size}") if is_rpn else ()
     head = ("row", table.fact_columns[0], *anchors, *table.fact_columns[1:], *table.metrics, "ms an\nimage")
