@@ -416,8 +416,8 @@ def test_a_random_model_memorises_four_images(tmp_path_factory):
         roi_pooling={"canonical_size": 48.0, "aligned": True},
         box_head={"units": 128, "initializer": "xavier"},
     )
-    steps = 400
-    rate = WarmupMultiStep(0.04, warmup_steps=20, warmup_factor=0.1, milestones=[300, 360])
+    steps = 460
+    rate = WarmupMultiStep(0.04, warmup_steps=20, warmup_factor=0.1, milestones=[320, 400])
     model.compile(SGD(rate, global_clipnorm=10.0))
     model.fit(load_coco(annotations, folder / "train", repeat=True, **options), steps_per_epoch=steps, verbose=0)
     detections, _ = predict_dataset(model, load_coco(annotations, folder / "train", **options))

@@ -1,21 +1,23 @@
 """`keras-fpn paper`: the table's page from runs that are made up, runs skipped and resumed, and what is refused."""
 
+import contextlib
 import csv
 import dataclasses
+import io
 import json
 
 import pytest
 
-from keras_fpn import training
+from keras_fpn import cli, training
 from keras_fpn.config import shipped_configs
-from keras_fpn.paper import command, curve, embedded, experiments, pictures, rows, summary, tables
+from keras_fpn.paper import command, curve, embedded, estimate, experiments, pictures, rows, summary, tables
 
 # AR1000 in percent of the two seeds of each made-up row: c is ahead of all but d, and of e on average alone.
 AR1000 = {"a": (30, 32), "b": (20, 20), "c": (50, 52), "d": (55, 55), "e": (51, 40), "f": (45, 47)}
 
 
-@pytest.fixture
-def tiny(monkeypatch):
+@pytest.fixture(scope="module")
+def tiny():
     """The embedded data set of a few small images, and rows of a few thousand weights for two steps."""
     overlay = embedded.OVERLAY | {
         "model.resize.min_side": 64,
@@ -29,11 +31,11 @@ def tiny(monkeypatch):
         "data.evaluation_batch_size": 2,
         "training.warmup_steps": 0,
     }
-    for name, value in {
-        "OVERLAY": overlay, "NUM_TRAIN": 4, "NUM_VAL": 4, "SIZE": 64,
-        "STEPS": {"rpn": (2, 40_000), "other": (2, 80_000)},
-    }.items():  # fmt: skip
-        monkeypatch.setattr(embedded, name, value)
+    steps = {"rpn": (2, 40_000), "other": (2, 80_000)}
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name, value in (("OVERLAY", overlay), ("NUM_TRAIN", 4), ("NUM_VAL", 4), ("SIZE", 64), ("STEPS", steps)):
+            monkeypatch.setattr(embedded, name, value)
+        yield
 
 
 def _made_up(folder, config, ar1000, seed):
@@ -52,16 +54,17 @@ def _made_up(folder, config, ar1000, seed):
     (folder / "findings.json").write_text(json.dumps(found))
 
 
-@pytest.fixture
-def written(tiny, run, tmp_path):
+@pytest.fixture(scope="module")
+def written(tiny, tmp_path_factory):
     """OUT of `keras-fpn paper table1` with two seeds, its runs made up, and what the command printed."""
-    setting = command.make_setting(tmp_path / "out", seeds=2)
+    out, printed = tmp_path_factory.mktemp("paper") / "out", io.StringIO()
+    setting = command.make_setting(out, seeds=2)
     for row, planned in experiments.plan(tables.table("table1"), setting).items():
         for experiment in planned:
             _made_up(experiment.run_dir, experiment.config, AR1000[row][experiment.seed], experiment.seed)
-    code, printed, errors = run("paper", "table1", "--seeds", 2, "--out", "out")
-    assert (code, errors) == (0, "")
-    return tmp_path / "out", printed
+    with contextlib.redirect_stdout(printed):
+        assert cli.main(["paper", "table1", "--seeds", "2", "--out", str(out)]) == 0
+    return out, printed.getvalue()
 
 
 def test_the_table_stands_beside_the_papers(written):
@@ -103,7 +106,7 @@ def test_the_page_needs_nothing_from_outside(written):
 
 
 def test_runs_of_other_settings_are_not_mixed_in(written, run):
-    code, _, errors = run("paper", "table1", "--seeds", 2, "--out", "out", "--set", "training.steps=3")
+    code, _, errors = run("paper", "table1", "--seeds", 2, "--out", written[0], "--set", "training.steps=3")
     assert code == 2 and errors.count("\n") == 1
     assert "table1_a-seed0: was made with training.steps 2, and 3 is asked for now" in errors
 
@@ -132,7 +135,9 @@ def test_a_row_is_trained_then_resumed_then_left_alone(one_row, run, tmp_path, m
 
     (folder / "metrics.json").unlink()  # as a kill before the last file leaves it
     monkeypatch.setattr(training, "train", None)
+    monkeypatch.setattr(estimate, "_timed_step", lambda config: 90.0)  # two steps, and 30 seconds besides
     code, printed, _ = run(*arguments)
+    assert "about 4 min in all" in printed
     assert code == 0 and f"resuming {folder.relative_to(tmp_path)} at step 2 of 2" in printed
     assert json.loads((folder / "metrics.json").read_text()) == metrics
 
