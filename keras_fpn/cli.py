@@ -263,6 +263,10 @@ def _add_paper(parser):
     parser.add_argument(
         "--out", metavar="DIR", default="runs/paper", help="of all runs and tables; what is finished stays (runs/paper)"
     )
+    parser.add_argument(
+        "--weights", metavar="BACKBONE=FILE", nargs="+", action="extend", default=[],
+        help="what rows start from: resnet50=resnet50.keras (random weights)",
+    )  # fmt: skip
     _add_set(parser)
     parser.set_defaults(run=_paper)
 
@@ -688,6 +692,7 @@ def _paper(arguments):
         images=arguments.images,
         seeds=arguments.seeds,
         overrides=arguments.overrides,
+        weights=arguments.weights,
     )
     if finished:
         return 0

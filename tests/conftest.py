@@ -5,9 +5,8 @@ import importlib.util
 import os
 import pathlib
 
-# Before TensorFlow is imported: only its errors, and full float32 products where there is a GPU.
-# One thread a process: the suite runs in as many processes as there are cores, and threads that wait for work take their
-# time from each other.
+# Before TensorFlow is imported: only its errors, and full float32 products where there is a GPU. One thread a process:
+# the suite runs in as many processes as there are cores, where threads that wait take each other's time.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

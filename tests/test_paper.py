@@ -189,6 +189,8 @@ def test_the_spread_is_that_of_a_sample():
         (("table4",), "paper table4: no such table; did you mean"),
         (("table1", "--annotations", "x.json"), "--annotations and --images go together"),
         (("table1", "--seeds", "0"), "'0' is not a whole number above 0"),
+        (("table1", "--weights", "resnet50"), "--weights resnet50: write it as BACKBONE=FILE"),
+        (("table1", "--weights", "resnet50=absent.keras"), "absent.keras: no such weights"),
         (("table1", "--data", "nowhere"), "nowhere: there is no such folder"),
         (("table1", "--annotations", "nowhere/x.json", "--images", "y"), "nothing says what to train on; give --data"),
     ],
@@ -197,6 +199,16 @@ def test_bad_calls_are_one_line(arguments, message, run, tmp_path):
     code, _, errors = run("paper", *arguments, "--out", "out")
     assert code == 2 and errors.count("\n") == 1 and message in errors
     assert not (tmp_path / "out").exists()
+
+
+def test_rows_start_from_the_weights_of_their_backbone(tmp_path, shapes_folder):
+    file = tmp_path / "resnet50.keras"
+    file.touch()
+    setting = command.make_setting(tmp_path, data=shapes_folder)
+    setting = dataclasses.replace(setting, weights=(("resnet50", str(file)),))
+    planned = experiments.plan(tables.table("table5"), setting)
+    starts = {row: each[0].config.training.weights for row, each in planned.items()}
+    assert starts == {"r50_no": str(file), "r50_yes": str(file), "r101_no": None, "r101_yes": None}
 
 
 def test_segments_need_masks_before_anything_is_trained(shapes_folder, run, tmp_path):

@@ -1,16 +1,21 @@
 """`keras-fpn paper TABLE`: what has to be trained is trained, and the table is written."""
 
+import dataclasses
 import itertools
 import time
 from pathlib import Path
 
 import tensorflow as tf
 
+from keras_fpn.checkpoints.transfer import weights_file
+from keras_fpn.errors import UserError
 from keras_fpn.files import check_output
 from keras_fpn.paper import estimate, experiments, findings, page, tables
 
 
-def run_table(name, *, out="runs/paper", data=None, annotations=None, images=None, seeds=3, overrides=()) -> bool:
+def run_table(
+    name, *, out="runs/paper", data=None, annotations=None, images=None, seeds=3, overrides=(), weights=()
+) -> bool:
     """Train what a table of the paper needs, measure it and write OUT/<table>.md, .csv and .html.
 
     Args:
@@ -20,6 +25,7 @@ def run_table(name, *, out="runs/paper", data=None, annotations=None, images=Non
         annotations, images: the held-out images, where they are not those of `data`.
         seeds: runs of each row.
         overrides: settings `key=value` for all rows.
+        weights: `BACKBONE=FILE`, the weights that rows of this backbone start from.
 
     Returns:
         Whether it came to its end: False after Ctrl-C.
@@ -30,7 +36,9 @@ def run_table(name, *, out="runs/paper", data=None, annotations=None, images=Non
     table = tables.table(name)
     tf.get_logger().setLevel("ERROR")  # it takes a new model's graph for one that is traced again
     check_output(out, folder=True)
+    starts = tuple(_weights(text) for text in weights)
     setting = make_setting(Path(out), data, annotations, images, seeds, overrides)
+    setting = dataclasses.replace(setting, weights=starts)
     planned = experiments.plan(table, setting)
     todo = experiments.with_needed(planned, setting)
     for experiment in todo:
@@ -41,6 +49,13 @@ def run_table(name, *, out="runs/paper", data=None, annotations=None, images=Non
     for path in page.write(table, planned, setting):
         print(f"wrote {path}")
     return True
+
+
+def _weights(text):
+    backbone, _, path = text.partition("=")
+    if not path:
+        raise UserError(f"--weights {text}: write it as BACKBONE=FILE, for example resnet50=resnet50.keras")
+    return backbone, str(weights_file(path))
 
 
 def make_setting(out, data=None, annotations=None, images=None, seeds=3, overrides=()):

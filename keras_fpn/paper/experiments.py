@@ -29,6 +29,7 @@ class Setting:
         is_embedded: whether these are the embedded data set, to which every configuration is then brought.
         seeds: how many runs each row gets.
         overrides: `--set` of the user, for all rows.
+        weights: `(backbone, file)`: what rows of that backbone start from; random weights for the others.
     """
 
     out: Path
@@ -37,6 +38,7 @@ class Setting:
     is_embedded: bool
     seeds: int = 3
     overrides: tuple[str, ...] = ()
+    weights: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +141,9 @@ def experiments(recipe, setting) -> list[Experiment]:
     """The `Experiment` of each seed."""
     settings = embedded.overrides(recipe.config) if setting.is_embedded else {}
     pairs = [*settings.items(), *data_overrides(recipe, setting), *setting.overrides]
+    backbone = load_config(recipe.config, pairs).model.backbone.name
+    if backbone in dict(setting.weights):
+        pairs.append(("training.weights", dict(setting.weights)[backbone]))
     made = []
     for seed in range(setting.seeds):
         config = load_config(recipe.config, [*pairs, ("training.seed", seed)])
