@@ -8,7 +8,7 @@ The package in the order in which data flows through it:
     pyramids/        {"C2".."C5"} -> {"P2".."P6"}: the FPN, and the ablations and neighbours of the paper's tables
     anchors          reference boxes of every level
     rpn, proposals   objectness and deltas -> the 1000 best boxes
-    targets, losses  matching, sampling and the four losses (training)
+    targets, losses  matching, sampling and the losses (training)
     segment_grid, segment_head, segment_targets
                      positions of the pyramid -> scores and masks; what they are trained towards
     levels, roi_align, roi_pool, box_head, conv5_head
@@ -27,6 +27,9 @@ The package in the order in which data flows through it:
     masks            masks of segments, pasted into images and run-length encoded
     evaluation, visualize, plots, report
                      COCO metrics, pictures, curves and the page that shows them
+    config, training, four_step
+                     a configuration -> a run folder; in the four steps of table 5, or their first two (table 3)
+    paper/           the tables of the paper: which row is which configuration, what it needs, the pages
     export           the detector for TF Serving, TFLite and ONNX (the folder export/ beside this one)
 """
 

@@ -1,7 +1,7 @@
 """The `keras-fpn` command: arguments in, one of the other modules at work, an exit code out.
 
 0: done. 1: the work failed. 2: the call, the configuration or the data is wrong; one line on stderr says
-how to mend it. 130: stopped by Ctrl-C.
+how to mend it. 130: stopped by Ctrl-C or SIGTERM.
 Nothing heavy is imported before a sub-command runs, so `--help` answers at once.
 """
 
@@ -19,6 +19,7 @@ from keras_fpn.errors import UserError
 from keras_fpn.files import check_output, write_json
 from keras_fpn.profiles import nearest
 from keras_fpn.screen import import_quietly
+from keras_fpn.signals import sigterm_as_ctrl_c
 
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
 
@@ -55,7 +56,8 @@ def main(argv=None):
             parser.print_help()
             return 2
         arguments = _parse(parser, argv)
-        return arguments.run(arguments) or 0
+        with sigterm_as_ctrl_c():
+            return arguments.run(arguments) or 0
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

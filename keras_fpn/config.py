@@ -204,8 +204,9 @@ class Segments(Section):
 class Model(Section):
     """The detector: a profile (`keras_fpn/profiles.py` documents the groups) and the differences from it.
 
-    `num_classes` may stay empty for training: the annotations say it. `architecture`: the whole detector, or the
-    region proposal network alone, which knows no classes.
+    `num_classes` may stay empty for training: the annotations say it. `architecture`: the whole detector, one of its
+    two stages alone (the region proposal network knows no classes), or segment proposals. Each reads the groups that it
+    has stages for.
     """
 
     architecture: Literal["faster_rcnn", "rpn", "fast_rcnn", "segment_proposals"] = "faster_rcnn"
@@ -238,7 +239,7 @@ class Model(Section):
         return self
 
     def differences(self) -> dict[str, dict]:
-        """Return what differs from the profile, `{group: {key: value}}`, as `FasterRCNN` takes it."""
+        """Return what differs from the profile, `{group: {key: value}}`, as a `Detector` takes it."""
         groups = self.model_dump(exclude={"architecture", "profile", "num_classes"})
         return {
             name: {key: value for key, value in groups[name].items() if value != default[key]}

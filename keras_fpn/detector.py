@@ -4,12 +4,14 @@
     images -> features -> ... -> losses                              `train_step`, `test_step`
 
 What the assemblies make of the features: `proposing` (the region proposal network), `classifying` (the head of Fast
-R-CNN); `RPN`, `FastRCNN` and `FasterRCNN` stand on one of them or on both. B images, D detections.
+R-CNN); `RPN`, `FastRCNN` and `FasterRCNN` stand on one of them or on both, `SegmentProposals` on a head of its own. B
+images, D detections, G objects.
 """
 
 import contextlib
 import copy
 import importlib
+import re
 import zipfile
 from pathlib import Path
 from types import MappingProxyType
@@ -32,6 +34,8 @@ ARCHITECTURES = {
     "fast_rcnn": ("keras_fpn.fast_rcnn", "FastRCNN"),
     "segment_proposals": ("keras_fpn.segment_proposals", "SegmentProposals"),
 }
+# What of a model has weights; each has some of these.
+PARTS = ("backbone", "pyramid", "rpn_head", "box_head", "segment_head")
 
 
 class Detector(keras.Model):
@@ -40,7 +44,8 @@ class Detector(keras.Model):
     Inputs are `{"images": [B, H, W, 3] RGB 0..255, "image_sizes": [B, 2] int32 height and width of the valid part}`
     or images alone; outputs are `{"boxes": [B, D, 4] pixels, "scores": [B, D], "num_detections": [B] int32, ...}`,
     best first, padded with 0. Targets for `fit` and `evaluate` are
-    `{"boxes": [B, G, 4] pixels, "classes": [B, G] int32 padded with -1, "is_crowd": [B, G] (optional)}`.
+    `{"boxes": [B, G, 4] pixels, "classes": [B, G] int32 padded with -1, "is_crowd": [B, G] (optional)}`. A model with
+    `needs_proposals` or `needs_masks` says what more it reads.
 
     The losses are the model's own: `compile(optimizer)` is enough. `fit` reports their sum, each of `loss_names`, and
     each of `recall_names`, the share of the sampled positives that a stage gets right.
@@ -50,7 +55,7 @@ class Detector(keras.Model):
     Args:
         backbone: name, or a dict of `backbone` settings.
         profile: "detectron2", "torchvision" or "paper": the conventions, see `keras_fpn.profiles`.
-        seed: of the sampling of anchors and RoIs.
+        seed: of the sampling of anchors, RoIs or positions.
         **groups: dicts of differences from the profile, one for each of `GROUPS`.
 
     Raises:
@@ -150,8 +155,7 @@ class Detector(keras.Model):
         Raises:
             UserError: the model has no such part.
         """
-        own = ("backbone", "pyramid", "rpn_head", "box_head", "segment_head")
-        own = [name for name in own if hasattr(self, name)]
+        own = [name for name in PARTS if hasattr(self, name)]
         for name in parts:
             if name not in own:
                 raise UserError(f"training.freeze: {name!r} is no part of {self.title}; valid are {', '.join(own)}")
@@ -331,16 +335,30 @@ def architecture(name):
     return getattr(importlib.import_module(module), class_name)
 
 
-def check_keras_file(file):
-    """Refuse a file of another kind, and one of which the end is missing: Keras says that it is not found.
+def read_keras_file(file, compile=True):
+    """The model in a `.keras` file, whichever it is; `compile`: with its optimizer.
 
     Raises:
         UserError: it is no `.keras` file, or not a whole one.
     """
     if file.suffix != ".keras":
         raise UserError(f"{file}: no .keras file; keras-fpn convert makes one of a published checkpoint")
-    if not zipfile.is_zipfile(file):
-        raise UserError(f"{file}: not a whole Keras model; copy or convert it again (it is damaged or cut short)")
+    broken = f"{file}: not a whole Keras model; copy or convert it again, or train anew"
+    if not zipfile.is_zipfile(file):  # Keras says that it is not found
+        raise UserError(f"{broken} (it is damaged or cut short)")
+    for name in ARCHITECTURES:
+        architecture(name)  # Keras knows a class by name once its module has been imported
+    try:
+        return keras.saving.load_model(file, compile=compile)
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{broken} ({reason})") from error
+
+
+def is_backbone(model):
+    """Whether a Keras model is what `build_backbone` gives."""
+    taps = getattr(model, "output", None)
+    return isinstance(taps, dict) and all(re.fullmatch(r"C\d", tap) for tap in taps)
 
 
 def load_model(path):
@@ -359,17 +377,10 @@ def load_model(path):
     file = path / "model.keras" if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"{file}: no such model; give a .keras file or the folder of a run")
-    check_keras_file(file)
-    for name in ARCHITECTURES:
-        architecture(name)  # Keras knows a class by name once its module has been imported
-    try:
-        model = keras.saving.load_model(file)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{file}: not a whole Keras model; copy it again or train anew ({reason})") from error
+    model = read_keras_file(file)
     if isinstance(model, Detector):
         return model
-    if isinstance(getattr(model, "output", None), dict) and all(name[:1] == "C" for name in model.output):
+    if is_backbone(model):
         raise UserError(
             f"{file}: a backbone, which detects nothing yet; start training from it: keras-fpn train CONFIG"
             f" --weights {file}"

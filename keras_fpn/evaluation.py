@@ -102,8 +102,12 @@ class COCOEvaluator:
         """`{limit: {area: average recall}}` of the `limit` best segments of each image, at most 1000, by AREAS."""
         image_ids = self._selected(image_ids)
         checked = self._checked(results, image_ids, None)
+        images = self._truth_with_masks().imgs
         for copy, result in zip(checked, results, strict=True):
-            copy |= {"segmentation": _segment(result)} | {key: result[key] for key in ("place",) if key in result}
+            if "place" in result:  # our own, of `worth_keeping`
+                copy |= {"segmentation": result["segmentation"], "place": result["place"]}
+            else:
+                copy["segmentation"] = _sound_segment(result, images[copy["image_id"]])
         useful, recalls = _sorted(self._matching_segments(checked)), {}
         for limit in limits:
             recalls[limit] = self._recalls([item for item in useful if item["place"] < limit], image_ids, "segm")
@@ -477,6 +481,7 @@ def _encode_truth(dataset, source):
     unsized = next((image_id for image_id, size in sizes.items() if None in size), None)
     if unsized is not None:
         raise UserError(f"{source}: image {unsized} has no height and width, which its masks need; add them")
+    sizes = {image_id: (int(height), int(width)) for image_id, (height, width) in sizes.items()}  # 480.0 is good, too
     annotations = []
     for item in dataset["annotations"]:
         try:
@@ -496,6 +501,15 @@ def _segment(result):
     if not isinstance(segment, dict) or not {"size", "counts"} <= set(segment):
         raise UserError(f'a result of image id {result["image_id"]} has no run lengths as "segmentation"; add them')
     return segment
+
+
+def _sound_segment(result, image):
+    """The segment of a result from anywhere; UserError where it is none of its image: its IoU would just be 0."""
+    segment = _segment(result)
+    try:
+        return masks.from_annotation(segment, int(image["height"]), int(image["width"]))
+    except ValueError as problem:
+        raise UserError(f'"segmentation" of a result of image id {result["image_id"]} {problem}; correct it') from None
 
 
 def _copy_result(number, result, category_ids):

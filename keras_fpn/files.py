@@ -73,6 +73,12 @@ def built_aside(path):
                 folder.rmdir()
 
 
+def remove_unfinished(folder):
+    """Remove what `built_aside` left in a folder when it was killed outright; nobody else may be writing there."""
+    for leftover in Path(folder).glob(".*.unfinished"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
 def _take_the_place_of(path, aside):
     # A folder cannot be renamed over another: the old one steps aside first, and back where the new one cannot come.
     old = aside / "old" / path.name
@@ -102,12 +108,12 @@ def write_json(path, content):
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
-def read_json(path):
-    """Return the content of a JSON file."""
+def read_json(path, mend="remove it, and it will be made again"):
+    """Return the content of a JSON file; `mend` is what to do about one that is damaged."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path}: not a whole JSON file ({error}); remove it, and it will be made again") from None
+        raise UserError(f"{path}: not a whole JSON file ({error}); {mend}") from None
 
 
 def _bring_along(folder, aside):

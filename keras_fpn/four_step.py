@@ -28,7 +28,6 @@ import contextlib
 import dataclasses
 import os
 import shutil
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +36,9 @@ from keras_fpn import report, runs, training
 from keras_fpn.config import Config, load_config
 from keras_fpn.detector import load_model
 from keras_fpn.errors import UserError
-from keras_fpn.files import read_json, write_json, write_text
+from keras_fpn.files import read_json, remove_unfinished, write_json, write_text
 from keras_fpn.propose import propose
+from keras_fpn.signals import sigterm_as_ctrl_c
 
 SHARED = ("backbone", "pyramid")
 RPN, FAST_RCNN = "region proposal network", "Fast R-CNN on given proposals"
@@ -128,7 +128,7 @@ def resume(run_dir, *, last=None, extra_callbacks=()) -> training.Outcome:
         UserError: `run_dir` is no folder of such a run, or what it needs is no longer there.
     """
     run_dir = Path(run_dir)
-    begun_with = read_json(run_dir / "four_step.json")["last"]
+    begun_with = _begun_with(run_dir)
     if last not in (None, begun_with):
         raise UserError(f"{run_dir}: was begun to end after step {begun_with}, not {last}; choose another folder")
     if (run_dir / "metrics.json").is_file():
@@ -137,6 +137,18 @@ def resume(run_dir, *, last=None, extra_callbacks=()) -> training.Outcome:
     training.set_determinism(config)
     print(f"resuming {run_dir}", flush=True)
     return _go_on(config, run_dir, training.read_data(config), begun_with, extra_callbacks)
+
+
+def _begun_with(run_dir):
+    """After which step a run was begun to end."""
+    file, mend = run_dir / "four_step.json", 'write {"last": 4} into it, or 2 where the run was to end after two steps'
+    if not file.is_file():
+        raise UserError(f"{run_dir}: no run of four steps to resume, {file.name} is missing")
+    content = read_json(file, mend)
+    last = content.get("last") if isinstance(content, dict) else None
+    if last not in (2, 4):
+        raise UserError(f'{file}: "last" is {last!r}; {mend}')
+    return last
 
 
 def check(config, source):
@@ -150,8 +162,9 @@ def check(config, source):
             f"{source}: --four-step trains the two stages of a faster_rcnn in turn, and model.architecture is"
             f" {config.model.architecture}; leave --four-step out or choose another configuration"
         )
-    if config.data.train.proposals or config.data.val.proposals:
-        raise UserError(f"{source}: data.train.proposals: --four-step makes proposals of its own; leave them out")
+    for name in ("train", "val"):
+        if getattr(config.data, name).proposals:
+            raise UserError(f"{source}: data.{name}.proposals: --four-step makes proposals of its own; leave it out")
     if config.data.scale_jitter:
         raise UserError(f"{source}: data.scale_jitter: given proposals cannot follow it; set data.scale_jitter=null")
     others = [part for part in config.training.freeze if part not in SHARED]
@@ -196,7 +209,7 @@ def _go_on(config, run_dir, data, last, extra_callbacks):
     lengths = _lengths(config, data[0], run_dir, last)
     done, total, place = 0, sum(lengths), ""
     try:
-        with _sigterm_as_ctrl_c():
+        with sigterm_as_ctrl_c():  # between two fits, too
             for step, length in zip(STEPS, lengths, strict=False):
                 place = f"step {step.number} of {last}: {step.title}"
                 outcome = _train(step, config, run_dir, place, extra_callbacks)
@@ -225,11 +238,19 @@ def _train(step, config, run_dir, place, extra_callbacks):
     print(f"{place}, {start}", flush=True)
     try:
         if (folder / "last.keras").is_file():
+            _name_data_anew(step, config, run_dir)
             return training.resume(folder, extra_callbacks=extra_callbacks)
         shutil.rmtree(folder, ignore_errors=True)  # killed before its first checkpoint
         return training.train(step_config(config, step, run_dir), folder, extra_callbacks=extra_callbacks)
     except UserError as error:  # it names the run of the step; the whole is what goes on
         raise UserError(str(error).replace(f"--resume {folder}", f"--resume {run_dir}")) from None
+
+
+def _name_data_anew(step, config, run_dir):
+    """Have a step's own configuration name its proposals where they are now: the whole folder may have been moved."""
+    file = run_dir / step.folder / "config.yaml"
+    tree = load_config(file).model_dump() | {"data": step_config(config, step, run_dir).data.model_dump()}
+    write_text(file, Config.model_validate(tree).to_yaml())
 
 
 def _propose(step, config, run_dir, place, data):
@@ -239,8 +260,7 @@ def _propose(step, config, run_dir, place, data):
     missing = [name for name in counts if not (folder / name).exists()]
     if not missing:
         return
-    for leftover in folder.glob(".*.unfinished"):  # of a kill that nothing could be done about
-        shutil.rmtree(leftover, ignore_errors=True)
+    remove_unfinished(folder)
     model = load_model(run_dir / step.folder)
     for name, data_set in zip(counts, data[:2], strict=True):
         if name in missing:
@@ -326,21 +346,3 @@ def _finished(run_dir):
     step = int(rows[-1]["step"]) if rows else 0
     print(f"{run_dir}: already finished, all {step} steps; nothing to do")
     return training.Outcome(run_dir, step, step, read_json(run_dir / "metrics.json"))
-
-
-@contextlib.contextmanager
-def _sigterm_as_ctrl_c():
-    """Between two fits, too, SIGTERM leaves nothing half-written and says how to go on."""
-
-    def interrupt(number, frame):
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: whoever runs us there sees to signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

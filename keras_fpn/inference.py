@@ -23,7 +23,7 @@ def detect(model, images, threshold=0.5, batch_size=1) -> list[ImageDetections]:
     """Find objects in one image or in many.
 
     Args:
-        model: a `FasterRCNN` or `RPN`, or what `keras_fpn.load_model` returns.
+        model: a `FasterRCNN`, `RPN` or `SegmentProposals`: whatever `keras_fpn.load_model` returns, but a `FastRCNN`.
         images: a path, a PIL image, an array `[H, W, 3]` or `[H, W]` of 0..255, or a list of these in any
             mixture.
         threshold: lowest score to return; the model itself drops what is below its

@@ -131,9 +131,10 @@ def from_annotation(segmentation, height, width):
     if isinstance(segmentation, list):
         merged = mask.merge(mask.frPyObjects(segmentation, height, width))
         return {"size": [height, width], "counts": merged["counts"].decode("ascii")}
-    if isinstance(segmentation["counts"], list):
-        return _compress(segmentation["counts"], height, width)
-    return {"size": [height, width], "counts": segmentation["counts"]}
+    counts = segmentation["counts"]
+    if isinstance(counts, list):
+        return _compress(counts, height, width)
+    return {"size": [height, width], "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
 
 
 def what_is_wrong(segmentation, height, width):
@@ -144,8 +145,9 @@ def what_is_wrong(segmentation, height, width):
         return next(filter(None, map(_wrong_polygon, segmentation)), None)
     if not isinstance(segmentation, dict) or not {"size", "counts"} <= set(segmentation):
         return 'is neither a list of polygons nor {"size", "counts"}'
-    if list(segmentation["size"]) != [height, width]:
-        return f"is of {_short(segmentation['size'])} pixels (height, width), the image of {[height, width]}"
+    size = segmentation["size"]
+    if not isinstance(size, list | tuple) or list(size) != [height, width]:
+        return f"is of {_short(size)} pixels (height, width), the image of {[height, width]}"
     return _wrong_counts(segmentation["counts"], height * width)
 
 
@@ -153,10 +155,12 @@ def _wrong_polygon(polygon):
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         return f"has a polygon {_short(polygon)}, not three points or more as [x, y, x, y, ...]"
     try:
-        finite = np.isfinite(np.array(polygon, np.float64)).all()
-    except (TypeError, ValueError, OverflowError):
-        finite = False
-    return None if finite else f"has a polygon {_short(polygon)} that is not all finite numbers"
+        numbers = np.array(polygon)
+    except (ValueError, OverflowError):  # lists of several lengths, a number beyond all bounds
+        numbers = np.array(None)
+    # Not brought to numbers: pycocotools takes neither words nor points in lists of their own.
+    sound = numbers.ndim == 1 and numbers.dtype.kind in "if" and np.isfinite(numbers).all()
+    return None if sound else f"has a polygon {_short(polygon)} that is not all finite numbers"
 
 
 def _wrong_counts(counts, pixels):
@@ -164,7 +168,7 @@ def _wrong_counts(counts, pixels):
         whole = all(isinstance(count, int) and count >= 0 for count in counts)
         total = sum(counts) if whole else -1
     else:
-        total = sum(_run_lengths(counts)) if isinstance(counts, str) else -1
+        total = sum(_run_lengths(counts)) if isinstance(counts, str | bytes) else -1
     return None if total == pixels else f"has run lengths that do not add up to the image's {pixels} pixels"
 
 
@@ -174,7 +178,7 @@ def _run_lengths(counts):
     pycocotools reads past the end of a damaged string, so it is looked through before it is handed on.
     """
     lengths, value, shift = [], 0, 0
-    for character in counts.encode("utf-8"):
+    for character in counts if isinstance(counts, bytes) else counts.encode("utf-8"):
         bits = character - 48
         if not 0 <= bits < 64:
             return [-1]

@@ -27,6 +27,7 @@ _ARRAYS = {"image_ids": ("<i8", 1), "ends": ("<i8", 1), "boxes": ("<f4", 2), "sc
 _MAPPED = ("boxes", "scores")
 _IMAGES_AT_ONCE = 256  # while checking: 8 MB of 2000 boxes each
 _TOLERANCE = 0.01  # pixels that a box may lie outside: who scaled it had to round
+_DAMAGED = "copy the folder again or write it anew with keras-fpn propose"
 
 
 def check_proposals_output(path):
@@ -115,7 +116,7 @@ def read_proposals(path) -> "GivenProposals":
     if not (folder / "proposals.json").is_file():
         found = "is not there" if not folder.exists() else "no proposals.json in it"
         raise UserError(f"{path}: no folder of proposals ({found}); keras-fpn propose writes one")
-    about = read_json(folder / "proposals.json")
+    about = read_json(folder / "proposals.json", _DAMAGED)
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise UserError(f"{folder / 'proposals.json'}: not of a folder of proposals; keras-fpn propose writes one")
     if about.get("version") != VERSION:
@@ -131,7 +132,6 @@ def read_proposals(path) -> "GivenProposals":
 
 
 def _load(file, dtype, rank, mapped):
-    damaged = "copy the folder again or write it anew with keras-fpn propose"
     try:
         with open(file, "rb") as start:
             np.lib.format.read_magic(start)
@@ -139,26 +139,25 @@ def _load(file, dtype, rank, mapped):
         # An array without elements cannot be mapped.
         array = np.load(file, mmap_mode="r" if mapped and 0 not in shape else None, allow_pickle=False)
     except FileNotFoundError:
-        raise UserError(f"{file}: is missing; {damaged}") from None
+        raise UserError(f"{file}: is missing; {_DAMAGED}") from None
     except (ValueError, EOFError, TypeError) as error:
-        raise UserError(f"{file}: not a whole .npy file ({error}); {damaged}") from None
+        raise UserError(f"{file}: not a whole .npy file ({error}); {_DAMAGED}") from None
     if array.dtype != np.dtype(dtype) or array.ndim != rank or (rank == 2 and array.shape[1] != 4):
         wanted = "[n, 4]" if rank == 2 else "[n]"
-        raise UserError(f"{file}: {array.dtype} {list(array.shape)} instead of {np.dtype(dtype)} {wanted}; {damaged}")
+        raise UserError(f"{file}: {array.dtype} {list(array.shape)} instead of {np.dtype(dtype)} {wanted}; {_DAMAGED}")
     return array
 
 
 def _check_counts(path, image_ids, ends, boxes, scores, image_bytes):
-    damaged = "copy the folder again or write it anew with keras-fpn propose"
     if len(scores) != len(boxes):
-        raise UserError(f"{path}: {len(boxes)} boxes and {len(scores)} scores, as many are needed; {damaged}")
+        raise UserError(f"{path}: {len(boxes)} boxes and {len(scores)} scores, as many are needed; {_DAMAGED}")
     if len(ends) != len(image_ids) or (image_bytes is not None and len(image_bytes) != len(image_ids)):
-        raise UserError(f"{path}: image_ids.npy, ends.npy and image_bytes.npy are not of one length; {damaged}")
+        raise UserError(f"{path}: image_ids.npy, ends.npy and image_bytes.npy are not of one length; {_DAMAGED}")
     if (np.diff(ends, prepend=0) < 0).any() or len(boxes) != (ends[-1] if len(ends) else 0):
-        raise UserError(f"{path}: ends.npy does not divide the {len(boxes)} boxes among the images; {damaged}")
+        raise UserError(f"{path}: ends.npy does not divide the {len(boxes)} boxes among the images; {_DAMAGED}")
     ids, count = np.unique(image_ids, return_counts=True)
     if (count > 1).any():
-        raise UserError(f"{path}: image {ids[np.argmax(count > 1)]} is in image_ids.npy twice; {damaged}")
+        raise UserError(f"{path}: image {ids[np.argmax(count > 1)]} is in image_ids.npy twice; {_DAMAGED}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,7 +40,7 @@ def propose(model, data_set, out, *, count=2000, batch_size=1, name=""):
 
     Raises:
         UserError: see `check_proposing` and `check_proposals_output`; an image cannot be read; the model proposes
-            nothing in it, or its outputs are not finite. Nothing is written then.
+            nothing in it, or what is not finite. Nothing is written then.
     """
     check_proposing(model, name)
     check_proposals_output(out)
@@ -61,9 +61,10 @@ def _rows(model, dataset, files, count, progress):
         for index, image_id in enumerate(targets["image_ids"].numpy().tolist()):
             number = found["num_proposals"][index]
             boxes, scores = found["boxes"][index, :number], found["scores"][index, :number]
-            _check(files[image_id], image_id, boxes, scores)
+            _check_finite(files[image_id], image_id, boxes, scores)
             boxes = _in_original_pixels(boxes, ratios[index], targets["original_sizes"][index].numpy())
             is_box = (boxes[:, 2:] > boxes[:, :2]).all(1)
+            _check_some(files[image_id], image_id, is_box)
             yield image_id, boxes[is_box][:count], scores[is_box][:count]
         done += len(found["num_proposals"])
         progress(done)
@@ -80,10 +81,13 @@ def _in_original_pixels(boxes, ratio, size):
     return np.clip(boxes * scale, 0, edges).astype(np.float32)
 
 
-def _check(file, image_id, boxes, scores):
+def _check_finite(file, image_id, boxes, scores):
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
         raise UserError(f"{file}: image {image_id}: the model's proposals are not finite; train it anew")
-    if not len(boxes):
+
+
+def _check_some(file, image_id, is_box):
+    if not is_box.any():
         raise UserError(
             f"{file}: image {image_id}: the model proposes nothing here; give one with a lower"
             " proposals.score_threshold and proposals.min_size, or train it anew"

@@ -25,6 +25,7 @@ from PIL import Image
 from keras_fpn import plots
 from keras_fpn.errors import UserError
 from keras_fpn.evaluation import DETECTION_METRICS, PROPOSAL_LIMITS
+from keras_fpn.files import write_text
 from keras_fpn.visualize import to_picture
 
 # Name in the metrics and on the page: of each model the first family that it is measured by.
@@ -128,9 +129,8 @@ def _write_sections(path, title, sections):
         + "\n".join(section for section in sections if section)
         + "\n</body>\n</html>\n"
     )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return _write_whole(path, page)
+    write_text(path, page)
+    return Path(path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,13 +195,7 @@ def add_section(path, section):
     if _SECTIONS_END not in page:
         raise UserError(f"{path}: no report of this version; write it anew with keras-fpn train")
     page = re.sub(rf'<section id="{section.anchor}">.*?</section>\n', "", page, flags=re.DOTALL)
-    return _write_whole(path, page.replace(_SECTIONS_END, f"{section.to_html()}\n{_SECTIONS_END}"))
-
-
-def _write_whole(path, page):
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, page.replace(_SECTIONS_END, f"{section.to_html()}\n{_SECTIONS_END}"))
     return path
 
 

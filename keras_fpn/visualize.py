@@ -42,20 +42,22 @@ def class_color(index):
 
 
 def draw_boxes(
-    image, boxes, labels, scores=None, *, classes=None, masks=None, truth=False, long_side=SMALLEST_LONG_SIDE
-):
+    image, boxes, labels, scores=None, *, classes=None, colors=None, masks=None, truth=False,
+    long_side=SMALLEST_LONG_SIDE,
+):  # fmt: skip
     """A copy of the picture with boxes, names and scores.
 
     image: PIL image, or array [H, W, 3] or [H, W] of 0..255. boxes: [N, 4] xyxy in its pixels.
     labels: N names. scores: N numbers, shown with two digits. classes: N class indices that choose the
-    colours; without them a name chooses its own. masks: N run-length encoded masks of the image (`keras_fpn.masks`),
-    drawn in place of the boxes, translucent with an outline and each in a colour of its own; of those with scores,
-    which are proposals, the 16 best that do not overlap much. truth: draws thicker lines, as for ground truth.
+    colours; without them a name chooses its own. colors: N RGB colours in their place. masks: N run-length encoded
+    masks of the image (`keras_fpn.masks`), drawn in place of the boxes, translucent with an outline and, without
+    colors, each in one of its own; of those with scores, which are proposals, the 16 best that do not overlap much.
+    truth: draws thicker lines, as for ground truth.
     long_side: pictures smaller than this are enlarged by a whole factor (labels need the room).
     Returns a PIL image, RGB. Non-finite boxes are skipped.
     """
     if masks is not None:
-        return _draw_segments(image, boxes, labels, scores, masks, truth, long_side)
+        return _draw_segments(image, boxes, labels, scores, colors, masks, truth, long_side)
     picture, factor = _enlarge(to_picture(image), long_side)
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) * factor
     if classes is None:
@@ -64,20 +66,20 @@ def draw_boxes(
     drawable.sort(key=lambda index: -np.prod(boxes[index, 2:] - boxes[index, :2]))  # small ones on top
     draw = ImageDraw.Draw(picture)
     width = _line_width(picture) + int(truth)
-    colors = [class_color(int(label)) for label in classes]
+    colors = [class_color(int(label)) for label in classes] if colors is None else colors
     for index in drawable:
         _outline(draw, boxes[index], colors[index], width)
     _draw_labels(picture, boxes, drawable, colors, labels, scores, width)
     return picture
 
 
-def _draw_segments(image, boxes, labels, scores, masks, truth, long_side):
+def _draw_segments(image, boxes, labels, scores, colors, masks, truth, long_side):
     """`draw_boxes` with masks."""
     picture, factor = _enlarge(to_picture(image), long_side)
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) * factor
     shown = list(range(len(masks))) if scores is None else _distinct(masks, scores)
     shown = [index for index in shown if (boxes[index, 2:] > boxes[index, :2]).all()]
-    colors = dict(zip(shown, map(class_color, range(len(shown))), strict=True))
+    colors = dict(zip(shown, map(class_color, range(len(shown))), strict=True)) if colors is None else colors
     width = _line_width(picture) + int(truth)
     shown.sort(key=lambda index: -np.prod(boxes[index, 2:] - boxes[index, :2]))  # small ones on top
     for index in shown:

@@ -91,7 +91,7 @@ def test_without_a_command_the_help(run):
         (["detect", "nowhere.keras", "x.jpg", "--threshold", "2"], "'2' is not a number from 0 to 1"),
         (["evaluate", "nowhere.keras"], "give --annotations FILE and --images DIR"),
         (["evaluate", "nowhere.keras", "--images", "x"], "--annotations and --images go together"),
-        (["evaluate", "m.keras", "--annotations", "no.json", "--images", "x"], "no.json"),
+        (["evaluate", "m.keras", "--annotations", "no.json", "--images", "x"], "m.keras: no such model"),
         (["benchmark", "tiny", "--size", "640"], "'640' is not HEIGHTxWIDTH"),
         (["benchmark", "nowhere.keras"], "nowhere.keras: no such model"),
         (["data", "shapes", "out", "--images", "-3"], "'-3' is not a whole number above 0"),
@@ -173,6 +173,11 @@ def test_evaluate_refuses_other_classes(run, model_file, shapes, tmp_path):
     code, _, error = run("evaluate", model_file, "--annotations", "five.json", "--images", shapes / "val")
     assert code == 2
     assert "category 9 'pentagon' is only in the annotations" in error
+
+
+def test_evaluate_names_annotations_that_are_not_there(run, model_file, shapes):
+    code, _, error = run("evaluate", model_file, "--annotations", "no.json", "--images", shapes / "val")
+    assert (code, error.count("\n")) == (2, 1) and "no.json: there is no such annotation file" in error
 
 
 def test_detect_does_not_overwrite_its_input(run, model_file, shapes):

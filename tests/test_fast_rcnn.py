@@ -246,7 +246,11 @@ class _Broken:
 
 @pytest.mark.parametrize(
     ("boxes", "message"),
-    [(np.zeros((0, 4)), "the model proposes nothing here"), ([[1, 1, np.inf, 9]], "proposals are not finite")],
+    [
+        (np.zeros((0, 4)), "the model proposes nothing here"),
+        ([[5, 5, 5, 9]], "the model proposes nothing here"),
+        ([[1, 1, np.inf, 9]], "proposals are not finite"),
+    ],
 )
 def test_a_model_that_diverged_leaves_no_proposals(boxes, message, shapes_folder, tmp_path):
     data_set = read_coco(*_validation(shapes_folder)[1::2])

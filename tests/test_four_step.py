@@ -188,6 +188,39 @@ def test_a_run_stopped_anywhere_ends_as_an_uninterrupted_one(whole, tmp_path, ru
     assert code == 0 and "already finished, all 8 steps" in printed
 
 
+def test_a_folder_that_was_moved_goes_on_with_its_own_proposals(whole, tmp_path, monkeypatch):
+    moved, gone_on = tmp_path / "moved", []
+    _copy_without(whole[0], moved)
+    (moved / "4_fast_rcnn" / "metrics.json").unlink()
+
+    def resume(folder, extra_callbacks):
+        gone_on.append((folder, load_config(folder / "config.yaml").data))
+        return training.Outcome(folder, 1, 2)
+
+    monkeypatch.setattr(training, "resume", resume)
+    assert four_step.resume(moved).step == 7
+    [(folder, data)] = gone_on
+    assert folder == moved / "4_fast_rcnn"
+    assert data.train.proposals == str(moved / "3_proposals" / "train")
+    assert data.val.proposals == str(moved / "3_proposals" / "val")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", '"last" is None; write {"last": 4} into it'),
+        ('{"last": 3}', '"last" is 3; write'),
+        ("[4]", '"last" is None'),
+        ("{", "four_step.json: not a whole JSON file"),
+    ],
+)
+def test_a_damaged_note_of_the_steps_is_one_line(content, message, run, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "four_step.json").write_text(content)
+    code, _, error = run("train", "--resume", "run")
+    assert code == 2 and error.count("\n") == 1 and message in error and "write" in error
+
+
 def test_two_steps_are_two_networks(whole, config, tmp_path):
     """Table 3: features not shared."""
     folder = tmp_path / "apart"
@@ -229,7 +262,7 @@ def test_what_a_later_step_would_refuse_is_refused_at_once(settings, message, da
 
 
 def test_proposals_in_the_configuration_are_refused():
-    with pytest.raises(UserError, match="tiny: data.train.proposals: --four-step makes proposals of its own"):
+    with pytest.raises(UserError, match="tiny: data.val.proposals: --four-step makes proposals of its own; leave"):
         four_step.check(load_config("tiny", ["data.val.proposals=given"]), "tiny")
 
 

@@ -190,6 +190,28 @@ def test_what_cannot_match_may_be_dropped_batch_by_batch(scene):
     assert evaluator.worth_keeping(boxes) is boxes
 
 
+def test_results_of_others_may_be_run_lengths_of_any_kind_and_must_be_of_their_images(scene):
+    document, results = scene
+    evaluator, results = COCOEvaluator(document), results[:9]
+    expected = evaluator.segments(results)
+    assert expected["segments/AR100"] > 0
+    for change in (_counted, lambda segment: segment | {"counts": segment["counts"].encode()}):
+        changed = [result | {"segmentation": change(result["segmentation"])} for result in results]
+        assert evaluator.segments(changed) == expected
+    segment = results[0]["segmentation"]
+    turned, damaged = masks.encode(mask_of(segment).T), segment | {"counts": "PP"}
+    for segment, message in ((turned, "is of .* the image of"), (damaged, "has run lengths that do not add up")):
+        with pytest.raises(UserError, match=f'"segmentation" of a result of image id [0-9]+ {message}.*; correct it'):
+            evaluator.segments([results[0] | {"segmentation": segment}])
+
+
+def _counted(segment):
+    """Run lengths that are not compressed."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask_of(segment).ravel(order="F"), [False]])))
+    counts = np.diff(np.concatenate([[0], edges, [np.prod(segment["size"])]]))
+    return segment | {"counts": counts.tolist()}
+
+
 def test_sizes_without_area_are_those_of_the_masks(scene):
     document, results = copy.deepcopy(scene[0]), scene[1]
     for item in document["annotations"]:

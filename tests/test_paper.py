@@ -5,11 +5,16 @@ import csv
 import dataclasses
 import io
 import json
+import os
+import signal
+import types
 
+import numpy as np
 import pytest
 
-from keras_fpn import cli, training
+from keras_fpn import cli, masks, training
 from keras_fpn.config import shipped_configs
+from keras_fpn.evaluation import COCOEvaluator
 from keras_fpn.paper import command, curve, embedded, estimate, experiments, pictures, rows, summary, tables
 
 # AR1000 in percent of the two seeds of each made-up row: c is ahead of all but d, and of e on average alone.
@@ -135,9 +140,9 @@ def test_a_row_is_trained_then_resumed_then_left_alone(one_row, run, tmp_path, m
 
     (folder / "metrics.json").unlink()  # as a kill before the last file leaves it
     monkeypatch.setattr(training, "train", None)
-    monkeypatch.setattr(estimate, "_timed_step", lambda config: 90.0)  # two steps, and 30 seconds besides
+    monkeypatch.setattr(estimate, "_timed_step", lambda *_: 900.0)  # no step is left, and 30 seconds besides
     code, printed, _ = run(*arguments)
-    assert "about 4 min in all" in printed
+    assert "about 1 min in all" in printed
     assert code == 0 and f"resuming {folder.relative_to(tmp_path)} at step 2 of 2" in printed
     assert json.loads((folder / "metrics.json").read_text()) == metrics
 
@@ -192,6 +197,7 @@ def test_the_spread_is_that_of_a_sample():
         (("table1", "--weights", "resnet50"), "--weights resnet50: write it as BACKBONE=FILE"),
         (("table1", "--weights", "resnet50=absent.keras"), "absent.keras: no such weights"),
         (("table1", "--data", "nowhere"), "nowhere: there is no such folder"),
+        (("table1", "--set", "training.stepz=3"), "--set training.stepz: unknown key 'stepz'; did you mean 'steps'?"),
         (("table1", "--annotations", "nowhere/x.json", "--images", "y"), "nothing says what to train on; give --data"),
     ],
 )
@@ -209,6 +215,98 @@ def test_rows_start_from_the_weights_of_their_backbone(tmp_path, shapes_folder):
     planned = experiments.plan(tables.table("table5"), setting)
     starts = {row: each[0].config.training.weights for row, each in planned.items()}
     assert starts == {"r50_no": str(file), "r50_yes": str(file), "r101_no": None, "r101_yes": None}
+
+
+def test_weights_that_no_row_would_start_from_are_refused(run, tmp_path):
+    (tmp_path / "resnet50.keras").touch()
+    # On the embedded data set the rows are of smaller networks.
+    code, _, errors = run("paper", "table1", "--weights", "resnet50=resnet50.keras", "--out", "out")
+    assert code == 2 and errors.count("\n") == 1
+    assert "no row here is of resnet50; they are of resnet18" in errors and not (tmp_path / "out").exists()
+
+
+def test_sigterm_is_as_ctrl_c_and_leaves_nothing_half_written(tiny, run, tmp_path, monkeypatch):
+    def killed(folder, **options):
+        (folder / "train").mkdir(parents=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiments, "write_shapes", killed)
+        code, printed, errors = run("paper", "table1", "--out", "out")
+    assert (code, errors) == (130, "") and printed.endswith("stopped; the same command goes on where it was\n")
+    assert not (tmp_path / "out").exists()
+
+    leftover = tmp_path / "out" / ".data.1.unfinished"  # of SIGKILL
+    leftover.mkdir(parents=True)
+    experiments.draw_data(tmp_path / "out")
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["data"]
+
+
+def test_the_time_left_is_that_of_what_is_not_done(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate, "_timed_step", lambda config, train_set: 10.0)
+    setting = command.make_setting(tmp_path, seeds=1)
+    todo = experiments.with_needed(experiments.plan(tables.table("table5"), setting), setting)
+    nothing = types.SimpleNamespace(records=())
+    # Four trainings of two steps each: 5 s a step, since one of both stages at once takes 10; and 30 s a training.
+    assert estimate.Estimate(todo, nothing, True).seconds == 2 * 4 * (2 * 5.0 + 30.0)
+    (todo[0].run_dir / "1_rpn").mkdir(parents=True)
+    (todo[0].run_dir / "1_rpn" / "metrics.json").touch()
+    (todo[0].run_dir / "2_fast_rcnn").mkdir()
+    (todo[0].run_dir / "2_fast_rcnn" / "results.csv").write_text("epoch,step,seconds\n1,1,7.5\n")
+    clock = estimate.Estimate(todo, nothing, True)
+    assert clock.seconds == 3 * 30.0 + 5 * 5.0 + 4 * (2 * 5.0 + 30.0)
+    clock.ended(todo[0], 2 * 115.0)  # twice as long as was expected
+    assert clock.seconds == 2 * 160.0
+
+
+def test_segments_are_drawn_by_their_masks(tiny, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "NUM_IMAGES", 1)
+    out = tmp_path / "out"
+    experiments.draw_data(out)
+    content = json.loads((out / "data" / "annotations" / "instances_val.json").read_text())
+    of_images = [[each for each in content["annotations"] if each["image_id"] == image["id"]]
+                 for image in content["images"]]  # fmt: skip
+    objects = next(each for each in of_images if len(each) > 2)  # the first image that is worth a picture
+    # What the run found: the objects' own masks, and boxes that have nothing to do with them.
+    segments = [masks.from_annotation(each["segmentation"], 64, 64) for each in objects]
+    results = [
+        {"image_id": each["image_id"], "bbox": [0.0, 0.0, 1.0, 1.0], "score": 0.9, "segmentation": segment}
+        for each, segment in zip(objects, segments, strict=True)
+    ]
+    setting = command.make_setting(out, seeds=1)
+    for planned in experiments.plan(tables.table("table6"), setting).values():
+        folder = planned[0].run_dir
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(planned[0].config.to_yaml())
+        metrics = {f"segments/AR{limit}{area}": 0.5 for limit in (100, 1000) for area in ("", "s", "m", "l")}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        (folder / "results.json").write_text(json.dumps(results))
+        (folder / "findings.json").write_text(json.dumps({"milliseconds": 5.0, "size": "64x64"}))
+    code, printed, errors = run("paper", "table6", "--seeds", 1, "--out", out)
+    assert (code, errors) == (0, "")
+    page = (out / "table6.html").read_text()
+    assert "IoU of the masks" in page
+    for row in tables.table("table6").rows:
+        assert f"{row.label}: {len(objects)} of {len(objects)} objects" in page
+
+
+def test_the_curve_of_segments_ends_at_what_was_measured_of_all():
+    image = {"id": 1, "height": 20, "width": 40}
+    mask = np.zeros((20, 40), bool)
+    mask[5:15, 5:15] = True
+    truth = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [5, 5, 10, 10], "segmentation": masks.encode(mask)}
+    evaluator = COCOEvaluator({"images": [image], "categories": [{"id": 1}], "annotations": [truth]})
+    others = [np.roll(mask, 20, axis=1), mask]  # the better one comes second
+    common = {"image_id": 1, "category_id": 1, "bbox": [0.0, 0.0, 1.0, 1.0]}
+    results = [
+        common | {"score": score, "segmentation": masks.encode(each)}
+        for score, each in zip((0.9, 0.8), others, strict=True)
+    ]
+    metrics = {f"segments/AR1000{area}": value for area, value in {"": 0.75, "s": 0.75, "m": None, "l": None}.items()}
+    measured = curve.measure_segments(evaluator, results, metrics)
+    assert measured["limits"] == [1, 3, 10, 30, 100, 1000]
+    assert measured[""] == measured["s"] == [0.0, 1.0, 1.0, 1.0, 1.0, 0.75]
+    assert measured["m"] == [-1.0] * 6  # no object of that size
 
 
 def test_segments_need_masks_before_anything_is_trained(shapes_folder, run, tmp_path):

@@ -193,7 +193,7 @@ def _move_an_end(folder):  # image 12 has none, its two go to image 11
         (_shorten("boxes.npy"), "boxes.npy: not a whole .npy file"),
         (_shorten("scores.npy", 200), "scores.npy: not a whole .npy file"),
         (_shorten("image_ids.npy"), "image_ids.npy: not a whole .npy file"),
-        (_shorten("proposals.json", 3), "proposals.json: not a whole JSON file"),
+        (_shorten("proposals.json", 3), r"proposals.json: not a whole JSON file \(.*; copy the folder again or"),
         (_without("ends.npy"), "ends.npy: is missing"),
         (_without("proposals.json"), r"no folder of proposals \(no proposals.json in it\); keras-fpn propose writes"),
         (lambda folder: (folder / "proposals.json").write_text("[1]"), "proposals.json: not of a folder of proposals"),

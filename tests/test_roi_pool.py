@@ -44,14 +44,25 @@ def test_levels_and_batches_are_kept_apart():
 
 def test_gradient_goes_to_the_largest_cell_alone(golden, draws):
     features, layer = drawn_map(golden, draws), RoIPool(strides={"P3": 8})
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(persistent=True) as tape:
         tape.watch(features)
         crops = layer({"P3": features}, tf.constant(golden("roi")["boxes"]))
-        value = tf.reduce_sum(crops)
-    gradient = tape.gradient(value, features).numpy()
-    assert np.isfinite(gradient).all()
+        weights = np.random.default_rng(0).normal(size=crops.shape).astype(np.float32)
+        value, weighted = tf.reduce_sum(crops), tf.reduce_sum(crops * weights)
     # One cell for every bin that is not empty; an empty bin is exactly 0, which no drawn value is.
-    assert gradient.sum() == np.count_nonzero(crops)
+    assert tape.gradient(value, features).numpy().sum() == np.count_nonzero(crops)
+    # And the one that holds the bin's value: what it weighs times what it holds adds up to the whole.
+    gradient = tape.gradient(weighted, features)
+    np.testing.assert_allclose(tf.reduce_sum(gradient * features), weighted, rtol=1e-4)
+
+
+def test_of_equal_cells_the_first_in_reading_order_gets_the_gradient():
+    # As in torchvision, which keeps a maximum until a greater one comes. The box is the whole map, in 2 x 2 bins.
+    features, layer = tf.ones([1, 8, 8, 1]), RoIPool(output_size=2, strides={"P2": 4})
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        value = tf.reduce_sum(layer({"P2": features}, tf.constant([[[0.0, 0.0, 27.0, 27.0]]])))
+    assert np.argwhere(tape.gradient(value, features).numpy()[0, :, :, 0]).tolist() == [[0, 0], [0, 4], [4, 0], [4, 4]]
 
 
 @pytest.mark.parametrize("count", (0, 4))

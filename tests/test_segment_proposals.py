@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_fpn
+from keras_fpn.checkpoints.transfer import start_from
 from keras_fpn.config import load_config
 from keras_fpn.data import load_coco
 from keras_fpn.detector import architecture
@@ -187,6 +188,14 @@ def test_it_comes_back_from_its_file_as_it_was(trained, batch, tmp_path):
     assert reloaded.get_config()["segments"]["units"] == 24 and int(reloaded.optimizer.iterations) == 24
     first, second = (one(batch[0]) for one in (model, reloaded))
     assert all(np.array_equal(first[key], second[key]) for key in first)
+
+
+def test_weights_of_another_scale_are_taken_and_told(trained, tmp_path):
+    trained[0].save(tmp_path / "model.keras")
+    larger = SETTINGS | {"segments": SETTINGS["segments"] | {"canonical_size": 16.0}}
+    transfer = start_from(keras_fpn.SegmentProposals(**larger), tmp_path / "model.keras")
+    assert transfer.taken["segment_head"] == (12, 12) and transfer.absent == []
+    assert "model.segments.canonical_size=8.0" in transfer.notes[0]
 
 
 def test_the_same_seed_gives_the_same_losses_and_classes_do_not_matter(model, batch):

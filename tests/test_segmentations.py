@@ -171,7 +171,10 @@ def test_jittered_crops_are_refused(folder):
         ([TRIANGLE, 5], "has a polygon 5, not three points or more"),
         ([[1, 2, 3, "x", 5, 6]], "that is not all finite numbers"),
         ([[1, 2, 3, float("nan"), 5, 6]], "that is not all finite numbers"),
+        ([[[20, 10], [48, 10], [20, 38], [18, 30], [16, 20], [18, 12]]], "that is not all finite numbers"),
+        ([[20, 10, 48, "10", 20, 38]], "that is not all finite numbers"),
         ("scribble", "is neither a list of polygons nor"),
+        ({"size": 120, "counts": [24000]}, r"is of 120 pixels \(height, width\), the image of \[120, 200\]"),
         (
             {"size": [200, 120], "counts": [24000]},
             r"is of \[200, 120\] pixels \(height, width\), the image of \[120, 200\]",

@@ -267,6 +267,7 @@ def test_train_starts_from_a_model_of_other_classes(run, shapes, tmp_path):
     pretrained.save(tmp_path / "before" / "model.keras")
     number = len(json.loads((shapes / "annotations" / "instances_train.json").read_text())["categories"])
     settings = [f"model.num_classes={number}", "training.learning_rate=1e-12", "training.warmup_steps=0"]
+    settings += ["training.steps=1", "training.evaluate_every=0"]
     code, out, error = run(
         "train", "tiny", "--data", shapes, "--out", "run", "--weights", "before", "--set", *settings
     )

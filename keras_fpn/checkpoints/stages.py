@@ -8,10 +8,8 @@ from typing import NamedTuple
 
 import keras
 
-from keras_fpn.detector import Detector
+from keras_fpn.detector import PARTS, Detector
 from keras_fpn.errors import UserError
-
-STAGES = ("backbone", "pyramid", "rpn_head", "box_head", "segment_head")
 
 
 class Layout(NamedTuple):
@@ -30,7 +28,7 @@ def stages(model):
     """`{stage: [layers with weights]}` of a detector or of a backbone."""
     if not isinstance(model, Detector):
         return {"backbone": _layers(model)}
-    parts = {stage: getattr(model, stage, None) for stage in STAGES}
+    parts = {stage: getattr(model, stage, None) for stage in PARTS}
     return {stage: _layers(layer) for stage, layer in parts.items() if layer is not None}
 
 

@@ -1,8 +1,8 @@
 """The weights of one model as the start of another: what fits is taken, the rest is told.
 
-A tensor has its place by stage ("backbone", "pyramid", "rpn_head", "box_head"), layer and variable:
-"box_head/class_logits/kernel". It fits where the model has the same place with the same shape; conv5 of a ResNet has
-its place in the backbone or, in the C4 baseline, in the head (`stages`).
+A tensor has its place by stage (of `detector.PARTS`), layer and variable: "box_head/class_logits/kernel". It fits where
+the model has the same place with the same shape; conv5 of a ResNet has its place in the backbone or, in the C4
+baseline, in the head (`stages`).
 """
 
 import collections
@@ -11,13 +11,12 @@ import json
 import re
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from keras_fpn import profiles
 from keras_fpn.backbones import default_pixels
 from keras_fpn.checkpoints.stages import head_name, laid_out, stages
-from keras_fpn.detector import ARCHITECTURES, Detector, architecture, check_keras_file
+from keras_fpn.detector import Detector, is_backbone, read_keras_file
 from keras_fpn.errors import UserError
 
 # Settings under which weights work only as they were trained; other settings change what is done with the outputs.
@@ -29,6 +28,7 @@ CONVENTIONS = {
     "proposals": ("box_weights",),
     "roi_pooling": ("method", "sampling_ratio", "aligned", "levels", "canonical_size", "canonical_level"),
     "detections": ("box_weights",),
+    "segments": ("canonical_size",),
 }
 # Those of them that another kind of pyramid answers anew, and its head with it.
 _OF_THE_PYRAMID = ("pyramid", "anchors", "roi_pooling")
@@ -100,8 +100,8 @@ def start_from(model, path) -> Transfer:
     rows beside them (`box_head.background_logits`), those that mean the same are taken.
 
     Args:
-        model: a `FasterRCNN` or `RPN`.
-        path: a `.keras` file with one of these or with a backbone, or a run folder.
+        model: a `Detector`.
+        path: a `.keras` file with a detector or a backbone, or a run folder.
 
     Returns:
         What was taken and what was not.
@@ -139,16 +139,8 @@ def _ends(left, model):
 
 
 def _open(file):
-    check_keras_file(file)
-    for name in ARCHITECTURES:
-        architecture(name)  # Keras knows a class by name once its module has been imported
-    try:
-        source = keras.saving.load_model(file, compile=False)
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{file}: not a whole Keras model; copy or convert it again ({reason})") from None
-    taps = getattr(source, "output", None)
-    if isinstance(source, Detector) or (isinstance(taps, dict) and all(re.fullmatch(r"C\d", tap) for tap in taps)):
+    source = read_keras_file(file, compile=False)
+    if isinstance(source, Detector) or is_backbone(source):
         return source
     raise UserError(f"{file}: a {type(source).__name__}, neither a detector nor a backbone of this package")
 

@@ -46,7 +46,7 @@ def load_coco(
     proposals: str | os.PathLike | GivenProposals | None = None,
     max_proposals: int = 2000,
 ) -> tf.data.Dataset:
-    """Load a COCO-format data set as batches for `FasterRCNN.fit`, `evaluate` and `predict`.
+    """Load a COCO-format data set as batches for `fit`, `evaluate` and `predict` of a `Detector`.
 
     For training pass `shuffle=True, repeat=True` and give `fit` its `steps_per_epoch`: the stream is then
     endless and resumes exactly with `skip_batches`. Without `repeat` one pass over the dataset is one epoch;
@@ -102,10 +102,16 @@ def load_coco(
     dataset = _data_set(annotations, images, category_ids, invalid_boxes, masks)
     proposals = _proposals_of(dataset, proposals, max_proposals)
     options = _Options(
-        *(_as_tuple(min_side), max_side, rounding, interpolation, size_divisor),
-        *(None if canvas is None else tuple(canvas), bool(horizontal_flip), scale_jitter),
-        None if proposals is None else proposals.most,
-        masks,
+        min_sides=_as_tuple(min_side),
+        max_side=max_side,
+        rounding=rounding,
+        interpolation=interpolation,
+        size_divisor=size_divisor,
+        canvas=None if canvas is None else tuple(canvas),
+        horizontal_flip=bool(horizontal_flip),
+        scale_jitter=scale_jitter,
+        max_proposals=None if proposals is None else proposals.most,
+        masks=masks,
     )
     records = _records(dataset, keep_empty)
     order = StreamOrder(
@@ -296,10 +302,11 @@ class _Options:
             raise UserError("load_coco: scale_jitter needs canvas=(height, width), the size that it fills")
         if len(jitter) != 2 or not 0 < jitter[0] <= jitter[1]:
             raise UserError(f"load_coco: scale_jitter must be (low, high), 0 < low <= high, not {jitter!r}")
+        mend = "leave it out (data.scale_jitter=null in a configuration)"
         if self.max_proposals is not None:
-            raise UserError("load_coco: scale_jitter crops images, and given proposals are of whole ones; leave it out")
+            raise UserError(f"load_coco: scale_jitter crops images, and given proposals are of whole ones; {mend}")
         if self.masks:
-            raise UserError("load_coco: scale_jitter crops objects, and their masks are of whole ones; leave it out")
+            raise UserError(f"load_coco: scale_jitter crops objects, and their masks are of whole ones; {mend}")
 
     @property
     def pixel_dtype(self):

@@ -1,6 +1,5 @@
 """`keras-fpn paper TABLE`: what has to be trained is trained, and the table is written."""
 
-import dataclasses
 import itertools
 import time
 from pathlib import Path
@@ -36,19 +35,22 @@ def run_table(
     table = tables.table(name)
     tf.get_logger().setLevel("ERROR")  # it takes a new model's graph for one that is traced again
     check_output(out, folder=True)
-    starts = tuple(_weights(text) for text in weights)
-    setting = make_setting(Path(out), data, annotations, images, seeds, overrides)
-    setting = dataclasses.replace(setting, weights=starts)
+    setting = make_setting(Path(out), data, annotations, images, seeds, overrides, weights)
     planned = experiments.plan(table, setting)
     todo = experiments.with_needed(planned, setting)
+    experiments.check_weights(todo, setting)
     for experiment in todo:
         experiments.check_same(experiment)
-    experiments.check_data(todo)
-    if not _carry_out(todo, planned, setting):
+    try:
+        if setting.is_embedded:
+            experiments.draw_data(setting.out)
+        is_finished = _carry_out(todo, planned, setting)
+        paths = page.write(table, planned, setting) if is_finished else ()
+    except KeyboardInterrupt:
         return False
-    for path in page.write(table, planned, setting):
+    for path in paths:
         print(f"wrote {path}")
-    return True
+    return is_finished
 
 
 def _weights(text):
@@ -58,32 +60,21 @@ def _weights(text):
     return backbone, str(weights_file(path))
 
 
-def make_setting(out, data=None, annotations=None, images=None, seeds=3, overrides=()):
-    """The `Setting` of a command; draws the embedded data set where no data are named."""
+def make_setting(out, data=None, annotations=None, images=None, seeds=3, overrides=(), weights=()):
+    """The `Setting` of a command; the embedded data set where no data are named."""
+    starts = tuple(_weights(text) for text in weights)
     found = experiments.find_data(data, annotations, images)
-    if found:
-        return experiments.Setting(out, *found, False, seeds, tuple(overrides))
-    layout = experiments.find_data(experiments.embedded_data(out))
-    return experiments.Setting(out, *layout, True, seeds, tuple(overrides))
+    layout = found or experiments.embedded_layout(out)
+    return experiments.Setting(out, *layout, found is None, seeds, tuple(overrides), starts)
 
 
 def _carry_out(todo, planned, setting):
     """Run what is not finished, and take the findings of every row; returns whether all are finished."""
-    left = [experiment for experiment in todo if not experiment.is_finished]
-    if not left:
-        print(f"all {len(todo)} runs are finished", flush=True)
-    else:
-        print(f"{len(left)} of {len(todo)} runs to train; estimating how long they take", flush=True)
-    clock = estimate.Estimate(todo, setting.is_embedded)
-    experiments.forget_graphs()
-    if left:
-        print(f"about {estimate.shown(clock.seconds)} in all, by {' and '.join(sorted(clock.basis))}", flush=True)
+    clock = _estimate(todo, setting)
     for number, experiment in enumerate(todo, start=1):
         if not experiment.is_finished:
-            print(
-                f"\nrun {number} of {len(todo)}: {experiment.title}, about {estimate.shown(clock.seconds)} left",
-                flush=True,
-            )
+            left = estimate.shown(clock.seconds)
+            print(f"\nrun {number} of {len(todo)}: {experiment.title}, about {left} left", flush=True)
             start = time.monotonic()
             if experiment.carry_out().interrupted:
                 return False
@@ -94,3 +85,17 @@ def _carry_out(todo, planned, setting):
                 findings.take(row.folders, timed=row.seed == 0)
         experiments.propose(experiment, todo, setting)
     return True
+
+
+def _estimate(todo, setting):
+    """The `Estimate` of what is left, said."""
+    left = sum(not experiment.is_finished for experiment in todo)
+    if not left:
+        print(f"all {len(todo)} runs are finished", flush=True)
+    else:
+        print(f"{left} of {len(todo)} runs to train; estimating how long they take", flush=True)
+    clock = estimate.Estimate(todo, experiments.training_images(todo), setting.is_embedded)
+    experiments.forget_graphs()
+    if left:
+        print(f"about {estimate.shown(clock.seconds)} in all, by {' and '.join(sorted(clock.basis))}", flush=True)
+    return clock

@@ -1,6 +1,7 @@
-"""Average recall against the number of proposals an image, by object size (the plot beside table 1)."""
+"""Average recall against the number of proposals an image, by object size (the plot beside tables 1 and 6)."""
 
 from keras_fpn import plots
+from keras_fpn.evaluation import PROPOSAL_LIMITS
 
 LIMITS = (1, 3, 10, 30, 100, 300, 1000)
 AREAS = {"": "all", "s": "small", "m": "medium", "l": "large"}
@@ -15,6 +16,21 @@ def measure(evaluator, results):
     """
     recalls = evaluator.proposal_recalls(results, LIMITS)
     return {"limits": list(LIMITS)} | {area: [recalls[limit][area] for limit in LIMITS] for area in AREAS}
+
+
+def measure_segments(evaluator, results, metrics):
+    """`measure` of segments, of which a run keeps the 100 best of each image; the rest is what it measured of all.
+
+    Args:
+        evaluator: a `COCOEvaluator`.
+        results: COCO results of those segments.
+        metrics: of the run's metrics.json.
+    """
+    kept, most = PROPOSAL_LIMITS
+    recalls = evaluator.segment_recalls(results, [limit for limit in LIMITS if limit <= kept])
+    of_all = {area: metrics[f"segments/AR{most}{area}"] for area in AREAS}
+    recalls[most] = {area: -1.0 if value is None else value for area, value in of_all.items()}
+    return {"limits": list(recalls)} | {area: [recall[area] for recall in recalls.values()] for area in AREAS}
 
 
 def mean(curves):

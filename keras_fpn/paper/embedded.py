@@ -40,6 +40,7 @@ OVERLAY = {
     "data.canvas": [SIDE, SIDE],
     "data.group_by_aspect_ratio": False,
     "data.cache": True,
+    "data.invalid_boxes": "refuse",  # they have none
     "training.steps_per_epoch": 100,
     "training.learning_rate": 0.02,
     "training.clip_norm": 10.0,

@@ -5,12 +5,10 @@ import time
 import tensorflow as tf
 
 from keras_fpn import optimizers, training
-from keras_fpn.data.coco import read_coco
-from keras_fpn.detector import architecture
 from keras_fpn.paper.rows import TRAIN
 from keras_fpn.runs import read_results
 
-_BESIDES_EMBEDDED = 30.0  # seconds of a run that are no steps, some: reading, tracing, measuring, drawing
+_BESIDES_EMBEDDED = 30.0  # seconds of a training that are no steps, some: reading, tracing, measuring, drawing
 _BESIDES = 0.05  # share of the steps, elsewhere
 _TIMED_STEPS = 3
 
@@ -19,29 +17,38 @@ class Estimate:
     """Seconds that are left of some experiments.
 
     Args:
-        experiments: all of a table, in order; those that are finished count nothing.
+        experiments: all of a table, in order; what is finished of them counts nothing.
+        train_set: the `CocoDataset` that they are trained on.
         is_embedded: whether the runs are short, so that what is not a step counts.
+
+    Raises:
+        UserError: one of them cannot be trained as it is set, such as with a warm-up longer than the run.
     """
 
-    def __init__(self, experiments, is_embedded):
+    def __init__(self, experiments, train_set, is_embedded):
         self._seconds = {}
         self._expected = self._taken = 0.0
         self.basis = set()
+        unfinished = [experiment for experiment in experiments if not experiment.is_finished]
+        left = [_left(experiment, train_set) for experiment in unfinished]  # refuses before anything is timed
         per_step = {}
-        for experiment in experiments:
-            if not experiment.is_finished:
-                name = experiment.recipe.config
-                if name not in per_step:
-                    per_step[name] = self._per_step(experiment, experiments)
-                self._seconds[experiment.run_dir] = _seconds(experiment, per_step[name], is_embedded)
+        for experiment, (trainings, steps) in zip(unfinished, left, strict=True):
+            name = experiment.recipe.config
+            if name not in per_step:
+                per_step[name] = self._per_step(experiment, experiments, train_set)
+            seconds = steps * per_step[name]
+            seconds += trainings * _BESIDES_EMBEDDED if is_embedded else seconds * _BESIDES
+            self._seconds[experiment.run_dir] = seconds
 
-    def _per_step(self, experiment, experiments):
+    def _per_step(self, experiment, experiments, train_set):
         twins = [each for each in experiments if each.recipe.config == experiment.recipe.config and each.is_finished]
         if twins and (rows := read_results(twins[0].run_dir / "results.csv")):
             self.basis.add("the runs that are finished")
             return sum(row["seconds"] for row in rows) / rows[-1]["step"]
         self.basis.add(f"{_TIMED_STEPS} steps of each row, timed now")
-        return _timed_step(experiment.config)
+        seconds = _timed_step(experiment.config, train_set)
+        # A step of both stages at once costs about what a step of the one and a step of the other cost together.
+        return seconds if experiment.recipe.procedure == TRAIN else seconds / 2
 
     @property
     def seconds(self):
@@ -60,25 +67,25 @@ def shown(seconds):
     return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{max(1, round(seconds / 60))} min"
 
 
-def _seconds(experiment, per_step, is_embedded):
-    config = experiment.config
-    steps = config.training.steps or 0
-    if experiment.recipe.procedure != TRAIN:
-        # A step of the joint detector costs about what one of its RPN and one of its Fast R-CNN cost together.
-        steps = steps + (config.four_step.rpn_steps or steps)
-    return steps * per_step * (1 if is_embedded else 1 + _BESIDES) + (_BESIDES_EMBEDDED if is_embedded else 0)
+def _left(experiment, train_set):
+    """How many trainings of an experiment are not finished, and how many steps they have still to take."""
+    trainings = steps = 0
+    for run_dir, config in experiment.trainings:
+        length = training.make_schedule(config, train_set).total_steps
+        if not (run_dir / "metrics.json").is_file():
+            begun = read_results(run_dir / "results.csv")
+            trainings += 1
+            steps += length - (begun[-1]["step"] if begun else 0)
+    return trainings, steps
 
 
-def _timed_step(config):
+def _timed_step(config, train_set):
     """Seconds of a step of training, on one batch, after one that traces."""
-    data = config.data
-    needs_masks = architecture(config.model.architecture).needs_masks
-    train_set = read_coco(data.train.annotations, data.train.images, invalid_boxes="drop", masks=needs_masks)
     model = training.build_model(config, train_set)
     model.compile(optimizer=optimizers.SGD(0.0))
     inputs, targets = next(iter(training.training_dataset(config, train_set, cache=False)))
     if model.needs_proposals:  # those of another row, which may not be trained yet
-        inputs = inputs | _some_proposals(inputs, data.train_proposals)
+        inputs = inputs | _some_proposals(inputs, config.data.train_proposals)
     step = tf.function(model.train_step, autograph=False)  # as Keras has it
     step((inputs, targets))
     start = time.perf_counter()

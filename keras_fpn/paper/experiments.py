@@ -7,16 +7,19 @@ from pathlib import Path
 
 import keras
 
-from keras_fpn import training
+from keras_fpn import four_step, training
 from keras_fpn.config import Config, load_config
 from keras_fpn.data.coco import find_coco_layout, read_coco
 from keras_fpn.data.shapes import write_shapes
 from keras_fpn.detector import architecture, load_model
 from keras_fpn.errors import UserError
-from keras_fpn.files import built_aside
+from keras_fpn.files import built_aside, remove_unfinished
 from keras_fpn.paper import embedded
 from keras_fpn.paper.rows import FOUR_STEPS, RECIPES, TRAIN, TWO_STEPS, Recipe
 from keras_fpn.progress import Count
+from keras_fpn.propose import propose as write_proposals
+
+LAST_STEP = {TWO_STEPS: 2, FOUR_STEPS: 4}  # of the four
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Setting:
         is_embedded: whether these are the embedded data set, to which every configuration is then brought.
         seeds: how many runs each row gets.
         overrides: `--set` of the user, for all rows.
-        weights: `(backbone, file)`: what rows of that backbone start from; random weights for the others.
+        weights: `(backbone, file)`: what rows of that backbone start from; the others as their configuration says.
     """
 
     out: Path
@@ -52,7 +55,7 @@ class Experiment:
         config: what it is trained with; of a row that needs proposals, they are named in it.
     """
 
-    recipe: object
+    recipe: Recipe
     seed: int
     run_dir: Path
     config: Config
@@ -79,26 +82,40 @@ class Experiment:
 
     def carry_out(self):
         """Train, or go on with what was begun; returns the `Outcome`."""
+        if self.recipe.procedure != TRAIN:
+            return four_step.carry_out(self.config, self.run_dir, last=LAST_STEP[self.recipe.procedure])
+        if (self.run_dir / "last.keras").is_file():
+            return training.resume(self.run_dir)
+        return training.train(self.config, self.run_dir)
+
+    @property
+    def trainings(self):
+        """`(run folder, Config)` of each training in it, in order: itself, or its steps of the four."""
         if self.recipe.procedure == TRAIN:
-            if (self.run_dir / "last.keras").is_file():
-                return training.resume(self.run_dir)
-            return training.train(self.config, self.run_dir)
-        from keras_fpn import four_step
-
-        last = {TWO_STEPS: 2, FOUR_STEPS: 4}[self.recipe.procedure]
-        return four_step.carry_out(self.config, self.run_dir, last=last)
+            return [(self.run_dir, self.config)]
+        steps = four_step.STEPS[: LAST_STEP[self.recipe.procedure]]
+        return [
+            (self.run_dir / step.folder, four_step.step_config(self.config, step, self.run_dir)) for step in steps
+        ]
 
 
-def embedded_data(out) -> Path:
-    """Write the embedded data set to `out`/data unless it is there; returns its folder."""
+def embedded_layout(out):
+    """`(train, val)` of the embedded data set, each an annotation file and an image folder, as it will lie in `out`."""
+    folder = Path(out) / "data"
+    annotations = folder / "annotations"
+    return tuple((str(annotations / f"instances_{half}.json"), str(folder / half)) for half in ("train", "val"))
+
+
+def draw_data(out):
+    """Write the embedded data set to `out`/data unless it is there."""
     folder = Path(out) / "data"
     if not folder.is_dir():
+        remove_unfinished(out)
         total = embedded.NUM_TRAIN + embedded.NUM_VAL
         with Count("draw the embedded data set", total) as count, built_aside(folder) as aside:
             write_shapes(
                 aside, num_train=embedded.NUM_TRAIN, num_val=embedded.NUM_VAL, size=embedded.SIZE, progress=count
             )
-    return folder
 
 
 def find_data(data=None, annotations=None, images=None):
@@ -147,9 +164,13 @@ def experiments(recipe, setting) -> list[Experiment]:
     made = []
     for seed in range(setting.seeds):
         config = load_config(recipe.config, [*pairs, ("training.seed", seed)])
-        run_dir = setting.out / "runs" / f"{Path(recipe.config).stem}-seed{seed}"
-        made.append(Experiment(recipe, seed, run_dir, config))
+        made.append(Experiment(recipe, seed, run_folder(recipe.config, seed, setting), config))
     return made
+
+
+def run_folder(config_name, seed, setting) -> Path:
+    """Where a run lies, whichever table it is for."""
+    return setting.out / "runs" / f"{Path(config_name).stem}-seed{seed}"
 
 
 def data_overrides(recipe, setting):
@@ -167,14 +188,26 @@ def data_overrides(recipe, setting):
 
 
 def proposals_dir(recipe, setting) -> Path:
-    """The folder of the proposals that all seeds of a row are trained on: those of the other row's first seed."""
-    return setting.out.absolute() / "proposals" / f"{Path(recipe.proposals_of).stem}-seed0"
+    """The folder of the proposals that all seeds of a row are trained on: in the first run of the other row."""
+    return run_folder(recipe.proposals_of, 0, setting).absolute() / "proposals"
 
 
 def in_order(planned) -> list[Experiment]:
     """All experiments of a plan, each run once: the first seed of every row, then the second, ..."""
     by_seed = zip(*planned.values(), strict=True)
     return list({experiment.run_dir: experiment for seed in by_seed for experiment in seed}.values())
+
+
+def check_weights(todo, setting):
+    """Refuse weights of a backbone that no row has: they would be left unused without a word.
+
+    Raises:
+        UserError: names the backbone, and those that the rows have.
+    """
+    names = dict.fromkeys(experiment.config.model.backbone.name for experiment in todo)
+    for name, path in setting.weights:
+        if name not in names:
+            raise UserError(f"--weights {name}={path}: no row here is of {name}; they are of {', '.join(names)}")
 
 
 def check_same(experiment):
@@ -222,36 +255,37 @@ def with_needed(planned, setting) -> list[Experiment]:
 
 def propose(experiment, todo, setting):
     """Write the proposals of a finished run for those after it that are trained on them."""
-    source = experiment.recipe.config
-    wanting = next((each for each in todo if each.recipe.proposals_of == source), None)
+    wanting = next((each for each in todo if each.recipe.proposals_of == experiment.recipe.config), None)
     if wanting is None or experiment.seed:
         return
-    from keras_fpn.propose import propose as write_proposals
-
-    data = experiment.config.data
-    for split in ("train", "val"):
-        out = proposals_dir(wanting.recipe, setting) / split
-        if not out.is_dir():
-            half = getattr(data, split)
+    data, folder = experiment.config.data, proposals_dir(wanting.recipe, setting)
+    remove_unfinished(folder)
+    for name in ("train", "val"):
+        if not (folder / name).is_dir():
+            half = getattr(data, name)
             data_set = read_coco(half.annotations, half.images, invalid_boxes=data.invalid_boxes)
-            model = load_model(experiment.run_dir)
             write_proposals(
-                model, data_set, out, count=data.train_proposals, batch_size=data.evaluation_batch_size,
+                load_model(experiment.run_dir),
+                data_set,
+                folder / name,
+                count=data.train_proposals,
+                batch_size=data.evaluation_batch_size,
                 name=str(experiment.run_dir),
-            )  # fmt: skip
+            )
 
 
-def check_data(todo):
-    """Read the data as the rows will, before hours of training.
+def training_images(todo):
+    """The `CocoDataset` that the rows still to be done are trained on, None where all are done.
+
+    Both halves of the data are read as the rows will read them, before hours of training.
 
     Raises:
-        UserError: they are wrong, or lack the masks that a row needs.
+        UserError: they are wrong, do not belong together, or lack the masks that a row needs.
     """
-    unfinished = next((each for each in reversed(todo) if not each.is_finished), None)
+    unfinished = next((each for each in todo if not each.is_finished), None)
     if unfinished is None:
-        return
-    needs_masks = architecture(unfinished.config.model.architecture).needs_masks
+        return None
     data = unfinished.config.data
-    for half in (data.train, data.val):
-        masks = {"masks": True} if needs_masks else {}
-        read_coco(half.annotations, half.images, invalid_boxes=data.invalid_boxes, **masks)
+    if architecture(unfinished.config.model.architecture).needs_proposals:  # the row that made them read the rest
+        return read_coco(data.train.annotations, data.train.images, invalid_boxes=data.invalid_boxes)
+    return training.read_data(unfinished.config)[0]

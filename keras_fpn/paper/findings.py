@@ -26,8 +26,9 @@ def read(run_dir):
 def take(folders, *, timed):
     """Measure and write findings.json into the last of some run folders, unless it is there.
 
-    It holds "curve" (`curve.measure`; of a model that proposes boxes), "parameters", "anchors" (on the paper's nominal
-    image, and on the first held-out one) and, where `timed`, "milliseconds" an image and the "size" it was timed at.
+    It holds "curve" (`curve.measure`; of a model that proposes boxes or segments), "parameters", "anchors" (on the
+    paper's nominal image, and on the first held-out one) and, where `timed`, "milliseconds" an image and the "size" it
+    was timed at.
 
     Args:
         folders: run folders of the networks that an image goes through, one after the other.
@@ -36,12 +37,12 @@ def take(folders, *, timed):
     found = read(folders[-1])
     if found and (not timed or "milliseconds" in found):
         return found
+    print(f"counting and timing {folders[-1]}", flush=True)
     networks = [_opened(folder) for folder in folders]
     model, val_set = networks[-1]
     found = {"parameters": sum(each.count_params() for each, _ in networks)}
-    if "proposals" in model.main_metric:
-        evaluator = COCOEvaluator(val_set.annotations, leave_out=val_set.dropped)
-        found["curve"] = curve.measure(evaluator, read_json(folders[-1] / "results.json"))
+    if model.main_metric != "AP":
+        found["curve"] = _curve(model, val_set, folders[-1])
     datasets = [training.evaluation_dataset(*network, 1) for network in networks]
     batches = [next(iter(dataset))[0] for dataset in datasets]
     size = batches[-1]["images"].shape[1:3]
@@ -54,12 +55,21 @@ def take(folders, *, timed):
     return found
 
 
+def _curve(model, val_set, folder):
+    evaluator = COCOEvaluator(val_set.annotations, leave_out=val_set.dropped)
+    results = read_json(folder / "results.json")
+    if model.needs_masks:
+        return curve.measure_segments(evaluator, results, read_json(folder / "metrics.json"))
+    return curve.measure(evaluator, results)
+
+
 def _opened(folder):
     """The model of a run folder, and its held-out images with what the model needs to be given of them."""
     model, data = load_model(folder), load_config(folder / "config.yaml").data
-    val_set = read_coco(data.val.annotations, data.val.images, invalid_boxes=data.invalid_boxes)
+    val = data.val
+    val_set = read_coco(val.annotations, val.images, invalid_boxes=data.invalid_boxes, masks=model.needs_masks)
     if model.needs_proposals:
-        val_set = training.with_proposals(val_set, data.val.proposals, data.test_proposals)
+        val_set = training.with_proposals(val_set, val.proposals, data.test_proposals)
     return model, val_set
 
 

@@ -11,6 +11,7 @@ from keras_fpn.files import write_text
 from keras_fpn.paper import curve, pictures, summary
 
 _NOMINAL = "800x1000"
+_LONG_LABEL = 24  # letters
 
 
 def write(table, planned, setting):
@@ -30,9 +31,6 @@ def write(table, planned, setting):
     lines += ["", *_markdown(head, rows), ""]
     lines += ["## What the paper found, and here", "", *_markdown(*_comparison_cells(table, compared)), ""]
     lines += [_conclusion(table, compared), ""]
-    paths = [setting.out / f"{table.name}.{ending}" for ending in ("md", "csv", "html")]
-    write_text(paths[0], "\n".join(lines))
-    write_text(paths[1], _csv(table, found, other))
     sections = [
         report.Section("Figures", head=head, rows=rows, notes=(_reading(setting),)),
         report.Section(
@@ -41,6 +39,9 @@ def write(table, planned, setting):
         *_curve_sections(table, other),
         *pictures.sections(table, planned),
     ]
+    paths = [setting.out / f"{table.name}.{ending}" for ending in ("md", "csv", "html")]
+    write_text(paths[0], "\n".join(lines))
+    write_text(paths[1], _csv(table, found, other))
     report.write_page(paths[2], title=_title(table), subtitle=table.caption, sections=sections, facts=facts)
     return paths
 
@@ -50,13 +51,15 @@ def _title(table):
 
 
 def _reading(setting):
-    seeds = f"mean ± standard deviation of {setting.seeds} seeds" if setting.seeds > 1 else "one seed"
-    return f"Figures in percent: ours, {seeds}; in brackets the paper's, on COCO with ResNet-50 at 800 pixels."
+    seeds = _seeds(setting) if setting.seeds == 1 else f"mean ± standard deviation of {_seeds(setting)}"
+    paper = "on COCO at 800 pixels, with ResNet-50 where no other is named"
+    return f"Figures in percent: ours, {seeds}; in brackets the paper's, {paper}."
 
 
 def _facts(planned, setting):
     """What the figures come from; date, machine and versions are `report.environment_facts`."""
-    config = next(iter(planned.values()))[0].config
+    firsts = {row: experiments[0] for row, experiments in planned.items()}
+    config = next(iter(firsts.values())).config
     data = "the embedded data set" if setting.is_embedded else config.data.val.annotations
     environment = report.environment_facts()
     return {
@@ -64,11 +67,36 @@ def _facts(planned, setting):
         "commit": _commit(),
         "date": environment["date"],
         "data": f"{data}; shorter side {config.model.resize.min_side} px",
-        "training": f"{config.training.steps} steps of {config.data.batch_size} images, {setting.seeds} seeds a row",
+        "backbone": _alike({row: _backbone(each.config) for row, each in firsts.items()}),
+        "training": f"{_alike({row: _length(each) for row, each in firsts.items()})}; {_seeds(setting)} a row",
         "settings of the user": ", ".join(setting.overrides) or "none",
         "machine": environment["device"],
         "versions": environment["versions"],
     }
+
+
+def _backbone(config):
+    backbone = config.model.backbone
+    start = config.training.weights or backbone.weights
+    start = f"from {Path(start).name}" if start else "from random weights"
+    return f"{backbone.name}, width {backbone.width}, {start}"
+
+
+def _length(experiment):
+    lengths = [config.training for _, config in experiment.trainings]
+    counts = [f"{each.steps} steps" if each.steps else f"{each.epochs} epochs" for each in lengths]
+    return f"{' + '.join(counts)} of {experiment.config.data.batch_size} images"
+
+
+def _seeds(setting):
+    return "one seed" if setting.seeds == 1 else f"{setting.seeds} seeds"
+
+
+def _alike(facts):
+    """`{row: text}` as one text: what the first says, and what each that differs from it says."""
+    first = next(iter(facts.values()))
+    others = [f"{row}: {text}" for row, text in facts.items() if text != first]
+    return "; ".join([first, *others])
 
 
 def _commit():
@@ -107,8 +135,13 @@ def _cells(table, found, other):
         )
         milliseconds = other[row.name][0].get("milliseconds")
         shown = "–" if milliseconds is None else f"{milliseconds:.0f}"
-        rows.append((row.label.replace(", ", ",\n"), row.facts[0], *counts, *row.facts[1:], *figures, shown))
+        rows.append((_broken(row.label), row.facts[0], *counts, *row.facts[1:], *figures, shown))
     return head, tuple(rows)
+
+
+def _broken(label):
+    """A long label on two lines."""
+    return label.replace(", ", ",\n") if len(label) > _LONG_LABEL else label
 
 
 def _shown(figure):
@@ -146,6 +179,8 @@ def _conclusion(table, compared):
     lines = []
     for column in filter(None, (table.headline, table.small)):
         ours = [each for each in compared if each.column == column]
+        if not ours:  # undefined in these data
+            continue
         failed = [_brief(each.worse) for each in ours if not each.holds]
         line = f"{column}: {_brief(table.better)} is ahead of {len(ours) - len(failed)} of {len(ours)} in every seed"
         lines.append(f"{line}; not of {', '.join(failed)}." if failed else f"{line}.")

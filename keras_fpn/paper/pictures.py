@@ -3,75 +3,115 @@
 import numpy as np
 from PIL import Image
 
-from keras_fpn import visualize
+from keras_fpn import masks, visualize
 from keras_fpn.boxes import pairwise_iou
+from keras_fpn.data import segmentations
 from keras_fpn.data.coco import read_coco
 from keras_fpn.files import read_json
 from keras_fpn.report import Section
 
 NUM_IMAGES, NUM_PROPOSALS = 3, 100
-_FOUND_IOU = 0.5
-_FOUND, _MISSED = 2, 5  # green and red of `visualize.class_color`
+_FEW_OBJECTS = 2  # images with more of them come first
+_FOUND_IOU, _LEAST_SCORE = 0.5, 0.5
+_FOUND, _MISSED = visualize.class_color(2), visualize.class_color(5)  # green and red
+
+_OF_PROPOSALS = (
+    "For each object the best of the first {number} {kind} and its overlap ({overlap}): green from {found:g}, red"
+    " below. First seed of each row."
+)
 
 
 def sections(table, planned):
     """A `Section` for each image: the truth, and what the first seed of every row finds.
 
-    A row that proposes boxes shows, for each object, the best of its first 100 proposals and their overlap; one that
-    detects shows its detections.
+    A row that proposes boxes or segments shows, for each object, the best of its first 100 proposals and their overlap;
+    one that detects shows its detections.
     """
     config = next(iter(planned.values()))[0].config
-    val_set = read_coco(config.data.val.annotations, config.data.val.images, invalid_boxes="drop")
-    records = [record for record in val_set.records if len(record.boxes) > 2][:NUM_IMAGES]
+    draw, text = _kind(table)
+    has_masks = draw is _best_segments
+    val_set = read_coco(config.data.val.annotations, config.data.val.images, invalid_boxes="drop", masks=has_masks)
+    records = sorted(val_set.records, key=lambda record: len(record.boxes) <= _FEW_OBJECTS)
+    records = [record for record in records if len(record.boxes)][:NUM_IMAGES]
     found = {}
     for row, experiments in planned.items():
         results = read_json(experiments[0].part_dir / "results.json")
         found[row] = {record.image_id: _of_image(results, record.image_id) for record in records}
-    return [_section(table, record, val_set, found) for record in records]
+    return [_section(table, record, val_set, found, draw, text) for record in records]
+
+
+def _kind(table):
+    """How the rows of a table are drawn, and the words for it."""
+    family = next(iter(table.metrics.values())).partition("/")[0]
+    numbers = {"number": NUM_PROPOSALS, "found": _FOUND_IOU}
+    if family == "proposals":
+        return _best_boxes, _OF_PROPOSALS.format(kind="proposals", overlap="IoU", **numbers)
+    if family == "segments":
+        return _best_segments, _OF_PROPOSALS.format(kind="segments", overlap="IoU of the masks", **numbers)
+    return _detections, f"First seed of each row; detections that score {_LEAST_SCORE:g} or more."
 
 
 def _of_image(results, image_id):
     return [result for result in results if result["image_id"] == image_id][:NUM_PROPOSALS]
 
 
-def _section(table, record, val_set, found):
+def _section(table, record, val_set, found, draw, text):
     image = np.asarray(Image.open(record.path).convert("RGB"))
-    drawn = [("truth", _truth(image, record, val_set))]
-    draws_proposals = all("/AR" in name for name in table.metrics.values())
+    drawn = [("truth", visualize.draw_truth(image, _truth(record), val_set.class_names))]
     for row in table.rows:
-        results = found[row.name][record.image_id]
-        draw = _best_proposals if draws_proposals else _detections
-        picture, words = draw(image, record, val_set, results)
+        picture, words = draw(image, record, val_set, found[row.name][record.image_id])
         drawn.append((f"{row.label}: {words}", picture))
-    text = (
-        f"For each object the best of the first {NUM_PROPOSALS} proposals and its overlap (IoU): green from"
-        f" {_FOUND_IOU}, red below. First seed of each row."
-        if draws_proposals
-        else "First seed of each row; detections that score 0.5 or more."
-    )
     return Section(f"Image {record.file_name}", text, pictures=tuple(drawn))
 
 
-def _truth(image, record, val_set):
-    labels = [val_set.class_names[index] for index in record.classes]
-    return visualize.draw_boxes(image, record.boxes, labels, classes=record.classes, truth=True)
+def _truth(record):
+    truth = {"boxes": record.boxes, "classes": record.classes, "is_crowd": record.is_crowd}
+    return truth if record.masks is None else truth | {"masks": segmentations.unpack(record.masks)}
 
 
-def _best_proposals(image, record, val_set, results):
-    objects = np.asarray(record.boxes, np.float32)[np.asarray(record.is_crowd) == 0]
+def _best_boxes(image, record, val_set, results):
     boxes = _corners(results)
+    objects = np.asarray(record.boxes, np.float32)[_is_object(record)]
     overlaps = np.asarray(pairwise_iou(objects, boxes)) if len(boxes) else np.zeros((len(objects), 0))
+    return _best(image, overlaps, boxes)
+
+
+def _best_segments(image, record, val_set, results):
+    rows = _is_object(record)
+    grids = segmentations.unpack(record.masks)[rows]
+    objects = masks.paste_all(grids, record.boxes[rows], record.height, record.width)
+    found = [result["segmentation"] for result in results]
+    return _best(image, masks.overlaps(found, objects).T, _corners(results), found)
+
+
+def _is_object(record):
+    return np.asarray(record.is_crowd) == 0
+
+
+def _best(image, overlaps, boxes, segments=None):
+    """The picture of the proposals that fit the objects best, and the words for it.
+
+    Args:
+        overlaps: `[objects, proposals]`.
+        boxes: `[proposals, 4]`.
+        segments: of the proposals, drawn in place of the boxes.
+    """
     if not overlaps.size:
-        return visualize.draw_boxes(image, [], []), f"0 of {len(objects)} objects"
+        return visualize.draw_boxes(image, [], []), f"0 of {len(overlaps)} objects"
     best, values = overlaps.argmax(axis=1), overlaps.max(axis=1)
-    classes = [_FOUND if value >= _FOUND_IOU else _MISSED for value in values]
-    labels = [f"{value:.2f}" for value in values]
-    picture = visualize.draw_boxes(image, boxes[best], labels, classes=classes)
-    return picture, f"{sum(values >= _FOUND_IOU)} of {len(objects)} objects"
+    best, values = best[values > 0], values[values > 0]
+    picture = visualize.draw_boxes(
+        image,
+        boxes[best],
+        [f"{value:.2f}" for value in values],
+        colors=[_FOUND if value >= _FOUND_IOU else _MISSED for value in values],
+        masks=None if segments is None else [segments[index] for index in best],
+    )
+    return picture, f"{sum(values >= _FOUND_IOU)} of {len(overlaps)} objects"
 
 
 def _detections(image, record, val_set, results):
-    results = [result for result in results if result["score"] >= 0.5]
+    results = [result for result in results if result["score"] >= _LEAST_SCORE]
     classes = [val_set.category_ids.index(result["category_id"]) for result in results]
     labels = [val_set.class_names[index] for index in classes]
     scores = [result["score"] for result in results]
