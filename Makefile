@@ -1,4 +1,4 @@
-# make test   the test suite        make demo   data -> training -> AP -> report, in runs/demo
+# make test   the test suite (make test-all: its slow part, too)    make demo   data -> training -> AP -> report, in runs/demo
 # make lint   ruff                  make clean  removes what these made, but never runs/
 # make parity the converted models against torchvision and detectron2, in runs/parity (MODELS=... for some)
 # Needs Python 3.11 and make; everything else goes into .venv (once, until setup.cfg changes).
@@ -15,7 +15,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
 .DEFAULT_GOAL := test
-.PHONY: install test demo lint parity clean
+.PHONY: install test test-all demo lint parity clean
 
 $(STAMP): setup.cfg pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or run make PYTHON=/path/to/python" >&2; exit 2; }
@@ -27,6 +27,9 @@ install: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m ""
 
 demo: $(STAMP)
 	$(BIN)/keras-fpn demo

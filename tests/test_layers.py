@@ -29,6 +29,14 @@ VARIANTS = {
         | {"background_logits": 3, "background_boxes": 3}
     },
 }
+C4 = {
+    "pyramid": {"name": "single_scale", "levels": ["C4"]},
+    "anchors": {"sizes": {"C4": [16.0, 32.0]}},
+    "roi_pooling": {"levels": ["C4"], "output_size": 14},
+    "box_head": {"name": "conv5"},
+}
+VARIANTS |= {"conv5": C4, "live conv5": C4 | VARIANTS["live"]}
+SEGMENTS = {"units": 8, "mask_size": 6, "samples_per_image": 8, "max_detections": 5, "canonical_size": 8.0}
 MOST_CALLS = 4  # of one layer
 
 
@@ -95,6 +103,8 @@ def calls(tiny_settings):
             keras.utils.set_random_seed(1)
             model = keras_fpn.FasterRCNN(**tiny_settings() | changes)
             model(inputs)
+        shared = {key: tiny_settings()[key] for key in ("backbone", "pyramid")}
+        keras_fpn.SegmentProposals(segments=SEGMENTS, **shared)(inputs)
     return {name: list(of_layer.values())[:MOST_CALLS] for name, of_layer in noted.items()}
 
 
@@ -193,7 +203,10 @@ def test_mixed_bfloat16(calls, name):
         call.on(layer)
         layer.set_weights(call.layer.get_weights())
         assert {weight.dtype for weight in layer.weights} <= {"float32"}
-        inner = [part for part in layer._flatten_layers(include_self=False)]
+        models = [part for part in layer._flatten_layers(include_self=False) if isinstance(part, keras.Model)]
+        # A model that a layer is given keeps the policy under which it was made.
+        given = {id(part) for model in models for part in model._flatten_layers()}
+        inner = [part for part in layer._flatten_layers(include_self=False) if id(part) not in given]
         assert all(part.compute_dtype == "bfloat16" for part in inner)
         result = call.on(layer)
         tf.nest.assert_same_structure(result, call.result)
