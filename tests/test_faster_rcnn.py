@@ -394,11 +394,12 @@ def test_load_model_names_the_file(tmp_path):
         keras_fpn.load_model(tmp_path / "text.keras")
 
 
-# In a process of its own, with a thread a core: how far 400 steps at a high rate come hangs on the order of sums, and
-# the schedule is that of as many threads.
+# In a process of its own, with a thread a core and sums in one order: how far 400 steps at a high rate come hangs on
+# both, and the schedule was made for these.
 MEMORISE = """
     import sys
     import keras, keras_fpn
+    import tensorflow as tf
     from keras_fpn.data import load_coco
     from keras_fpn.evaluation import COCOEvaluator, predict_dataset
     from keras_fpn.optimizers import SGD, WarmupMultiStep
@@ -406,6 +407,7 @@ MEMORISE = """
     annotations, images = sys.argv[1:]
     options = {"batch_size": 4, "min_side": 128, "max_side": 128}
     keras.utils.set_random_seed(0)
+    tf.config.experimental.enable_op_determinism()
     model = keras_fpn.FasterRCNN(
         4,
         {"name": "resnet18", "width": 16, "norm": "batch_norm", "norm_epsilon": 1e-5, "freeze_at": 0},
