@@ -22,27 +22,21 @@ class Convolutions:
 
     def __call__(self, x, kernel_size, name, channels=None, activation=None):
         """Apply a new convolution of the given kernel size; its channels may differ."""
-        x = keras.layers.Conv2D(
-            channels or self.channels,
-            kernel_size,
-            padding="same",
-            use_bias=self.norm is None,
-            kernel_initializer=keras.initializers.VarianceScaling(**XAVIER),
-            name=name,
-        )(x)
-        x = x if self.norm is None else build_norm(self.norm, self.norm_epsilon, f"{name}_norm", "pyramid")(x)
+        x = self._normed(x, channels or self.channels, kernel_size, name, padding="same")
         return x if activation is None else keras.layers.Activation(activation, name=f"{name}_{activation}")(x)
 
     def downsample(self, x, name):
         """A 3x3 convolution of stride 2 with a ReLU, padded alike on all sides: sides are halved, odd ones up."""
         x = keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
+        return keras.layers.ReLU(name=f"{name}_relu")(self._normed(x, self.channels, 3, name, strides=2))
+
+    def _normed(self, x, channels, kernel_size, name, **options):
         x = keras.layers.Conv2D(
-            self.channels,
-            3,
-            strides=2,
+            channels,
+            kernel_size,
             use_bias=self.norm is None,
             kernel_initializer=keras.initializers.VarianceScaling(**XAVIER),
             name=name,
+            **options,
         )(x)
-        x = x if self.norm is None else build_norm(self.norm, self.norm_epsilon, f"{name}_norm", "pyramid")(x)
-        return keras.layers.ReLU(name=f"{name}_relu")(x)
+        return x if self.norm is None else build_norm(self.norm, self.norm_epsilon, f"{name}_norm", "pyramid")(x)
