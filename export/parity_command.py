@@ -18,7 +18,7 @@ from keras_fpn.export import parity
 from keras_fpn.export.arguments import Parser, positive
 from keras_fpn.export.description import PRECISIONS
 from keras_fpn.export.request import ENDINGS, Request
-from keras_fpn.profiles import nearest
+from keras_fpn.naming import nearest
 from keras_fpn.screen import import_quietly
 
 

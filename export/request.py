@@ -8,7 +8,7 @@ from keras_fpn.export import extras
 from keras_fpn.export.artefacts import SAVED_MODEL_FILE
 from keras_fpn.export.description import INPUT_TYPES, PRECISIONS
 from keras_fpn.files import check_output
-from keras_fpn.profiles import nearest
+from keras_fpn.naming import nearest
 
 SIGNATURES = ("raw", "proposals")  # beside serving_default and serving_bytes
 ENDINGS = {"tflite": ".tflite", "onnx": ".onnx"}  # a SavedModel is a folder

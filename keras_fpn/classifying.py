@@ -16,7 +16,7 @@ from keras_fpn.detector import Detector, share
 from keras_fpn.errors import UserError
 from keras_fpn.levels import level_number
 from keras_fpn.losses import roi_losses
-from keras_fpn.profiles import nearest
+from keras_fpn.naming import nearest
 from keras_fpn.roi_align import RoIAlign
 from keras_fpn.roi_pool import RoIPool
 from keras_fpn.targets import roi_targets

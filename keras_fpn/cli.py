@@ -17,7 +17,7 @@ from pathlib import Path
 from keras_fpn import __version__
 from keras_fpn.errors import UserError
 from keras_fpn.files import check_output, write_json
-from keras_fpn.profiles import nearest
+from keras_fpn.naming import nearest
 from keras_fpn.screen import import_quietly
 from keras_fpn.signals import sigterm_as_ctrl_c
 

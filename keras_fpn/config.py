@@ -31,7 +31,8 @@ from pydantic import (
 )
 
 from keras_fpn.errors import UserError
-from keras_fpn.profiles import nearest, resolve
+from keras_fpn.naming import nearest
+from keras_fpn.profiles import resolve
 
 Level = Literal["P2", "P3", "P4", "P5", "P6", "P7", "P8", "C2", "C3", "C4", "C5"]
 Probability = Annotated[float, Field(ge=0, le=1)]

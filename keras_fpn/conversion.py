@@ -19,7 +19,7 @@ from keras_fpn.checkpoints.classes import Classes, classes_of, predictor_rows
 from keras_fpn.checkpoints.files import read_checkpoint, write_safetensors
 from keras_fpn.config import load_config
 from keras_fpn.errors import UserError
-from keras_fpn.profiles import nearest
+from keras_fpn.naming import nearest
 from keras_fpn.training import build_model
 
 SOURCES = {"torchvision": torchvision, "detectron2": detectron2}

@@ -2,7 +2,7 @@
 
 from keras_fpn.errors import UserError
 from keras_fpn.evaluation import DETECTION_METRICS, PROPOSAL_METRICS, SEGMENT_METRICS
-from keras_fpn.profiles import nearest
+from keras_fpn.naming import nearest
 
 DEFAULT_TOLERANCE = 0.002  # what the references' own figures differ by between two of their releases
 _ROUNDING = 1e-9  # 0.372 is within 0.002 of 0.370, though not in binary

@@ -3,7 +3,7 @@
 import keras
 
 from keras_fpn.errors import UserError
-from keras_fpn.profiles import nearest
+from keras_fpn.naming import nearest
 
 NORMS = ("frozen_batch_norm", "batch_norm")
 LIVE_MOMENTUM = 0.9  # torch's momentum of 0.1 is the share of the new; Keras' is that of the old

@@ -25,10 +25,10 @@ Each group is the keyword arguments of one stage:
 """
 
 import copy
-import difflib
 from collections.abc import Mapping
 
 from keras_fpn.errors import UserError
+from keras_fpn.naming import nearest
 
 DETECTRON2 = {
     "pixels": {"channel_order": "BGR", "mean": [103.53, 116.28, 123.675], "std": [1.0, 1.0, 1.0]},
@@ -197,9 +197,3 @@ def resolve(profile, overrides=None):
                 raise UserError(f"{group}.{key}: unknown setting{nearest(key, settings[group])}")
             settings[group][key] = copy.deepcopy(value)
     return settings
-
-
-def nearest(name, names):
-    """Return `"; did you mean X?"` for the nearest of `names`, or the list of all when none is near."""
-    close = difflib.get_close_matches(str(name), list(names), n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; valid are {', '.join(map(str, names))}"

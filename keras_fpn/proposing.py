@@ -14,7 +14,7 @@ from keras_fpn.anchors import AnchorGenerator
 from keras_fpn.detector import Detector, share
 from keras_fpn.errors import UserError
 from keras_fpn.losses import RPN_NORMALIZERS, rpn_losses
-from keras_fpn.profiles import nearest
+from keras_fpn.naming import nearest
 from keras_fpn.proposals import ProposalLayer
 from keras_fpn.rpn import RPNHead
 from keras_fpn.targets import anchor_targets

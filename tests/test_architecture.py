@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-LEAVES = {"errors", "files", "screen", "signals", "boxes", "profiles", "levels", "normalization", "progress", "masks"}
+LEAVES = {
+    "errors", "files", "screen", "signals", "boxes", "naming", "registry", "profiles", "levels", "normalization",
+    "progress", "masks",
+}  # fmt: skip
 STAGES = {
     "anchors", "pixels", "pyramids", "rpn", "nms", "proposals", "targets", "losses", "roi_align", "bin_maxima",
     "roi_pool", "box_head", "conv5_head", "detections", "segment_grid", "segment_head", "segment_targets", "optimizers",
@@ -51,7 +54,7 @@ MAY_IMPORT = {
 }
 # Leaves stand on one another in this order only.
 LEAF_ORDER = [
-    "errors", "files", "screen", "signals", "progress", "profiles", "normalization", "boxes", "levels", "masks",
+    "errors", "naming", "registry", "files", "screen", "signals", "progress", "profiles", "normalization", "boxes", "levels", "masks",
 ]  # fmt: skip
 ONLY_IN = {
     "pycocotools": {"evaluation", "masks"}, "pydantic": {"config"}, "yaml": {"config"}, "argparse": {"cli"},

@@ -9,8 +9,8 @@ from keras_fpn.backbones.resnet import ARCHITECTURES, build_resnet
 from keras_fpn.backbones.resnet import build_conv5 as build_resnet_conv5
 from keras_fpn.errors import UserError
 from keras_fpn.levels import level_number
+from keras_fpn.naming import nearest
 from keras_fpn.normalization import NORMS
-from keras_fpn.profiles import nearest
 
 __all__ = ["build_backbone", "build_conv5", "cut_backbone", "default_pixels"]
 

@@ -7,7 +7,7 @@ said. Rows of other people's systems are left out.
 import dataclasses
 
 from keras_fpn.errors import UserError
-from keras_fpn.profiles import nearest
+from keras_fpn.naming import nearest
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@
 
 from keras_fpn.errors import UserError
 from keras_fpn.levels import level_number
-from keras_fpn.profiles import nearest
+from keras_fpn.naming import nearest
 from keras_fpn.pyramids.bottom_up import build_bottom_up
 from keras_fpn.pyramids.finest_level import build_finest_level
 from keras_fpn.pyramids.fpn import build_fpn
