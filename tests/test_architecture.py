@@ -54,7 +54,8 @@ MAY_IMPORT = {
 }
 # Leaves stand on one another in this order only.
 LEAF_ORDER = [
-    "errors", "naming", "registry", "files", "screen", "signals", "progress", "profiles", "normalization", "boxes", "levels", "masks",
+    "errors", "naming", "registry", "files", "screen", "signals", "progress", "profiles", "normalization", "boxes",
+    "levels", "masks",
 ]  # fmt: skip
 ONLY_IN = {
     "pycocotools": {"evaluation", "masks"}, "pydantic": {"config"}, "yaml": {"config"}, "argparse": {"cli"},
