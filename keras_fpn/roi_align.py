@@ -14,13 +14,15 @@ the border. Two implementations give the same numbers:
 import keras
 import tensorflow as tf
 
+from keras_fpn.fixed_settings import FixedArguments
 from keras_fpn.levels import place_rois
+from keras_fpn.ordered_gradients import crop_and_resize
 
 IMPLEMENTATIONS = ("crop_and_resize", "gather")
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
-class RoIAlign(keras.layers.Layer):
+class RoIAlign(FixedArguments, keras.layers.Layer):
     """Crops of fixed size from the level that suits each box.
 
     Args:
@@ -149,7 +151,7 @@ class RoIAlign(keras.layers.Layer):
         last = first + step * tf.cast(total - 1, tf.float32)
         limits = tf.cast(tf.shape(padded)[1:3] - 1, tf.float32)
         normalised = tf.concat([first / limits, last / limits], axis=1)
-        return tf.image.crop_and_resize(padded, normalised, images, total)
+        return crop_and_resize(padded, normalised, images, total)
 
     def _mean_of_bins(self, samples, count):
         # Axis by axis, always the middle one of three: TensorFlow reduces two axes of six many times slower, and its
@@ -215,17 +217,6 @@ class RoIAlign(keras.layers.Layer):
             return index + 1, total + read(index // most[1], index % most[1])
 
         return tf.while_loop(lambda index, _: index < most[0] * most[1], step, (0, start), parallel_iterations=1)[1]
-
-    def get_config(self):
-        return super().get_config() | {
-            "output_size": self.output_size,
-            "sampling_ratio": self.sampling_ratio,
-            "aligned": self.aligned,
-            "strides": self.strides,
-            "canonical_size": self.canonical_size,
-            "canonical_level": self.canonical_level,
-            "implementation": self.implementation,
-        }
 
 
 def _pad_border(feature):

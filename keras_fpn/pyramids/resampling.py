@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_fpn.ordered_gradients import resize_nearest
+
 
 @keras.saving.register_keras_serializable("keras_fpn")
 class UpsampleLike(keras.layers.Layer):
@@ -13,8 +15,8 @@ class UpsampleLike(keras.layers.Layer):
 
     def call(self, coarse, fine):
         """`[B, h, w, C], [B, H, W, D] -> [B, H, W, C]`"""
-        # Without half-pixel centres row i of H reads row floor(i h / H), torch's rule, also where sides are odd.
-        return tf.raw_ops.ResizeNearestNeighbor(images=coarse, size=tf.shape(fine)[1:3], half_pixel_centers=False)
+        # Row i of H reads row floor(i h / H), torch's rule, also where sides are odd.
+        return resize_nearest(coarse, tf.shape(fine)[1:3])
 
     def compute_output_shape(self, coarse_shape, fine_shape):
         return (*fine_shape[:3], coarse_shape[3])
