@@ -1,7 +1,47 @@
 """Parts of one kind, by name: those of the package, and those that an extension adds."""
 
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from keras_fpn import extensions
 from keras_fpn.errors import UserError
 from keras_fpn.naming import nearest
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a name in a configuration stands for.
+
+    Attributes:
+        name: in a configuration.
+        settings: the `Settings` of its group, readable without what builds it.
+        target: what builds it, or "module:name" of that, imported when it is asked for.
+        arguments: further ones of the target, that are not settings.
+        facts: what others must know of it before it is built, by name.
+    """
+
+    name: str
+    settings: type
+    target: Callable | str
+    arguments: Mapping = field(default_factory=dict)
+    facts: Mapping = field(default_factory=dict)
+
+    def load(self):
+        """What builds the part."""
+        if not isinstance(self.target, str):
+            return self.target
+        module, name = self.target.split(":")
+        return getattr(importlib.import_module(module), name)
+
+    def build(self, *given, **options):
+        """Call what builds the part with its own arguments and those given."""
+        return self.load()(*given, **self.arguments, **options)
+
+    @property
+    def origin(self):
+        """Module that the part comes from."""
+        return self.target.split(":")[0] if isinstance(self.target, str) else self.target.__module__
 
 
 class Registry:
@@ -22,7 +62,7 @@ class Registry:
         Raises:
             UserError: another part has the name. The same one may come again, as when a module is imported anew.
         """
-        if name in self._parts and not _is_same(self._parts[name], part):
+        if name in self._parts and _origin(self._parts[name]) != _origin(part):
             raise UserError(f"{self.kind} {name!r}: there is one of this name already; choose another name")
         self._parts[name] = part
         return part
@@ -33,11 +73,15 @@ class Registry:
         Raises:
             UserError: there is none; names the nearest.
         """
-        if name not in self._parts:
+        if name not in self:
             raise UserError(f"{self.key}: unknown {self.kind} {name!r}{nearest(name, self._parts)}")
         return self._parts[name]
 
     def __contains__(self, name):
+        if not isinstance(name, str):
+            return False
+        if name not in self._parts:
+            extensions.load_installed()
         return name in self._parts
 
     def __iter__(self):
@@ -48,10 +92,7 @@ class Registry:
         return list(self._parts)
 
 
-def _is_same(part, other):
-    """Whether two parts are one and the same, made again by a second import of its module."""
-    return part is other or _origin(part) == _origin(other) != (None, None)
-
-
 def _origin(part):
-    return getattr(part, "__module__", None), getattr(part, "__qualname__", None)
+    """Where a part was written: the same place twice is the same part, made again by a second import."""
+    origin = getattr(part, "origin", None) or getattr(part, "__module__", None)
+    return origin, getattr(part, "__qualname__", type(part).__qualname__)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.backbones import build_backbone
+from keras_fpn.backbones.build import build_backbone
 from keras_fpn.errors import UserError
 from keras_fpn.normalization import FrozenBatchNormalization
 
@@ -116,10 +116,10 @@ def test_strides_are_declared():
     assert build_backbone(settings("resnet18", width=4)).strides == {"C2": 4, "C3": 8, "C4": 16, "C5": 32}
 
 
-# --- traps 11 and 19: TensorFlow's padding, Keras' batch normalisation
+# --- by hand: TensorFlow's padding, Keras' batch normalisation
 
 
-def test_trap_11_padding_is_symmetric_at_stride_2():
+def test_padding_is_symmetric_at_stride_2():
     # arange(36) as 6 x 6, a 3 x 3 of ones at stride 2: torch's padding of 1 gives 0 + 1 + 6 + 7 = 14 at the
     # origin, TensorFlow's SAME 63.
     model = build_backbone(settings("resnet18", width=1))
@@ -130,7 +130,7 @@ def test_trap_11_padding_is_symmetric_at_stride_2():
     assert part(six)[0, 0, 0, 0] == 14
 
 
-def test_trap_11_max_pooling_is_padded_symmetrically():
+def test_max_pooling_is_padded_symmetrically():
     model = build_backbone(settings("resnet18", width=1))
     pool = next(layer for layer in model.layers if isinstance(layer, keras.layers.MaxPooling2D))
     after_stem = next(layer for layer in model.layers if layer.name == "stem_norm_relu")
@@ -145,7 +145,7 @@ def scaled_ones(epsilon, variance):
     return float(layer(tf.ones([1, 1]))[0, 0])
 
 
-def test_trap_19_epsilon():
+def test_epsilon_of_the_statistics():
     # Keras' default 1e-3 instead of 1e-5 at variance 1e-3: sqrt(.00101 / .002) = .7106.
     # 1e-5 instead of the 0 of torchvision's COCO_V1 weights: x .995 at variance 1e-3, x .707 at 1e-5.
     np.testing.assert_allclose(scaled_ones(1e-3, 1e-3) / scaled_ones(1e-5, 1e-3), 0.7106, atol=1e-4)
@@ -157,7 +157,7 @@ def test_trap_19_epsilon():
     assert len(norms) == 20 and {layer.epsilon for layer in norms} == {1e-5}
 
 
-def test_trap_19_frozen_means_constants_in_training_too():
+def test_frozen_means_constants_in_training_too():
     model = build_backbone(settings("resnet18", width=4, freeze_at=0))
     images = tf.random.stateless_normal([2, 64, 64, 3], [1, 2]) * 5 + 3
     norms = [layer for layer in model.layers if isinstance(layer, FrozenBatchNormalization)]

@@ -1,13 +1,19 @@
 """Configurations: defaults, the shipped files, overrides, and one-line errors."""
 
 import re
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import yaml
 
-from keras_fpn import profiles
-from keras_fpn.config import Config, Model, load_config, shipped_configs
+import keras_fpn
+from keras_fpn.architectures import ARCHITECTURES
+from keras_fpn.config import Config, load_config, shipped_configs
 from keras_fpn.errors import UserError
+from keras_fpn.model_settings import resolve
+from keras_fpn.settings import PROFILES
 
 SHIPPED = [
     "faster_rcnn_mobilenet_v3_large_320_fpn",
@@ -86,14 +92,38 @@ def test_the_torchvision_recipe():
     assert config.model.roi_pooling.aligned is False
 
 
-@pytest.mark.parametrize("profile", profiles.PROFILES)
-def test_every_setting_of_a_profile_has_a_typed_field(profile):
-    groups = profiles.resolve(profile)
-    assert set(groups) == set(Model.model_fields) - {"architecture", "profile", "num_classes"}
-    for name, values in groups.items():
-        assert set(values) == set(Model.model_fields[name].annotation.model_fields), name
-    config = load_config("faster_rcnn_r50_fpn", {"model.profile": profile})
-    assert config.model.differences() == {name: {} for name in groups}
+@pytest.mark.parametrize("architecture", ARCHITECTURES.names())
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_configuration_holds_the_groups_of_its_own_architecture(profile, architecture):
+    config = load_config("faster_rcnn_r50_fpn", {"model.profile": profile, "model.architecture": architecture})
+    assert list(config.model.groups()) == list(ARCHITECTURES[architecture].groups)
+    assert config.model.groups() == resolve(architecture, profile)
+
+
+def test_the_recipe_of_torchvisions_version_2():
+    # pytorch/vision#5763: 400 epochs, lr 0.1 for 32 x 2 images, divided after 352 and 384, weight decay 4e-5, large
+    # scale jitter (references/detection/presets.py: 0.1 to 2 on 1024 x 1024); no backbone weights, so none is frozen.
+    config = load_config("faster_rcnn_r50_fpn_v2")
+    training, data, backbone = config.training, config.data, config.model.backbone
+    assert (training.epochs, training.learning_rate, training.weight_decay) == (400, 0.1, 4e-5)
+    assert [round(share * 400) for share in training.milestones] == [352, 384]
+    assert (data.batch_size, data.canvas, data.scale_jitter) == (64, [1024, 1024], [0.1, 2.0])
+    assert (backbone.norm, backbone.freeze_at, backbone.weights) == ("batch_norm", 0, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "published", "frozen"),
+    [
+        ("faster_rcnn_r50_fpn_torchvision", 41_755_286, 222_400),  # conv1 and layer1
+        ("faster_rcnn_r50_fpn_v2", 43_712_278, 0),
+        ("faster_rcnn_mobilenet_v3_large_fpn", 19_386_354, 58_896),  # features 0 to 6
+    ],
+)
+def test_as_many_weights_are_trained_as_at_torchvision(name, published, frozen):
+    # `published` is num_params of torchvision's weights, of 91 rows: frozen batch normalisation has no parameters.
+    settings = load_config(name, ["model.box_head.background_logits=11", "model.box_head.background_boxes=11"]).model
+    model = keras_fpn.FasterRCNN(80, profile=settings.profile, **settings.differences())
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == published - frozen
 
 
 def test_layers_override_each_other(tmp_path):
@@ -126,23 +156,28 @@ def test_a_configuration_is_frozen():
 
 def test_a_norm_and_the_start_weights_may_be_null_or_named():
     config = load_config("tiny", ["model.pyramid.norm=batch_norm", "model.box_head.norm=batch_norm"])
-    assert config.model.differences()["pyramid"]["norm"] == "batch_norm"
-    assert config.model.differences()["box_head"]["norm"] == "batch_norm"
+    assert config.model.pyramid.norm == "batch_norm"
+    assert config.model.box_head.norm == "batch_norm"
     assert load_config("tiny", ["model.pyramid.norm=null"]).model.pyramid.norm is None
     assert config.training.weights is None
     assert load_config("tiny", ["training.weights=start.keras"]).training.weights == "start.keras"
 
 
-def test_the_architecture_is_no_group_of_the_profile():
+def test_another_architecture_leaves_the_groups_of_its_own():
+    # The file names groups of both stages, and the command another architecture: what was said of the rest goes.
     config = load_config("tiny", ["model.architecture=rpn"])
     assert config.model.architecture == "rpn"
-    assert "architecture" not in config.model.differences()
+    assert config.model.rpn.channels == 16
+    assert not {"architecture", "box_head", "detections"} & set(config.model.groups())
 
 
-def test_differences_are_what_a_model_is_told():
-    differences = load_config("shapes").model.differences()
-    assert differences["pixels"] == {}
-    assert differences["backbone"]["name"] == "resnet18"
+def test_a_later_choice_of_a_part_drops_what_was_said_to_the_former():
+    # tiny sets the width and the stride of a ResNet, and what RoIAlign alone reads is in its profile.
+    config = load_config("tiny", ["model.backbone.name=mobilenet_v3_large", "model.roi_pooling.method=max"])
+    assert "width" not in config.model.groups()["backbone"]
+    assert config.model.backbone.norm == "batch_norm"
+    assert "aligned" not in config.model.groups()["roi_pooling"]
+    assert config.model.roi_pooling.canonical_size == 32
 
 
 @pytest.mark.parametrize(
@@ -154,10 +189,10 @@ def test_differences_are_what_a_model_is_told():
         (["training.steps=0"], "training.steps: input should be greater than 0 (found 0)"),
         (["training.steps"], "write it as key=value"),
         (["training.steps.x=1"], "training.steps is a value and has no keys below it"),
-        (["model.backbone=resnet18"], "--set model.backbone: a section; set one of name, stride_in"),
+        (["model.backbone=resnet18"], "--set model.backbone: a section; set one of name, norm, freeze_at"),
         (["model.profile=detectron"], "did you mean 'detectron2'?"),
-        (["model.profile=[1]"], "--set: model.profile: unknown value '[1]'"),
-        (["model.roi_pooling.method=avg"], "input should be 'align' or 'max' (found 'avg')"),
+        (["model.profile=[1]"], "--set: model.profile: unknown value [1]"),
+        (["model.roi_pooling.method=avg"], "method: unknown pooling 'avg'; valid are align, max"),
         (["training.milestones=[1/0]"], "has no length"),
         (["training.milestones=[0.9, 0.5]"], "milestones must rise"),
         (["training.steps=5", "training.epochs=5", "training.steps=6", "training.epochs=null"], None),
@@ -168,8 +203,8 @@ def test_differences_are_what_a_model_is_told():
         (["training.learning_rate=true"], "learning_rate: input should not be true or false (found True)"),
         (["training.steps=yes"], "training.steps: input should not be true or false (found True)"),
         (["training.seed=4294967296"], "training.seed: input should be less than 4294967296"),
-        (["model.pyramid.levels=[P2, P4]"], "pyramid.levels must be neighbours, finest first"),
-        (["model.pyramid.levels=[P3, P2]"], "pyramid.levels must be neighbours, finest first"),
+        (["model.pyramid.levels=[P2, P4]"], "pyramid.levels: must be neighbours, finest first"),
+        (["model.pyramid.levels=[P3, P2]"], "pyramid.levels: must be neighbours, finest first"),
         (["model.roi_pooling.levels=[P2, P7]"], "roi_pooling.levels: P7 is not among pyramid.levels"),
         (["model.resize.interpolation=area"], "input should be 'pillow' or 'bilinear' (found 'area')"),
         (["model.anchors.order=size"], "input should be 'size_major' or 'ratio_major' (found 'size')"),
@@ -177,8 +212,19 @@ def test_differences_are_what_a_model_is_told():
         (["model.box_head.fc_layers=3"], "box_head.fc_layers: input should be 1 or 2 (found 3)"),
         (["model.box_head.norm=group"], "'frozen_batch_norm' or 'batch_norm' (found 'group')"),
         (["model.box_head.background_logits=0"], "background_logits: input should be greater than 0"),
-        (["model.architecture=ssd"], "'fast_rcnn' or 'segment_proposals' (found 'ssd')"),
+        (["model.architecture=ssd"], "--set: model.architecture: unknown architecture 'ssd'; valid are faster_rcnn"),
         (["model.anchor_targets.negative_iou=0.9"], "negative_iou must not be above positive_iou"),
+        (["model.architecture=rpn", "model.box_head.units=5"], "box_head: rpn has no such stage; leave it out"),
+        (
+            ["model.backbone.name=mobilenet_v3_large", "model.backbone.width=8"],
+            "mobilenet_v3_large does not read it, only resnet18, resnet34",
+        ),
+        (
+            ["model.pyramid.name=single_scale", "model.pyramid.channels=8", "model.pyramid.levels=[C4]"],
+            "--set model.pyramid.channels: single_scale does not read it, only fpn, bottom_up",
+        ),
+        (["model.roi_pooling.method=max", "model.roi_pooling.aligned=true"], "max does not read it, only align would"),
+        (["model.backbone.name=resnet5"], "--set model.backbone.name: unknown backbone 'resnet5'; did you mean"),
     ],
 )
 def test_a_wrong_override_is_one_line(overrides, message):
@@ -194,12 +240,19 @@ def test_a_wrong_override_is_one_line(overrides, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("model: {bakbone: {name: resnet18}}", "model.bakbone: unknown key; did you mean 'backbone'?"),
+        ("model: {bakbone: {name: resnet18}}", "model.bakbone: unknown group of settings; did you mean 'backbone'?"),
         ("training: {lr: 3}", "training.lr: unknown key; valid are steps"),
         ("model: resnet50", "model: expected keys below it, found 'resnet50'"),
         ("- model", "expected sections model, data, training, four_step; found list"),
         ("model: {profile: paper\ntraining: 3", "line 2: not YAML"),
         ("model: {anchors: {sizes: {P9: [3]}}}", "model.anchors.sizes.P9"),
+        ("model: {architecture: rpn, box_head: {units: 5}}", "model.box_head: rpn has no such stage; leave it out"),
+        ("model: {backbone: {name: mobilenet_v3_large, width: 8}}", "model.backbone.width: mobilenet_v3_large"),
+        ("model: {architecture: 5}", "model.architecture: unknown architecture 5"),
+        ("model: {architecture: [rpn]}", "model.architecture: "),
+        ("model: {backbone: {name: [a]}}", "model.backbone.name: "),
+        ("extensions: here.py", "extensions: give a list of modules or .py files"),
+        ("extensions: [no_such_module]", "extension no_such_module: no module of this name"),
     ],
 )
 def test_a_wrong_file_is_one_line_that_names_it(content, message, tmp_path):
@@ -239,3 +292,11 @@ def test_to_yaml_holds_everything():
 @pytest.fixture
 def checkout(request):
     return request.config.rootpath
+
+
+def test_the_page_of_settings_is_that_of_the_settings(checkout):
+    from keras_fpn import settings_page
+
+    code = "from keras_fpn import settings_page; print(settings_page.page(), end='')"  # without a test's extensions
+    page = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=checkout).stdout
+    assert page == (checkout / "docs" / "settings.md").read_text(), settings_page.__doc__

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import keras_fpn
-from keras_fpn.backbones import build_backbone
+from keras_fpn.backbones.build import build_backbone
 
 LEVELS = ("C2", "C3", "C4", "C5", "C6")
 STRIDES = {"C2": 4, "C3": 8, "C4": 16, "C5": 32, "C6": 32}
@@ -111,7 +111,7 @@ def test_taps_have_the_declared_strides_rounded_up(size):
 @pytest.mark.parametrize(
     ("block", "before", "origin"), [(2, "expand_norm_relu", 14), (4, "expand_norm_relu", 63)]
 )
-def test_trap_11_padding_is_symmetric_at_stride_2(block, before, origin):
+def test_padding_is_symmetric_at_stride_2(block, before, origin):
     model = build()
     convolution = model.get_layer(f"block{block}_depthwise_conv")
     before = model.get_layer(f"block{block}_{before}").output

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_fpn.image_settings import PixelSettings
 from keras_fpn.pixels import PixelNormalization
-from keras_fpn.profiles import PROFILES
 
 SIZES = tf.constant([[4, 5], [3, 2]])
 
@@ -19,7 +19,7 @@ def test_torchvision(dtype):
     # torchvision's transform: RGB / 255, ImageNet mean and standard deviation in 0..1.
     rgb = images(dtype)
     expected = (rgb / 255.0 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    ours = PixelNormalization(**PROFILES["torchvision"]["pixels"])(rgb, SIZES)
+    ours = PixelNormalization(**PixelSettings.defaults("torchvision"))(rgb, SIZES)
     np.testing.assert_allclose(ours[0], expected[0], atol=1e-5)
     np.testing.assert_allclose(ours[1, :3, :2], expected[1, :3, :2], atol=1e-5)
 
@@ -30,7 +30,7 @@ def test_torchvision(dtype):
 )
 def test_caffe_models_take_bgr_without_a_standard_deviation(profile, mean):
     rgb = images()
-    ours = PixelNormalization(**PROFILES[profile]["pixels"])(rgb, SIZES)
+    ours = PixelNormalization(**PixelSettings.defaults(profile))(rgb, SIZES)
     np.testing.assert_allclose(ours[0], rgb[0, :, :, ::-1].astype(float) - mean, atol=1e-4)
 
 

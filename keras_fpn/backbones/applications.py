@@ -7,30 +7,9 @@ import keras
 
 from keras_fpn.errors import UserError
 
-# What each family's own `preprocess_input` does, in our terms; families not listed rescale inside the network.
-_CAFFE = {"channel_order": "BGR", "mean": [103.939, 116.779, 123.68], "std": [1.0, 1.0, 1.0]}
-_TENSORFLOW = {"channel_order": "RGB", "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5]}
-_TORCH = {"channel_order": "RGB", "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
-_INSIDE = {"channel_order": "RGB", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
-PIXELS = {
-    **dict.fromkeys(["ResNet50", "ResNet101", "ResNet152", "VGG16", "VGG19"], _CAFFE),
-    **dict.fromkeys(["ResNet50V2", "ResNet101V2", "ResNet152V2", "MobileNet", "MobileNetV2"], _TENSORFLOW),
-    **dict.fromkeys(["InceptionV3", "InceptionResNetV2", "Xception", "NASNetMobile", "NASNetLarge"], _TENSORFLOW),
-    **dict.fromkeys(["DenseNet121", "DenseNet169", "DenseNet201"], _TORCH),
-}
 _PROBE_SIDE = 512
 # Layers that change the border, not the content; their output is no feature map.
 _NOT_TAPPED = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Cropping2D)
-
-
-def application_names():
-    """Names of the networks that `keras.applications` offers."""
-    return sorted(name for name in dir(keras.applications) if name[0].isupper())
-
-
-def application_pixels(name):
-    """The pixel normalisation that the network's ImageNet weights expect, as `PixelNormalization` arguments."""
-    return dict(PIXELS.get(name, _INSIDE))
 
 
 def build_application(name, norm="frozen_batch_norm", freeze_at=2, weights=None):

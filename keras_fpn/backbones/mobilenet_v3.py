@@ -3,10 +3,12 @@
 Padding is explicit and symmetric where a convolution has a stride, see `resnet`; at stride 1 "same" is symmetric.
 """
 
+from types import MappingProxyType
 from typing import NamedTuple
 
 import keras
 
+from keras_fpn.backbones.mobilenet_v3_names import CHECKPOINT_NAMES
 from keras_fpn.normalization import build_norm
 
 NAME = "mobilenet_v3_large"
@@ -79,6 +81,7 @@ def build_mobilenet_v3_large(norm="frozen_batch_norm", norm_epsilon=1e-5, freeze
     taps["C6"] = apply.convolution(x, LAST_CHANNELS, 1, 1, "last", "conv", "norm", "hard_silu")
     model = keras.Model(image, taps, name=NAME)
     model.strides = dict(STRIDES)
+    model.checkpoint_names = MappingProxyType(CHECKPOINT_NAMES)
     _freeze(model, freeze_at)
     return model
 

@@ -4,8 +4,11 @@ Padding is explicit and symmetric: TensorFlow's "same" pads a stride-2 convoluti
 which shifts every feature by half a cell against the weights that were trained elsewhere.
 """
 
+from types import MappingProxyType
+
 import keras
 
+from keras_fpn.backbones.resnet_names import CHECKPOINT_NAMES, STAGES
 from keras_fpn.normalization import MaskedBatchNormalization, build_norm
 
 # name: (bottleneck blocks, blocks in each of the stages 2..5)
@@ -16,7 +19,7 @@ ARCHITECTURES = {
     "resnet101": (True, (3, 4, 23, 3)),
     "resnet152": (True, (3, 8, 36, 3)),
 }
-STAGES, CONV5 = (2, 3, 4, 5), 5
+CONV5 = STAGES[-1]
 STRIDE_IN = ("3x3", "first_1x1")
 # Frozen statistics normalise nothing until weights are loaded: each residual sum would double the variance, 65,000
 # times over the 16 blocks of ResNet-50. With a quarter of the branch it grows 2.6 times.
@@ -53,6 +56,7 @@ def build_resnet(name, stride_in="3x3", norm="frozen_batch_norm", norm_epsilon=1
         taps[f"C{stage}"] = x = _stage(apply, x, name, stage, stride_in, width)
     model = keras.Model(image, taps, name=name)
     model.strides = {f"C{stage}": 2**stage for stage in STAGES}
+    model.checkpoint_names = MappingProxyType(CHECKPOINT_NAMES)
     _freeze(model, freeze_at)
     return model
 

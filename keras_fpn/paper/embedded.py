@@ -1,7 +1,8 @@
 """How every row of the paper is brought to the embedded data set: the same way for all of them.
 
 A row's configuration for COCO stays what it is, with its pyramid, its levels, its heads and its counts of proposals;
-what is written here is laid over it, whichever row it is. Nothing here may speak of one row.
+what is written here is laid over it, whichever row it is, wherever its parts read it. Nothing here may speak of one
+row.
 """
 
 from keras_fpn.config import load_config
@@ -54,17 +55,30 @@ OVERLAY = {
 def overrides(config_name):
     """`{dotted key: value}` that brings a shipped configuration of the paper to the embedded data set."""
     config = load_config(config_name)
-    levels, sizes = config.model.pyramid.levels, config.model.anchors.sizes
     kind = "rpn" if config.model.architecture == "rpn" else "other"
     rpn_steps = config.four_step.rpn_steps
-    return OVERLAY | {
+    tree = config.model_dump()
+    return {key: value for key, value in OVERLAY.items() if _is_read(tree, key)} | {
         "model.backbone.name": BACKBONES[config.model.backbone.name],
-        "model.anchors.sizes": {
-            level: [SCALE * size for size in sizes[level]] for level in levels if level in sizes
-        },
+        **_anchor_sizes(config.model.groups()),
         "training.steps": _steps(config.training.steps, kind),
         "four_step.rpn_steps": rpn_steps and _steps(rpn_steps, "rpn"),
     }
+
+
+def _is_read(tree, key):
+    """Whether a configuration has a setting, by its dotted key."""
+    for part in key.split("."):
+        if part not in tree:
+            return False
+        tree = tree[part]
+    return True
+
+
+def _anchor_sizes(groups):
+    sizes = groups.get("anchors", {}).get("sizes", {})
+    sizes = {level: [SCALE * size for size in sizes[level]] for level in groups["pyramid"]["levels"] if level in sizes}
+    return {"model.anchors.sizes": sizes} if sizes else {}
 
 
 def _steps(steps, kind):

@@ -11,15 +11,20 @@
 The sums M go down, not the outputs P, and no convolution here has a non-linearity.
 """
 
+from types import MappingProxyType
+
 import keras
 
+from keras_fpn.pyramids.fpn_names import CHECKPOINT_NAMES
 from keras_fpn.pyramids.resampling import UpsampleLike
 from keras_fpn.pyramids.runs import build_run
 
 
 def build_fpn(channels_per_level, channels, levels, norm=None, norm_epsilon=1e-5):
     """Functional model {"C2".."C5"} -> {"P2".."P6"}; arguments: see `build_pyramid`."""
-    return build_run(merge, channels_per_level, channels, levels, norm, norm_epsilon)
+    model = build_run(merge, channels_per_level, channels, levels, norm, norm_epsilon)
+    model.checkpoint_names = MappingProxyType(CHECKPOINT_NAMES)
+    return model
 
 
 def merge(maps, apply):

@@ -11,8 +11,8 @@ import keras
 from keras_fpn.errors import UserError
 
 
-def build_single_scale(channels_per_level, channels, levels, norm=None, norm_epsilon=1e-5):
-    """Functional model {"C4"} -> {"C4"}; the backbone's own channels, so `channels` and the norm are not read.
+def build_single_scale(channels_per_level, levels):
+    """Functional model {"C4"} -> {"C4"}, of the backbone's own channels.
 
     Raises:
         UserError: more than one level, or none of the backbone's.

@@ -1,0 +1,103 @@
+"""The backbones that a configuration can name, and the settings of each; nothing here imports TensorFlow."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from keras_fpn.registry import Part, Registry
+from keras_fpn.settings import Norm, Settings
+
+BACKBONES = Registry("backbone", "backbone.name")
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+# What each family's own `preprocess_input` does, in our terms; families not listed rescale inside the network.
+_CAFFE = {"channel_order": "BGR", "mean": [103.939, 116.779, 123.68], "std": [1.0, 1.0, 1.0]}
+_TENSORFLOW = {"channel_order": "RGB", "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5]}
+_TORCH = {"channel_order": "RGB", "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+_INSIDE = {"channel_order": "RGB", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
+_CAFFE_NAMES = ("ResNet50", "ResNet101", "ResNet152", "VGG16", "VGG19")
+_TENSORFLOW_NAMES = (
+    "ResNet50V2", "ResNet101V2", "ResNet152V2", "MobileNet", "MobileNetV2", "InceptionV3", "InceptionResNetV2",
+    "Xception", "NASNetMobile", "NASNetLarge",
+)  # fmt: skip
+_TORCH_NAMES = ("DenseNet121", "DenseNet169", "DenseNet201")
+_INSIDE_NAMES = (
+    *(f"ConvNeXt{size}" for size in ("Tiny", "Small", "Base", "Large", "XLarge")),
+    *(f"EfficientNetB{number}" for number in range(8)),
+    *(f"EfficientNetV2{size}" for size in ("B0", "B1", "B2", "B3", "S", "M", "L")),
+    "MobileNetV3Large", "MobileNetV3Small",
+)  # fmt: skip
+# The networks of `keras.applications`, by name: the pixel normalisation that their ImageNet weights expect.
+APPLICATION_PIXELS = {
+    **dict.fromkeys(_CAFFE_NAMES, _CAFFE),
+    **dict.fromkeys(_TENSORFLOW_NAMES, _TENSORFLOW),
+    **dict.fromkeys(_TORCH_NAMES, _TORCH),
+    **dict.fromkeys(_INSIDE_NAMES, _INSIDE),
+}
+
+
+class BackboneSettings(Settings):
+    """Settings of every backbone: image -> C2..C5.
+
+    `norm`: of the whole network, "frozen_batch_norm" or "batch_norm" (live). `freeze_at`: stages that are not trained,
+    counted from the stem: 0 none, 1 the stem, 2 the stem and C2 ... `weights`: of a network of `keras.applications`,
+    "imagenet" or a file; null for random ones.
+    """
+
+    name: str = "resnet50"
+    norm: Norm = "frozen_batch_norm"
+    freeze_at: Annotated[int, Field(ge=0, le=5)] = 2
+    weights: str | None = None
+
+
+class MobileNetV3Settings(BackboneSettings):
+    """Of MobileNetV3-Large: also the epsilon of its normalisation."""
+
+    norm_epsilon: NonNegativeFloat = 1e-5
+
+
+class ResNetSettings(MobileNetV3Settings):
+    """Of the ResNets: also the convolution that carries a stage's stride, and the channels of the stem."""
+
+    stride_in: Literal["3x3", "first_1x1"] = "first_1x1"
+    width: PositiveInt = 64
+    conventions = ("stride_in",)  # the epsilon is taken over with the statistics
+    profiles = {"torchvision": {"stride_in": "3x3"}}
+
+
+def register_backbone(name, settings=BackboneSettings, *, pixels=None):
+    """Register what builds a backbone under a name of its own; a decorator.
+
+    Args:
+        name: for `backbone.name`.
+        settings: a `BackboneSettings` with the options that it reads.
+        pixels: `{"channel_order", "mean", "std"}` that it expects; without, the profile's.
+
+    The function decorated is called with the settings but the name, and returns a functional `keras.Model` from
+    normalised pixels `[B, H, W, 3]` to `{"C2": [B, h, w, C], ...}`, with an attribute `strides`, `{"C2": 4, ...}`.
+    """
+
+    def add(build):
+        facts = {} if pixels is None else {"pixels": dict(pixels)}
+        BACKBONES.add(name, Part(name, settings, build, facts=facts))
+        return build
+
+    return add
+
+
+def default_pixels(name):
+    """Pixel normalisation that a backbone expects whatever the profile says, or None where the profile says it."""
+    return BACKBONES[name].facts.get("pixels") if name in BACKBONES else None
+
+
+def _register_own():
+    for name in RESNETS:
+        BACKBONES.add(name, Part(name, ResNetSettings, "keras_fpn.backbones.resnet:build_resnet", {"name": name}))
+    mobilenet = "mobilenet_v3_large"
+    target = "keras_fpn.backbones.mobilenet_v3:build_mobilenet_v3_large"
+    BACKBONES.add(mobilenet, Part(mobilenet, MobileNetV3Settings, target))
+    for name, pixels in APPLICATION_PIXELS.items():
+        target = "keras_fpn.backbones.applications:build_application"
+        BACKBONES.add(name, Part(name, BackboneSettings, target, {"name": name}, {"pixels": pixels}))
+
+
+_register_own()

@@ -1,0 +1,51 @@
+"""Settings of the data: what is read, and how it is varied for training; nothing here imports TensorFlow."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from keras_fpn.settings import Settings
+
+
+class SplitSettings(Settings):
+    """Where one half of the data lies; `--data DIR` fills it in for a COCO layout.
+
+    `proposals`: a folder that `keras-fpn propose` wrote for these images; only Fast R-CNN reads it.
+    """
+
+    annotations: str | None = None
+    images: str | None = None
+    proposals: str | None = None
+
+
+class DataSettings(Settings):
+    """What is read, and how it is varied for training. Evaluation follows `model.resize` alone.
+
+    `min_sides`: one of these is drawn for each training image (longer side at most `model.resize.max_side`).
+    `canvas`: [height, width] of every training batch, or null: the batch's own largest.
+    `scale_jitter`: [low, high] resizes by a factor drawn from it and crops or pads to the canvas.
+    `keep_empty`: train on images without objects, too. `invalid_boxes`: refuse a file with some, or drop
+    them. `cache`: keep the decoded images in memory. `train_proposals`, `test_proposals`: how many of the best given
+    proposals of an image are used, in training and in evaluation.
+    """
+
+    train: SplitSettings = SplitSettings()
+    val: SplitSettings = SplitSettings()
+    batch_size: PositiveInt = 16
+    evaluation_batch_size: PositiveInt = 1
+    min_sides: Annotated[list[PositiveInt], Field(min_length=1)] = [640, 672, 704, 736, 768, 800]
+    canvas: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)] | None = None
+    horizontal_flip: bool = True
+    scale_jitter: Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)] | None = None
+    group_by_aspect_ratio: bool = True
+    keep_empty: bool = True
+    invalid_boxes: Literal["refuse", "drop"] = "refuse"
+    cache: bool = False
+    train_proposals: PositiveInt = 2000
+    test_proposals: PositiveInt = 1000
+
+    @model_validator(mode="after")
+    def _jitter_needs_a_canvas(self):
+        if self.scale_jitter and not self.canvas:
+            raise ValueError("scale_jitter needs a canvas: set data.canvas=[height, width]")
+        return self

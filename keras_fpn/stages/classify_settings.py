@@ -1,0 +1,123 @@
+"""Settings of the stage that classifies RoIs: its targets, pooling, head, losses and detections."""
+
+from typing import Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from keras_fpn.choice import Choice
+from keras_fpn.registry import Part, Registry
+from keras_fpn.settings import BoxWeights, Levels, Norm, Probability, Settings
+
+POOLINGS = Registry("pooling", "roi_pooling.method")
+BOX_HEADS = Registry("head", "box_head.name")
+
+
+class RoITargetSettings(Settings):
+    """Of `targets.roi_targets`: which RoIs the head is trained on, and towards what."""
+
+    positive_iou: Probability = 0.5
+    samples_per_image: PositiveInt = 512
+    positive_fraction: Probability = 0.25
+    add_ground_truth: bool = True
+    crowd_ioa: Probability = 0.7
+
+
+class PoolingSettings(Settings):
+    """Of `RoIPool` (method "max"), and what every pooling is told: see `levels.roi_levels`."""
+
+    method: str = "align"
+    output_size: PositiveInt = 7
+    levels: Levels = ["P2", "P3", "P4", "P5"]
+    canonical_size: PositiveFloat = 224.0
+    canonical_level: PositiveInt = 4
+    conventions = ("method", "levels", "canonical_size", "canonical_level")
+
+
+class RoIAlignSettings(PoolingSettings):
+    """Of `RoIAlign` (method "align")."""
+
+    sampling_ratio: NonNegativeInt = 0
+    aligned: bool = True
+    implementation: Literal["crop_and_resize", "gather"] = "crop_and_resize"
+    conventions = ("method", "sampling_ratio", "aligned", "levels", "canonical_size", "canonical_level")
+    profiles = {"torchvision": {"aligned": False, "sampling_ratio": 2}}
+
+
+class HeadSettings(Settings):
+    """Of `Conv5Head` (name "conv5"), and what every head is told of its predictors, see `BoxHead`."""
+
+    name: str = "fc"
+    initializer: Literal["xavier", "torch_linear"] = "xavier"
+    background_logits: PositiveInt = 1
+    background_boxes: NonNegativeInt = 0
+    profiles = {"torchvision": {"initializer": "torch_linear"}}
+
+
+class BoxHeadSettings(HeadSettings):
+    """Of `BoxHead` (name "fc")."""
+
+    units: PositiveInt = 1024
+    conv_layers: NonNegativeInt = 0
+    conv_channels: PositiveInt = 256
+    fc_layers: Literal[1, 2] = 2
+    norm: Norm | None = None
+    norm_epsilon: NonNegativeFloat = 1e-5
+
+
+class RoILossSettings(Settings):
+    """Of `losses.roi_losses`: where the smooth L1 of boxes turns linear."""
+
+    box_beta: NonNegativeFloat = 0.0
+    profiles = {"torchvision": {"box_beta": 1 / 9}, "paper": {"box_beta": 1.0}}
+
+
+class DetectionSettings(Settings):
+    """Of `DetectionLayer`."""
+
+    score_threshold: Probability = 0.05
+    nms_threshold: Probability = 0.5
+    max_detections: PositiveInt = 100
+    min_size: NonNegativeFloat = 0.0
+    box_weights: BoxWeights = [10.0, 10.0, 5.0, 5.0]
+    conventions = ("box_weights",)
+    profiles = {"torchvision": {"min_size": 1e-2}}
+
+
+def register_box_head(name, settings=HeadSettings):
+    """Register what builds a head for `box_head.name`; a decorator.
+
+    The function decorated is called with the number of classes K, the `StageContext`, `roi_pooling`'s settings, and as
+    keywords `name` of the layer and the settings; it returns a Keras layer that is called like `BoxHead`.
+    """
+
+    def add(build):
+        BOX_HEADS.add(name, Part(name, settings, build))
+        return build
+
+    return add
+
+
+def check_levels(groups):
+    """Refuse RoIs of levels that the pyramid does not give.
+
+    Raises:
+        ValueError: says which.
+    """
+    levels = groups["pyramid"]["levels"]
+    for level in groups["roi_pooling"]["levels"]:
+        if level not in levels:
+            raise ValueError(f"roi_pooling.levels: {level} is not among pyramid.levels {', '.join(levels)}")
+
+
+POOLINGS.add("align", Part("align", RoIAlignSettings, "keras_fpn.roi_align:RoIAlign"))
+POOLINGS.add("max", Part("max", PoolingSettings, "keras_fpn.roi_pool:RoIPool"))
+BOX_HEADS.add("fc", Part("fc", BoxHeadSettings, "keras_fpn.stages.box_heads:build_fc_head"))
+BOX_HEADS.add("conv5", Part("conv5", HeadSettings, "keras_fpn.stages.box_heads:build_conv5_head"))
+
+GROUPS = {
+    "roi_targets": RoITargetSettings,
+    "roi_pooling": Choice(POOLINGS, "method", "align", {"paper": "max"}),
+    "box_head": Choice(BOX_HEADS, "name", "fc"),
+    "roi_losses": RoILossSettings,
+    "detections": DetectionSettings,
+}
