@@ -5,14 +5,17 @@ A folder:
 proposals.json   format, version, and what they were made with and for
 image_ids.npy    [N] int64
 ends.npy         [N] int64: the boxes of image i are `ends[i - 1]:ends[i]`
-boxes.npy        [n, 4] float32 x1, y1, x2, y2 in pixels of the original image, best first in each image
+boxes.tfrecord   a record for each image: [n, 4] float32 x1, y1, x2, y2 in pixels of the original image, best first
 scores.npy       [n] float32, probabilities 0..1
 image_bytes.npy  [N] int64, sizes of the image files: they tell another image under the same id (may be absent)
 
-Boxes and scores are memory-mapped: 2000 of each of COCO's 118,287 training images fill 4.7 GB.
+The boxes stay on disk: 2000 of each of COCO's 118,287 training images fill 4.7 GB. A TFRecord file is what TensorFlow
+reads by itself from any place on. It has 16 bytes around each record, 12 before and 4 after it, which is the size of a
+box: the record of image i with boxes `first:last` begins at byte `16 * (first + i)`, and its numbers 12 bytes later.
 """
 
 import contextlib
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +25,11 @@ import numpy as np
 from keras_fpn.errors import UserError
 from keras_fpn.files import built_aside, check_output, read_json, write_json
 
-FORMAT, VERSION = "keras_fpn proposals", 1
-_ARRAYS = {"image_ids": ("<i8", 1), "ends": ("<i8", 1), "boxes": ("<f4", 2), "scores": ("<f4", 1)}
-_MAPPED = ("boxes", "scores")
+FORMAT, VERSION = "keras_fpn proposals", 2
+_ARRAYS = {"image_ids": "<i8", "ends": "<i8", "scores": "<f4"}
+_MAPPED = ("scores",)
+_BOX = 16  # bytes of one, and of what is around a record
+_BEFORE = 12  # of them before its numbers: their length in 8 bytes, and a checksum
 _IMAGES_AT_ONCE = 256  # while checking: 8 MB of 2000 boxes each
 _TOLERANCE = 0.01  # pixels that a box may lie outside: who scaled it had to round
 _DAMAGED = "copy the folder again or write it anew with keras-fpn propose"
@@ -61,7 +66,7 @@ def write_proposals(path, rows, about, files=None):
     image_ids, ends = [], []
     with built_aside(os.path.abspath(path)) as folder:
         folder.mkdir()
-        with _growing(folder / "boxes.npy", (4,)) as boxes, _growing(folder / "scores.npy", ()) as scores:
+        with _records(folder / "boxes.tfrecord") as boxes, _growing(folder / "scores.npy") as scores:
             for image_id, own_boxes, own_scores in rows:
                 own_boxes, own_scores = np.asarray(own_boxes), np.asarray(own_scores)
                 if own_boxes.shape != (*own_scores.shape, 4):
@@ -69,8 +74,8 @@ def write_proposals(path, rows, about, files=None):
                         f"{path}: image {image_id} has boxes of shape {own_boxes.shape} and scores of shape"
                         f" {own_scores.shape}; give one score for each box [n, 4]"
                     )
-                scores(own_scores)
-                ends.append(boxes(own_boxes))
+                boxes(own_boxes)
+                ends.append(scores(own_scores))
                 image_ids.append(int(image_id))
         np.save(folder / "image_ids.npy", np.array(image_ids, "<i8"))
         np.save(folder / "ends.npy", np.array(ends, "<i8"))
@@ -82,8 +87,20 @@ def write_proposals(path, rows, about, files=None):
 
 
 @contextlib.contextmanager
-def _growing(path, row_shape):
-    """Give a function that adds rows to a float32 .npy file and returns how many it holds by then."""
+def _records(path):
+    """Give a function that adds the boxes of an image to a TFRecord file."""
+    import tensorflow as tf
+
+    try:
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            yield lambda boxes: writer.write(np.asarray(boxes, "<f4").tobytes())
+    except tf.errors.ResourceExhaustedError as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+
+
+@contextlib.contextmanager
+def _growing(path):
+    """Give a function that adds numbers to a float32 .npy file and returns how many it holds by then."""
     count = 0
 
     def add(rows):
@@ -93,7 +110,7 @@ def _growing(path, row_shape):
         return count
 
     def write_header():
-        header = {"descr": "<f4", "fortran_order": False, "shape": (count, *row_shape)}
+        header = {"descr": "<f4", "fortran_order": False, "shape": (count,)}
         np.lib.format.write_array_header_1_0(file, header)  # numpy leaves room in it for the count to grow
         return file.tell()
 
@@ -124,14 +141,26 @@ def read_proposals(path) -> "GivenProposals":
             f"{folder / 'proposals.json'}: version {about.get('version')!r}, this program reads {VERSION};"
             " write the proposals again with keras-fpn propose"
         )
-    arrays = {name: _load(folder / f"{name}.npy", *kind, name in _MAPPED) for name, kind in _ARRAYS.items()}
+    arrays = {name: _load(folder / f"{name}.npy", dtype, name in _MAPPED) for name, dtype in _ARRAYS.items()}
     sizes_file = folder / "image_bytes.npy"
-    arrays["image_bytes"] = _load(sizes_file, "<i8", 1, False) if sizes_file.exists() else None
+    arrays["image_bytes"] = _load(sizes_file, "<i8", False) if sizes_file.exists() else None
+    arrays["words"] = _map_records(folder / "boxes.tfrecord")
     _check_counts(path, **arrays)
     return GivenProposals(str(path), about, **arrays)
 
 
-def _load(file, dtype, rank, mapped):
+def _map_records(file):
+    """A file of records as `[n]` uint32, on disk."""
+    try:
+        size = os.path.getsize(file)
+    except FileNotFoundError:
+        raise UserError(f"{file}: is missing; {_DAMAGED}") from None
+    if size % _BOX:
+        raise UserError(f"{file}: not whole, it ends within a box; {_DAMAGED}")
+    return np.memmap(file, "<u4", "r") if size else np.zeros(0, "<u4")  # nothing cannot be mapped
+
+
+def _load(file, dtype, mapped):
     try:
         with open(file, "rb") as start:
             np.lib.format.read_magic(start)
@@ -142,19 +171,19 @@ def _load(file, dtype, rank, mapped):
         raise UserError(f"{file}: is missing; {_DAMAGED}") from None
     except (ValueError, EOFError, TypeError) as error:
         raise UserError(f"{file}: not a whole .npy file ({error}); {_DAMAGED}") from None
-    if array.dtype != np.dtype(dtype) or array.ndim != rank or (rank == 2 and array.shape[1] != 4):
-        wanted = "[n, 4]" if rank == 2 else "[n]"
-        raise UserError(f"{file}: {array.dtype} {list(array.shape)} instead of {np.dtype(dtype)} {wanted}; {_DAMAGED}")
+    if array.dtype != np.dtype(dtype) or array.ndim != 1:
+        raise UserError(f"{file}: {array.dtype} {list(array.shape)} instead of {np.dtype(dtype)} [n]; {_DAMAGED}")
     return array
 
 
-def _check_counts(path, image_ids, ends, boxes, scores, image_bytes):
-    if len(scores) != len(boxes):
-        raise UserError(f"{path}: {len(boxes)} boxes and {len(scores)} scores, as many are needed; {_DAMAGED}")
+def _check_counts(path, image_ids, ends, words, scores, image_bytes):
+    num_boxes = words.nbytes // _BOX - len(ends)
+    if len(scores) != num_boxes:
+        raise UserError(f"{path}: {num_boxes} boxes and {len(scores)} scores, as many are needed; {_DAMAGED}")
     if len(ends) != len(image_ids) or (image_bytes is not None and len(image_bytes) != len(image_ids)):
         raise UserError(f"{path}: image_ids.npy, ends.npy and image_bytes.npy are not of one length; {_DAMAGED}")
-    if (np.diff(ends, prepend=0) < 0).any() or len(boxes) != (ends[-1] if len(ends) else 0):
-        raise UserError(f"{path}: ends.npy does not divide the {len(boxes)} boxes among the images; {_DAMAGED}")
+    if (np.diff(ends, prepend=0) < 0).any() or num_boxes != (ends[-1] if len(ends) else 0):
+        raise UserError(f"{path}: ends.npy does not divide the {num_boxes} boxes among the images; {_DAMAGED}")
     ids, count = np.unique(image_ids, return_counts=True)
     if (count > 1).any():
         raise UserError(f"{path}: image {ids[np.argmax(count > 1)]} is in image_ids.npy twice; {_DAMAGED}")
@@ -162,13 +191,13 @@ def _check_counts(path, image_ids, ends, boxes, scores, image_bytes):
 
 @dataclass(frozen=True, eq=False)
 class GivenProposals:
-    """A folder of proposals as it was read; for the arrays see above."""
+    """A folder of proposals as it was read; for the arrays see above. `words`: boxes.tfrecord as `[n]` uint32."""
 
     source: str
     about: dict
     image_ids: np.ndarray
     ends: np.ndarray
-    boxes: np.ndarray
+    words: np.ndarray
     scores: np.ndarray
     image_bytes: np.ndarray | None = None
 
@@ -205,6 +234,17 @@ class GivenProposals:
         """Where the boxes of some images begin and end: two arrays `[n]` int64."""
         return np.where(rows > 0, self.ends[np.maximum(rows - 1, 0)], 0), self.ends[rows]
 
+    def boxes_of(self, row):
+        """`[n, 4]` float32: the boxes of the image in place `row`."""
+        first, last = (int(bound) for bound in self.bounds(np.int64(row)))
+        start = self.offsets(np.int64(row)) + _BEFORE
+        numbers = self.words[start // 4 : (start + _BOX * (last - first)) // 4]
+        return np.asarray(numbers).view("<f4").reshape(-1, 4)
+
+    def offsets(self, rows):
+        """`[n]` int64: at which byte of boxes.tfrecord the records of some images begin."""
+        return _BOX * (self.bounds(rows)[0] + rows)
+
     def _rows_of(self, data_set):
         records = data_set.records
         rows = self.find([record.image_id for record in records])
@@ -230,12 +270,19 @@ class GivenProposals:
                 f" {_mend(data_set)}"
             )
 
+    def _check_records(self, rows, counts):
+        starts = self.offsets(rows) // 4
+        if (self.words[starts] != _BOX * counts).any() or self.words[starts + 1].any():
+            raise UserError(
+                f"{self.source}: ends.npy does not divide the boxes among the images as boxes.tfrecord does; {_DAMAGED}"
+            )
+
     def _check_boxes(self, data_set, start, rows):
         """`rows` are those of the records from `start` on."""
         first, last = self.bounds(rows)
-        slices = [slice(*pair) for pair in zip(first.tolist(), last.tolist(), strict=True)]
-        boxes = np.concatenate([self.boxes[part] for part in slices])
-        scores = np.concatenate([self.scores[part] for part in slices])
+        self._check_records(rows, last - first)
+        boxes = np.concatenate([self.boxes_of(row) for row in rows.tolist()])
+        scores = np.concatenate([self.scores[slice(*pair)] for pair in zip(first.tolist(), last.tolist(), strict=True)])
         records = data_set.records[start : start + len(rows)]
         image = np.repeat(np.arange(len(rows)), last - first)
         size = np.array([(record.width, record.height) for record in records], np.float32)[image]
@@ -275,8 +322,13 @@ class ImageProposals:
     given: GivenProposals
     most: int
 
-    def limits(self, image_ids):
-        """`[n, 2]` int64: where the boxes of each image begin and end in `given.boxes`.
+    @property
+    def file(self):
+        """The file of the boxes, a record for each image."""
+        return os.path.abspath(os.path.join(self.given.source, "boxes.tfrecord"))
+
+    def offsets(self, image_ids):
+        """`[n]` int64: at which byte of the `file` the record of each image begins.
 
         Raises:
             UserError: an image was not in the data set that they were checked for.
@@ -286,9 +338,4 @@ class ImageProposals:
             raise UserError(
                 f"{self.given.source}: image {np.asarray(image_ids)[np.argmax(rows < 0)]} is not among its images"
             )
-        first, last = self.given.bounds(rows)
-        return np.stack([first, np.minimum(last, first + self.most)], axis=1)
-
-    def read(self, limits):
-        """Boxes `[n, 4]` float32 between two `limits`, read from the file."""
-        return np.array(self.given.boxes[limits[0] : limits[1]], np.float32)
+        return self.given.offsets(rows)

@@ -12,6 +12,7 @@ from PIL import Image
 from keras_fpn.data import decode_image, load_coco, read_coco, readable_errors
 from keras_fpn.data.order import StreamOrder
 from keras_fpn.errors import UserError
+from keras_fpn.proposal_files import write_proposals
 
 # Height, width of the nine images; the fourth has no object, the fifth only a crowd.
 SIZES = [(40, 60), (60, 40), (50, 50), (30, 70), (70, 30), (44, 66), (66, 44), (40, 60), (64, 48)]
@@ -322,12 +323,45 @@ def test_one_image(nine):
         assert _order(one, shuffle=True, grouped=grouped) == [[100]]
 
 
-def test_only_tensorflow_operations(nine):
-    """No Python in the graph, so that it can be sent to a tf.data service."""
-    dataset = load_coco(nine, batch_size=2, min_side=32, shuffle=True, repeat=True, horizontal_flip=True)
-    graph = tf.compat.v1.GraphDef.FromString(dataset._as_serialized_graph().numpy())
-    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-    assert nodes and not [node.op for node in nodes if "PyFunc" in node.op]
+@pytest.fixture(scope="module")
+def rich(shapes_folder, tmp_path_factory):
+    """`load_coco` with everything that a batch may hold: masks and given proposals, in the order of the file or not."""
+    path = tmp_path_factory.mktemp("rich") / "proposals"
+    files = shapes_folder / "annotations" / "instances_train.json", shapes_folder / "train"
+    data_set = read_coco(*files, fields=("masks",))
+    rows = [
+        (record.image_id, np.float32([[0, 0, number % 9 + 1, 5]] * (number % 4 + 1)), np.ones(number % 4 + 1))
+        for number, record in enumerate(data_set.records)
+    ]
+    write_proposals(path, rows, {})
+    options = {"batch_size": 3, "min_side": (64, 96), "max_side": 128, "horizontal_flip": True, "shuffle": True}
+
+    def load(**more):
+        return load_coco(data_set, fields=("masks",), proposals=path, max_proposals=3, **options, **more)
+
+    return load
+
+
+def test_only_tensorflow_operations(rich):
+    """No Python in the graph, so that it can be sent to a worker."""
+    for more in ({}, {"repeat": True, "group_by_aspect_ratio": True}, {"cache": True}):
+        graph = tf.compat.v1.GraphDef.FromString(tf.raw_ops.DatasetToGraphV2(
+            input_dataset=rich(**more)._variant_tensor, external_state_policy=1).numpy())  # fmt: skip
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        assert len(nodes) > 100 and not [node.op for node in nodes if "PyFunc" in node.op]
+
+
+def test_a_worker_of_a_tf_data_service_gives_the_same_batches(rich):
+    service = tf.data.experimental.service
+    dispatcher = service.DispatchServer()
+    address = dispatcher.target.split("://")[1]
+    worker = service.WorkerServer(service.WorkerConfig(dispatcher_address=address, heartbeat_interval_ms=100))
+    options = {"repeat": True, "seed": 3, "skip_batches": 2}
+    there = service.distribute(processing_mode=service.ShardingPolicy.OFF, service=dispatcher.target)
+    sent = _batches(rich(**options).apply(there), 7)
+    assert set(sent[0]) >= {"masks", "proposals", "num_proposals", "boxes", "images"} and sent[0]["masks"].any()
+    _assert_equal(_batches(rich(**options), 7), sent)
+    del worker
 
 
 def test_iterator_checkpoint_resumes(nine, tmp_path):

@@ -1,13 +1,15 @@
 """Proposals on disk: written, read back, held to the images, and carried along by the pipeline."""
 
-import itertools
+import errno
 import json
 import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
+from keras_fpn import proposal_files
 from keras_fpn.data import load_coco, read_coco
 from keras_fpn.errors import UserError
 from keras_fpn.proposal_files import read_proposals, write_proposals
@@ -65,9 +67,10 @@ def test_what_is_written_is_read_and_the_boxes_stay_on_disk(written):
     assert given.about["model"] == "made by hand" and (given.about["images"], given.about["proposals"]) == (4, 7)
     np.testing.assert_array_equal(given.image_ids, list(BOXES))
     np.testing.assert_array_equal(given.ends, [2, 5, 6, 7])
-    np.testing.assert_array_equal(given.boxes, list(itertools.chain(*BOXES.values())))
-    assert given.boxes.dtype == given.scores.dtype == np.float32
-    assert isinstance(given.boxes, np.memmap) and isinstance(given.scores, np.memmap)
+    for row, boxes in enumerate(BOXES.values()):
+        np.testing.assert_array_equal(given.boxes_of(row), boxes)
+    assert given.boxes_of(0).dtype == given.scores.dtype == np.float32
+    assert isinstance(given.words, np.memmap) and isinstance(given.scores, np.memmap)
     np.testing.assert_allclose(given.scores[:5], [0.9, 0.1, 0.9, 0.5, 0.1], rtol=1e-6)
 
 
@@ -164,6 +167,21 @@ def _without(name):
     return lambda folder: (folder / name).unlink()
 
 
+def _set_box(image, box, side, value):
+    """Change a number of a box in place; `image` and `box` count from the start of the file."""
+
+    def change(folder):
+        with open(folder / "boxes.tfrecord", "r+b") as file:
+            file.seek(16 * (image + box) + 12 + 4 * side)
+            file.write(np.float32(value).tobytes())
+
+    return change
+
+
+def _move_two_ends(folder):  # a box of image 11 becomes one of image 13
+    np.save(folder / "ends.npy", np.array([2, 4, 6, 7]))
+
+
 def _drop_last_score(folder):
     np.save(folder / "scores.npy", np.load(folder / "scores.npy")[:-1])
 
@@ -175,12 +193,12 @@ def _move_an_end(folder):  # image 12 has none, its two go to image 11
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_set("boxes.npy", (2, 1), np.nan), r"image 11 \(11.png, 60 x 40 .*\): proposal 0 \[10, nan, 30, 25\] is not"),
-        (_set("boxes.npy", (1, 2), np.inf), r"image 12 \(12.png, .*: proposal 1 \[0, 0, inf, 5\] is not finite"),
+        (_set_box(1, 2, 1, np.nan), r"image 11 \(11.png, 60 x 40 .*\): proposal 0 \[10, nan, 30, 25\] is not"),
+        (_set_box(0, 1, 2, np.inf), r"image 12 \(12.png, .*: proposal 1 \[0, 0, inf, 5\] is not finite"),
         (_set("scores.npy", 5, np.nan), r"image 13 .*: proposal 0 .* has a score that is not finite"),
-        (_set("boxes.npy", (3, 2), 61), r"image 11 .*: proposal 1 \[0, 0, 61, 40\] lies outside the image"),
-        (_set("boxes.npy", (5, 1), -1), r"image 13 .*: proposal 0 .* lies outside the image"),
-        (_set("boxes.npy", (4, 2), 1), r"image 11 .*: proposal 2 \[1, 2, 1, 4\] has no positive width and height"),
+        (_set_box(1, 3, 2, 61), r"image 11 .*: proposal 1 \[0, 0, 61, 40\] lies outside the image"),
+        (_set_box(2, 5, 1, -1), r"image 13 .*: proposal 0 .* lies outside the image"),
+        (_set_box(1, 4, 2, 1), r"image 11 .*: proposal 2 \[1, 2, 1, 4\] has no positive width and height"),
         (_set("scores.npy", 4, 0.8), r"image 11 .*: proposal 2 .* scores higher than the one before it"),
         (_set("image_ids.npy", 0, 77), r"image 12 \(12.png\) of .*instances.json is not among its images; write those"),
         (_set("image_ids.npy", slice(0, 3), [1, 2, 3]), "proposals of other images, none of the 3 of .*instances.json"),
@@ -190,7 +208,10 @@ def _move_an_end(folder):  # image 12 has none, its two go to image 11
         (_drop_last_score, "7 boxes and 6 scores, as many are needed"),
         (_set("ends.npy", 3, 8), "ends.npy does not divide the 7 boxes"),
         (_set("ends.npy", 1, 1), "ends.npy does not divide the 7 boxes"),
-        (_shorten("boxes.npy"), "boxes.npy: not a whole .npy file"),
+        (_move_two_ends, "ends.npy does not divide the boxes among the images as boxes.tfrecord does"),
+        (_shorten("boxes.tfrecord"), "boxes.tfrecord: not whole, it ends within a box"),
+        (_shorten("boxes.tfrecord", 16), "6 boxes and 7 scores, as many are needed"),
+        (_without("boxes.tfrecord"), "boxes.tfrecord: is missing"),
         (_shorten("scores.npy", 200), "scores.npy: not a whole .npy file"),
         (_shorten("image_ids.npy"), "image_ids.npy: not a whole .npy file"),
         (_shorten("proposals.json", 3), r"proposals.json: not a whole JSON file \(.*; copy the folder again or"),
@@ -198,12 +219,8 @@ def _move_an_end(folder):  # image 12 has none, its two go to image 11
         (_without("proposals.json"), r"no folder of proposals \(no proposals.json in it\); keras-fpn propose writes"),
         (lambda folder: (folder / "proposals.json").write_text("[1]"), "proposals.json: not of a folder of proposals"),
         (
-            lambda folder: (folder / "proposals.json").write_text('{"format": "keras_fpn proposals", "version": 2}'),
-            "version 2, this program reads 1",
-        ),
-        (
-            lambda folder: np.save(folder / "boxes.npy", np.zeros((7, 5), np.float32)),
-            r"boxes.npy: float32 \[7, 5\] instead of float32 \[n, 4\]",
+            lambda folder: (folder / "proposals.json").write_text('{"format": "keras_fpn proposals", "version": 1}'),
+            "version 1, this program reads 2; write the proposals again with keras-fpn propose",
         ),
         (lambda folder: np.save(folder / "scores.npy", np.ones(7)), "scores.npy: float64"),
     ],
@@ -235,6 +252,19 @@ def test_many_images_are_checked_and_counted(tmp_path, data_set):
     told = []
     read_proposals(tmp_path / "many").for_data_set(many, 2, progress=told.append)
     assert told[-1] == 600 and len(told) > 1
-    _set("boxes.npy", (1799, 3), 41)(tmp_path / "many")
+    _set_box(599, 1799, 3, 41)(tmp_path / "many")
     with pytest.raises(UserError, match=r"image 599 .*: proposal 2 \[1, 2, 3, 41\] lies outside"):
         read_proposals(tmp_path / "many").for_data_set(many, 2)
+
+
+def test_a_full_disk_is_told_as_such():
+    with pytest.raises(OSError) as caught, proposal_files._records("/dev/full") as add:
+        add(np.zeros((2000, 4)))
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_an_image_whose_boxes_were_damaged_later_stops_the_stream(copy, data_set):
+    dataset = load_coco(data_set, proposals=copy)
+    _set_box(1, 3, 2, 59)(copy)
+    with pytest.raises(tf.errors.DataLossError):
+        list(dataset)

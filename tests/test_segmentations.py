@@ -134,7 +134,8 @@ TRIANGLE = [20, 10, 48, 10, 20, 38]  # the upper left half of the box
 
 def test_masks_come_with_their_boxes_and_turn_with_the_image(folder):
     files = folder([TRIANGLE], [rectangle(20, 10, 34, 38)])
-    stream = load_coco(*files, batch_size=2, min_side=60, max_side=100, masks=True, horizontal_flip=True, repeat=True)
+    options = {"batch_size": 2, "min_side": 60, "max_side": 100, "horizontal_flip": True, "repeat": True}
+    stream = load_coco(*files, fields=("masks",), **options)
     seen = set()
     for _, targets in stream.take(6):
         masks, boxes = targets["masks"].numpy(), targets["boxes"].numpy()
@@ -149,16 +150,16 @@ def test_masks_come_with_their_boxes_and_turn_with_the_image(folder):
 
 def test_without_masks_the_segmentations_are_not_looked_at(folder):
     data_set = read_coco(*folder("absent"))
-    assert data_set.records[0].masks is None
+    assert "masks" not in data_set.fields
     ((_, targets),) = load_coco(data_set, batch_size=2)
     assert "masks" not in targets
-    with pytest.raises(UserError, match=r"masks=True needs a data set read with masks: read_coco\(..., masks=True\)"):
-        load_coco(data_set, masks=True)
+    with pytest.raises(UserError, match=r"field .masks. needs a data set read with it: read_coco\(..., fields=\("):
+        load_coco(data_set, fields=("masks",))
 
 
 def test_jittered_crops_are_refused(folder):
     with pytest.raises(UserError, match="scale_jitter crops objects, and their masks are of whole ones; leave it out"):
-        load_coco(*folder([TRIANGLE]), masks=True, scale_jitter=(0.5, 1.5), canvas=(64, 64))
+        load_coco(*folder([TRIANGLE]), fields=("masks",), scale_jitter=(0.5, 1.5), canvas=(64, 64))
 
 
 @pytest.mark.parametrize(
@@ -188,16 +189,16 @@ def test_an_object_without_a_mask_is_one_line(folder, segmentation, told):
         rf"instances.json: annotation 41 of image 7 \(a.png\): \"segmentation\" .*{told}.*segment proposals need masks"
     )
     with pytest.raises(UserError, match=line) as caught:
-        read_coco(*folder([TRIANGLE], segmentation), masks=True)
+        read_coco(*folder([TRIANGLE], segmentation), fields=("masks",))
     assert "\n" not in str(caught.value)
 
 
 def test_an_object_beside_its_box_is_refused_or_dropped(folder):
     files = folder([rectangle(100, 100, 110, 110)], [TRIANGLE])
     with pytest.raises(UserError, match="annotation 40 of .* covers nothing of its box; correct it, or leave such"):
-        read_coco(*files, masks=True)
-    data_set = read_coco(*files, masks=True, invalid_boxes="drop")
-    assert data_set.dropped == (40,) and data_set.records[0].masks.shape == (1, PACKED)
+        read_coco(*files, fields=("masks",))
+    data_set = read_coco(*files, fields=("masks",), invalid_boxes="drop")
+    assert data_set.dropped == (40,) and data_set.records[0].fields["masks"].shape == (1, PACKED)
 
 
 def test_training_on_a_data_set_without_masks_is_one_line_and_leaves_nothing(run, folder, tmp_path):

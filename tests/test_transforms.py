@@ -8,7 +8,10 @@ from hypothesis import strategies as some
 from PIL import Image
 
 from keras_fpn.data import transforms
+from keras_fpn.data.fields import OBJECT_FIELDS
 from keras_fpn.errors import UserError
+
+BOXES, CLASSES = OBJECT_FIELDS["boxes"], OBJECT_FIELDS["classes"]
 
 
 def _size(*arguments):
@@ -154,10 +157,10 @@ def test_unknown_interpolation():
 
 def test_boxes_scale_by_the_ratio_of_each_axis():
     image = tf.zeros([480, 640, 3], tf.uint8)
-    resized, boxes = transforms.resize(image, tf.constant([[64.0, 48, 640, 480]]), (800, 1067))
+    resized, rows = transforms.resize(image, {BOXES: tf.constant([[64.0, 48, 640, 480]])}, (800, 1067))
     assert resized.shape == (800, 1067, 3)
     # 1067 / 640, not 800 / 480: the box still ends where the image ends.
-    np.testing.assert_allclose(boxes, [[106.7, 80, 1067, 800]], rtol=1e-6)
+    np.testing.assert_allclose(rows[BOXES], [[106.7, 80, 1067, 800]], rtol=1e-6)
 
 
 def _marked(box, height=24, width=36):
@@ -175,31 +178,30 @@ def _lit(image):
 
 def test_flip_moves_boxes_with_their_pixels():
     image, boxes = _marked([3, 5, 10, 20])
-    flipped, flipped_boxes = transforms.flip_horizontal(image, boxes)
-    assert flipped_boxes.numpy().tolist() == [[26, 5, 33, 20]] == [_lit(flipped)]
-    again, again_boxes = transforms.flip_horizontal(flipped, flipped_boxes)
+    flipped, flipped_rows = transforms.flip_horizontal(image, {BOXES: boxes})
+    assert flipped_rows[BOXES].numpy().tolist() == [[26, 5, 33, 20]] == [_lit(flipped)]
+    again, again_rows = transforms.flip_horizontal(flipped, flipped_rows)
     np.testing.assert_array_equal(again, image)
-    np.testing.assert_array_equal(again_boxes, boxes)
+    np.testing.assert_array_equal(again_rows[BOXES], boxes)
 
 
 def test_crop_moves_and_clips_boxes_with_their_pixels():
     image, boxes = _marked([3, 5, 10, 20])
-    cut, cut_boxes, kept = transforms.crop(image, boxes, 8, 6, 10, 12)
+    cut, rows = transforms.crop(image, {BOXES: boxes}, 8, 6, 10, 12)
     assert cut.shape == (10, 12, 3)
-    assert cut_boxes.numpy().tolist() == [[0, 0, 4, 10]] == [_lit(cut)]
-    assert kept.numpy().tolist() == [True]
+    assert rows[BOXES].numpy().tolist() == [[0, 0, 4, 10]] == [_lit(cut)]
 
 
-def test_crop_beyond_the_image_and_boxes_it_loses():
+def test_crop_beyond_the_image_and_objects_it_loses():
     image, boxes = _marked([3, 5, 10, 20])
-    boxes = tf.concat([boxes, [[0.0, 0, 5, 5], [30, 5, 34.5, 20]]], 0)
-    cut, _, kept = transforms.crop(image, boxes, 4, 4, 100, 30)
+    rows = {BOXES: tf.concat([boxes, [[0.0, 0, 5, 5], [30, 5, 34.5, 20]]], 0), CLASSES: tf.constant([7, 8, 9])}
+    cut, left = transforms.crop(image, rows, 4, 4, 100, 30)
     assert cut.shape == (20, 30, 3)  # what there is
-    assert kept.numpy().tolist() == [True, True, True]
-    _, _, kept = transforms.crop(image, boxes, 6, 4, 100, 30)
-    assert kept.numpy().tolist() == [True, False, True]
-    _, _, kept = transforms.crop(image, tf.zeros([0, 4]), 6, 4, 100, 30)
-    assert kept.shape == (0,)
+    assert left[CLASSES].numpy().tolist() == [7, 8, 9]
+    _, left = transforms.crop(image, rows, 6, 4, 100, 30)
+    assert left[CLASSES].numpy().tolist() == [7, 9] and len(left[BOXES]) == 2
+    _, left = transforms.crop(image, {BOXES: tf.zeros([0, 4])}, 6, 4, 100, 30)
+    assert left[BOXES].shape == (0, 4)
 
 
 def test_padding_is_zeros_at_the_bottom_and_the_right():

@@ -1,10 +1,13 @@
 """COCO-format folders in, batches out.
 
     coco         annotation files, read and checked
+    objects      the objects of a file, as fields read them
+    fields/      what each object has: boxes, classes, masks and others by name; how each follows its image
+    columns      a row of each object of a data set, in memory that TensorFlow shares
     segmentations
                  polygons and run lengths -> small masks
     shapes       the embedded data set
-    transforms   image and boxes changed together
+    transforms   image and fields changed together
     decode       image files -> pixels
     order        which image comes when
     pipeline     records -> tf.data batches

@@ -10,34 +10,30 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from keras_fpn.data import segmentations
+from keras_fpn.data import columns
+from keras_fpn.data.fields import ObjectField, choose
+from keras_fpn.data.objects import Objects, is_number, is_whole, read_numbers, short
 from keras_fpn.errors import UserError
 
 log = logging.getLogger(__name__)
 
-_ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox")
-
 
 @dataclass(frozen=True)
 class Record:
-    """One image and its objects.
+    """One image and its n objects.
 
     Attributes:
         path: the image file.
         file_name: the name the annotation file gives it.
         image_id: COCO's id.
         height, width: pixels, as the annotation file says; the file is held to it when it is decoded.
-        boxes: [n, 4] float32 x1, y1, x2, y2 in pixels, clipped to the image, width and height above zero.
-        classes: [n] int32 in 0..K-1.
-        is_crowd: [n] int32, 1 where the box bounds a crowd rather than one object.
-        masks: [n, 392] uint8, a bit for each of the 56 x 56 bins of each box (`segmentations.unpack`); None if they
-            were not asked for.
+        fields: `{name: [n, ...]}`: what each object has, as it is kept in memory (see `ObjectField.unpack`).
     """
 
     path: str
@@ -45,17 +41,30 @@ class Record:
     image_id: int
     height: int
     width: int
-    boxes: np.ndarray
-    classes: np.ndarray
-    is_crowd: np.ndarray
-    masks: np.ndarray | None = None
+    fields: Mapping[str, np.ndarray]
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """[n, 4] float32 x1, y1, x2, y2 in pixels, clipped to the image, width and height above zero."""
+        return self.fields["boxes"]
+
+    @property
+    def classes(self) -> np.ndarray:
+        """[n] int32 in 0..K-1."""
+        return self.fields["classes"]
+
+    @property
+    def is_crowd(self) -> np.ndarray:
+        """[n] int32, 1 where the box bounds a crowd rather than one object."""
+        return self.fields["is_crowd"]
 
 
 @dataclass(frozen=True)
 class CocoDataset:
     """A checked annotation file: the K `class_names`, their `category_ids` in the file, and the `records`.
 
-    `proposals`, where there are some: the `proposal_files.ImageProposals` of its images.
+    `fields` by name are what was read of each object. `proposals`, where there are some: the
+    `proposal_files.ImageProposals` of its images.
     """
 
     annotations: str
@@ -65,6 +74,7 @@ class CocoDataset:
     records: tuple[Record, ...]
     dropped: tuple[int, ...] = ()  # ids of the annotations left out by invalid_boxes="drop"
     proposals: object = None
+    fields: Mapping[str, ObjectField] = field(default_factory=lambda: choose(()))
 
     def __len__(self) -> int:
         return len(self.records)
@@ -86,7 +96,7 @@ def read_coco(
     *,
     category_ids: Sequence[int] | None = None,
     invalid_boxes: str = "refuse",
-    masks: bool = False,
+    fields: Sequence[str | ObjectField] = (),
 ) -> CocoDataset:
     """Read and check an annotation file ("instances" format) and the presence of its image files.
 
@@ -98,33 +108,31 @@ def read_coco(
             model.
         invalid_boxes: "refuse" (an error) or "drop" boxes without width or height, with values that are not
             finite numbers, or wholly outside their image. COCO's own train2017 holds a few without height. With
-            masks also objects that cover nothing of their box.
-        masks: also read each object's "segmentation": polygons, or run lengths, compressed or not.
+            "masks" also objects that cover nothing of their box.
+        fields: what to read of each object besides its box, its class and whether it is a crowd: names of per-object
+            fields, such as "masks" (its "segmentation": polygons, or run lengths, compressed or not), or fields.
 
     Returns:
         the records in the order of "images"; images without objects are kept.
 
     Raises:
-        UserError: anything in the file that training or evaluation could not trust.
+        UserError: anything in the file that training or evaluation could not trust; there is no field of a name.
     """
+    fields = choose(fields)
     if invalid_boxes not in ("refuse", "drop"):
         raise UserError(f'invalid_boxes must be "refuse" or "drop", not {invalid_boxes!r}')
     annotations, images = Path(annotations), Path(images)
     document = _read_json(annotations)
     names, ids = _read_categories(annotations, document["categories"], category_ids)
     entries = _read_images(annotations, document["images"], images)
-    columns = _read_annotations(annotations, document["annotations"])
-    rows, classes = _look_up(annotations, columns, entries, ids)
-    boxes, good = _convert_boxes(annotations, columns, entries, rows, invalid_boxes)
-    packed = np.zeros((len(good), 0), np.uint8)
-    if masks:
-        packed, good = _read_masks(annotations, document["annotations"], entries, rows, boxes, good, invalid_boxes)
-    dropped = tuple(columns["id"][~good].tolist())
+    objects, rows = _find_objects(annotations, document["annotations"], entries, ids, invalid_boxes == "drop")
+    found, objects = objects, _read_fields(objects, fields.values())
+    sound = np.isin([entry["id"] for entry in found.entries], [entry["id"] for entry in objects.entries])
+    dropped = tuple(entry["id"] for entry, is_sound in zip(found.entries, sound, strict=True) if not is_sound)
     if dropped:
-        log.warning("%s: dropped %d of %d boxes as invalid", annotations, len(dropped), len(good))
-    is_crowd = columns["iscrowd"].astype(np.int32)
-    records = _gather(entries, images, rows[good], *(column[good] for column in (boxes, classes, is_crowd, packed)))
-    return CocoDataset(str(annotations), str(images), names, ids, records, dropped)
+        log.warning("%s: dropped %d of %d boxes as invalid", annotations, len(dropped), len(found))
+    records = _gather(entries, images, rows[sound], objects.columns)
+    return CocoDataset(str(annotations), str(images), names, ids, records, dropped, fields=fields)
 
 
 # ------------------------------------------------------------------------------------- parts of the file
@@ -163,7 +171,7 @@ def _read_categories(path: Path, categories: list[dict], wanted: Sequence[int] |
     names = {}
     for index, category in enumerate(categories):
         number, name = category.get("id"), category.get("name")
-        if not _is_whole(number):
+        if not is_whole(number):
             raise UserError(f'{path}: entry {index} of "categories" has no whole number as "id"; add it')
         if not isinstance(name, str) or not name.strip():
             raise UserError(f'{path}: category {number} has no "name"; add it')
@@ -183,7 +191,7 @@ def _read_categories(path: Path, categories: list[dict], wanted: Sequence[int] |
         if unknown:
             raise UserError(
                 f"{path}: category {unknown[0]} ({names[unknown[0]]!r}) is not one of the model's "
-                f"category ids {_short(ids)}; evaluate on the categories of the training data"
+                f"category ids {short(ids)}; evaluate on the categories of the training data"
             )
     return tuple(names.get(number, str(number)) for number in ids), ids
 
@@ -193,7 +201,7 @@ def _read_images(path: Path, entries: list[dict], folder: Path) -> list[dict]:
         raise UserError(f'{path}: "images" is empty; there is nothing to train or evaluate on')
     seen = set()
     for index, entry in enumerate(entries):
-        if not _is_whole(entry.get("id")):
+        if not is_whole(entry.get("id")):
             raise UserError(f'{path}: entry {index} of "images" has no whole number as "id"; add it')
         image = f"{path}: image {entry['id']}"
         if entry["id"] in seen:
@@ -203,9 +211,9 @@ def _read_images(path: Path, entries: list[dict], folder: Path) -> list[dict]:
             raise UserError(f'{image} has no "file_name"; add it')
         for key in ("height", "width"):
             value = entry.get(key)
-            if not _is_number(value) or not 1 <= value < 2**31 or not float(value).is_integer():
+            if not is_number(value) or not 1 <= value < 2**31 or not float(value).is_integer():
                 raise UserError(
-                    f'{image} has "{key}" {_short(value)}; write the size of {entry["file_name"]} in pixels'
+                    f'{image} has "{key}" {short(value)}; write the size of {entry["file_name"]} in pixels'
                 )
     _check_files(path, entries, folder)
     return entries
@@ -231,138 +239,45 @@ def _check_files(path: Path, entries: list[dict], folder: Path) -> None:
         )
 
 
-def _read_annotations(path: Path, items: list[dict]) -> dict[str, np.ndarray]:
-    """Columns "id", "image_id", "category_id", "iscrowd" [n] int64 and "bbox" [n, 4] float64 (x y w h)."""
-    try:
-        columns = {key: np.array([item[key] for item in items]) for key in _ANNOTATION_KEYS}
-        columns["iscrowd"] = np.array([item.get("iscrowd", 0) for item in items])
-        sound = (
-            all(columns[key].dtype.kind == "i" for key in ("id", "image_id", "category_id"))
-            and columns["iscrowd"].dtype.kind in "bi"
-            and columns["bbox"].dtype.kind in "if"
-            and columns["bbox"].shape == (len(items), 4)
-            and set(np.unique(columns["iscrowd"]).tolist()) <= {0, 1}
-        )
-    except (KeyError, ValueError, OverflowError):
-        sound = False
-    if not items:
-        columns, sound = {key: np.zeros(0) for key in (*_ANNOTATION_KEYS, "iscrowd")}, True
-    if not sound:
-        _refuse_annotations(path, items)
-    ids, count = np.unique(columns["id"], return_counts=True)
-    if (count > 1).any():
-        twice = ids[np.argmax(count > 1)]
-        raise UserError(f"{path}: annotation id {twice} is given twice; make the annotation ids unique")
-    columns = {key: column.astype(np.int64) for key, column in columns.items() if key != "bbox"} | {
-        "bbox": columns["bbox"].astype(np.float64).reshape(-1, 4)
-    }
-    return columns
-
-
-def _refuse_annotations(path: Path, items: list[dict]) -> None:
-    """Find the annotation that could not become a row of numbers, one by one, and name it."""
-    for index, item in enumerate(items):
-        name = f"{path}: annotation {item.get('id', f'number {index}')}"
-        for key in ("id", "image_id", "category_id"):
-            if not _is_whole(item.get(key)):
-                raise UserError(f'{name} has "{key}" {_short(item.get(key))}; write a whole number')
-        box = item.get("bbox")
-        if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
-            raise UserError(
-                f'{name} has "bbox" {_short(box)}; write four numbers x, y, width, height in pixels'
-            )
-        if item.get("iscrowd", 0) not in (0, 1):
-            raise UserError(f'{name} has "iscrowd" {_short(item["iscrowd"])}; write 0 or 1')
-    raise UserError(f"{path}: the annotations are not all numbers; check them")
-
-
 # --------------------------------------------------------------------------------- bringing them together
 
 
-def _look_up(path: Path, columns, entries, ids) -> tuple[np.ndarray, np.ndarray]:
-    """Row of the image and class 0..K-1 of every annotation."""
+def _find_objects(path: Path, items, entries, category_ids, drop_invalid) -> tuple[Objects, np.ndarray]:
+    """The objects of a file, nothing read of them yet, and the row of "images" that each is on, [n] int64."""
+    ids, image_ids = (read_numbers(path, items, key, "int64", wanted="a whole number") for key in ("id", "image_id"))
+    unique, count = np.unique(ids, return_counts=True)
+    if (count > 1).any():
+        twice = unique[np.argmax(count > 1)]
+        raise UserError(f"{path}: annotation id {twice} is given twice; make the annotation ids unique")
     row_of = {entry["id"]: row for row, entry in enumerate(entries)}
-    class_of = {number: label for label, number in enumerate(ids)}
-    rows = np.array([row_of.get(number, -1) for number in columns["image_id"].tolist()], np.int64)
-    classes = np.array([class_of.get(number, -1) for number in columns["category_id"].tolist()], np.int32)
-    for found, key, where in ((rows, "image_id", "images"), (classes, "category_id", "categories")):
-        if (found < 0).any():
-            first = int(np.argmax(found < 0))
-            known = f" {_short(ids)}" if key == "category_id" else ""
+    rows = np.array([row_of.get(number, -1) for number in image_ids.tolist()], np.int64)
+    if (rows < 0).any():
+        first = int(np.argmax(rows < 0))
+        raise UserError(
+            f"{path}: annotation {ids[first]} has image_id {image_ids[first]}, which is"
+            ' not in "images"; correct it or add the entry'
+        )
+    return Objects(path, items, [entries[row] for row in rows.tolist()], category_ids, drop_invalid), rows
+
+
+def _read_fields(objects: Objects, fields: Iterable[ObjectField]) -> Objects:
+    """The sound objects, with a column for each field; a field sees what those before it found sound."""
+    for each in fields:
+        column, is_sound = each.read(objects)
+        dtype = each.dtype if each.kept_dtype is None else each.kept_dtype
+        shape = each.shape if each.kept_shape is None else each.kept_shape
+        if column.dtype != np.dtype(dtype) or column.shape != (len(objects), *shape):
             raise UserError(
-                f"{path}: annotation {columns['id'][first]} has {key} {columns[key][first]}, which is "
-                f'not in "{where}"{known}; correct it or add the entry'
+                f"field {each.name!r}: read gives {column.dtype} {list(column.shape)} of {len(objects)} objects; it"
+                f" declares {np.dtype(dtype)} {[len(objects), *shape]}"
             )
-    return rows, classes
+        objects = objects.with_column(each.name, column, is_sound)
+    return objects
 
 
-def _convert_boxes(path: Path, columns, entries, rows, invalid_boxes: str) -> tuple[np.ndarray, np.ndarray]:
-    """xywh -> xyxy clipped to the image [n, 4] float32, and which of them are sound [n] bool."""
-    start, extent = columns["bbox"][:, :2], columns["bbox"][:, 2:]
-    size = np.array([(entry["width"], entry["height"]) for entry in entries], np.float64)[rows].reshape(-1, 2)
-    with np.errstate(invalid="ignore"):
-        corners = np.concatenate([start, start + extent], 1)
-        boxes = np.clip(corners, 0, np.tile(size, 2)).astype(np.float32)
-        finite = np.isfinite(columns["bbox"]).all(1)
-        positive = (extent > 0).all(1)
-        inside = (boxes[:, 2:] > boxes[:, :2]).all(1)
-    good = finite & positive & inside
-    if good.all() or invalid_boxes == "drop":
-        return boxes, good
-    first = int(np.argmin(good))
-    entry = entries[rows[first]]
-    if not finite[first]:
-        wrong = "is not finite"
-    elif not positive[first]:
-        wrong = "has no positive width and height"
-    else:
-        wrong = f"lies outside the image of {entry['width']} x {entry['height']} pixels (width x height)"
-    box = ", ".join(f"{value:g}" for value in columns["bbox"][first])
-    where = f"annotation {columns['id'][first]} of image {entry['id']} ({entry['file_name']})"
-    raise UserError(
-        f"{path}: {where}: box [{box}] {wrong}{_and_more(good)}; correct it (x, y, width, height), "
-        f'or leave such boxes out: --set data.invalid_boxes=drop (from Python invalid_boxes="drop")'
-    )
-
-
-def _read_masks(path: Path, items, entries, rows, boxes, good, invalid_boxes: str) -> tuple[np.ndarray, np.ndarray]:
-    """Packed masks of the annotations [n, 392] uint8, and which annotations are sound with them [n] bool."""
-    rows_of = np.flatnonzero(good)
-    items = [items[row] for row in rows_of]
-    sizes = np.array([(entry["height"], entry["width"]) for entry in entries], np.int64)[rows[rows_of]].reshape(-1, 2)
-    bad = next(segmentations.unusable(items, sizes), None)
-    if bad is not None:
-        where = _annotation_name(path, items[bad[0]], entries[rows[rows_of[bad[0]]]])
-        raise UserError(
-            f'{where}: "segmentation" {bad[1]}; segment proposals need masks: add it, polygons or run lengths of every'
-            f" object"
-        )
-    packed = np.zeros((len(good), segmentations.PACKED), np.uint8)
-    packed[good] = segmentations.rasterise([item["segmentation"] for item in items], boxes[good], sizes)
-    sound = good & packed.any(axis=1)
-    if invalid_boxes == "refuse" and (sound != good).any():
-        first = int(np.argmax(sound != good))
-        where = _annotation_name(path, items[first], entries[rows[first]])
-        raise UserError(
-            f'{where}: its "segmentation" covers nothing of its box{_and_more(sound)}; correct it, or leave such'
-            ' objects out: --set data.invalid_boxes=drop (from Python invalid_boxes="drop")'
-        )
-    return packed, sound
-
-
-def _annotation_name(path: Path, item, entry) -> str:
-    return f"{path}: annotation {item['id']} of image {entry['id']} ({entry['file_name']})"
-
-
-def _and_more(good: np.ndarray) -> str:
-    count = int((~good).sum()) - 1
-    return f" (and {count} more of {len(good)} boxes)" if count else ""
-
-
-def _gather(entries, folder: Path, rows, *columns) -> tuple[Record, ...]:
-    order = np.argsort(rows, kind="stable")  # by image, the file's order within each
-    ends = np.cumsum(np.bincount(rows, minlength=len(entries)))[:-1]
-    parts = zip(entries, *(np.split(column[order], ends) for column in columns), strict=True)
+def _gather(entries, folder: Path, rows, column_of: Mapping[str, np.ndarray]) -> tuple[Record, ...]:
+    names = list(column_of)
+    parts = (columns.split(column_of[name], rows, len(entries)) for name in names)
     return tuple(
         Record(
             path=os.path.join(folder, entry["file_name"]),
@@ -370,26 +285,10 @@ def _gather(entries, folder: Path, rows, *columns) -> tuple[Record, ...]:
             image_id=entry["id"],
             height=int(entry["height"]),
             width=int(entry["width"]),
-            boxes=image_boxes,
-            classes=image_classes,
-            is_crowd=image_crowd,
-            masks=image_masks if image_masks.shape[1] else None,
+            fields=dict(zip(names, own, strict=True)),
         )
-        for entry, image_boxes, image_classes, image_crowd, image_masks in parts
+        for entry, *own in zip(entries, *parts, strict=True)
     )
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_whole(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
-
-
-def _short(value, limit: int = 60) -> str:
-    text = str(list(value)) if isinstance(value, tuple) else repr(value)
-    return text if len(text) <= limit else text[: limit - 4] + " ..."
 
 
 # ---------------------------------------------------------------------------------------- finding a layout

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from keras_fpn.data import segmentations, transforms
+from keras_fpn.data import columns, transforms
 from keras_fpn.data.coco import CocoDataset, Record, read_coco
 from keras_fpn.data.decode import decode_image, readable_errors
+from keras_fpn.data.fields import CAN_REFUSE, ObjectField, Proposals, RowField, choose
 from keras_fpn.data.order import StreamOrder
 from keras_fpn.errors import UserError
-from keras_fpn.proposal_files import GivenProposals, ImageProposals, read_proposals
+from keras_fpn.proposal_files import GivenProposals, read_proposals
 
 
 def load_coco(
@@ -42,7 +43,7 @@ def load_coco(
     cache: bool = False,
     category_ids: Sequence[int] | None = None,
     invalid_boxes: str = "refuse",
-    masks: bool = False,
+    fields: Sequence[str | ObjectField] = (),
     proposals: str | os.PathLike | GivenProposals | None = None,
     max_proposals: int = 2000,
 ) -> tf.data.Dataset:
@@ -76,8 +77,8 @@ def load_coco(
         drop_remainder: leave out the short batch at the end (two when grouping).
         cache: decode all images once, now, and keep them in memory (height * width * 3 bytes each, before resizing).
         category_ids, invalid_boxes: see `read_coco`.
-        masks: for `SegmentProposals`: also give each object's mask, read from its "segmentation" and mirrored with the
-            image. `scale_jitter`, which cuts objects, is refused.
+        fields: what else to give of each object, see `read_coco`. A field goes where its image goes, or refuses to:
+            "masks" (for `SegmentProposals`) are mirrored, and `scale_jitter`, which cuts objects, is refused.
         proposals: for `FastRCNN`: a folder that `keras-fpn propose` wrote for these images, or what `read_proposals`
             returned for it. They are mirrored and resized with the images; `scale_jitter`, which crops, is refused.
         max_proposals: P, of an image the best that many are given.
@@ -89,8 +90,9 @@ def load_coco(
         y1 x2 y2 in pixels of the resized image, best first, padding 0, "num_proposals": [B] int32}`;
         targets `{"boxes": [B, G, 4] float32 x1 y1 x2 y2 in pixels of the resized image,
         "classes": [B, G] int32 0..K-1, padding -1, "is_crowd": [B, G] int32,
-        "image_ids": [B] int64, "original_sizes": [B, 2] int32 height, width of the file}`, with masks also `"masks":
-        [B, G, 56, 56] uint8`, 1 where the object covers half or more of a bin of its own box; G >= 1.
+        "image_ids": [B] int64, "original_sizes": [B, 2] int32 height, width of the file}`, and a key for each of
+        `fields`, padded as the field says: `"masks": [B, G, 56, 56] uint8`, 1 where the object covers half or more of a
+        bin of its own box; G >= 1.
 
     Raises:
         UserError: a bad argument, or bad data (see `read_coco`, `GivenProposals.for_data_set`). An image that cannot be
@@ -99,8 +101,7 @@ def load_coco(
     """
     _check_whole(batch_size=(batch_size, 1), skip_batches=(skip_batches, 0), seed=(seed, 0))
     _check_whole(max_proposals=(max_proposals, 1))
-    dataset = _data_set(annotations, images, category_ids, invalid_boxes, masks)
-    proposals = _proposals_of(dataset, proposals, max_proposals)
+    dataset = _data_set(annotations, images, category_ids, invalid_boxes, fields)
     options = _Options(
         min_sides=_as_tuple(min_side),
         max_side=max_side,
@@ -110,8 +111,7 @@ def load_coco(
         canvas=None if canvas is None else tuple(canvas),
         horizontal_flip=bool(horizontal_flip),
         scale_jitter=scale_jitter,
-        max_proposals=None if proposals is None else proposals.most,
-        masks=masks,
+        fields=(*_object_fields(dataset, fields), *_proposals_of(dataset, proposals, max_proposals)),
     )
     records = _records(dataset, keep_empty)
     order = StreamOrder(
@@ -125,32 +125,41 @@ def load_coco(
     )
     fresh = not repeat and (shuffle or options.is_random)
     stream = order.slots(skip_batches, fresh_every_pass=fresh)
-    example = _example_maker(order, _Table(records, cache, proposals), options, seed)
+    example = _example_maker(order, _Table(records, options.fields, cache), options, seed)
     stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     stream = stream.padded_batch(batch_size, padding_values=_padding_values(options), drop_remainder=True)
     if order.has_short_batches:
         stream = stream.map(_drop_blanks)
     length = tf.data.INFINITE_CARDINALITY if repeat else max(order.num_batches - skip_batches, 0)
     stream = stream.apply(tf.data.experimental.assert_cardinality(length)).prefetch(tf.data.AUTOTUNE)
-    return stream.with_options(_stateless_options())
+    return stream.with_options(_stream_options())
 
 
-def _data_set(annotations, images, category_ids, invalid_boxes, masks) -> CocoDataset:
+def _data_set(annotations, images, category_ids, invalid_boxes, fields) -> CocoDataset:
     if isinstance(annotations, CocoDataset):
-        if masks and any(record.masks is None for record in annotations.records):
-            raise UserError("load_coco: masks=True needs a data set read with masks: read_coco(..., masks=True)")
         return annotations
     if images is None:
         raise UserError("load_coco: give the image folder as the second argument")
-    return read_coco(annotations, images, category_ids=category_ids, invalid_boxes=invalid_boxes, masks=masks)
+    return read_coco(annotations, images, category_ids=category_ids, invalid_boxes=invalid_boxes, fields=fields)
 
 
-def _proposals_of(dataset, given, most) -> ImageProposals | None:
-    """Those given, or else the data set's own, which are checked already and know how many are used."""
+def _object_fields(dataset, fields) -> list[ObjectField]:
+    """The fields asked for, which the data set must have been read with."""
+    names = list(choose(fields, known=dataset.fields))
+    for name in names:
+        if name not in dataset.fields:
+            raise UserError(
+                f'load_coco: field "{name}" needs a data set read with it: read_coco(..., fields=("{name}",))'
+            )
+    return [dataset.fields[name] for name in names]
+
+
+def _proposals_of(dataset, given, most) -> list[Proposals]:
+    """Those given, or else the data set's own, which are checked already and know how many are used; or none."""
     if given is None:
-        return dataset.proposals
+        return [] if dataset.proposals is None else [Proposals(dataset.proposals)]
     given = given if isinstance(given, GivenProposals) else read_proposals(given)
-    return given.for_data_set(dataset, most)
+    return [Proposals(given.for_data_set(dataset, most))]
 
 
 def _records(dataset, keep_empty) -> list[Record]:
@@ -174,20 +183,21 @@ def _example_maker(order: StreamOrder, table, options, seed: int):
 
 
 def _padding_values(options):
-    zero = tf.constant(0, options.pixel_dtype)
-    targets = {"boxes": 0.0, "classes": -1, "is_crowd": 0, "original_sizes": 0}
-    if options.masks:
-        targets["masks"] = tf.constant(0, tf.uint8)
-    inputs = {"images": zero, "image_sizes": 0}
-    if options.max_proposals is not None:
-        inputs |= {"proposals": 0.0, "num_proposals": 0}
-    return inputs, targets | {"image_ids": tf.constant(0, tf.int64)}
+    padding = {
+        "inputs": {"images": tf.constant(0, options.pixel_dtype), "image_sizes": 0},
+        "targets": {"image_ids": tf.constant(0, tf.int64), "original_sizes": 0},
+    }
+    for field in options.fields:
+        padding[field.part] |= field.batch_padding()
+    return padding["inputs"], padding["targets"]
 
 
-def _stateless_options() -> tf.data.Options:
-    """Let iterators be checkpointed: TensorFlow takes the decoding (DatasetToSingleElement) for stateful."""
+def _stream_options() -> tf.data.Options:
     options = tf.data.Options()
+    # Let iterators be checkpointed: TensorFlow takes the decoding (DatasetToSingleElement) for stateful.
     options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE
+    # The default ones write the whole table into a graph for each iterator: a copy of all masks and cached pixels.
+    options.experimental_optimization.apply_default_optimizations = False
     return options
 
 
@@ -203,46 +213,16 @@ def _drop_blanks(inputs, targets):
 class _Table:
     """The records as tensors; `load` gives one of them with its image."""
 
-    def __init__(self, records: list[Record], cache: bool, proposals: ImageProposals | None):
+    def __init__(self, records: list[Record], fields: tuple[RowField, ...], cache: bool):
         self.paths = tf.constant([record.path for record in records])
         self.ids = tf.constant([record.image_id for record in records], tf.int64)
         self.sizes = tf.constant([(record.height, record.width) for record in records], tf.int32)
-        self.ends = tf.constant(np.cumsum([0] + [len(record.boxes) for record in records]), tf.int64)
-        self.boxes = tf.constant(np.concatenate([record.boxes for record in records]), tf.float32)
-        self.classes = tf.constant(np.concatenate([record.classes for record in records]), tf.int32)
-        self.is_crowd = tf.constant(np.concatenate([record.is_crowd for record in records]), tf.int32)
-        self._masks = [record.masks for record in records]
-        self._proposals = proposals
-        if proposals is not None:
-            self.limits = tf.constant(proposals.limits([record.image_id for record in records]), tf.int64)
+        self.rows = {field: field.source(records) for field in fields}
         self.pixels, self.offsets = self._decode_all(len(records)) if cache else (None, None)
 
-    def load(self, index) -> dict:
-        first, last = self.ends[index], self.ends[index + 1]
-        return {
-            "image": self._image(index),
-            "boxes": self.boxes[first:last],
-            "classes": self.classes[first:last],
-            "is_crowd": self.is_crowd[first:last],
-            "image_id": self.ids[index],
-            "size": self.sizes[index],
-            "proposals": self._proposal_boxes(index),
-            "masks": self._object_masks(index),
-        }
-
-    def _object_masks(self, index):
-        if self._masks[0] is None:
-            return tf.zeros([0, segmentations.SIDE, segmentations.SIDE], tf.uint8)
-        # Not a tensor, which would be a second copy of what COCO needs 340 MB for.
-        bins = tf.numpy_function(lambda row: segmentations.unpack(self._masks[row]), [index], tf.uint8, stateful=False)
-        return tf.ensure_shape(bins, [None, segmentations.SIDE, segmentations.SIDE])
-
-    def _proposal_boxes(self, index):
-        if self._proposals is None:
-            return tf.zeros([0, 4])
-        # Not a tensor: those of COCO would fill the memory, and the file is mapped.
-        boxes = tf.numpy_function(self._proposals.read, [self.limits[index]], tf.float32, stateful=False)
-        return tf.ensure_shape(boxes, [None, 4])
+    def load(self, index) -> "_Example":
+        rows = {field: load(index) for field, load in self.rows.items()}
+        return _Example(self._image(index), rows, self.ids[index], self.sizes[index])
 
     def _image(self, index):
         if self.pixels is None:
@@ -254,7 +234,7 @@ class _Table:
         """All images end to end in one tensor, and where each begins."""
         areas = np.prod(self.sizes.numpy().astype(np.int64), axis=1)
         offsets = np.concatenate([[0], np.cumsum(3 * areas)])
-        pixels = np.empty(offsets[-1], np.uint8)
+        pixels = columns.aligned(offsets[-1:], np.uint8)
         images = tf.data.Dataset.range(count).map(
             lambda index: decode_image(self.paths[index], self.sizes[index]),
             num_parallel_calls=tf.data.AUTOTUNE,
@@ -263,11 +243,21 @@ class _Table:
         with readable_errors():
             for index, image in enumerate(images.as_numpy_iterator()):
                 pixels[offsets[index] : offsets[index + 1]] = image.ravel()
-        return tf.constant(pixels), tf.constant(offsets)
+        return columns.as_tensor(pixels), tf.constant(offsets)
 
 
 # ---------------------------------------------------------------------------------------- one image of a
 # batch
+
+
+@dataclass(frozen=True)
+class _Example:
+    """An image, what it has of each field, its id and the size of its file (height, width)."""
+
+    image: tf.Tensor
+    rows: dict[RowField, tf.Tensor]
+    image_id: tf.Tensor
+    size: tf.Tensor
 
 
 @dataclass(frozen=True)
@@ -282,8 +272,7 @@ class _Options:
     canvas: tuple[int, int] | None
     horizontal_flip: bool
     scale_jitter: tuple[float, float] | None
-    max_proposals: int | None = None
-    masks: bool = False
+    fields: tuple[RowField, ...]
 
     def __post_init__(self):
         if not self.min_sides or (self.canvas is not None and len(self.canvas) != 2):
@@ -295,18 +284,19 @@ class _Options:
             raise UserError(f'load_coco: rounding must be "half_up" or "floor", not {self.rounding!r}')
         if self.interpolation not in transforms.INTERPOLATIONS:
             raise UserError(f'load_coco: interpolation must be "pillow" or "bilinear", not {self.interpolation!r}')
-        jitter = self.scale_jitter
-        if jitter is None:
-            return
+        if self.scale_jitter is not None:
+            self._check_jitter(self.scale_jitter)
+        for field in self.fields:
+            for option, why in field.refuses.items():
+                if getattr(self, option):
+                    mend = f"leave it out (data.{option}={CAN_REFUSE[option]} in a configuration)"
+                    raise UserError(f"load_coco: {option} {why}; {mend}")
+
+    def _check_jitter(self, jitter):
         if self.canvas is None:
             raise UserError("load_coco: scale_jitter needs canvas=(height, width), the size that it fills")
         if len(jitter) != 2 or not 0 < jitter[0] <= jitter[1]:
             raise UserError(f"load_coco: scale_jitter must be (low, high), 0 < low <= high, not {jitter!r}")
-        mend = "leave it out (data.scale_jitter=null in a configuration)"
-        if self.max_proposals is not None:
-            raise UserError(f"load_coco: scale_jitter crops images, and given proposals are of whole ones; {mend}")
-        if self.masks:
-            raise UserError(f"load_coco: scale_jitter crops objects, and their masks are of whole ones; {mend}")
 
     @property
     def pixel_dtype(self):
@@ -318,30 +308,32 @@ class _Options:
         return self.horizontal_flip or self.scale_jitter is not None or len(self.min_sides) > 1
 
 
-def _make_example(record: dict, options: _Options, seed):
+def _make_example(example: _Example, options: _Options, seed):
     """A loaded record and a seed [2] int64 -> (inputs, targets) of one image."""
     flip_draw, side_draw, scale_draw, *corner_draws = tf.unstack(tf.random.stateless_uniform([5], seed))
-    # Given proposals come last among the boxes, and go the way of the objects.
-    image, boxes = record["image"], tf.concat([record["boxes"], record["proposals"]], axis=0)
-    labels, masks = (record["classes"], record["is_crowd"]), record["masks"]
+    image, rows = example.image, example.rows
     if options.horizontal_flip:
-        image, boxes, masks = tf.cond(
-            flip_draw < 0.5,
-            lambda: (*transforms.flip_horizontal(image, boxes), tf.reverse(masks, axis=[2])),
-            lambda: (image, boxes, masks),
-        )
+        image, rows = _flip_some(image, rows, flip_draw)
     if options.scale_jitter is None:
-        new_size = _size_by_sides(record["size"], options, side_draw)
+        new_size = _size_by_sides(example.size, options, side_draw)
     else:
-        new_size = _size_by_jitter(record["size"], options, scale_draw)
-    image, boxes = transforms.resize(image, boxes, new_size, options.interpolation)
-    boxes, proposals = tf.split(boxes, [tf.shape(record["boxes"])[0], tf.shape(record["proposals"])[0]])
+        new_size = _size_by_jitter(example.size, options, scale_draw)
+    image, rows = transforms.resize(image, rows, new_size, options.interpolation)
     if options.scale_jitter is not None:
         corner = _draw_corner(new_size, options.canvas, corner_draws)
-        image, boxes, kept = transforms.crop(image, boxes, *corner, *options.canvas)
-        boxes, *labels = (tf.boolean_mask(column, kept) for column in (boxes, *labels))
-    inputs, targets = _pad_example(image, boxes, *labels, record["image_id"], record["size"], options)
-    return inputs | _pad_proposals(proposals, options), targets | _pad_masks(masks, options)
+        image, rows = transforms.crop(image, rows, *corner, *options.canvas)
+    return _pad_example(image, rows, example.image_id, example.size, options)
+
+
+def _flip_some(image, rows, draw):
+    """Half of the images mirrored, with their rows."""
+
+    def flipped():
+        turned, turned_rows = transforms.flip_horizontal(image, rows)
+        return turned, list(turned_rows.values())
+
+    image, values = tf.cond(draw < 0.5, flipped, lambda: (image, list(rows.values())))
+    return image, dict(zip(rows, values, strict=True))
 
 
 def _size_by_sides(size, options: _Options, draw):
@@ -371,47 +363,24 @@ def _draw_corner(size, canvas, draws):
     ]
 
 
-def _pad_example(image, boxes, classes, is_crowd, image_id, original_size, options: _Options):
-    """Pad the image as the options say and the objects to at least one row."""
+def _pad_example(image, rows, image_id, original_size, options: _Options):
+    """Pad the image as the options say and the rows as their fields say."""
     size = tf.shape(image)[:2]
     frame = options.canvas or [transforms.padded_side(size[axis], options.size_divisor) for axis in (0, 1)]
-    missing = tf.maximum(1 - tf.shape(boxes)[0], 0)
     padded = tf.ensure_shape(transforms.pad_image(image, *frame), [*(options.canvas or (None, None)), 3])
-    targets = {
-        "boxes": tf.pad(boxes, [[0, missing], [0, 0]]),
-        "classes": tf.pad(classes, [[0, missing]], constant_values=-1),
-        "is_crowd": tf.pad(is_crowd, [[0, missing]]),
-        "image_ids": image_id,
-        "original_sizes": original_size,
+    example = {
+        "inputs": {"images": padded, "image_sizes": size},
+        "targets": {"image_ids": image_id, "original_sizes": original_size},
     }
-    return {"images": padded, "image_sizes": size}, targets
-
-
-def _pad_proposals(boxes, options: _Options):
-    """The inputs that given proposals `[n, 4]` become; none where there are none to be given."""
-    if options.max_proposals is None:
-        return {}
-    count = tf.shape(boxes)[0]
-    boxes = tf.pad(boxes, [[0, options.max_proposals - count], [0, 0]])
-    return {"proposals": tf.ensure_shape(boxes, [options.max_proposals, 4]), "num_proposals": count}
-
-
-def _pad_masks(masks, options: _Options):
-    """The targets that masks `[n, SIDE, SIDE]` become, at least one; none where they are not asked for."""
-    if not options.masks:
-        return {}
-    return {"masks": tf.pad(masks, [[0, tf.maximum(1 - tf.shape(masks)[0], 0)], [0, 0], [0, 0]])}
+    for field, own in rows.items():
+        example[field.part] |= field.of_batch(own)
+    return example["inputs"], example["targets"]
 
 
 def _blank_example(options: _Options):
     """What fills up the last batch of a finite stream until `_drop_blanks` takes it away: image_sizes 0."""
-    none = tf.zeros([0], tf.int32)
-    image, boxes = tf.zeros([0, 0, 3], options.pixel_dtype), tf.zeros([0, 4])
-    inputs, targets = _pad_example(
-        image, boxes, none, none, tf.constant(-1, tf.int64), tf.constant([0, 0]), options
-    )
-    masks = tf.zeros([0, segmentations.SIDE, segmentations.SIDE], tf.uint8)
-    return inputs | _pad_proposals(tf.zeros([0, 4]), options), targets | _pad_masks(masks, options)
+    image, rows = tf.zeros([0, 0, 3], options.pixel_dtype), {field: field.none() for field in options.fields}
+    return _pad_example(image, rows, tf.constant(-1, tf.int64), tf.constant([0, 0]), options)
 
 
 # ------------------------------------------------------------------------------------------------- arguments

@@ -1,9 +1,11 @@
-"""Image and boxes changed together, in pure TensorFlow operations.
+"""An image and the rows of its fields changed together, in pure TensorFlow operations.
 
 Images are [height, width, 3] RGB 0..255, uint8 or float32; boxes [n, 4] float32 x1, y1, x2, y2 in pixels of the
-image that goes with them. Nothing here draws random numbers: the pipeline passes what it drew, so every function
-can be tested by hand.
+image that goes with them; rows `{field: [n, ...]}`, each field a `fields.RowField` that says how its own change.
+Nothing here draws random numbers: the pipeline passes what it drew, so every function can be tested by hand.
 """
+
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -80,33 +82,60 @@ def scale_boxes(boxes, old_size, new_size):
     return boxes * tf.stack([ratio_x, ratio_y, ratio_x, ratio_y])
 
 
-def resize(image, boxes, new_size, interpolation: str = "pillow"):
-    """Image and boxes brought to `new_size` (height, width)."""
-    shape = tf.shape(image)
-    resized = resize_image(image, new_size[0], new_size[1], interpolation)
-    return resized, scale_boxes(boxes, (shape[0], shape[1]), new_size)
-
-
-def flip_horizontal(image, boxes):
-    """Mirror left and right: x1' = width - x2, x2' = width - x1."""
-    width = tf.cast(tf.shape(image)[1], tf.float32)
+def flip_boxes(boxes, width):
+    """Boxes of the image mirrored left and right: x1' = width - x2, x2' = width - x1."""
+    width = tf.cast(width, tf.float32)
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
-    return tf.reverse(image, axis=[1]), tf.stack([width - x2, y1, width - x1, y2], axis=-1)
+    return tf.stack([width - x2, y1, width - x1, y2], axis=-1)
 
 
-def crop(image, boxes, top, left, height, width):
-    """Cut the window out of the image (less at its border) and clip the boxes to it.
+class Window(NamedTuple):
+    """A part of an image, in pixels of it; int32 scalars."""
+
+    top: tf.Tensor
+    left: tf.Tensor
+    height: tf.Tensor
+    width: tf.Tensor
+
+
+def crop_boxes(boxes, window):
+    """Boxes in pixels of a window, clipped to it; some may be empty."""
+    height, width = (tf.cast(side, tf.float32) for side in (window.height, window.width))
+    offset = tf.cast(tf.stack([window.left, window.top, window.left, window.top]), tf.float32)
+    return tf.clip_by_value(boxes - offset, 0.0, tf.stack([width, height, width, height]))
+
+
+def has_a_pixel(boxes):
+    """`[n]` bool: whether a box is at least one pixel wide and high."""
+    return tf.reduce_all(boxes[:, 2:] - boxes[:, :2] >= 1.0, axis=-1)
+
+
+def flip_horizontal(image, rows):
+    """Image and rows mirrored left and right."""
+    size = tf.shape(image)[:2]
+    return tf.reverse(image, axis=[1]), {field: field.flip(own, size) for field, own in rows.items()}
+
+
+def resize(image, rows, new_size, interpolation: str = "pillow"):
+    """Image and rows brought to `new_size` (height, width)."""
+    size = tf.shape(image)[:2]
+    resized = resize_image(image, new_size[0], new_size[1], interpolation)
+    return resized, {field: field.scale(own, size, new_size) for field, own in rows.items()}
+
+
+def crop(image, rows, top, left, height, width):
+    """Cut a window out of the image, less at its border, and leave out the objects that it loses.
 
     Returns:
-        image, boxes (clipped, some may be empty), kept: [n] bool, at least one pixel of the box is left each
-        way.
+        (image, rows): objects stay that all fields with a say in it find left (`RowField.is_left`).
     """
     image = image[top : top + height, left : left + width]
-    size = tf.cast(tf.shape(image), tf.float32)
-    offset = tf.cast(tf.stack([left, top, left, top]), tf.float32)
-    boxes = tf.clip_by_value(boxes - offset, 0.0, tf.stack([size[1], size[0], size[1], size[0]]))
-    kept = tf.reduce_all(boxes[:, 2:] - boxes[:, :2] >= 1.0, axis=-1)
-    return image, boxes, kept
+    window = Window(top, left, *tf.unstack(tf.shape(image)[:2]))
+    (boxes,) = (own for field, own in rows.items() if field.name == "boxes")
+    rows = {field: field.crop(own, window, boxes) for field, own in rows.items()}
+    votes = [vote for vote in (field.is_left(own) for field, own in rows.items()) if vote is not None]
+    is_left = tf.reduce_all(tf.stack(votes), axis=0)
+    return image, {field: field.without_lost(own, is_left) for field, own in rows.items()}
 
 
 def pad_image(image, height, width):

@@ -1,0 +1,66 @@
+"""Per-object fields: what each object of an image has, declared once, for reading and for the pipeline.
+
+    field        what a field is: how it is read, flipped, scaled, cropped, padded, kept in memory
+    boxes        the box of an object
+    labels       its class; whether it is a crowd
+    masks        its mask over its box
+    proposals    boxes that are given with an image and are no objects
+
+A field of one's own is a subclass of `ObjectField`, made known by `register_object_field` and asked for by its name:
+`load_coco(..., fields=("colour",))`.
+"""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from keras_fpn.data.fields.boxes import Boxes
+from keras_fpn.data.fields.field import ObjectField, RowField
+from keras_fpn.data.fields.labels import Classes, IsCrowd
+from keras_fpn.data.fields.masks import Masks
+from keras_fpn.data.fields.proposals import Proposals
+from keras_fpn.errors import UserError
+from keras_fpn.registry import Registry
+
+__all__ = ["OBJECT_FIELDS", "STANDARD", "ObjectField", "Proposals", "RowField", "choose", "register_object_field"]
+
+OBJECT_FIELDS = Registry("per-object field", "fields")
+CAN_REFUSE = {"horizontal_flip": "false", "scale_jitter": "null"}  # arguments of load_coco, and how a config says none
+_NONE = MappingProxyType({})
+_OF_AN_IMAGE = ("image_ids", "original_sizes")  # what the targets of a batch hold besides fields
+
+
+def register_object_field(field: ObjectField) -> ObjectField:
+    """Make a per-object field known by its name, and return it.
+
+    Raises:
+        UserError: it is no `ObjectField`, or its name or what it refuses cannot be used.
+    """
+    if not isinstance(field, ObjectField):
+        raise UserError(f"register_object_field: {field!r} is no ObjectField; give an object of a subclass of it")
+    name = getattr(field, "name", None)
+    if not isinstance(name, str) or not name.isidentifier() or name in _OF_AN_IMAGE:
+        raise UserError(f"register_object_field: {name!r} cannot be the name of a field; choose another word")
+    for option in field.refuses:
+        if option not in CAN_REFUSE:
+            raise UserError(f"field {name!r} refuses {option!r}; it may refuse {' and '.join(CAN_REFUSE)}")
+    return OBJECT_FIELDS.add(name, field)
+
+
+# Boxes last: like masks, they may find objects unsound that the others have read.
+STANDARD = tuple(register_object_field(field) for field in (Classes(), IsCrowd(), Boxes()))
+register_object_field(Masks())
+
+
+def choose(fields: Iterable[str | ObjectField], known: Mapping[str, ObjectField] = _NONE) -> dict[str, ObjectField]:
+    """The fields that every object has and those asked for, by name.
+
+    Args:
+        fields: names, or fields themselves.
+        known: fields that are meant by their names before those that are registered.
+
+    Raises:
+        UserError: there is no field of a name; names the nearest.
+    """
+    fields = (fields,) if isinstance(fields, str | ObjectField) else fields
+    asked = (field if isinstance(field, ObjectField) else known.get(field) or OBJECT_FIELDS[field] for field in fields)
+    return {field.name: field for field in (*STANDARD, *asked)}

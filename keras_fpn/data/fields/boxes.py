@@ -1,0 +1,64 @@
+"""Boxes of objects, and what any box of an image does when the image is changed."""
+
+import numpy as np
+
+from keras_fpn.data.fields.field import ObjectField, RowField
+
+
+class BoxRows(RowField):
+    """Boxes x1, y1, x2, y2 in pixels of an image."""
+
+    shape = (4,)
+
+    def flip(self, rows, size):
+        """See `RowField`."""
+        from keras_fpn.data import transforms
+
+        return transforms.flip_boxes(rows, size[1])
+
+    def scale(self, rows, old_size, new_size):
+        """See `RowField`."""
+        from keras_fpn.data import transforms
+
+        return transforms.scale_boxes(rows, old_size, new_size)
+
+    def crop(self, rows, window, boxes):
+        """Boxes in pixels of the window, clipped to it; some may be empty."""
+        from keras_fpn.data import transforms
+
+        return transforms.crop_boxes(rows, window)
+
+
+class Boxes(BoxRows, ObjectField):
+    """The box of each object, clipped to its image; an object is left of a crop where a pixel of its box is."""
+
+    name = "boxes"
+
+    def read(self, objects):
+        """COCO's x, y, width, height; a box without extent, or wholly outside, is unsound."""
+        sides = objects.numbers("bbox", "float64", (4,), wanted="four numbers x, y, width, height in pixels")
+        start, extent = sides[:, :2], sides[:, 2:]
+        with np.errstate(invalid="ignore"):
+            corners = np.concatenate([start, start + extent], 1)
+            boxes = np.clip(corners, 0, np.tile(objects.sizes[:, ::-1], 2)).astype(np.float32)
+            is_finite = np.isfinite(sides).all(1)
+            is_positive = (extent > 0).all(1)
+            is_inside = (boxes[:, 2:] > boxes[:, :2]).all(1)
+
+        def wrong(index):
+            box = ", ".join(f"{value:g}" for value in sides[index])
+            if not is_finite[index]:
+                return f"box [{box}] is not finite"
+            if not is_positive[index]:
+                return f"box [{box}] has no positive width and height"
+            height, width = objects.sizes[index]
+            return f"box [{box}] lies outside the image of {width} x {height} pixels (width x height)"
+
+        mend = "correct it (x, y, width, height), or leave such boxes out"
+        return boxes, objects.sound_or_refused(is_finite & is_positive & is_inside, wrong, mend)
+
+    def is_left(self, rows):
+        """See `ObjectField`."""
+        from keras_fpn.data import transforms
+
+        return transforms.has_a_pixel(rows)

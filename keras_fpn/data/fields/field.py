@@ -1,0 +1,137 @@
+"""What a per-object field is: everything that the data pipeline does with it, said in one place."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from keras_fpn.data import columns
+from keras_fpn.data.objects import Objects
+
+
+class RowField:
+    """Rows of numbers that an image has, and where they go when its pixels go somewhere.
+
+    The hooks that work on tensors import TensorFlow themselves, so that a field can be declared and read without it.
+    Rows are `[n, *shape]` of `dtype`; sizes are `(height, width)` in pixels.
+
+    Attributes:
+        name: key of a batch.
+        part: "targets" or "inputs" of a batch, where the key is.
+        dtype: of the numbers, a name such as "int32".
+        shape: of one row.
+        padding: what the rows are filled up with.
+        refuses: what cannot be done to an image whose rows these are: `{"scale_jitter" or "horizontal_flip", arguments
+            of `load_coco`: why, a sentence without its subject}`.
+    """
+
+    name: str
+    part: str
+    dtype: str = "float32"
+    shape: tuple[int, ...] = ()
+    padding: float = 0
+    refuses: Mapping[str, str] = MappingProxyType({})
+
+    def flip(self, rows, size):
+        """Rows of the image mirrored left and right; by default as they are.
+
+        Args:
+            size: of the image, int32 tensors.
+        """
+        return rows
+
+    def scale(self, rows, old_size, new_size):
+        """Rows of the image resized from `old_size` to `new_size`, each axis by its ratio; by default as they are."""
+        return rows
+
+    def crop(self, rows, window, boxes):
+        """Rows of the image cut to a window; by default as they are.
+
+        Args:
+            window: `transforms.Window`, which lies in the image.
+            boxes: `[n, 4]` x1, y1, x2, y2 of the objects before the cut.
+        """
+        return rows
+
+    def is_left(self, rows):
+        """`[n]` bool, which objects a crop has left, from their rows after it; None where this field has no say."""
+        return None
+
+    def without_lost(self, rows, is_left):
+        """Rows after a crop that left of the m objects those with `is_left` `[m]`; all, if the rows are no objects."""
+        return rows
+
+    def pad(self, rows, count):
+        """Rows filled up to `count`, or as they are where there are as many."""
+        import tensorflow as tf
+
+        missing = tf.maximum(count - tf.shape(rows)[0], 0)
+        paddings = [[0, missing], *([0, 0] for _ in self.shape)]
+        return tf.pad(rows, paddings, constant_values=tf.constant(self.padding, self.dtype))
+
+    def none(self):
+        """No rows at all, `[0, *shape]`."""
+        import tensorflow as tf
+
+        return tf.zeros([0, *self.shape], self.dtype)
+
+
+class ObjectField(RowField):
+    """A number, or an array of them, that each object has: read from an annotation file, given as a target.
+
+    A field by the name of a key whose numbers stand in the annotations is a subclass with a `name` and a `dtype`, made
+    known by `register_object_field`. It overrides what is different for it.
+
+    Attributes:
+        kept_dtype, kept_shape: of one object in memory, where it is not `dtype` and `shape` (see `unpack`).
+    """
+
+    part = "targets"
+    kept_dtype: str | None = None
+    kept_shape: tuple[int, ...] | None = None
+
+    def read(self, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
+        """Read the column of this field; by default the finite numbers that the annotations have under its name.
+
+        Args:
+            objects: with "boxes", "classes" and "is_crowd" among its columns.
+
+        Returns:
+            `([n, *kept_shape] of kept_dtype, [n] bool: which objects are sound)`; the others are left out.
+
+        Raises:
+            UserError: an annotation says something that cannot be trusted; names the file, the annotation, the mend.
+        """
+        column = objects.numbers(self.name, self.dtype, self.shape)
+        is_finite = np.isfinite(column).all(axis=tuple(range(1, column.ndim)))
+        return column, objects.sound_or_refused(
+            is_finite, lambda index: f'its "{self.name}" is not finite', "correct it, or leave such objects out"
+        )
+
+    def unpack(self, rows):
+        """Rows `[n, *shape]` from what is kept of them in memory, `[n, *kept_shape]`; by default as they are."""
+        return rows
+
+    def without_lost(self, rows, is_left):
+        """See `RowField`."""
+        import tensorflow as tf
+
+        return tf.boolean_mask(rows, is_left)
+
+    def source(self, records):
+        """Function from the number of a record to its rows, in TensorFlow operations."""
+        import tensorflow as tf
+
+        array, limits = columns.join([record.fields[self.name] for record in records])
+        tensor, limits = columns.as_tensor(array), tf.constant(limits)
+        return lambda index: self.unpack(tensor[limits[index, 0] : limits[index, 1]])
+
+    def of_batch(self, rows):
+        """What of one example the rows become, at least one of them: `{key: tensor}`."""
+        return {self.name: self.pad(rows, 1)}
+
+    def batch_padding(self):
+        """What the keys of `of_batch` are filled up with in a batch: `{key: value}`."""
+        import tensorflow as tf
+
+        return {self.name: tf.constant(self.padding, self.dtype)}

@@ -1,0 +1,46 @@
+"""Masks of objects: grids over their boxes, kept as a bit for each bin."""
+
+from types import MappingProxyType
+
+from keras_fpn.data import segmentations
+from keras_fpn.data.fields.field import ObjectField
+from keras_fpn.errors import UserError
+
+
+class Masks(ObjectField):
+    """`[56, 56]` bins over the box of each object, 1 where the object covers half or more of one."""
+
+    name, dtype, shape = "masks", "uint8", (segmentations.SIDE, segmentations.SIDE)
+    kept_dtype, kept_shape = "uint8", (segmentations.PACKED,)
+    refuses = MappingProxyType({"scale_jitter": "crops objects, and their masks are of whole ones"})
+
+    def read(self, objects):
+        """Every object needs a "segmentation"; one that covers nothing of its box is unsound."""
+        sizes = objects.sizes
+        bad = next(segmentations.unusable(objects.entries, sizes), None)
+        if bad is not None:
+            raise UserError(
+                f'{objects.name(bad[0])}: "segmentation" {bad[1]}; segment proposals need masks: add it, polygons or'
+                " run lengths of every object"
+            )
+        outlines = [entry["segmentation"] for entry in objects.entries]
+        packed = segmentations.rasterise(outlines, objects.columns["boxes"], sizes)
+        return packed, objects.sound_or_refused(
+            packed.any(axis=1),
+            lambda index: 'its "segmentation" covers nothing of its box',
+            "correct it, or leave such objects out",
+        )
+
+    def unpack(self, rows):
+        """`[n, 392]` -> `[n, 56, 56]` of 0 and 1, as `segmentations.unpack` does: the first bin is the highest bit."""
+        import tensorflow as tf
+
+        shifts = tf.constant([7, 6, 5, 4, 3, 2, 1, 0], tf.uint8)
+        bits = tf.bitwise.bitwise_and(tf.bitwise.right_shift(rows[..., None], shifts), tf.constant(1, tf.uint8))
+        return tf.reshape(bits, [-1, *self.shape])
+
+    def flip(self, rows, size):
+        """See `RowField`."""
+        import tensorflow as tf
+
+        return tf.reverse(rows, axis=[2])

@@ -1,0 +1,52 @@
+"""Given proposals: boxes of an image that are no objects, read from their folder when the image's turn comes."""
+
+from types import MappingProxyType
+
+from keras_fpn.data.fields.boxes import BoxRows
+from keras_fpn.proposal_files import ImageProposals
+
+
+class Proposals(BoxRows):
+    """The best boxes of a folder of proposals: inputs of a batch, not targets.
+
+    Args:
+        proposals: those of the data set's images; at most `proposals.most` of an image are given.
+    """
+
+    name, part = "proposals", "inputs"
+    refuses = MappingProxyType({"scale_jitter": "crops images, and given proposals are of whole ones"})
+
+    def __init__(self, proposals: ImageProposals):
+        self.proposals = proposals
+
+    def source(self, records):
+        """See `ObjectField`; TensorFlow reads the file when an image's turn comes: COCO's would fill the memory."""
+        import tensorflow as tf
+
+        files = tf.constant([self.proposals.file])
+        offsets = tf.constant(self.proposals.offsets([record.image_id for record in records]), tf.int64)
+        content = {"output_types": [tf.string], "output_shapes": [[]]}
+
+        def load(index):
+            from_there_on = tf.raw_ops.TFRecordDatasetV2(
+                filenames=files,
+                compression_type="",
+                buffer_size=tf.constant(0, tf.int64),
+                byte_offsets=offsets[index : index + 1],
+            )
+            first = tf.raw_ops.TakeDataset(input_dataset=from_there_on, count=tf.constant(1, tf.int64), **content)
+            (numbers,) = tf.raw_ops.DatasetToSingleElement(dataset=first, **content)
+            return tf.reshape(tf.io.decode_raw(numbers, tf.float32), [-1, 4])[: self.proposals.most]
+
+        return load
+
+    def of_batch(self, rows):
+        """`{"proposals": [most, 4], "num_proposals": how many of them are proposals}`."""
+        import tensorflow as tf
+
+        boxes = tf.ensure_shape(self.pad(rows, self.proposals.most), [self.proposals.most, 4])
+        return {self.name: boxes, f"num_{self.name}": tf.shape(rows)[0]}
+
+    def batch_padding(self):
+        """See `ObjectField`."""
+        return {self.name: 0.0, f"num_{self.name}": 0}

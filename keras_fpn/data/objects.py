@@ -1,0 +1,161 @@
+"""The objects of an annotation file, as per-object fields read them, and how a wrong one is told."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from keras_fpn.errors import UserError
+
+_DROP = '--set data.invalid_boxes=drop (from Python invalid_boxes="drop")'
+
+
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """The n objects of an annotation file that were found sound so far.
+
+    Attributes:
+        path: the annotation file.
+        entries: n of its "annotations".
+        images: n of its "images": the one that each object is on.
+        category_ids: the ids of classes 0..K-1.
+        drop_invalid: whether unsound objects are left out; they are refused otherwise.
+        columns: `{name: [n, ...]}`, what fields have read before.
+    """
+
+    path: Path
+    entries: Sequence[dict]
+    images: Sequence[dict]
+    category_ids: tuple[int, ...]
+    drop_invalid: bool = False
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """`[n, 2]` int64 height and width of the image of each object, pixels."""
+        return np.array([(image["height"], image["width"]) for image in self.images], np.int64).reshape(-1, 2)
+
+    def name(self, index: int) -> str:
+        """File, annotation and image of an object, for the start of an error."""
+        image = self.images[index]
+        return f"{self.path}: annotation {self.entries[index]['id']} of image {image['id']} ({image['file_name']})"
+
+    def numbers(self, key, dtype="float32", shape=(), *, wanted=None, default=None) -> np.ndarray:
+        """`[n, *shape]`: what each annotation has under a key.
+
+        Args:
+            dtype: of the numbers; where it is of whole ones, they must be whole and within its range.
+            shape: of one object; nested lists in the file.
+            wanted: what to write there, for the error, such as "a whole number".
+            default: taken where an annotation has no such key; None if there must be one.
+
+        Raises:
+            UserError: an annotation has something else; names the file and the annotation.
+        """
+        return read_numbers(self.path, self.entries, key, dtype, shape, wanted=wanted, default=default)
+
+    def sound_or_refused(self, is_sound, wrong: Callable[[int], str], mend: str) -> np.ndarray:
+        """`is_sound` `[n]` bool where unsound objects are to be left out.
+
+        Args:
+            wrong: what is wrong with the object of an index, such as "its box is empty".
+            mend: what to do about it, such as "correct it, or leave such objects out".
+
+        Raises:
+            UserError: an object is unsound and is not to be left out.
+        """
+        if not self.drop_invalid and not is_sound.all():
+            first, more = int(np.argmin(is_sound)), int((~is_sound).sum()) - 1
+            others = f" (and {more} more of {len(is_sound)} boxes)" if more else ""
+            raise UserError(f"{self.name(first)}: {wrong(first)}{others}; {mend}: {_DROP}")
+        return is_sound
+
+    def with_column(self, name: str, column, is_sound) -> "Objects":
+        """The sound ones of these objects, with one more column."""
+        columns = {**self.columns, name: column}
+        if is_sound.all():
+            return dataclasses.replace(self, columns=columns)
+        kept = np.flatnonzero(is_sound).tolist()
+        return dataclasses.replace(
+            self,
+            entries=[self.entries[index] for index in kept],
+            images=[self.images[index] for index in kept],
+            columns={name: column[is_sound] for name, column in columns.items()},
+        )
+
+
+def read_numbers(path, entries, key, dtype, shape=(), *, wanted=None, default=None) -> np.ndarray:
+    """`[n, *shape]`: what n annotations of a file have under a key; see `Objects.numbers`."""
+    if not entries:
+        return np.zeros((0, *shape), dtype)
+    is_whole_number = np.dtype(dtype).kind in "iu"
+    try:
+        if default is None:
+            column = np.array([entry[key] for entry in entries])
+        else:
+            column = np.array([entry.get(key, default) for entry in entries])
+    except (KeyError, ValueError, OverflowError):
+        column = np.zeros(0)
+    kinds = "i" if is_whole_number else "if"
+    if column.shape != (len(entries), *shape) or column.dtype.kind not in kinds or not _fits(column, dtype):
+        _refuse_numbers(path, entries, key, dtype, shape, wanted, default)
+    with np.errstate(over="ignore"):  # infinite then, and whoever asked looks for that
+        return column.astype(dtype)
+
+
+def _refuse_numbers(path, entries, key, dtype, shape, wanted, default):
+    """Find the annotation that could not become a row of numbers, one by one, and name it."""
+    is_value = is_whole if np.dtype(dtype).kind in "iu" else is_number
+    for index, entry in enumerate(entries):
+        value = entry.get(key, default)
+        if not _is_of_shape(value, shape, is_value) or (is_value is is_whole and not _fits(np.array(value), dtype)):
+            name = f"annotation {entry.get('id', f'number {index}')}"
+            wanted = wanted or _wanted(dtype, shape)
+            raise UserError(f'{path}: {name} has "{key}" {short(value)}; write {wanted}')
+    raise UserError(f"{path}: the annotations are not all numbers; check them")
+
+
+def _fits(column, dtype) -> bool:
+    """Whether whole numbers are within the range of their type; of others any are."""
+    if np.dtype(dtype).kind not in "iu" or column.dtype.kind not in "iu" or not column.size:
+        return True
+    limits = np.iinfo(dtype)
+    return limits.min <= int(column.min()) and int(column.max()) <= limits.max
+
+
+def _is_of_shape(value, shape, is_value) -> bool:
+    if not shape:
+        return is_value(value)
+    is_row = isinstance(value, list) and len(value) == shape[0]
+    return is_row and all(_is_of_shape(item, shape[1:], is_value) for item in value)
+
+
+def _wanted(dtype, shape) -> str:
+    is_whole_number = np.dtype(dtype).kind in "iu"
+    if shape:
+        return f"{' x '.join(map(str, shape))} {'whole ' if is_whole_number else ''}numbers"
+    if not is_whole_number:
+        return "a number"
+    limits = np.iinfo(dtype)
+    return f"a whole number from {limits.min} to {limits.max}"
+
+
+def is_number(value) -> bool:
+    """Whether a value of a JSON file is a number; true and false are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_whole(value) -> bool:
+    """Whether a value of a JSON file is a whole number of 64 bits; true and false are not."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def short(value, limit: int = 60) -> str:
+    """A value for an error, cut to `limit` characters."""
+    text = str(list(value)) if isinstance(value, tuple) else repr(value)
+    return text if len(text) <= limit else text[: limit - 4] + " ..."
