@@ -5,7 +5,8 @@ This file alone has pycocotools measure (`masks` has it encode). It gives it cle
 zero, and keeps its prints off the screen.
 
 A *result* is one dict of the COCO results format: `image_id`, `category_id`, `bbox` ([x, y, width,
-height] in pixels of the original image) and `score`; of a model with masks also `segmentation` (see `masks`).
+height] in pixels of the original image) and `score`; of a model with masks also `segmentation` (see `masks`). Which
+metrics there are, and what they are called, the families of `metrics` say.
 """
 
 import contextlib
@@ -18,63 +19,54 @@ import numpy as np
 
 from keras_fpn import masks
 from keras_fpn.errors import UserError
+from keras_fpn.fields import plain
+from keras_fpn.metrics import AREAS, PROPOSAL_LIMITS
+from keras_fpn.results import best_first, by_image
 
-DETECTION_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-PROPOSAL_LIMITS = (100, 1000)
 _LOWEST_IOU = 0.5  # of COCO's ten thresholds: what overlaps less matches nothing
-AREAS = ("", "s", "m", "l")  # all, below 32^2, up to 96^2, above: the order of COCOeval.params.areaRng
-PROPOSAL_METRICS = tuple(f"proposals/AR{limit}{area}" for limit in PROPOSAL_LIMITS for area in AREAS)
-SEGMENT_METRICS = tuple(f"segments/AR{limit}{area}" for limit in PROPOSAL_LIMITS for area in AREAS)
+_DETECTION_LIMITS = (1, 10, 100)
 
 
 class COCOEvaluator:
-    """COCO metrics against one annotation file.
+    """One annotation file, and what pycocotools measures against it; a `MetricFamily` gives the figures their names.
 
     annotations: the path of an instances JSON, or its content as a dict. The dict is not changed.
     leave_out: ids of annotations to leave out, such as `CocoDataset.dropped`.
 
-    Raises UserError where the annotations are no instances file, or contradict themselves.
-    Metrics that the annotations leave undefined (no object of that size, no object of that class) are -1,
+    Has the `image_ids`, and the classes in the order of their ids: `category_ids`, `class_names`.
+    Raises UserError where the annotations are no instances file, or contradict themselves; its methods for results
+    whose image or category ids the annotations lack, and for non-finite numbers.
+    Results may come in any order: the order changes nothing. `image_ids` are the images to measure on; all of the
+    annotations by default. An image without results counts as one on which nothing was found.
+    Figures that the annotations leave undefined (no object of that size, no object of that class) are -1,
     as pycocotools has it; `metrics_to_json` turns them into null.
     """
 
     def __init__(self, annotations, leave_out=()):
         self.source, content = _read_annotations(annotations)
-        self._dataset = _clean_annotations(content, self.source, frozenset(leave_out))
+        self._dataset, self._entries = _clean_annotations(content, self.source, frozenset(leave_out))
         self.image_ids = [image["id"] for image in self._dataset["images"]]
         self.category_ids = sorted(category["id"] for category in self._dataset["categories"])
         names = _unique_names(self._dataset["categories"])
         self.class_names = [names[category_id] for category_id in self.category_ids]
         self._truth = _index(self._dataset)
-        self._accumulated = self._masked_truth = None
+        self._accumulated, self._masked_truth = {}, None
 
-    def detections(self, results, image_ids=None):
-        """Average precision and recall of detections.
+    def average_precision(self, results, image_ids=None, kind="bbox"):
+        """Average precision and recall of detections with classes.
 
-        results: list of COCO results, in any order: the order changes nothing. Empty is allowed: zeros.
-        image_ids: the images to measure on; all of the annotations by default. An image without results
-            counts as one on which nothing was found.
-        Returns a dict: the twelve of pycocotools under the names of DETECTION_METRICS, then "AP/<class>".
-        Raises UserError for image or category ids the annotations lack and for non-finite numbers.
+        Args:
+            results: list of COCO results. None at all gives zeros.
+            kind: "bbox", or "segm" to go by the IoU of masks, each result's "segmentation".
+
+        Returns:
+            `([12 figures in pycocotools' order], {class: its AP})`.
         """
-        image_ids = self._selected(image_ids)
-        results = _sorted(self._checked(results, image_ids, self.category_ids))
-        evaluation = self._run(results, image_ids, max_detections=(1, 10, 100), use_categories=True)
-        self._accumulated = evaluation.eval
-        metrics = dict(zip(DETECTION_METRICS, map(float, evaluation.stats), strict=True))
-        for name, precision in zip(self.class_names, self._class_precision(), strict=True):
-            metrics[f"AP/{name}"] = _mean_defined(precision)
-        return metrics
-
-    def proposals(self, results, image_ids=None):
-        """Average recall of class-agnostic proposals: `useCats=0`, 100 and 1000 boxes an image.
-
-        results: list of COCO results; their `category_id` is ignored. image_ids: as in `detections`.
-        Returns a dict with the names of PROPOSAL_METRICS; the columns of table 1 of the FPN paper are
-        AR100, AR1000, AR1000s, AR1000m and AR1000l.
-        """
-        recalls = self.proposal_recalls(results, PROPOSAL_LIMITS, image_ids)
-        return {f"proposals/AR{limit}{area}": recalls[limit][area] for limit in PROPOSAL_LIMITS for area in AREAS}
+        checked, image_ids = self._checked_detections(results, image_ids, kind)
+        evaluation = self._run(best_first(checked), image_ids, _DETECTION_LIMITS, use_categories=True, kind=kind)
+        self._accumulated[kind] = evaluation.eval
+        of_classes = zip(self.class_names, map(_mean_defined, self._class_precision(kind)), strict=True)
+        return [float(figure) for figure in evaluation.stats], dict(of_classes)
 
     def proposal_recalls(self, results, limits, image_ids=None):
         """`{limit: {area: average recall}}` of the `limit` best proposals of each image, at most 1000, by AREAS."""
@@ -86,56 +78,53 @@ class COCOEvaluator:
             recalls[limit] = self._recalls(useful, image_ids)
         return recalls
 
-    def segments(self, results, image_ids=None):
-        """Average recall of class-agnostic segments: as `proposals`, by the IoU of masks (pycocotools' "segm").
-
-        results: list of COCO results with "segmentation", all of an image or what `worth_keeping` left of them.
-            image_ids: as in `detections`.
-        Returns a dict with the names of SEGMENT_METRICS; the columns of table 6 of the FPN paper are those of AR1000.
-            Sizes are those of the annotations' "area"; of one without it, of its mask.
-        Raises UserError as `detections` does, and for annotations without masks.
-        """
-        recalls = self.segment_recalls(results, PROPOSAL_LIMITS, image_ids)
-        return {f"segments/AR{limit}{area}": recalls[limit][area] for limit in PROPOSAL_LIMITS for area in AREAS}
-
     def segment_recalls(self, results, limits, image_ids=None):
         """`{limit: {area: average recall}}` of the `limit` best segments of each image, at most 1000, by AREAS."""
         image_ids = self._selected(image_ids)
         checked = self._checked(results, image_ids, None)
         images = self._truth_with_masks().imgs
         for copy, result in zip(checked, results, strict=True):
-            if "place" in result:  # our own, of `worth_keeping`
+            if "place" in result:  # our own, of `matching_segments`
                 copy |= {"segmentation": result["segmentation"], "place": result["place"]}
             else:
                 copy["segmentation"] = _sound_segment(result, images[copy["image_id"]])
-        useful, recalls = _sorted(self._matching_segments(checked)), {}
+        useful, recalls = best_first(self.matching_segments(checked)), {}
         for limit in limits:
             recalls[limit] = self._recalls([item for item in useful if item["place"] < limit], image_ids, "segm")
         return recalls
 
-    def worth_keeping(self, results):
-        """Of the results of whole images those that a metric can depend on, so that a large data set fits in memory.
+    def matching_segments(self, results):
+        """Of the segments of whole images those that recall can depend on, so that a large data set fits in memory.
 
-        Boxes stay as they are. Segments that meet no object at the lowest IoU go, and those beyond the largest limit;
-        the others get their "place" among the segments of their image, 0 for the best.
+        Those that meet no object at the lowest IoU go, and those beyond the largest limit; the others get their "place"
+        among the segments of their image, 0 for the best. Those that have one are what is left already.
         """
-        has_masks = any("segmentation" in result for result in results)
-        return self._matching_segments(results) if has_masks else results
+        if all("place" in result for result in results):
+            return results
+        useful, truth = [], self._truth_with_masks()
+        for image_id, group in by_image(results):
+            objects, group = truth.imgToAnns.get(image_id, []), group[: PROPOSAL_LIMITS[-1]]
+            crowd = [item["iscrowd"] for item in objects]
+            segments = [_segment(result) for result in group]
+            overlap = masks.overlaps(segments, [item["segmentation"] for item in objects], crowd)
+            places = np.flatnonzero((overlap >= _LOWEST_IOU).any(axis=1)).tolist()
+            useful += [group[place] | {"place": place} for place in places]
+        return useful
 
-    def precision_recall(self):
-        """Curves of the last call of `detections`, at pycocotools' 101 recall values.
+    def precision_recall(self, kind="bbox"):
+        """Curves of the last call of `average_precision` of this kind, at pycocotools' 101 recall values.
 
         Returns {"recall": [101], "mean": curve, "classes": {name: curve}} where a curve is
         {"precision50": [101] at IoU 0.5, "precision": [101] mean over IoU 0.5:0.95, "AP50", "AP"};
         curves of classes add "best_f1" and "best_threshold", the score at which F1 at IoU 0.5 is best.
         Classes without ground truth are left out. All plain floats, ready for JSON.
         """
-        if self._accumulated is None:
-            raise ValueError("call COCOEvaluator.detections(results) before precision_recall()")
-        recall = np.asarray(self._accumulated["params"].recThrs)
-        scores = self._accumulated["scores"][0, :, :, 0, -1]
+        if kind not in self._accumulated:
+            raise ValueError("call COCOEvaluator.average_precision(results) before precision_recall()")
+        recall = np.asarray(self._accumulated[kind]["params"].recThrs)
+        scores = self._accumulated[kind]["scores"][0, :, :, 0, -1]
         curves, classes = [], {}
-        for index, precision in enumerate(self._class_precision()):
+        for index, precision in enumerate(self._class_precision(kind)):
             if (precision < 0).all():
                 continue
             curves.append(precision)
@@ -153,14 +142,38 @@ class COCOEvaluator:
         crowd = [record["iscrowd"] for record in records]
         return boxes, np.array(classes, dtype=np.int32), np.array(crowd, dtype=np.int32)
 
-    def _class_precision(self):
+    def annotations_of(self, image_id):
+        """The entries of one image as the annotation file has them, in its order; not to be changed."""
+        return [self._entries[record["id"] - 1] for record in self._truth.imgToAnns.get(image_id, [])]
+
+    def matches(self, results, image_ids=None, kind="bbox"):
+        """Detections and the objects that they find: those that count as right at IoU 0.5.
+
+        Args:
+            results: as of `average_precision`; the 100 best of an image and class are looked at.
+
+        Returns:
+            `[(result, entry), ...]`: one of the results, and an entry of the annotation file, of the same class. Each
+            object is found once, by the best that overlaps it; crowds are not found.
+        """
+        checked, image_ids = self._checked_detections(results, image_ids, kind)
+        evaluation = self._run(best_first(checked), image_ids, _DETECTION_LIMITS, use_categories=True, kind=kind)
+        by_number = {copy["id"]: result for copy, result in zip(checked, results, strict=True)}
+        pairs = []
+        for group in evaluation.evalImgs:  # of a class, a range of areas and an image; the first range is of all
+            if group is not None and group["aRng"] == evaluation.params.areaRng[0]:
+                columns = zip(group["dtIds"], group["dtMatches"][0], group["dtIgnore"][0], strict=True)
+                pairs += [(by_number[n], self._entries[int(m) - 1]) for n, m, ignored in columns if m and not ignored]
+        return pairs
+
+    def _class_precision(self, kind):
         """[IoU threshold, recall] per class: all areas, most detections."""
-        return np.moveaxis(self._accumulated["precision"][:, :, :, 0, -1], 2, 0)
+        return np.moveaxis(self._accumulated[kind]["precision"][:, :, :, 0, -1], 2, 0)
 
     def _selected(self, image_ids):
         if image_ids is None:
             return self.image_ids
-        image_ids = sorted({_plain(image_id) for image_id in image_ids})
+        image_ids = sorted({plain(image_id) for image_id in image_ids})
         self._refuse_unknown_images(set(image_ids))
         return image_ids
 
@@ -172,6 +185,17 @@ class COCOEvaluator:
                 f" {len(self.image_ids)} images ({len(unknown)} such ids); evaluate with the annotations of"
                 " the images that were detected"
             )
+
+    def _checked_detections(self, results, image_ids, kind):
+        """Copies of the results with what pycocotools reads for this kind, and the image ids selected."""
+        image_ids = self._selected(image_ids)
+        checked = self._checked(results, image_ids, self.category_ids)
+        if kind == "segm":
+            images = self._truth_with_masks().imgs
+            for copy, result in zip(checked, results, strict=True):
+                segment = _sound_segment(result, images[copy["image_id"]])
+                copy |= {"segmentation": segment, "area": float(masks.areas([segment])[0])}
+        return checked, image_ids
 
     def _checked(self, results, image_ids, category_ids):
         """Copies of the results with the keys pycocotools reads; UserError on what it would misread.
@@ -205,7 +229,7 @@ class COCOEvaluator:
         from pycocotools import mask
 
         useful = []
-        for image_id, group in _by_image(results):
+        for image_id, group in by_image(results):
             truth = self._truth.imgToAnns.get(image_id, [])
             if not truth:
                 continue
@@ -214,20 +238,6 @@ class COCOEvaluator:
             objects = np.array([record["bbox"] for record in truth], dtype=np.float64)
             overlap = mask.iou(boxes, objects, [record["iscrowd"] for record in truth])
             useful += [result for result, best in zip(group, overlap.max(axis=1), strict=True) if best >= _LOWEST_IOU]
-        return useful
-
-    def _matching_segments(self, results):
-        """The results that meet an object, each with its place; those that have one are what is left already."""
-        if all("place" in result for result in results):
-            return results
-        useful, truth = [], self._truth_with_masks()
-        for image_id, group in _by_image(results):
-            objects, group = truth.imgToAnns.get(image_id, []), group[: PROPOSAL_LIMITS[-1]]
-            crowd = [item["iscrowd"] for item in objects]
-            segments = [_segment(result) for result in group]
-            overlap = masks.overlaps(segments, [item["segmentation"] for item in objects], crowd)
-            places = np.flatnonzero((overlap >= _LOWEST_IOU).any(axis=1)).tolist()
-            useful += [group[place] | {"place": place} for place in places]
         return useful
 
     def _truth_with_masks(self):
@@ -268,153 +278,6 @@ def metrics_to_json(metrics):
     }
 
 
-def detections_to_results(
-    detections, image_ids, image_sizes, original_sizes, category_ids, class_names=None, file_names=None
-):
-    """Detections of a batch as COCO results, in pixels of the original images.
-
-    detections: {"boxes": [B, D, 4] xyxy px of the given image, "scores": [B, D], "classes": [B, D] (without, all are
-        of class 0), "num_detections": [B], "masks": [B, D, m, m] probabilities over the boxes (or without)}.
-    image_ids: [B]. image_sizes, original_sizes: [B, 2] height, width of the valid part of the given image and of the
-        file. category_ids: the data set's id of each class.
-    class_names, file_names: optional; they add "category" and "file_name" to each result.
-    Returns a list of dicts, image by image, best first, the 1000 best of each: no metric looks further. Boxes are
-    scaled by the actual ratio of each axis (rounding in the resize makes the two differ) and clipped to the original
-    image. With masks each result has a "segmentation", the mask pasted into the original image, and its box is that of
-    the pasted mask.
-    """
-    results = []
-    all_classes = detections.get("classes", np.zeros(np.shape(detections["scores"]), np.int32))
-    for index, count in enumerate(np.minimum(detections["num_detections"], PROPOSAL_LIMITS[-1])):
-        found = {name: detections[name][index][:count] for name in ("boxes", "masks") if name in detections}
-        boxes, shapes = _original_shapes(found, image_sizes[index], original_sizes[index])
-        scores = np.asarray(detections["scores"][index][:count], dtype=np.float64)
-        classes = np.asarray(all_classes[index][:count])
-        columns = zip(boxes.tolist(), scores.tolist(), classes.tolist(), shapes, strict=True)
-        for box, score, label, shape in columns:
-            if not 0 <= label < len(category_ids):
-                raise ValueError(f"a detection has class {label} of {len(category_ids)} category ids")
-            result = {} if file_names is None else {"file_name": str(file_names[index])}
-            result |= {"image_id": _plain(image_ids[index]), "category_id": _plain(category_ids[label])}
-            if class_names is not None:
-                result["category"] = class_names[label]
-            results.append(result | {"bbox": box, "score": score} | shape)
-    return results
-
-
-def proposals_to_results(proposals, image_ids, image_sizes, original_sizes, category_id=1):
-    """Proposals of a batch as COCO results; the score is the objectness logit, the category a placeholder.
-
-    proposals: {"boxes": [B, P, 4], "scores": [B, P], "num_proposals": [B]}; the rest as in
-    `detections_to_results`.
-    """
-    results = []
-    for index, count in enumerate(np.minimum(proposals["num_proposals"], PROPOSAL_LIMITS[-1])):
-        boxes = _original_xywh(proposals["boxes"][index][:count], image_sizes[index], original_sizes[index])
-        scores = np.asarray(proposals["scores"][index][:count], dtype=np.float64)
-        image_id = _plain(image_ids[index])
-        results += [
-            {"image_id": image_id, "category_id": category_id, "bbox": box, "score": score}
-            for box, score in zip(boxes.tolist(), scores.tolist(), strict=True)
-        ]
-    return results
-
-
-def compile_inference(model, dataset):
-    """`model.inference` as one graph for all batches of the dataset; keep it, and no epoch traces again."""
-    import tensorflow as tf
-
-    signature = getattr(dataset, "element_spec", None)
-    if isinstance(signature, tuple) and isinstance(signature[0], dict):
-        return tf.function(model.inference, input_signature=[signature[0]])
-    return tf.function(model.inference, reduce_retracing=True)
-
-
-def predict_batches(model, dataset, with_proposals=True, inference=None):
-    """Run a detector over a `load_coco` dataset, in one forward pass an image; nothing is kept.
-
-    model: has `inference(inputs)` -> {"detections", "proposals" (or not)}, `category_ids` and `class_names`.
-    dataset: finite, of (inputs, targets); targets name "image_ids" and "original_sizes".
-    inference: what `compile_inference` made, to spare the tracing of a repeated evaluation.
-    Yields (image ids, detection results, proposal results) of each batch, COCO results in original pixels.
-    """
-    cardinality = getattr(dataset, "cardinality", None)
-    if cardinality is not None and int(cardinality()) == -1:  # tf.data.INFINITE_CARDINALITY
-        raise UserError("the dataset never ends; evaluate with load_coco(..., repeat=False)")
-    inference = compile_inference(model, dataset) if inference is None else inference
-    seen = set()
-    for inputs, targets in dataset:
-        outputs = inference(inputs)
-        image_ids, *sizes = _batch_facts(inputs, targets, seen)
-        found = {name: np.asarray(value) for name, value in outputs["detections"].items()}
-        detections = detections_to_results(found, image_ids, *sizes, model.category_ids, model.class_names)
-        proposals = []
-        if with_proposals and "proposals" in outputs:
-            proposed = {name: np.asarray(value) for name, value in outputs["proposals"].items()}
-            proposals = proposals_to_results(proposed, image_ids, *sizes, model.category_ids[0])
-        yield image_ids, detections, proposals
-
-
-def best_of_each(results, most=None):
-    """The `most` best results of each image, all of them by default."""
-    return results if most is None else [result for _, group in _by_image(results) for result in group[:most]]
-
-
-def predict_dataset(model, dataset, with_proposals=True, progress=None, inference=None):
-    """Run a detector over a whole dataset: `predict_batches`, collected.
-
-    progress: called with the number of images done, after each batch.
-    Returns (detection results, proposal results).
-    """
-    detections, proposals, done = [], [], 0
-    for image_ids, found, proposed in predict_batches(model, dataset, with_proposals, inference):
-        detections += found
-        proposals += proposed
-        done += len(image_ids)
-        if progress is not None:
-            progress(done)
-    return detections, proposals
-
-
-def _batch_facts(inputs, targets, seen):
-    missing = [key for key in ("image_ids", "original_sizes") if key not in targets]
-    if missing:
-        raise UserError(f"the dataset's targets lack {missing[0]!r}; evaluate on a dataset of load_coco")
-    image_ids = [_plain(image_id) for image_id in np.asarray(targets["image_ids"])]
-    for image_id in image_ids:
-        if image_id in seen:
-            raise UserError(f"the dataset gives image id {image_id} twice; use load_coco(..., repeat=False)")
-        seen.add(image_id)
-    return image_ids, np.asarray(inputs["image_sizes"]), np.asarray(targets["original_sizes"])
-
-
-def _original_shapes(found, image_size, original_size):
-    """[x, y, width, height] px of the original image, and {"segmentation": ...} (or nothing) of each detection."""
-    if "masks" not in found:
-        boxes = _original_xywh(found["boxes"], image_size, original_size)
-        return boxes, [{}] * len(boxes)
-    height, width = (int(side) for side in original_size)
-    windows = _rescaled(found["boxes"], image_size, original_size)
-    segments = masks.paste_all(found["masks"], windows, height, width)
-    return masks.bounding_boxes(segments), [{"segmentation": segment} for segment in segments]
-
-
-def _rescaled(boxes, image_size, original_size):
-    """xyxy px of the given image -> xyxy px of the original."""
-    image_size = np.asarray(image_size, dtype=np.float64)
-    height, width = np.asarray(original_size, dtype=np.float64)
-    scale_y, scale_x = height / image_size[0], width / image_size[1]
-    return np.asarray(boxes, dtype=np.float64) * (scale_x, scale_y, scale_x, scale_y)
-
-
-def _original_xywh(boxes, image_size, original_size):
-    """xyxy px of the given image -> [x, y, width, height] px of the original, clipped to it."""
-    height, width = np.asarray(original_size, dtype=np.float64)
-    boxes = _rescaled(boxes, image_size, original_size)
-    boxes = np.clip(boxes, 0.0, (width, height, width, height))
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-
-
 def _read_annotations(annotations):
     """(a name for messages, the content) of a path or a dict."""
     if isinstance(annotations, dict):
@@ -430,7 +293,7 @@ def _read_annotations(annotations):
 
 
 def _clean_annotations(content, source, leave_out):
-    """A copy with what pycocotools needs and nothing it changes in the caller's dict."""
+    """A copy with what pycocotools needs and nothing it changes in the caller's dict; and the entries that it is of."""
     keys = content if isinstance(content, dict) else {}
     for key in ("images", "annotations", "categories"):
         if not isinstance(keys.get(key), list):
@@ -447,7 +310,7 @@ def _clean_annotations(content, source, leave_out):
     for number, annotation in enumerate(kept, start=1):
         clean = _clean_annotation(annotation, source, image_ids, category_ids)
         annotations.append({"id": number, "name": annotation.get("id", "without id"), **clean})
-    return {"images": images, "categories": categories, "annotations": annotations}
+    return {"images": images, "categories": categories, "annotations": annotations}, kept
 
 
 def _clean_annotation(annotation, source, image_ids, category_ids):
@@ -523,8 +386,8 @@ def _copy_result(number, result, category_ids):
     if not math.isfinite(score):
         raise UserError(f"{name}: score is {score}; the model's outputs are not finite")
     return {
-        "image_id": _plain(result["image_id"]),
-        "category_id": _plain(result.get("category_id", 1)),
+        "image_id": plain(result["image_id"]),
+        "category_id": plain(result.get("category_id", 1)),
         "bbox": bbox,
         "score": score,
         "area": bbox[2] * bbox[3],
@@ -549,19 +412,6 @@ def _index(dataset):
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     return coco
-
-
-def _sorted(results):
-    """Best first in each image and class; the box breaks ties, so that no order of the input shows."""
-    return sorted(results, key=lambda r: (r["image_id"], r["category_id"], -r["score"], r["bbox"]))
-
-
-def _by_image(results):
-    """(image id, its results, best first) of every image that has some."""
-    by_image = {}
-    for result in _sorted(results):
-        by_image.setdefault(result["image_id"], []).append(result)
-    return by_image.items()
 
 
 def _unique_names(categories):
@@ -591,11 +441,6 @@ def _mean_defined(values):
     """Mean of the values pycocotools defined (it marks the others with -1); -1 where there are none."""
     defined = values[values > -1]
     return float(defined.mean()) if defined.size else -1.0
-
-
-def _plain(value):
-    """A Python number or string for a numpy one: JSON and dict keys want it."""
-    return value.item() if hasattr(value, "item") else value
 
 
 def _shorten(values, most=8):

@@ -1,7 +1,7 @@
 """Measured COCO figures against expected ones: what `keras-fpn evaluate --expect` does."""
 
 from keras_fpn.errors import UserError
-from keras_fpn.evaluation import DETECTION_METRICS, PROPOSAL_METRICS, SEGMENT_METRICS
+from keras_fpn.metrics import all_families, family_of
 from keras_fpn.naming import nearest
 
 DEFAULT_TOLERANCE = 0.002  # what the references' own figures differ by between two of their releases
@@ -28,15 +28,15 @@ def parse(text):
     return name, value
 
 
-def resolve(expected, class_names, main_metric="AP"):
+def resolve(expected, class_names, metric_families):
     """The expectations under the names that metrics.json has.
 
     Args:
-        expected: `[(name, figure), ...]`. A name is one of metrics.json; "proposals/" may be left out where no metric
-            of detections has the rest for its name, so AR1000 is proposals/AR1000 and AR100 is that of detections. Of a
-            model of segments the same goes for "segments/".
+        expected: `[(name, figure), ...]`. A name is one of metrics.json; a family's name before it, "proposals/", may
+            be left out where no metric has the rest for its name, so AR1000 is proposals/AR1000 and AR100 is that of
+            detections.
         class_names: of the annotations, for "AP/<class>".
-        main_metric: of the model; one of proposals or of segments alone has no others.
+        metric_families: of the model.
 
     Returns:
         `{name: figure}`.
@@ -44,18 +44,15 @@ def resolve(expected, class_names, main_metric="AP"):
     Raises:
         UserError: for a name that is not measured, or one that is expected to be two figures.
     """
-    family = main_metric.rpartition("/")[0]
-    known = list(SEGMENT_METRICS if family == "segments" else PROPOSAL_METRICS)
-    if not family:
-        family = "proposals"
-        known = [*DETECTION_METRICS, *known, *(f"AP/{name}" for name in class_names)]
+    families = all_families(metric_families)
+    known = [name for family in families for name in family.names(class_names)]
     figures = {}
     for given, figure in expected:
-        name = given if given in known else f"{family}/{given}"
-        if name not in known and given in DETECTION_METRICS:
-            what = "segments" if family == "segments" else "boxes"
-            raise UserError(f"--expect {given}: this model proposes {what} without classes; expect {main_metric}")
-        if name not in known:
+        whole = (given, *(f"{family.name}/{given}" for family in families))
+        name = next((name for name in whole if name in known), None)
+        if name is None and families[0].model_kind and family_of(given):
+            raise UserError(f"--expect {given}: this model {families[0].model_kind}; expect {families[0].main}")
+        if name is None:
             raise UserError(f"--expect {given}: no such metric{nearest(given, known)}")
         if figures.setdefault(name, figure) != figure:
             raise UserError(f"--expect {name}: both {figures[name]} and {figure}; give one of them")

@@ -10,11 +10,24 @@ import math
 import re
 import warnings
 
+from keras_fpn.metrics import METRIC_FAMILIES
+
 _MOST_NAMED_CLASSES = 12  # curves with a colour and a name in one chart
 _MOST_MARKED_POINTS = 25  # few points show where they are; a single one would be invisible otherwise
 _WIDTH, _HEIGHT, _LEGEND_ROW = 5.4, 3.3, 0.2  # inches of 72 SVG units; a page scales the whole
 _LEGEND_LETTERS = 60  # across the width, a line and a gap counting as eight
 _VALIDATION = ", validation"
+
+# What the losses of the stages, and the recalls of what they sample, are called on a chart; others by their own names.
+_LOSSES = {
+    "RPN objectness": "rpn_objectness_loss",
+    "RPN boxes": "rpn_box_loss",
+    "classes": "roi_class_loss",
+    "boxes": "roi_box_loss",
+    "segment scores": "segment_score_loss",
+    "masks": "segment_mask_loss",
+}
+_RECALLS = {"RPN": "rpn_recall", "head": "roi_recall", "segments": "segment_recall"}
 
 # Hues in the order of those of the boxes (visualize.py), lighter: read on white and on black.
 _COLORS = (
@@ -51,18 +64,9 @@ def training_charts(history, learning_rate=None):
     def columns(names):
         return {shown: _column(history or [], name) for shown, name in names.items()}
 
-    parts = {
-        "RPN objectness": "rpn_objectness_loss",
-        "RPN boxes": "rpn_box_loss",
-        "classes": "roi_class_loss",
-        "boxes": "roi_box_loss",
-    }
-    parts |= {"segment scores": "segment_score_loss", "masks": "segment_mask_loss"}
+    parts = _stage_columns(history, "_loss", _LOSSES)
     parts |= {f"{shown}{_VALIDATION}": f"val_{name}" for shown, name in parts.items()}
-    recalls = {"RPN": "rpn_recall", "head": "roi_recall", "segments": "segment_recall"}
-    scores = {name: f"val_{name}" for name in ("AP", "AP50", "APs")}
-    family = "segments" if any("val_segments/AR1000" in row for row in history or []) else "proposals"
-    scores |= {name: f"val_{family}/{name}" for name in ("AR100", "AR1000", "AR1000s")}
+    recalls = _stage_columns(history, "_recall", _RECALLS)
     rates, x_label = columns({"learning rate": "learning_rate"}), "epoch"
     if learning_rate is not None and len(learning_rate[0]):
         rates, x_label = {"learning rate": list(zip(*learning_rate, strict=True))}, "step"
@@ -71,20 +75,42 @@ def training_charts(history, learning_rate=None):
         ("Loss", columns({"training": "loss", "validation": "val_loss"}), "epoch", {}),
         ("Parts of the loss (dashed: validation)", columns(parts), "epoch", {}),
         ("Recall of the sampled positives", columns(recalls), "epoch", share),
-        ("COCO metrics on the validation images", columns(scores), "epoch", share),
+        ("COCO metrics on the validation images", _metrics(history), "epoch", share),
         ("Learning rate", rates, x_label, {"legend": False}),
     )
 
 
-def precision_recall_charts(curves):
-    """[(title, SVG)] of what `COCOEvaluator.precision_recall` returns: the classes, and their mean."""
+def _stage_columns(history, ending, shown):
+    """{name on the chart: column} of the losses or recalls of stages, those that are called something here first."""
+    found = [name for row in history or [] for name in row if name.endswith(ending)]
+    found = [name.removeprefix("val_") for name in found if name != "val_loss"]
+    others = {name.removesuffix(ending).replace("_", " "): name for name in found if name not in shown.values()}
+    return shown | others
+
+
+def _metrics(history):
+    """{name on the chart: points} of what the metric families draw; a name that two share shows its family."""
+    series = {}
+    for family in METRIC_FAMILIES:
+        for name in family.charted:
+            points = [(x, y) for x, y in _column(history or [], f"val_{name}") if y >= 0]  # -1: not in this epoch
+            if points:
+                series[name if family.label(name) in series else family.label(name)] = points
+    return series
+
+
+def precision_recall_charts(curves, of_family=""):
+    """[(title, SVG)] of what `COCOEvaluator.precision_recall` returns: the classes, and their mean.
+
+    of_family: begins the titles.
+    """
     if not curves or not curves.get("classes"):
         return []
 
     def points(values):
         return list(zip(curves["recall"], values, strict=True))
 
-    title, named, others = "Each class at IoU 0.5", list(curves["classes"].items()), []
+    title, named, others = f"{of_family}Each class at IoU 0.5", list(curves["classes"].items()), []
     if len(named) > _MOST_NAMED_CLASSES:
         ranked, half = sorted(named, key=lambda item: -item[1]["AP50"]), _MOST_NAMED_CLASSES // 2
         named, others = ranked[:half] + ranked[-half:], ranked[half:-half]
@@ -98,7 +124,7 @@ def precision_recall_charts(curves):
     pale = [points(curve["precision50"]) for _, curve in others]
     return _drawn(
         (title, classes, "recall", options | {"pale": pale}),
-        ("Mean over the classes", mean, "recall", options),
+        (f"{of_family}Mean over the classes", mean, "recall", options),
     )
 
 
@@ -213,9 +239,9 @@ def _inline(document, title):
 
 
 def _column(history, name):
-    """[(epoch, value)] of the rows that have one; -1 is how an epoch says that it measured no AP."""
+    """[(epoch, value)] of the rows that have one."""
     points = [(_value(row, "epoch", index + 1), _value(row, name)) for index, row in enumerate(history)]
-    return [(x, y) for x, y in points if y is not None and not (name.startswith("val_AP") and y < 0)]
+    return [(x, y) for x, y in points if y is not None]
 
 
 def _value(row, name, default=None):

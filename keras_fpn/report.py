@@ -24,17 +24,10 @@ from PIL import Image
 
 from keras_fpn import plots
 from keras_fpn.errors import UserError
-from keras_fpn.evaluation import DETECTION_METRICS, PROPOSAL_LIMITS
 from keras_fpn.files import write_text
+from keras_fpn.metrics import families_in, without_family
 from keras_fpn.visualize import to_picture
 
-# Name in the metrics and on the page: of each model the first family that it is measured by.
-_HEADLINES = (
-    {name: name for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")},
-    {f"proposals/{name}": name for name in ("AR100", "AR1000", "AR1000s", "AR1000m", "AR1000l")},
-    {f"segments/{name}": name for name in ("AR100", "AR1000", "AR1000s", "AR1000m", "AR1000l")},
-)
-_AREA_NAMES = {"": "all", "s": "small", "m": "medium", "l": "large"}
 _SECTIONS_END = "<!-- added sections end here -->"
 
 _STYLE = """
@@ -86,24 +79,24 @@ def write_report(
 ):
     """Write the page; the old file stays whole until the new one is complete.
 
-    metrics: what `COCOEvaluator.detections` and `.proposals` return, or the content of metrics.json;
-        -1, None and NaN show as a dash.
+    metrics: `{name: value}` of any metric families, such as the content of metrics.json; the first one's family is
+        the headline. -1, None and NaN show as a dash.
     history: rows of results.csv, dicts with "epoch", "loss" and so on ("val_..." for validation). Values
         may be strings; empty ones are left out.
-    curves: what `COCOEvaluator.precision_recall` returns.
+    curves: `{name of a family: what its MetricFamily.curves returns}`.
     pictures: (ground truth, detections) or (caption, ground truth, detections): PIL images, arrays, paths.
     facts: {"duration": ..., ...}; any keys, shown in order. Those of `environment_facts` are added.
     learning_rate: (steps, values) of every step, as `LearningRateLog` keeps them; without, the rows have it.
     Returns the path.
     """
+    families, curves = families_in(metrics), curves or {}
     sections = [
         _header(title, subtitle, metrics),
-        _detection_table(metrics),
-        _proposal_table(metrics),
-        _segment_table(metrics),
-        _class_table(metrics, curves),
+        *(_family_table(family, metrics) for family in families),
+        *(_class_table(family, metrics, curves.get(family.name)) for family in families),
+        _table_without_family(metrics),
         _charts("Training", plots.training_charts(history, learning_rate)),
-        _charts("Precision and recall", plots.precision_recall_charts(curves)),
+        _charts("Precision and recall", _curve_charts(families, curves)),
         _picture_pairs(pictures),
         _SECTIONS_END,
         _facts_table(_with_environment(facts or {})),
@@ -200,10 +193,10 @@ def add_section(path, section):
 
 
 def _header(title, subtitle, metrics):
-    names = next((family for family in _HEADLINES if family.keys() & metrics.keys()), {})
     cards = "".join(
-        f"<div><b>{_number(metrics[name])}</b><span>{shown}</span></div>"
-        for name, shown in names.items()
+        f"<div><b>{_number(metrics[name])}</b><span>{html.escape(family.label(name))}</span></div>"
+        for family in families_in(metrics)[:1]
+        for name in family.cards
         if name in metrics
     )
     below = f"<p>{html.escape(subtitle)}</p>" if subtitle else ""
@@ -211,80 +204,50 @@ def _header(title, subtitle, metrics):
     return f"<h1>{html.escape(title)}</h1>{below}{headline}"
 
 
-def _detection_table(metrics):
-    if not any(name in metrics for name in DETECTION_METRICS):
+def _family_table(family, metrics):
+    if not any(name in metrics for name in family.metrics):
         return ""
     rows = [
-        ("average precision (AP)", "0.50:0.95", *(metrics.get(name) for name in ("AP", "APs", "APm", "APl"))),
-        ("AP50", "0.50", metrics.get("AP50"), "", "", ""),
-        ("AP75", "0.75", metrics.get("AP75"), "", "", ""),
-        ("average recall, 1 box an image (AR1)", "0.50:0.95", metrics.get("AR1"), "", "", ""),
-        ("average recall, 10 boxes (AR10)", "0.50:0.95", metrics.get("AR10"), "", "", ""),
-        (
-            "average recall, 100 boxes (AR100)",
-            "0.50:0.95",
-            *(metrics.get(name) for name in ("AR100", "ARs", "ARm", "ARl")),
-        ),
+        (*texts, *("" if name is None else metrics.get(name) for name in names)) for texts, names in family.report_rows
     ]
-    return (
-        "<h2>Detections</h2>"
-        + _table(("", "IoU", *_AREA_NAMES.values()), rows)
-        + '<p class="note">COCO metrics by pycocotools. Small: below 32&times;32 px of the original image;'
-        " medium: up to 96&times;96; large: above. A dash: no such object in the annotations.</p>"
-    )
+    table = f"<h2>{html.escape(family.heading)}</h2>{_table(family.report_head, rows)}"
+    return f'{table}<p class="note">{html.escape(family.note)}</p>' if family.note else table
 
 
-def _proposal_table(metrics):
-    if not any(name.startswith("proposals/") for name in metrics):
-        return ""
-    return (
-        "<h2>Proposals</h2>"
-        + _recall_rows(metrics, "proposals")
-        + '<p class="note">Class-agnostic, mean over IoU 0.50:0.95 (useCats = 0, maxDets = 1, 100, 1000).</p>'
-    )
-
-
-def _segment_table(metrics):
-    if not any(name.startswith("segments/") for name in metrics):
-        return ""
-    return (
-        "<h2>Segments</h2>"
-        + _recall_rows(metrics, "segments")
-        + '<p class="note">By the IoU of masks, class-agnostic, mean over IoU 0.50:0.95 (useCats = 0, maxDets = 1, 100,'
-        " 1000; iouType = segm). Sizes are the areas of the annotated masks. The pictures show the 16 best"
-        " that do not overlap much.</p>"
-    )
-
-
-def _recall_rows(metrics, family):
-    rows = [
-        (
-            f"average recall, {limit} {family} (AR{limit})",
-            *(metrics.get(f"{family}/AR{limit}{area}") for area in _AREA_NAMES),
-        )
-        for limit in PROPOSAL_LIMITS
-    ]
-    return _table(("", *_AREA_NAMES.values()), rows)
-
-
-def _class_table(metrics, curves):
-    names = [name.removeprefix("AP/") for name in metrics if name.startswith("AP/")]
+def _class_table(family, metrics, curves):
+    names = {name: family.class_of(name) for name in metrics if family.class_of(name) is not None}
     if not names:
         return ""
     classes = (curves or {}).get("classes", {})
     rows = []
-    for name in names:
-        curve, ap = classes.get(name, {}), metrics[f"AP/{name}"]
-        share = 100 * min(max(ap, 0), 1) if _defined(ap) else 0
+    for name, class_name in names.items():
+        curve, value = classes.get(class_name, {}), metrics[name]
+        share = 100 * min(max(value, 0), 1) if _defined(value) else 0
         bar = f'<td class="bar"><i style="width:{share:.1f}%"></i></td>'
-        cells = [ap, curve.get("AP50"), curve.get("best_f1"), curve.get("best_threshold")]
+        cells = [value, curve.get("AP50"), curve.get("best_f1"), curve.get("best_threshold")]
         numbers = "".join(f"<td>{_number(cell)}</td>" for cell in cells)
-        rows.append(f"<tr><td>{html.escape(name)}</td>{bar}{numbers}</tr>")
-    head = "<tr><th>class</th><th></th><th>AP</th><th>AP50</th><th>best F1</th><th>at score</th></tr>"
+        rows.append(f"<tr><td>{html.escape(class_name)}</td>{bar}{numbers}</tr>")
+    shown = html.escape(family.class_prefix.rstrip("/"))
+    head = f"<tr><th>class</th><th></th><th>{shown}</th><th>AP50</th><th>best F1</th><th>at score</th></tr>"
     return (
-        f'<h2>Classes</h2><div class="scroll"><table>{head}{"".join(rows)}</table></div>'
+        f'<h2>{html.escape(family.class_heading)}</h2><div class="scroll"><table>{head}{"".join(rows)}</table></div>'
         '<p class="note">Best F1 at IoU 0.5, and the score threshold that gives it.</p>'
     )
+
+
+def _table_without_family(metrics):
+    """The metrics of an extension that is not loaded, under their names."""
+    rows = list(without_family(metrics).items())
+    return f"<h2>Other metrics</h2>{_table(('', 'value'), rows)}" if rows else ""
+
+
+def _curve_charts(families, curves):
+    """[(title, SVG)]; the titles of all families but the main one say whose they are."""
+    charts = []
+    for family in families:
+        of_family = f"{family.heading}: " if charts else ""
+        charts += plots.precision_recall_charts(curves.get(family.name), of_family)
+    return charts
 
 
 def _charts(heading, charts):

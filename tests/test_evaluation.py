@@ -11,17 +11,12 @@ import tensorflow as tf
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from keras_fpn.classes import numbered
 from keras_fpn.errors import UserError
-from keras_fpn.evaluation import (
-    DETECTION_METRICS,
-    PROPOSAL_METRICS,
-    COCOEvaluator,
-    compile_inference,
-    detections_to_results,
-    metrics_to_json,
-    predict_dataset,
-    proposals_to_results,
-)
+from keras_fpn.evaluation import COCOEvaluator, metrics_to_json
+from keras_fpn.fields import STANDARD
+from keras_fpn.metrics import DETECTIONS, PROPOSALS
+from keras_fpn.results import compile_inference, detections_to_results, predict_dataset, proposals_to_results
 
 CATEGORY_IDS = [3, 7, 90]  # with gaps, and without 1
 
@@ -100,9 +95,9 @@ def direct_run(annotations, results, use_categories=1, max_detections=(1, 10, 10
 def test_detections_equal_pycocotools(seed):
     annotations = make_annotations(seed)
     results = make_results(annotations, seed + 100)
-    metrics = COCOEvaluator(annotations).detections(results)
+    metrics = DETECTIONS.measure(COCOEvaluator(annotations), results)
     reference = direct_run(annotations, results)
-    assert [metrics[name] for name in DETECTION_METRICS] == pytest.approx(list(reference.stats), abs=1e-9)
+    assert [metrics[name] for name in DETECTIONS.metrics] == pytest.approx(list(reference.stats), abs=1e-9)
     for index, category_id in enumerate(sorted(CATEGORY_IDS)):
         precision = reference.eval["precision"][:, :, index, 0, 2]
         assert metrics[f"AP/name{category_id}"] == pytest.approx(precision.mean(), abs=1e-9)
@@ -113,37 +108,37 @@ def test_proposals_equal_pycocotools_without_categories(seed):
     annotations = make_annotations(seed, images=12)
     # More than 100 an image, so that the two limits differ.
     results = make_results(annotations, seed + 50, false_alarms=130)
-    metrics = COCOEvaluator(annotations).proposals(results)
+    metrics = PROPOSALS.measure(COCOEvaluator(annotations), results)
     reference = direct_run(annotations, results, use_categories=0, max_detections=(1, 100, 1000))
     expected = reference.stats[7:12]  # AR100, AR1000, AR1000 s m l
     names = ["AR100", "AR1000", "AR1000s", "AR1000m", "AR1000l"]
     assert [metrics[f"proposals/{name}"] for name in names] == pytest.approx(list(expected), abs=1e-9)
     small = reference.eval["recall"][:, 0, 1, 1]
     assert metrics["proposals/AR100s"] == pytest.approx(small[small > -1].mean(), abs=1e-9)
-    assert set(metrics) == set(PROPOSAL_METRICS)
+    assert set(metrics) == set(PROPOSALS.metrics)
     assert metrics["proposals/AR100"] < metrics["proposals/AR1000"]
 
 
 def test_proposals_need_no_category_of_the_data_set():
     annotations = make_annotations()
     results = [result | {"category_id": 1} for result in perfect_results(annotations)]
-    assert COCOEvaluator(annotations).proposals(results)["proposals/AR100"] == 1.0
+    assert PROPOSALS.measure(COCOEvaluator(annotations), results)["proposals/AR100"] == 1.0
 
 
 def test_order_of_results_changes_nothing_even_with_equal_scores():
     annotations = make_annotations()
     results = [r | {"score": round(r["score"])} for r in make_results(annotations)]
     evaluator = COCOEvaluator(annotations)
-    first = evaluator.detections(results), evaluator.proposals(results)
+    first = DETECTIONS.measure(evaluator, results), PROPOSALS.measure(evaluator, results)
     rng = np.random.default_rng(0)
     for _ in range(3):
         rng.shuffle(results)
-        assert (evaluator.detections(results), evaluator.proposals(results)) == first
+        assert (DETECTIONS.measure(evaluator, results), PROPOSALS.measure(evaluator, results)) == first
 
 
 def test_perfect_detector_has_ap_one():
     annotations = make_annotations()
-    metrics = COCOEvaluator(annotations).detections(perfect_results(annotations))
+    metrics = DETECTIONS.measure(COCOEvaluator(annotations), perfect_results(annotations))
     assert {metrics[name] for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")} == {1.0}
 
 
@@ -152,7 +147,7 @@ def test_annotation_ids_from_zero_and_repeated_ids_do_not_cost_precision():
     annotations = make_annotations()
     for annotation in annotations["annotations"]:
         annotation["id"] = 0
-    assert COCOEvaluator(annotations).detections(perfect_results(annotations))["AP"] == 1.0
+    assert DETECTIONS.measure(COCOEvaluator(annotations), perfect_results(annotations))["AP"] == 1.0
 
 
 def test_optional_keys_may_be_absent():
@@ -160,7 +155,7 @@ def test_optional_keys_may_be_absent():
     del annotations["info"]
     for annotation in annotations["annotations"]:
         del annotation["area"], annotation["iscrowd"], annotation["id"]
-    assert COCOEvaluator(annotations).detections(perfect_results(annotations))["AP"] == 1.0
+    assert DETECTIONS.measure(COCOEvaluator(annotations), perfect_results(annotations))["AP"] == 1.0
 
 
 def test_caller_keeps_annotations_and_results_unchanged():
@@ -168,8 +163,8 @@ def test_caller_keeps_annotations_and_results_unchanged():
     results = make_results(annotations)
     before = copy.deepcopy((annotations, results))
     evaluator = COCOEvaluator(annotations)
-    evaluator.detections(results)
-    evaluator.proposals(results)
+    DETECTIONS.measure(evaluator, results)
+    PROPOSALS.measure(evaluator, results)
     assert (annotations, results) == before
 
 
@@ -177,7 +172,7 @@ def test_crowds_are_neither_missed_nor_false_alarms():
     annotations = make_annotations(images=8)
     for annotation in annotations["annotations"][::2]:
         annotation["iscrowd"] = 1
-    metrics = COCOEvaluator(annotations).detections(perfect_results(annotations))
+    metrics = DETECTIONS.measure(COCOEvaluator(annotations), perfect_results(annotations))
     assert metrics["AP"] == 1.0 and metrics["AR100"] == 1.0
 
 
@@ -185,7 +180,7 @@ def test_no_results_is_zero_and_undefined_stays_undefined():
     annotations = make_annotations()
     annotations["annotations"] = [a for a in annotations["annotations"] if a["area"] < 32**2]
     evaluator = COCOEvaluator(annotations)
-    metrics = evaluator.detections([]) | evaluator.proposals([])
+    metrics = DETECTIONS.measure(evaluator, []) | PROPOSALS.measure(evaluator, [])
     assert [metrics[name] for name in ("AP", "AP50", "AR100", "APs", "proposals/AR1000s")] == [0.0] * 5
     assert metrics["APl"] == -1 and metrics["proposals/AR100l"] == -1
     written = json.loads(json.dumps(metrics_to_json(metrics)))
@@ -194,8 +189,8 @@ def test_no_results_is_zero_and_undefined_stays_undefined():
 
 def test_results_without_any_object_are_undefined():
     annotations = make_annotations() | {"annotations": []}
-    metrics = COCOEvaluator(annotations).detections(
-        [{"image_id": 10, "category_id": 3, "bbox": [0, 0, 5, 5], "score": 1}]
+    metrics = DETECTIONS.measure(
+        COCOEvaluator(annotations), [{"image_id": 10, "category_id": 3, "bbox": [0, 0, 5, 5], "score": 1}]
     )
     assert metrics["AP"] == -1
 
@@ -209,10 +204,10 @@ def test_selected_images_equal_a_smaller_annotation_file():
     smaller["annotations"] = [a for a in annotations["annotations"] if a["image_id"] in chosen]
     kept = [result for result in results if result["image_id"] in chosen]
     whole, part = COCOEvaluator(annotations), COCOEvaluator(smaller)
-    assert whole.detections(kept, image_ids=chosen) == part.detections(kept)
-    assert whole.proposals(kept, image_ids=chosen) == part.proposals(kept)
+    assert DETECTIONS.measure(whole, kept, image_ids=chosen) == DETECTIONS.measure(part, kept)
+    assert PROPOSALS.measure(whole, kept, image_ids=chosen) == PROPOSALS.measure(part, kept)
     with pytest.raises(UserError, match="image_ids leaves out"):
-        whole.detections(results, image_ids=chosen)
+        DETECTIONS.measure(whole, results, image_ids=chosen)
 
 
 @pytest.mark.parametrize(
@@ -230,10 +225,10 @@ def test_bad_results_are_refused_by_name(change, message):
     results = make_results(annotations)
     results[5] |= change
     with pytest.raises(UserError, match=message):
-        COCOEvaluator(annotations).detections(results)
+        DETECTIONS.measure(COCOEvaluator(annotations), results)
     if "category_id" not in change:
         with pytest.raises(UserError, match=message):
-            COCOEvaluator(annotations).proposals(results)
+            PROPOSALS.measure(COCOEvaluator(annotations), results)
 
 
 def test_bad_annotation_files_are_refused_by_name(tmp_path):
@@ -269,7 +264,7 @@ def test_annotations_can_be_left_out():
     with pytest.raises(UserError, match="annotation 901"):
         COCOEvaluator(more)
     left = COCOEvaluator(more, leave_out=(901, 902))
-    assert left.detections(results) == COCOEvaluator(annotations).detections(results)
+    assert DETECTIONS.measure(left, results) == DETECTIONS.measure(COCOEvaluator(annotations), results)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -283,8 +278,8 @@ def test_path_and_dict_agree_and_nothing_is_printed(tmp_path, capsys):
     annotations = make_annotations()
     results = make_results(annotations)
     (tmp_path / "instances.json").write_text(json.dumps(annotations))
-    from_path = COCOEvaluator(str(tmp_path / "instances.json")).detections(results)
-    assert from_path == COCOEvaluator(annotations).detections(results)
+    from_path = DETECTIONS.measure(COCOEvaluator(str(tmp_path / "instances.json")), results)
+    assert from_path == DETECTIONS.measure(COCOEvaluator(annotations), results)
     assert capsys.readouterr().out == ""
 
 
@@ -294,7 +289,7 @@ def test_precision_recall_curves_average_to_the_metrics():
     evaluator = COCOEvaluator(annotations)
     with pytest.raises(ValueError, match="before precision_recall"):
         evaluator.precision_recall()
-    metrics = evaluator.detections(make_results(annotations))
+    metrics = DETECTIONS.measure(evaluator, make_results(annotations))
     curves = evaluator.precision_recall()
     assert len(curves["recall"]) == 101 and "never seen" not in curves["classes"]
     assert curves["mean"]["AP"] == pytest.approx(metrics["AP"], abs=1e-9)
@@ -304,11 +299,38 @@ def test_precision_recall_curves_average_to_the_metrics():
     json.dumps(curves)
 
 
+def test_matches_are_those_that_pycocotools_counts_as_right():
+    annotations = make_annotations()
+    for annotation in annotations["annotations"]:
+        annotation["colour"] = annotation["id"] % 5
+    results = make_results(annotations)
+    pairs = COCOEvaluator(annotations).matches(results)
+    evaluation, expected = direct_run(annotations, results), set()
+    for group in filter(None, evaluation.evalImgs):
+        if group["aRng"] == evaluation.params.areaRng[0]:
+            found = zip(group["dtIds"], group["dtMatches"][0], group["dtIgnore"][0], strict=True)
+            expected |= {(detection, match) for detection, match, is_ignored in found if match and not is_ignored}
+    # pycocotools numbers the results from 1.
+    assert {(results.index(result) + 1, entry["id"]) for result, entry in pairs} == expected and expected
+    assert all(entry is annotations["annotations"][entry["id"] - 1] for _, entry in pairs)
+    assert not any(entry["iscrowd"] for _, entry in pairs)
+
+
+def test_annotations_of_an_image_are_the_entries_of_the_file():
+    annotations = make_annotations()
+    annotations["annotations"][5]["colour"] = "red"
+    image_id, left_out = annotations["annotations"][5]["image_id"], annotations["annotations"][6]["id"]
+    entries = [a for a in annotations["annotations"] if a["image_id"] == image_id and a["id"] != left_out]
+    evaluator = COCOEvaluator(annotations, leave_out=[left_out])
+    assert evaluator.annotations_of(image_id) == entries and any(entry.get("colour") == "red" for entry in entries)
+    assert evaluator.annotations_of(10) == []  # an image without any
+
+
 def test_equal_class_names_stay_apart():
     annotations = make_annotations()
     for category in annotations["categories"]:
         category["name"] = "cup"
-    metrics = COCOEvaluator(annotations).detections(perfect_results(annotations))
+    metrics = DETECTIONS.measure(COCOEvaluator(annotations), perfect_results(annotations))
     assert {"AP/cup (3)", "AP/cup (7)", "AP/cup (90)"} <= set(metrics)
 
 
@@ -321,7 +343,7 @@ def test_boxes_are_scaled_back_by_the_ratio_of_each_axis():
         "num_detections": np.array([1]),
     }
     (result,) = detections_to_results(
-        detections, np.array([42]), [[800, 1067]], [[480, 640]], [3, 7], ["a", "b"], ["x.jpg"]
+        detections, np.array([42]), [[800, 1067]], [[480, 640]], numbered(2, ["a", "b"], [3, 7]), file_names=["x.jpg"]
     )
     assert result["bbox"] == pytest.approx([64.0, 48.0, 576.0, 432.0], abs=1e-4)  # clipped at 480
     assert list(result) == ["file_name", "image_id", "category_id", "category", "bbox", "score"]
@@ -344,6 +366,7 @@ class TruthTellingModel:
     """A stand-in for a detector: the pixel value of an image is its index in a list of boxes."""
 
     category_ids = CATEGORY_IDS
+    output_fields = STANDARD
     class_names = ["a", "b", "c"]
 
     def __init__(self, boxes, classes):
@@ -405,8 +428,8 @@ def test_predict_dataset_finds_everything_whatever_the_batches(truth_telling):
     for batch_size in (1, 2, 5):
         done = []
         detections, proposals = predict_dataset(model, dataset(batch_size), progress=done.append)
-        assert evaluator.detections(detections)["AP"] == 1.0
-        assert evaluator.proposals(proposals)["proposals/AR100"] == 1.0
+        assert DETECTIONS.measure(evaluator, detections)["AP"] == 1.0
+        assert PROPOSALS.measure(evaluator, proposals)["proposals/AR100"] == 1.0
         assert done[-1] == 5 and len(done) == -(-5 // batch_size)
     assert detections[0]["category"] in model.class_names
     assert predict_dataset(model, dataset(2), with_proposals=False)[1] == []

@@ -15,6 +15,7 @@ import pytest
 from keras_fpn import cli, masks, training
 from keras_fpn.config import shipped_configs
 from keras_fpn.evaluation import COCOEvaluator
+from keras_fpn.metrics import SEGMENTS, family_of
 from keras_fpn.paper import command, curve, embedded, estimate, experiments, pictures, rows, summary, tables
 
 # AR1000 in percent of the two seeds of each made-up row: c is ahead of all but d, and of e on average alone.
@@ -168,6 +169,7 @@ def test_every_row_has_its_figures_and_its_configuration(name):
     for row in table.rows:
         assert len(row.facts) == len(table.fact_columns) and len(row.figures) == len(table.metrics)
         assert rows.RECIPES[name][row.name].config in shipped_configs()
+    assert all(family_of(metric) is not None for metric in table.metrics.values())
     assert {table.better, *table.worse} <= {row.name for row in table.rows}
 
 
@@ -303,7 +305,7 @@ def test_the_curve_of_segments_ends_at_what_was_measured_of_all():
         for score, each in zip((0.9, 0.8), others, strict=True)
     ]
     metrics = {f"segments/AR1000{area}": value for area, value in {"": 0.75, "s": 0.75, "m": None, "l": None}.items()}
-    measured = curve.measure_segments(evaluator, results, metrics)
+    measured = curve.measure(SEGMENTS, evaluator, results, metrics)
     assert measured["limits"] == [1, 3, 10, 30, 100, 1000]
     assert measured[""] == measured["s"] == [0.0, 1.0, 1.0, 1.0, 1.0, 0.75]
     assert measured["m"] == [-1.0] * 6  # no object of that size

@@ -15,7 +15,7 @@ from PIL import Image
 
 from keras_fpn import plots
 from keras_fpn.errors import UserError
-from keras_fpn.evaluation import DETECTION_METRICS, PROPOSAL_METRICS
+from keras_fpn.metrics import DETECTIONS, PROPOSALS
 from keras_fpn.report import Section, add_section, environment_facts, write_report
 
 FIRST_COLOR = plots._COLORS[0]
@@ -51,7 +51,7 @@ def curve(scale):
 
 @pytest.fixture
 def content():
-    metrics = {name: (index + 1) / 1000 for index, name in enumerate((*DETECTION_METRICS, *PROPOSAL_METRICS))}
+    metrics = {name: (index + 1) / 1000 for index, name in enumerate((*DETECTIONS.metrics, *PROPOSALS.metrics))}
     metrics |= {"AP/cup & saucer": 0.765, "AP/plate": -1.0, "APl": None, "ARl": float("nan")}
     history = [
         {"epoch": "1", "loss": "2.5", "val_loss": "3.0", "learning_rate": "0.01", "val_AP": "-1", "x": ""},
@@ -64,7 +64,7 @@ def content():
         "title": "Cups <1>",
         "metrics": metrics,
         "history": history,
-        "curves": curves,
+        "curves": {"detections": curves},
         "pictures": [("a.jpg", picture, np.zeros((40, 60, 3), np.uint8)), (picture, picture)],
         "facts": {"duration": "5 minutes", "command": "keras-fpn demo --out 'x y'"},
     }
@@ -90,7 +90,7 @@ def test_page_is_self_contained(content, tmp_path):
 def test_page_holds_every_number(content, tmp_path):
     page, text = read(write_report(tmp_path / "report.html", **content))
     undefined = ("APl", "ARl")
-    for name in (*DETECTION_METRICS, *PROPOSAL_METRICS):
+    for name in (*DETECTIONS.metrics, *PROPOSALS.metrics):
         if name not in undefined:
             assert f"{content['metrics'][name]:.3f}\n" in text, name
     assert "nan" not in text and "None" not in text and "-1.000" not in text
@@ -112,7 +112,7 @@ def test_pictures_survive(content, tmp_path):
 def test_little_content_and_many_classes_are_fine(tmp_path):
     read(write_report(tmp_path / "least.html", title="t", metrics={}, history=[]))
     classes = {f"class {i}": curve(i / 80) | {"best_f1": 0.5, "best_threshold": 0.5} for i in range(80)}
-    curves = {"recall": np.linspace(0, 1, 101).tolist(), "mean": curve(0.5), "classes": classes}
+    curves = {"detections": {"recall": np.linspace(0, 1, 101).tolist(), "mean": curve(0.5), "classes": classes}}
     rows = [{"epoch": 1, "loss": 0.0, "learning_rate": 0.0}]
     page, text = read(write_report(tmp_path / "many.html", title="t", metrics={"AP": 0.0}, history=rows, curves=curves))
     assert "6 best and 6 worst named of 80" in text
@@ -149,6 +149,13 @@ def test_charts_follow_the_theme_and_share_no_id(content, tmp_path):
         assert colors <= {"none", "currentColor", *plots._COLORS} and "currentColor" in colors
         assert all("fill: currentColor" in text for text in re.findall(r"<text[^>]*>", chart))
         assert "<style" not in chart and "<metadata" not in chart
+
+
+def test_a_loss_and_a_recall_of_a_stage_from_outside_are_drawn_under_their_names():
+    rows = [{"epoch": 1, "rpn_box_loss": 0.5, "hue_head_loss": 0.2, "val_hue_head_loss": 0.3, "hue_recall": 0.1}]
+    (first, parts), (second, recalls) = plots.training_charts(rows)
+    assert first.startswith("Parts of the loss") and ">RPN boxes<" in parts and ">hue head<" in parts
+    assert second.startswith("Recall of the sampled") and ">hue<" in recalls
 
 
 def test_validation_is_dashed_in_the_colour_of_its_sister():

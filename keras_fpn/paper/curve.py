@@ -1,35 +1,28 @@
 """Average recall against the number of proposals an image, by object size (the plot beside tables 1 and 6)."""
 
 from keras_fpn import plots
-from keras_fpn.evaluation import PROPOSAL_LIMITS
+from keras_fpn.metrics import AREAS
 
 LIMITS = (1, 3, 10, 30, 100, 300, 1000)
-AREAS = {"": "all", "s": "small", "m": "medium", "l": "large"}
 
 
-def measure(evaluator, results):
-    """`{"limits": LIMITS, "": [AR at each limit], "s": ..., "m": ..., "l": ...}`, 0..1, -1 where undefined.
+def measure(family, evaluator, results, metrics):
+    """`{"limits": [...], "": [AR at each limit], "s": ..., "m": ..., "l": ...}`, 0..1, -1 where undefined.
 
-    Args:
-        evaluator: a `COCOEvaluator`.
-        results: COCO results, the boxes proposed.
-    """
-    recalls = evaluator.proposal_recalls(results, LIMITS)
-    return {"limits": list(LIMITS)} | {area: [recalls[limit][area] for limit in LIMITS] for area in AREAS}
-
-
-def measure_segments(evaluator, results, metrics):
-    """`measure` of segments, of which a run keeps the 100 best of each image; the rest is what it measured of all.
+    The limits are LIMITS; where a run keeps only the best results of each image, those that these are enough for, and
+    the last, of which the run has measured all.
 
     Args:
+        family: a `RecallFamily`.
         evaluator: a `COCOEvaluator`.
-        results: COCO results of those segments.
+        results: COCO results that the run has kept.
         metrics: of the run's metrics.json.
     """
-    kept, most = PROPOSAL_LIMITS
-    recalls = evaluator.segment_recalls(results, [limit for limit in LIMITS if limit <= kept])
-    of_all = {area: metrics[f"segments/AR{most}{area}"] for area in AREAS}
-    recalls[most] = {area: -1.0 if value is None else value for area, value in of_all.items()}
+    kept, most = family.most_results or LIMITS[-1], LIMITS[-1]
+    recalls = family.recalls(evaluator, results, [limit for limit in LIMITS if limit <= kept])
+    if most not in recalls:
+        of_all = {area: metrics[family.metric(most, area)] for area in AREAS}
+        recalls[most] = {area: -1.0 if value is None else value for area, value in of_all.items()}
     return {"limits": list(recalls)} | {area: [recall[area] for recall in recalls.values()] for area in AREAS}
 
 

@@ -84,7 +84,7 @@ def _timed_step(config, train_set):
     model = training.build_model(config, train_set)
     model.compile(optimizer=optimizers.SGD(0.0))
     inputs, targets = next(iter(training.training_dataset(config, train_set, cache=False)))
-    if model.needs_proposals:  # those of another row, which may not be trained yet
+    if "proposals" in model.further_inputs:  # those of another row, which may not be trained yet
         inputs = inputs | _some_proposals(inputs, config.data.train_proposals)
     step = tf.function(model.train_step, autograph=False)  # as Keras has it
     step((inputs, targets))

@@ -8,12 +8,13 @@ from pathlib import Path
 import keras
 
 from keras_fpn import four_step, training
-from keras_fpn.config import Config, load_config
+from keras_fpn.config import Config, load_config, load_run_config
 from keras_fpn.data.coco import find_coco_layout, read_coco
 from keras_fpn.data.shapes import write_shapes
-from keras_fpn.detector import architecture, load_model
+from keras_fpn.detector import architecture
 from keras_fpn.errors import UserError
 from keras_fpn.files import built_aside, remove_unfinished
+from keras_fpn.model_files import load_model
 from keras_fpn.paper import embedded
 from keras_fpn.paper.rows import FOUR_STEPS, RECIPES, TRAIN, TWO_STEPS, Recipe
 from keras_fpn.progress import Count
@@ -218,7 +219,7 @@ def check_same(experiment):
     """
     if not (experiment.run_dir / "config.yaml").is_file():
         return
-    was, now = load_config(experiment.run_dir / "config.yaml").model_dump(), experiment.config.model_dump()
+    was, now = load_run_config(experiment.run_dir / "config.yaml").model_dump(), experiment.config.model_dump()
     for tree in (was, now):
         tree["model"].pop("num_classes")
         tree["model"].pop("pixels")  # a backbone may bring statistics of its own
@@ -286,6 +287,7 @@ def training_images(todo):
     if unfinished is None:
         return None
     data = unfinished.config.data
-    if architecture(unfinished.config.model.architecture).needs_proposals:  # the row that made them read the rest
+    needed = architecture(unfinished.config.model.architecture).further_inputs
+    if "proposals" in needed:  # the row that made them read the rest
         return read_coco(data.train.annotations, data.train.images, invalid_boxes=data.invalid_boxes)
     return training.read_data(unfinished.config)[0]

@@ -6,12 +6,15 @@ import time
 import tensorflow as tf
 
 from keras_fpn import training
-from keras_fpn.config import load_config
+from keras_fpn.config import load_run_config
 from keras_fpn.data.coco import read_coco
-from keras_fpn.detector import load_model
-from keras_fpn.evaluation import COCOEvaluator, compile_inference
+from keras_fpn.evaluation import COCOEvaluator
 from keras_fpn.files import read_json, write_json
+from keras_fpn.metrics import RecallFamily, all_families
+from keras_fpn.model_files import load_model
 from keras_fpn.paper import curve
+from keras_fpn.results import compile_inference
+from keras_fpn.stages.propose import ProposeStage
 
 NOMINAL_SIZE = (800, 1000)  # height, width of the image that the paper counts anchors on
 _TIMED_RUNS = 20
@@ -41,13 +44,15 @@ def take(folders, *, timed):
     networks = [_opened(folder) for folder in folders]
     model, val_set = networks[-1]
     found = {"parameters": sum(each.count_params() for each, _ in networks)}
-    if model.main_metric != "AP":
-        found["curve"] = _curve(model, val_set, folders[-1])
+    family = all_families(model.metric_families)[0]
+    if isinstance(family, RecallFamily):
+        found["curve"] = _curve(family, val_set, folders[-1])
     datasets = [training.evaluation_dataset(*network, 1) for network in networks]
     batches = [next(iter(dataset))[0] for dataset in datasets]
     size = batches[-1]["images"].shape[1:3]
-    if hasattr(model, "count_anchors"):
-        found["anchors"] = {_shown(each): model.count_anchors(*each) for each in (NOMINAL_SIZE, size)}
+    for stage in model.stages:
+        if isinstance(stage, ProposeStage):
+            found["anchors"] = {_shown(each): stage.count_anchors(*each) for each in (NOMINAL_SIZE, size)}
     if timed:
         graphs = [compile_inference(each, dataset) for (each, _), dataset in zip(networks, datasets, strict=True)]
         found |= {"milliseconds": sum(map(_milliseconds, graphs, batches)), "size": _shown(size)}
@@ -55,20 +60,18 @@ def take(folders, *, timed):
     return found
 
 
-def _curve(model, val_set, folder):
+def _curve(family, val_set, folder):
     evaluator = COCOEvaluator(val_set.annotations, leave_out=val_set.dropped)
-    results = read_json(folder / "results.json")
-    if model.needs_masks:
-        return curve.measure_segments(evaluator, results, read_json(folder / "metrics.json"))
-    return curve.measure(evaluator, results)
+    results, metrics = (read_json(folder / name) for name in ("results.json", "metrics.json"))
+    return curve.measure(family, evaluator, results, metrics)
 
 
 def _opened(folder):
     """The model of a run folder, and its held-out images with what the model needs to be given of them."""
-    model, data = load_model(folder), load_config(folder / "config.yaml").data
+    model, data = load_model(folder), load_run_config(folder / "config.yaml").data
     val = data.val
-    val_set = read_coco(val.annotations, val.images, invalid_boxes=data.invalid_boxes, masks=model.needs_masks)
-    if model.needs_proposals:
+    val_set = read_coco(val.annotations, val.images, invalid_boxes=data.invalid_boxes, fields=model.object_fields)
+    if "proposals" in model.further_inputs:
         val_set = training.with_proposals(val_set, val.proposals, data.test_proposals)
     return model, val_set
 

@@ -7,7 +7,9 @@ from keras_fpn import masks, visualize
 from keras_fpn.boxes import pairwise_iou
 from keras_fpn.data import segmentations
 from keras_fpn.data.coco import read_coco
+from keras_fpn.fields import Masks
 from keras_fpn.files import read_json
+from keras_fpn.metrics import PROPOSALS, SEGMENTS, family_of
 from keras_fpn.report import Section
 
 NUM_IMAGES, NUM_PROPOSALS = 3, 100
@@ -29,8 +31,8 @@ def sections(table, planned):
     """
     config = next(iter(planned.values()))[0].config
     draw, text = _kind(table)
-    has_masks = draw is _best_segments
-    val_set = read_coco(config.data.val.annotations, config.data.val.images, invalid_boxes="drop", masks=has_masks)
+    fields = ("masks",) if draw is _best_segments else ()
+    val_set = read_coco(config.data.val.annotations, config.data.val.images, invalid_boxes="drop", fields=fields)
     records = sorted(val_set.records, key=lambda record: len(record.boxes) <= _FEW_OBJECTS)
     records = [record for record in records if len(record.boxes)][:NUM_IMAGES]
     found = {}
@@ -42,11 +44,11 @@ def sections(table, planned):
 
 def _kind(table):
     """How the rows of a table are drawn, and the words for it."""
-    family = next(iter(table.metrics.values())).partition("/")[0]
+    family = family_of(next(iter(table.metrics.values())))
     numbers = {"number": NUM_PROPOSALS, "found": _FOUND_IOU}
-    if family == "proposals":
+    if family is PROPOSALS:
         return _best_boxes, _OF_PROPOSALS.format(kind="proposals", overlap="IoU", **numbers)
-    if family == "segments":
+    if family is SEGMENTS:
         return _best_segments, _OF_PROPOSALS.format(kind="segments", overlap="IoU of the masks", **numbers)
     return _detections, f"First seed of each row; detections that score {_LEAST_SCORE:g} or more."
 
@@ -57,7 +59,7 @@ def _of_image(results, image_id):
 
 def _section(table, record, val_set, found, draw, text):
     image = np.asarray(Image.open(record.path).convert("RGB"))
-    drawn = [("truth", visualize.draw_truth(image, _truth(record), val_set.class_names))]
+    drawn = [("truth", visualize.draw_truth(image, _truth(record), val_set.class_names, (Masks(),)))]
     for row in table.rows:
         picture, words = draw(image, record, val_set, found[row.name][record.image_id])
         drawn.append((f"{row.label}: {words}", picture))
@@ -66,7 +68,8 @@ def _section(table, record, val_set, found, draw, text):
 
 def _truth(record):
     truth = {"boxes": record.boxes, "classes": record.classes, "is_crowd": record.is_crowd}
-    return truth if record.masks is None else truth | {"masks": segmentations.unpack(record.masks)}
+    packed = record.fields.get("masks")
+    return truth if packed is None else truth | {"masks": segmentations.unpack(packed)}
 
 
 def _best_boxes(image, record, val_set, results):
@@ -78,7 +81,7 @@ def _best_boxes(image, record, val_set, results):
 
 def _best_segments(image, record, val_set, results):
     rows = _is_object(record)
-    grids = segmentations.unpack(record.masks)[rows]
+    grids = segmentations.unpack(record.fields["masks"])[rows]
     objects = masks.paste_all(grids, record.boxes[rows], record.height, record.width)
     found = [result["segmentation"] for result in results]
     return _best(image, masks.overlaps(found, objects).T, _corners(results), found)
@@ -100,13 +103,9 @@ def _best(image, overlaps, boxes, segments=None):
         return visualize.draw_boxes(image, [], []), f"0 of {len(overlaps)} objects"
     best, values = overlaps.argmax(axis=1), overlaps.max(axis=1)
     best, values = best[values > 0], values[values > 0]
-    picture = visualize.draw_boxes(
-        image,
-        boxes[best],
-        [f"{value:.2f}" for value in values],
-        colors=[_FOUND if value >= _FOUND_IOU else _MISSED for value in values],
-        masks=None if segments is None else [segments[index] for index in best],
-    )
+    found = {"boxes": boxes[best]} | ({} if segments is None else {"masks": [segments[index] for index in best]})
+    colors = [_FOUND if value >= _FOUND_IOU else _MISSED for value in values]
+    picture = visualize.draw_found(image, found, (Masks(),), [f"{value:.2f}" for value in values], colors=colors)
     return picture, f"{sum(values >= _FOUND_IOU)} of {len(overlaps)} objects"
 
 

@@ -7,6 +7,7 @@ said. Rows of other people's systems are left out.
 import dataclasses
 
 from keras_fpn.errors import UserError
+from keras_fpn.metrics import AREAS, PROPOSALS, SEGMENTS
 from keras_fpn.naming import nearest
 
 
@@ -66,19 +67,14 @@ class Table:
 
 
 _RECALLS = {
-    "AR100": "proposals/AR100",
-    "AR1k": "proposals/AR1000",
-    "AR1k s": "proposals/AR1000s",
-    "AR1k m": "proposals/AR1000m",
-    "AR1k l": "proposals/AR1000l",
+    "AR100": PROPOSALS.metric(100),
+    "AR1k": PROPOSALS.metric(1000),
+    "AR1k s": PROPOSALS.metric(1000, "s"),
+    "AR1k m": PROPOSALS.metric(1000, "m"),
+    "AR1k l": PROPOSALS.metric(1000, "l"),
 }
 _PRECISIONS = {"AP@.5": "AP50", "AP": "AP", "APs": "APs", "APm": "APm", "APl": "APl"}
-_SEGMENT_RECALLS = {
-    "AR": "segments/AR1000",
-    "ARs": "segments/AR1000s",
-    "ARm": "segments/AR1000m",
-    "ARl": "segments/AR1000l",
-}
+_SEGMENT_RECALLS = {f"AR{area}": SEGMENTS.metric(1000, area) for area in AREAS}
 _ABLATION = ("feature", "lateral?", "top-down?")
 _YES = "✓"
 

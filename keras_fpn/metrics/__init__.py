@@ -1,0 +1,45 @@
+"""What detections and proposals are measured by: a file for each family of metrics. Without TensorFlow.
+
+    family          what a family says of itself: its names, how they are computed, how they are shown
+    registered      the families there are; whose a name of a metric is
+    detections      AP and AR of what has classes
+    recalls, proposals, segments
+                    average recall of what is proposed without classes: boxes, masks
+    measurement     the families of a model, measured batch by batch
+    table           metrics as lines of text
+
+`evaluation.COCOEvaluator` has the annotations and pycocotools; a family asks it.
+"""
+
+import importlib
+import pkgutil
+
+from keras_fpn.metrics.detections import DETECTIONS, DetectionFamily
+from keras_fpn.metrics.family import MetricFamily
+from keras_fpn.metrics.measurement import Measurement, all_families
+from keras_fpn.metrics.proposals import PROPOSALS
+from keras_fpn.metrics.recalls import AREAS, PROPOSAL_LIMITS, RecallFamily
+from keras_fpn.metrics.registered import METRIC_FAMILIES, families_in, family_of, register_metric_family, without_family
+from keras_fpn.metrics.segments import SEGMENTS
+
+__all__ = [
+    "AREAS",
+    "DETECTIONS",
+    "METRIC_FAMILIES",
+    "PROPOSALS",
+    "PROPOSAL_LIMITS",
+    "SEGMENTS",
+    "DetectionFamily",
+    "Measurement",
+    "MetricFamily",
+    "RecallFamily",
+    "all_families",
+    "families_in",
+    "family_of",
+    "register_metric_family",
+    "without_family",
+]
+
+# A family is a file: each registers its own, and metrics.json is readable without the model that was measured.
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

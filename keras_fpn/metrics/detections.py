@@ -1,0 +1,60 @@
+"""Average precision and recall of detections with classes: the twelve figures of COCO, and AP of each class."""
+
+from keras_fpn.metrics.family import MetricFamily
+from keras_fpn.metrics.recalls import AREAS
+from keras_fpn.metrics.registered import register_metric_family
+
+# In the order of pycocotools.
+_FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+_ALL_IOU = "0.50:0.95"
+_ROWS = (
+    (("average precision (AP)", _ALL_IOU), ("AP", "APs", "APm", "APl")),
+    (("AP50", "0.50"), ("AP50", None, None, None)),
+    (("AP75", "0.75"), ("AP75", None, None, None)),
+    (("average recall, 1 box an image (AR1)", _ALL_IOU), ("AR1", None, None, None)),
+    (("average recall, 10 boxes (AR10)", _ALL_IOU), ("AR10", None, None, None)),
+    (("average recall, 100 boxes (AR100)", _ALL_IOU), ("AR100", "ARs", "ARm", "ARl")),
+)
+
+
+class DetectionFamily(MetricFamily):
+    """What pycocotools summarises; by the IoU of boxes and under its own names, unless a subclass says otherwise.
+
+    Attributes:
+        kind: pycocotools' word for what overlaps: "bbox", or "segm" for masks.
+        prefix: of the names, such as "segm/".
+    """
+
+    name = "detections"
+    kind = "bbox"
+    prefix = ""
+    report_head = ("", "IoU", *AREAS.values())
+    note = (
+        "COCO metrics by pycocotools. Small: below 32×32 px of the original image; medium: up to 96×96; large: above. A"
+        " dash: no such object in the annotations."
+    )
+
+    def __init__(self):
+        self.metrics = tuple(map(self._metric, _FIGURES))
+        self.class_prefix = self._metric("AP/")
+        self.cards = self.metrics[:6]
+        self.lines = (self.cards, self.metrics[6:])
+        self.report_rows = tuple((texts, tuple(map(self._metric, figures))) for texts, figures in _ROWS)
+        self.epoch_line = self.charted = tuple(map(self._metric, ("AP", "AP50", "APs")))
+        super().__init__()
+
+    def _metric(self, figure):
+        return None if figure is None else f"{self.prefix}{figure}"
+
+    def measure(self, evaluator, results, image_ids=None):
+        """See `MetricFamily`."""
+        figures, of_classes = evaluator.average_precision(results, image_ids, self.kind)
+        metrics = dict(zip(self.metrics, figures, strict=True))
+        return metrics | {f"{self.class_prefix}{name}": value for name, value in of_classes.items()}
+
+    def curves(self, evaluator):
+        """See `MetricFamily`."""
+        return evaluator.precision_recall(self.kind)
+
+
+DETECTIONS = register_metric_family(DetectionFamily())

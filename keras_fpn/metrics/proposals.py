@@ -1,0 +1,19 @@
+"""Average recall of boxes, whatever their class (tables 1 and 3 of the FPN paper)."""
+
+from keras_fpn.metrics.recalls import RecallFamily
+from keras_fpn.metrics.registered import register_metric_family
+
+
+class ProposalFamily(RecallFamily):
+    """By the IoU of boxes, `useCats=0`; the `category_id` of results is ignored."""
+
+    name = "proposals"
+    model_kind = "proposes boxes without classes"
+    note = "Class-agnostic, mean over IoU 0.50:0.95 (useCats = 0, maxDets = 1, 100, 1000)."
+
+    def recalls(self, evaluator, results, limits, image_ids=None):
+        """See `RecallFamily`."""
+        return evaluator.proposal_recalls(results, limits, image_ids)
+
+
+PROPOSALS = register_metric_family(ProposalFamily())
