@@ -4,7 +4,9 @@ import dataclasses
 
 import numpy as np
 
-BOX_BOUND, SCORE_BOUND, MASK_BOUND = 0.05, 1e-4, 1e-3  # of float32: pixels, probabilities, those in a mask
+from keras_fpn import fields
+
+BOX_BOUND, SCORE_BOUND = fields.BOXES.bound, fields.SCORES.bound  # of float32: pixels, probabilities
 LEAST_ROOM, TIMES = 1e-5, 10.0  # how far scores may move, from how far those of partners have
 
 
@@ -14,12 +16,12 @@ class VerificationError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Detections:
-    """Those of one image, best first: boxes `[N, 4]` pixels, scores `[N]`, classes `[N]`, masks `[N, m, m]` or None."""
+    """Those of one image, best first: boxes `[N, 4]` pixels, scores `[N]`, classes `[N]`, and `{field: [N, ...]}`."""
 
     boxes: np.ndarray
     scores: np.ndarray
     classes: np.ndarray
-    masks: np.ndarray | None = None
+    further: dict = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Bounds:
     Attributes:
         level: score from which detections count.
         overlap: least IoU of partners.
-        score: largest difference of their scores, and the mean one of their masks.
+        score: largest difference of their scores, and the mean one of what further fields they have.
         share: of the detections that may lack a partner.
     """
 
@@ -48,7 +50,8 @@ class Finding:
         detections: of the model in them; of a lower precision, those of both sides from its score on.
         max_box: largest difference of a coordinate between partners, pixels.
         max_score: largest difference of their scores.
-        max_mask: largest difference of their masks, anywhere in a mask; of a lower precision the largest mean one.
+        further: `{field: largest difference}` of what further fields they have, anywhere in a mask; of a lower
+            precision the largest mean one.
         excused: detections without a partner that may be: of float32 those whose decision hangs on rounding.
     """
 
@@ -57,15 +60,17 @@ class Finding:
     max_box: float = 0.0
     max_score: float = 0.0
     excused: int = 0
-    max_mask: float = 0.0
+    further: dict = dataclasses.field(default_factory=dict)
 
     def __add__(self, other):
         sums = {key: getattr(self, key) + getattr(other, key) for key in ("pictures", "detections", "excused")}
-        most = {key: max(getattr(self, key), getattr(other, key)) for key in ("max_box", "max_score", "max_mask")}
-        return Finding(**sums, **most)
+        most = {key: max(getattr(self, key), getattr(other, key)) for key in ("max_box", "max_score")}
+        names = dict.fromkeys([*self.further, *other.further])
+        further = {name: max(self.further.get(name, 0.0), other.further.get(name, 0.0)) for name in names}
+        return Finding(**sums, **most, further=further)
 
 
-def exactly(found, expected, class_names, possible, box_bound=BOX_BOUND):
+def exactly(found, expected, class_names, possible, box_bound=BOX_BOUND, further=()):
     """Hold an artefact's detections to the model's, one by one.
 
     Args:
@@ -74,6 +79,7 @@ def exactly(found, expected, class_names, possible, box_bound=BOX_BOUND):
         possible: called with what scores may move by, where one side has a detection that the other lacks; gives the
             `undecided.Answer` in the same pixels.
         box_bound: pixels.
+        further: `OutputField`s of the further values, for their bounds.
 
     Raises:
         VerificationError: a difference that rounding does not explain.
@@ -95,7 +101,7 @@ def exactly(found, expected, class_names, possible, box_bound=BOX_BOUND):
         max_box=float(np.abs(found.boxes[of_found] - expected.boxes[of_expected]).max()),
         max_score=float(np.abs(found.scores[of_found] - expected.scores[of_expected]).max()),
         excused=len(lone_found) + len(lone_expected),
-        max_mask=_check_masks(found, expected, pairs, class_names),
+        further=_check_further(found, expected, pairs, class_names, further),
     )
 
 
@@ -121,14 +127,14 @@ def _partner_of(side, row, other, bounds):
     if not len(candidates) or overlaps.max() < bounds.overlap:
         return Finding(detections=1, excused=1)
     best = candidates[overlaps.argmax()]
-    mask = 0.0 if side.masks is None else float(np.abs(other.masks[best] - side.masks[row]).mean())
-    if mask > bounds.score:
+    further = {name: float(np.abs(other.further[name][best] - side.further[name][row]).mean()) for name in side.further}
+    if max(further.values(), default=0.0) > bounds.score:
         return Finding(detections=1, excused=1)
     return Finding(
         detections=1,
         max_box=float(np.abs(other.boxes[best] - side.boxes[row]).max()),
         max_score=float(abs(other.scores[best] - side.scores[row])),
-        max_mask=mask,
+        further=further,
     )
 
 
@@ -164,20 +170,22 @@ def _hangs_on_rounding(side, row, answer, box_bound):
     return same.any() and not answer.is_certain[same].any()
 
 
-def _check_masks(found, expected, pairs, class_names):
-    """The largest difference of partners' masks; 0 where there are none."""
-    if expected.masks is None:
-        return 0.0
+def _check_further(found, expected, pairs, class_names, fields):
+    """`{field: largest difference of partners}`, each held to its bound."""
     of_found, of_expected = pairs.T
-    differences = np.abs(found.masks[of_found] - expected.masks[of_expected]).max((1, 2))
-    worst = int(differences.argmax())
-    if differences[worst] > MASK_BOUND:
-        row = of_expected[worst]
-        raise VerificationError(
-            f"the mask of the {class_names[expected.classes[row]]} at {_box(expected.boxes[row])} differs by"
-            f" {differences[worst]:.2g} (at most {MASK_BOUND:g})"
-        )
-    return float(differences[worst])
+    largest = {}
+    for field in fields:
+        ours, theirs = (side.further[field.name].astype(np.float64) for side in (expected, found))
+        differences = np.abs(theirs[of_found] - ours[of_expected]).reshape(len(pairs), -1).max(axis=1, initial=0)
+        worst = int(differences.argmax())
+        if differences[worst] > field.bound:
+            row = of_expected[worst]
+            raise VerificationError(
+                f"{field.name} of the {class_names[expected.classes[row]]} at {_box(expected.boxes[row])} differ by"
+                f" {differences[worst]:.2g} (at most {field.bound:g})"
+            )
+        largest[field.name] = float(differences[worst])
+    return largest
 
 
 def _check_order(scores):

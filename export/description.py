@@ -8,11 +8,11 @@
 import dataclasses
 import json
 
-from keras_fpn import __version__
+from keras_fpn import __version__, fields
 from keras_fpn.errors import UserError
 
 FORMAT = "keras_fpn detector"  # tells our JSON from anybody else's
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DESCRIPTION_FILE = "keras_fpn.json"
 LABELS_FILE = "labels.txt"
 PRECISIONS = {
@@ -36,11 +36,6 @@ LETTERBOX_RULE = (
     " (half_up: floor(x + 0.5), floor: floor(x)), at least 1 and at most the frame's; put it top left, pad at the"
     " bottom and at the right with 0; image_sizes = the new size; boxes come back by old side / new side of each axis"
 )
-BOXES = "x1, y1, x2, y2 in pixels of the image given, right and bottom exclusive; best first, then 0"
-MASKS = (
-    "from 0 to 1 in each of the equal bins of its box, rows from the top; the box is the window that the mask covers,"
-    " and may reach beyond the image"
-)
 INTERPOLATIONS = {
     "pillow": "Pillow's BILINEAR with its antialiasing, horizontally, then vertically, on 8 bits",
     "bilinear": "between the two nearest pixels each way, half-pixel centres, no antialiasing",
@@ -62,7 +57,8 @@ class Description:
         input_type: dtype of `images`, "uint8" or "float32".
         frame: (height, width) of the only input that the artefact takes (images are letterboxed, see `letterbox`), or
             None where any size will do.
-        inputs, outputs: `{name: {"dtype", "shape" (None: any), "meaning"}}`.
+        inputs, outputs: `{name: {"dtype", "shape" (None: any), "meaning"}}`; of outputs also "kind" and "arguments" of
+            their `OutputField`.
         versions: of keras_fpn, tensorflow and keras that wrote the artefact.
         letterbox: how an image goes into the frame, or by the rule `resize` where there is no frame, in words.
         normalization: what `pixels` is for, in words.
@@ -99,7 +95,7 @@ class Description:
             source: file that it comes from, for the error.
 
         Raises:
-            UserError: it is something else, or of a newer keras_fpn.
+            UserError: it is something else, or of another version.
         """
         try:
             values = json.loads(text)
@@ -110,6 +106,8 @@ class Description:
             raise _not_ours(source) from None
         if version > FORMAT_VERSION:
             raise UserError(f"{source}: written by a newer keras_fpn (description {version}); upgrade with pip")
+        if version < FORMAT_VERSION:
+            raise UserError(f"{source}: written by an older keras_fpn (description {version}); export the model again")
         try:
             frame = values["frame"] and tuple(map(int, values["frame"]))
             names = tuple(map(str, values["class_names"]))
@@ -122,6 +120,11 @@ class Description:
     def needs_proposals(self) -> bool:
         """Whether the artefact finds nothing by itself: proposals come with the images."""
         return "proposals" in self.inputs
+
+    @property
+    def output_fields(self):
+        """The `OutputField`s of the detections; plain ones where a kind comes from an extension that is not loaded."""
+        return fields.rebuilt(self.outputs)
 
     def labels(self) -> str:
         """The class names, one a line."""
@@ -156,28 +159,22 @@ def describe(
     frame = frame and (int(frame[0]), int(frame[1]))
     rule = RESIZE_RULE if frame is None else LETTERBOX_RULE
     return Description(
-        architecture=_architecture(model),
+        architecture=model.architecture,
         title=model.title,
         class_names=tuple(map(str, model.class_names)),
         category_ids=tuple(map(int, model.category_ids)),
         resize=_plain(model.settings["resize"]),
         pixels=_plain(model.settings["pixels"]),
-        score_threshold=float(model.settings.get("detections", {}).get("score_threshold", 0.0)),
+        score_threshold=float(model.score_threshold),
         precision=precision,
         input_type=input_type,
         frame=frame,
-        inputs=_inputs(input_type, frame) | (_given_proposals(frame, max_proposals) if model.needs_proposals else {}),
+        inputs=_inputs(input_type, frame)
+        | (_given_proposals(frame, max_proposals) if "proposals" in model.further_inputs else {}),
         outputs=_outputs(model, frame),
         versions={"keras_fpn": __version__, "tensorflow": tf.__version__, "keras": keras.__version__},
         letterbox=f"{rule}; filter: {INTERPOLATIONS[model.settings['resize']['interpolation']]}",
     )
-
-
-def _architecture(model):
-    from keras_fpn.detector import ARCHITECTURES
-
-    names = {class_name: name for name, (_, class_name) in ARCHITECTURES.items()}
-    return next((names[one.__name__] for one in type(model).__mro__ if one.__name__ in names), type(model).__name__)
 
 
 def _plain(settings):
@@ -215,22 +212,6 @@ def _given_proposals(frame, max_proposals):
 
 def _outputs(model, frame):
     batch = None if frame is None else 1
-    most, further = _rows(model, batch)
-    outputs = {
-        "boxes": {"dtype": "float32", "shape": [batch, most, 4], "meaning": BOXES},
-        "scores": {"dtype": "float32", "shape": [batch, most], "meaning": "from 0 to 1; best first, then 0"},
-    }
+    outputs = {field.name: field.describe((batch, model.max_detections)) for field in model.output_fields}
     meaning = "how many of the rows are detections"
-    return outputs | further | {"num_detections": {"dtype": "int32", "shape": [batch], "meaning": meaning}}
-
-
-def _rows(model, batch):
-    """How many rows a detector of this kind gives, and what stands in them besides boxes and scores."""
-    if "detections" in model.settings:
-        most = model.settings["detections"]["max_detections"]
-        meaning = "number of the class in class_names; -1 past the last detection"
-        return most, {"classes": {"dtype": "int32", "shape": [batch, most], "meaning": meaning}}
-    if "segments" in model.settings:
-        most, side = model.settings["segments"]["max_detections"], model.settings["segments"]["mask_size"]
-        return most, {"masks": {"dtype": "float32", "shape": [batch, most, side, side], "meaning": MASKS}}
-    return model.proposals.post_nms_top_k_test, {}
+    return outputs | {"num_detections": {"dtype": "int32", "shape": [batch], "meaning": meaning}}

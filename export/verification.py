@@ -25,7 +25,8 @@ import tensorflow as tf
 from keras_fpn.export import agreement, hard_cases, undecided
 from keras_fpn.export.agreement import BOX_BOUND, Bounds, Detections, Finding, VerificationError
 from keras_fpn.export.description import describe
-from keras_fpn.inference import compiled
+from keras_fpn.export.signature import of_any_size
+from keras_fpn.fields import BOXES, further, labels_of, rescaled
 from keras_fpn.progress import Count
 
 BOUNDS = {
@@ -54,7 +55,7 @@ def verify(artefact, model, pictures=()):
     rule = model.settings["resize"]
     cases = list(hard_cases.cases_for(artefact, rule, list(pictures) or hard_cases.drawn_pictures(rule)))
     bounds = BOUNDS.get(_precision(artefact, model))
-    infer, total = compiled(model), Finding()
+    infer, total = of_any_size(model), Finding()
     with Count("verify", len(cases), unit="cases") as count:
         for number, case in enumerate(cases, start=1):
             try:
@@ -92,11 +93,11 @@ def _compare(artefact, infer, model, case, bounds):
         found = artefact.run(case.images, case.image_sizes, **case.proposals)
     else:
         found = artefact.run_encoded(case.contents)
-    _check_form(found, expected)
-    total = Finding()
+    _check_form(found, expected, model.output_fields)
+    total, fields = Finding(), further(model.output_fields)
     for index in range(len(case.image_sizes)):
         ratio = np.ones(4, np.float32) if case.ratios is None else case.ratios[index]
-        theirs, ours = _rows(found, index), _rows(expected, index, ratio)
+        theirs, ours = _rows(found, index, fields), _rows(expected, index, fields, ratio)
         if bounds is not None:
             total += agreement.roughly(theirs, ours, bounds)
             continue
@@ -105,19 +106,22 @@ def _compare(artefact, infer, model, case, bounds):
             inputs = {name: value[index : index + 1] for name, value in given.items()}
             return undecided.answer(model, inputs, room, ratio)
 
-        total += agreement.exactly(theirs, ours, model.class_names, possible, BOX_BOUND * max(1.0, ratio.max()))
+        bound = BOX_BOUND * max(1.0, ratio.max())
+        total += agreement.exactly(theirs, ours, model.class_names, possible, bound, fields)
     return total
 
 
-def _rows(outputs, index, ratio=1.0):
+def _rows(outputs, index, fields, ratio=None):
+    """The `Detections` of one image; places, which the artefact may have in other pixels, times `ratio`."""
     number = int(outputs["num_detections"][index])
-    boxes, scores = outputs["boxes"][index, :number], outputs["scores"][index, :number]
-    classes = outputs["classes"][index, :number] if "classes" in outputs else np.zeros(number, np.int32)
-    masks = outputs["masks"][index, :number] if "masks" in outputs else None
-    return Detections(boxes * ratio, scores, classes, masks)
+    of_image = {name: value[index][:number] for name, value in outputs.items() if name != "num_detections"}
+    sides = np.ones(2, np.float32) if ratio is None else ratio[:2]
+    values = {field.name: rescaled(of_image[field.name], field.axes, sides) for field in fields}
+    boxes = rescaled(of_image["boxes"], BOXES.axes, sides)
+    return Detections(boxes, of_image["scores"], labels_of(of_image), values)
 
 
-def _check_form(found, expected):
+def _check_form(found, expected, fields):
     """Refuse outputs that are not what every artefact of ours gives, whatever stands in them."""
     for name, value in expected.items():
         if name not in found:
@@ -132,10 +136,9 @@ def _check_form(found, expected):
     if (np.diff(scores, axis=1) > 0).any():
         raise VerificationError("scores are not best first")
     is_past = np.arange(scores.shape[1]) >= numbers[:, None]
-    padding = {"boxes": 0, "scores": 0, "classes": -1, "masks": 0}
-    for name in set(padding) & set(expected):
-        if (found[name][is_past] != padding[name]).any():
-            raise VerificationError(f"{name} past the last detection are not {padding[name]}")
+    for field in fields:
+        if (found[field.name][is_past] != field.padding).any():
+            raise VerificationError(f"{field.name} past the last detection are not {field.padding}")
 
 
 def _check_share(total, bounds):

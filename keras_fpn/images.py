@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from keras_fpn import masks as segment_masks
+from keras_fpn import fields as output_fields
 from keras_fpn.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
@@ -27,8 +27,10 @@ class ImageDetections:
         category_ids: N ids of the data set the model was trained on.
         image: `[H, W, 3]` uint8 RGB.
         file_name: the path as it was given, or None for an array.
-        masks: of a model of segments N run-length encoded masks of the image (`keras_fpn.masks.decode` makes `[H, W]`
-            bool of one), and the boxes are theirs; None of a detector.
+        further: `{field: N values}` of what the detector finds besides, in the image: of a model of segments "masks",
+            run lengths (`keras_fpn.masks.decode` makes `[H, W]` bool of one), and the boxes are theirs.
+        fields: the `OutputField`s of the detector.
+        known: has `class_names` and `category_ids` of all classes.
     """
 
     boxes: np.ndarray
@@ -38,21 +40,26 @@ class ImageDetections:
     category_ids: list[int]
     image: np.ndarray
     file_name: str | None = None
-    masks: list[dict] | None = None
+    further: dict = dataclasses.field(default_factory=dict)
+    fields: tuple = output_fields.STANDARD
+    known: object = None
 
     def to_results(self, image_id: int) -> list[dict]:
         """Return COCO results: x, y, width, height in pixels, the data set's own category ids."""
-        results = []
-        for box, score, category_id, name in zip(
-            self.boxes.astype(np.float64), self.scores, self.category_ids, self.names, strict=True
-        ):
-            x1, y1, x2, y2 = box.tolist()
-            result = {} if self.file_name is None else {"file_name": self.file_name}
-            result |= {"image_id": image_id, "category_id": category_id, "category": name}
-            results.append(result | {"bbox": [x1, y1, x2 - x1, y2 - y1], "score": float(score)})
-        for result, mask in zip(results, self.masks or (), strict=self.masks is not None):
-            result["segmentation"] = mask
-        return results
+        values = {"boxes": self.boxes, "scores": self.scores} | self.further
+        file_name = {} if self.file_name is None else {"file_name": self.file_name}
+        return [
+            file_name | {"image_id": image_id} | output_fields.to_result(values, row, label, self.fields, self.known)
+            for row, label in enumerate(self.classes.tolist())
+        ]
+
+    def captions(self) -> list[str]:
+        """Return N texts for a picture: the name of the class, and what further fields say."""
+        columns = [(field, self.further[field.name]) for field in self.fields if field.name in self.further]
+        return [
+            " ".join(filter(None, [name, *(field.caption(values[row], self.known) for field, values in columns)]))
+            for row, name in enumerate(self.names)
+        ]
 
 
 def read_image(image) -> tuple[np.ndarray, str | None]:
@@ -132,40 +139,44 @@ def _is_image_name(path):
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def in_original_pixels(found, image, file_name, resized_size, threshold, classes) -> ImageDetections:
+def in_original_pixels(found, image, file_name, resized_size, threshold, detector) -> ImageDetections:
     """What a detector found in the resized image, in the pixels of the image itself.
 
     Args:
-        found: `{"boxes": [D, 4] pixels of the resized image, "scores": [D], "num_detections": scalar, "classes": [D]
-            int (absent: one class), "masks": [D, m, m] probabilities over the boxes (absent: none)}`, best first.
+        found: `{field: [D, *shape]}` and `"num_detections"`, in pixels of the resized image, best first.
         image: `[H, W, 3]` uint8, before it was resized.
         file_name: its path, or None.
         resized_size: height and width that the detector saw, without padding.
         threshold: lowest score to return.
-        classes: has `class_names` and `category_ids`: a model, or the description of an exported one.
+        detector: has `output_fields`, `class_names` and `category_ids`: a model, or the description of an exported one.
     """
-    seen = above(found, image, file_name, threshold, classes)
-    height, width = image.shape[:2]
-    boxes = seen.boxes * _ratio(image, resized_size)
-    if "masks" in found:
-        segments = segment_masks.paste_all(found["masks"][_rows_above(found, threshold)], boxes, height, width)
-        return dataclasses.replace(seen, boxes=_corners(segment_masks.bounding_boxes(segments)), masks=segments)
-    edges = np.array([width, height, width, height], np.float32)
-    return dataclasses.replace(seen, boxes=np.clip(boxes, 0, edges))
+    seen = above(found, image, file_name, threshold, detector)
+    fields = detector.output_fields
+    rows, size = _rows_above(found, threshold), image.shape[:2]
+    values = output_fields.in_original(found, rows, fields, size, _ratio(image, resized_size))
+    further = {field.name: values[field.name] for field in output_fields.further(fields) if field.name in values}
+    return dataclasses.replace(seen, boxes=values["boxes"].astype(np.float32), further=further)
 
 
-def above(found, image, file_name, threshold, classes) -> ImageDetections:
+def above(found, image, file_name, threshold, detector) -> ImageDetections:
     """The boxes of at least `threshold`, in the pixels that the detector saw; see `in_original_pixels`."""
     rows = _rows_above(found, threshold)
-    labels = found.get("classes", np.zeros(len(found["scores"]), np.int32))[rows]
+    labels = output_fields.labels_of(found)[rows]
     return ImageDetections(
         boxes=found["boxes"][rows],
         scores=found["scores"][rows],
         classes=labels,
-        names=[classes.class_names[label] for label in labels],
-        category_ids=[classes.category_ids[label] for label in labels],
+        names=[detector.class_names[label] for label in labels],
+        category_ids=[detector.category_ids[label] for label in labels],
         image=image,
         file_name=file_name,
+        further={
+            field.name: found[field.name][rows]
+            for field in output_fields.further(detector.output_fields)
+            if field.name in found
+        },
+        fields=tuple(detector.output_fields),
+        known=detector,
     )
 
 
@@ -173,15 +184,10 @@ def _rows_above(found, threshold):
     return np.flatnonzero(found["scores"][: int(found["num_detections"])] >= threshold)
 
 
-def _corners(boxes):
-    """x, y, width, height -> x1, y1, x2, y2, float32."""
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1).astype(np.float32)
-
-
 def _ratio(image, resized_size):
-    """Original over resized, each axis by its own: rounding makes the two differ."""
+    """`[2]` width and height, original over resized, each axis by its own: rounding makes the two differ."""
     scale_y, scale_x = np.array(image.shape[:2], np.float32) / resized_size
-    return np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
+    return np.array([scale_x, scale_y], np.float32)
 
 
 def as_list(images) -> list:

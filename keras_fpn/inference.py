@@ -41,7 +41,7 @@ def detect(model, images, threshold=0.5, batch_size=1) -> list[ImageDetections]:
 
 def iterate(model, images, threshold=0.5, batch_size=1) -> Iterator[ImageDetections]:
     """`detect` for many images: yields as it goes, and reads an image when its turn comes."""
-    if model.needs_proposals:
+    if "proposals" in model.further_inputs:
         raise UserError(
             f"{model.title}: it finds objects only among given proposals; keras-fpn evaluate MODEL --proposals DIR"
             " measures it, and detect takes an RPN or a Faster R-CNN"

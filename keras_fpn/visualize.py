@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from keras_fpn import fields as output_fields
 from keras_fpn import masks as segment_masks
+from keras_fpn.classes import Classes
 
 SMALLEST_LONG_SIDE = 512  # px; a picture below this is enlarged by a whole factor
 
-TRUTH_KEYS = ("boxes", "classes", "is_crowd", "masks")
+TRUTH_KEYS = ("boxes", "classes", "is_crowd")  # and the fields that the truth of an object has, too
 _SAME_OBJECT = 0.3  # IoU of two segments from which a picture shows the better one alone
 _MOST_SEGMENTS = 16  # proposals in a picture: with more of them nothing can be seen
 _FILL = 0.4  # share of the colour in a mask
@@ -42,22 +44,17 @@ def class_color(index):
 
 
 def draw_boxes(
-    image, boxes, labels, scores=None, *, classes=None, colors=None, masks=None, truth=False,
-    long_side=SMALLEST_LONG_SIDE,
-):  # fmt: skip
+    image, boxes, labels, scores=None, *, classes=None, colors=None, truth=False, long_side=SMALLEST_LONG_SIDE
+):
     """A copy of the picture with boxes, names and scores.
 
     image: PIL image, or array [H, W, 3] or [H, W] of 0..255. boxes: [N, 4] xyxy in its pixels.
     labels: N names. scores: N numbers, shown with two digits. classes: N class indices that choose the
-    colours; without them a name chooses its own. colors: N RGB colours in their place. masks: N run-length encoded
-    masks of the image (`keras_fpn.masks`), drawn in place of the boxes, translucent with an outline and, without
-    colors, each in one of its own; of those with scores, which are proposals, the 16 best that do not overlap much.
+    colours; without them a name chooses its own. colors: N RGB colours in their place.
     truth: draws thicker lines, as for ground truth.
     long_side: pictures smaller than this are enlarged by a whole factor (labels need the room).
     Returns a PIL image, RGB. Non-finite boxes are skipped.
     """
-    if masks is not None:
-        return _draw_segments(image, boxes, labels, scores, colors, masks, truth, long_side)
     picture, factor = _enlarge(to_picture(image), long_side)
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) * factor
     if classes is None:
@@ -73,8 +70,14 @@ def draw_boxes(
     return picture
 
 
-def _draw_segments(image, boxes, labels, scores, colors, masks, truth, long_side):
-    """`draw_boxes` with masks."""
+def draw_segments(
+    image, boxes, labels, scores=None, *, masks, classes=None, colors=None, truth=False, long_side=SMALLEST_LONG_SIDE
+):
+    """`draw_boxes` with masks in the place of the boxes, translucent with an outline.
+
+    masks: N run-length encoded masks of the image (`keras_fpn.masks`), without colors each in one of its own; of those
+    with scores, which are proposals, the 16 best that do not overlap much. classes: not read.
+    """
     picture, factor = _enlarge(to_picture(image), long_side)
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) * factor
     shown = list(range(len(masks))) if scores is None else _distinct(masks, scores)
@@ -141,64 +144,84 @@ def _draw_labels(picture, boxes, drawable, colors, labels, scores, width):
         draw.text((place[0] + 3, place[1]), text, fill=(255, 255, 255), font=font)
 
 
-def draw_truth(image, truth, class_names, **options):
+DRAWINGS = {"segments": draw_segments}
+
+
+def draw_found(image, values, fields, labels, scores=None, **options):
+    """A copy of the picture with objects as their fields draw them: boxes, unless a field has a drawing of its own.
+
+    image: see `draw_boxes`. values: `{field: N values}` in the image itself, "boxes" among them. fields:
+    `OutputField`s. options: of `draw_boxes`.
+    """
+    for field in fields:
+        if field.drawing is not None and field.name in values:
+            draw = field.drawing if callable(field.drawing) else DRAWINGS[field.drawing]
+            return draw(image, values["boxes"], labels, scores, **{field.name: values[field.name]}, **options)
+    return draw_boxes(image, values["boxes"], labels, scores, **options)
+
+
+def draw_truth(image, truth, class_names, fields=output_fields.STANDARD, **options):
     """The picture with its ground truth.
 
     truth: {"boxes": [G, 4] xyxy px of the image, "classes": [G], rows with class -1 are padding, and
-    "is_crowd": [G], optional: such regions are marked in their label, "masks": [G, M, M] 0 or 1 over the boxes,
-    optional: drawn in their place}. options: of `draw_boxes`.
+    "is_crowd": [G], optional: such regions are marked in their label, and [G, ...] of what further fields there are
+    over the boxes}. fields: of the model; what the truth has of them is drawn as of detections. options: of
+    `draw_boxes`.
     """
     classes = np.asarray(truth["classes"])
     crowd = np.asarray(truth["is_crowd"]) if "is_crowd" in truth else np.zeros_like(classes)
     rows = np.flatnonzero(classes >= 0)
     labels = [class_names[classes[row]] + (" (crowd)" if crowd[row] else "") for row in rows]
-    boxes = np.asarray(truth["boxes"])[rows]
-    if "masks" in truth:
-        options["masks"], _ = _pasted(image, np.asarray(truth["masks"])[rows], boxes)
-    return draw_boxes(image, boxes, labels, classes=classes[rows], truth=True, **options)
+    further = [field for field in output_fields.further(fields) if field.name in truth]
+    values = {"boxes": np.asarray(truth["boxes"])[rows]} | _in_picture(image, truth, rows, further)
+    return draw_found(image, values, further, labels, classes=classes[rows], truth=True, **options)
 
 
-def draw_detections(image, detections, class_names, threshold=0.5, **options):
+def draw_detections(
+    image, detections, class_names, threshold=0.5, fields=output_fields.STANDARD, category_ids=None, **options
+):
     """The picture with the detections that score at least `threshold`.
 
-    detections: those of one image, {"boxes": [D, 4] xyxy px of the image, "scores": [D], "classes": [D] (without, all
-    are of class 0), "num_detections": scalar, "masks": [D, m, m] over the boxes (or without)}. options: of
-    `draw_boxes`.
+    detections: those of one image, `{field: [D, *shape]}` in px of the image and "num_detections". fields: of the
+    model. options: of `draw_boxes`.
     """
     count = int(detections["num_detections"])
     scores = np.asarray(detections["scores"])[:count]
     rows = np.flatnonzero(scores >= threshold)
-    classes = np.asarray(detections.get("classes", np.zeros(len(detections["scores"]), np.int32)))[rows]
-    labels = [class_names[label] for label in classes]
-    boxes = np.asarray(detections["boxes"])[rows]
-    if "masks" in detections:
-        options["masks"], boxes = _pasted(image, np.asarray(detections["masks"])[rows], boxes)
-    return draw_boxes(image, boxes, labels, scores[rows], classes=classes, **options)
+    classes = output_fields.labels_of(detections)[rows]
+    known = Classes(tuple(class_names), tuple(category_ids or range(len(class_names))))
+    further = output_fields.further(fields)
+    values = {"boxes": np.asarray(detections["boxes"])[rows]}
+    if further:
+        values |= _in_picture(image, detections, rows, fields)
+    labels = [
+        " ".join(filter(None, [known.class_names[label], *(f.caption(values[f.name][row], known) for f in further)]))
+        for row, label in enumerate(classes)
+    ]
+    return draw_found(image, values, further, labels, scores[rows], classes=classes, **options)
 
 
-def _pasted(image, grids, boxes):
-    """Masks [N, m, m] over boxes [N, 4] as segments of the image, and the boxes of those."""
+def _in_picture(image, found, rows, fields):
+    """Values of some rows in a picture that is the image that the detector saw."""
     width, height = to_picture(image).size
-    segments = segment_masks.paste_all(grids, boxes, height, width)
-    boxes = segment_masks.bounding_boxes(segments)
-    return segments, np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+    return output_fields.in_original(found, rows, fields, (height, width), np.ones(2)) if fields else {}
 
 
-def truth_and_detections(inputs, targets, detections, class_names, threshold=0.5):
+def truth_and_detections(inputs, targets, detections, class_names, threshold=0.5, fields=output_fields.STANDARD):
     """For every image of a batch the pair (ground truth picture, detections picture), padding cut off.
 
     inputs, targets, detections: a batch of the package's data contract, as arrays or tensors. Beside detections without
-    classes the truth has none either.
+    classes the truth has none either. fields: of the model.
     """
-    pairs = []
+    pairs, keys = [], (*TRUTH_KEYS, *(field.name for field in output_fields.further(fields)))
     for index, (height, width) in enumerate(np.asarray(inputs["image_sizes"])):
         image = np.asarray(inputs["images"][index])[:height, :width]
-        truth = {key: np.asarray(targets[key][index]) for key in TRUTH_KEYS if key in targets}
+        truth = {key: np.asarray(targets[key][index]) for key in keys if key in targets}
         found = {key: np.asarray(value[index]) for key, value in detections.items()}
-        if "classes" not in found:
+        if len(class_names) == 1:
             truth["classes"] = np.minimum(truth["classes"], 0)
-        truth = draw_truth(image, truth, class_names)
-        pairs.append((truth, draw_detections(image, found, class_names, threshold)))
+        truth = draw_truth(image, truth, class_names, fields)
+        pairs.append((truth, draw_detections(image, found, class_names, threshold, fields)))
     return pairs
 
 
@@ -207,15 +230,12 @@ def gallery(model, dataset, count=8, threshold=0.5):
     pairs = []
     for inputs, targets in dataset:
         detections = model.inference(inputs)["detections"]
-        pairs += truth_and_detections(inputs, targets, detections, model.class_names, threshold)
+        pairs += truth_and_detections(
+            inputs, targets, detections, model.class_names, threshold, model.output_fields
+        )
         if len(pairs) >= count:
             break
     return pairs[:count]
-
-
-def side_by_side(truth, detections, titles=("ground truth", "detections")):
-    """Two pictures in one, each with its title above."""
-    return contact_sheet([truth, detections], columns=2, titles=titles)
 
 
 def contact_sheet(pictures, columns=4, titles=None, gap=8):

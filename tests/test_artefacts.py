@@ -17,7 +17,7 @@ from PIL import Image
 import keras_fpn
 from keras_fpn import cli
 from keras_fpn.export import artefact_inference, artefacts, to_onnx, to_saved_model, to_tflite
-from keras_fpn.export.description import Description, describe
+from keras_fpn.export.description import FORMAT_VERSION, Description, describe
 
 FRAME = (64, 96)
 FORMATS = ("saved_model", "tflite", "onnx")
@@ -314,6 +314,8 @@ class TestDescription:
             Description.from_json(text, source="a.onnx")
 
     def test_a_newer_one_is_refused(self, model):
-        text = describe(model).to_json().replace('"format_version": 1', '"format_version": 2')
-        with pytest.raises(keras_fpn.UserError, match="written by a newer keras_fpn"):
-            Description.from_json(text)
+        text = describe(model).to_json()
+        for number, age in ((FORMAT_VERSION + 1, "a newer"), (FORMAT_VERSION - 1, "an older")):
+            other = text.replace(f'"format_version": {FORMAT_VERSION}', f'"format_version": {number}')
+            with pytest.raises(keras_fpn.UserError, match=f"written by {age} keras_fpn"):
+                Description.from_json(other)

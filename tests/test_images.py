@@ -10,8 +10,9 @@ from PIL import Image
 
 import keras_fpn
 from keras_fpn import images
+from keras_fpn.fields import STANDARD
 
-CLASSES = types.SimpleNamespace(class_names=("cat", "dog"), category_ids=(17, 18))
+CLASSES = types.SimpleNamespace(class_names=("cat", "dog"), category_ids=(17, 18), output_fields=STANDARD)
 
 
 def test_no_framework_is_imported():

@@ -4,7 +4,6 @@ import contextlib
 import copy
 import io
 import json
-import types
 
 import numpy as np
 import pytest
@@ -18,11 +17,15 @@ from pycocotools.cocoeval import COCOeval
 from keras_fpn import masks, visualize
 from keras_fpn.callbacks import COCOEvaluation
 from keras_fpn.errors import UserError
-from keras_fpn.evaluation import SEGMENT_METRICS, COCOEvaluator, best_of_each, detections_to_results
+from keras_fpn.evaluation import COCOEvaluator
 from keras_fpn.expectations import resolve
+from keras_fpn.fields import SCORES, WINDOWS, Masks
 from keras_fpn.images import in_original_pixels
+from keras_fpn.metrics import DETECTIONS, SEGMENTS, DetectionFamily, Measurement
+from keras_fpn.metrics.table import metrics_table
 from keras_fpn.report import write_report
-from keras_fpn.training import measure, metrics_table
+from keras_fpn.results import best_of_each, detections_to_results
+from keras_fpn.training import measure
 
 HEIGHT, WIDTH = 90, 120
 
@@ -170,8 +173,8 @@ def of_pycocotools(document, results, limit):
 
 def test_average_recall_is_that_of_pycocotools_over_masks(scene):
     document, results = scene
-    metrics = COCOEvaluator(document).segments(results)
-    assert list(metrics) == list(SEGMENT_METRICS)
+    metrics = SEGMENTS.measure(COCOEvaluator(document), results)
+    assert list(metrics) == list(SEGMENTS.metrics)
     for limit in (100, 1000):
         ours = [metrics[f"segments/AR{limit}{area}"] for area in ("", "s", "m", "l")]
         np.testing.assert_allclose(ours, of_pycocotools(document, results, limit), atol=1e-12)
@@ -183,26 +186,61 @@ def test_what_cannot_match_may_be_dropped_batch_by_batch(scene):
     document, results = scene
     evaluator, kept = COCOEvaluator(document), []
     for image in document["images"]:
-        kept += evaluator.worth_keeping([result for result in results if result["image_id"] == image["id"]])
+        kept += SEGMENTS.keep(evaluator, [result for result in results if result["image_id"] == image["id"]])
     assert 0 < len(kept) < len(results) / 5
-    assert evaluator.segments(kept) == evaluator.segments(results[::-1]) == COCOEvaluator(document).segments(results)
+    expected = SEGMENTS.measure(COCOEvaluator(document), results)
+    assert SEGMENTS.measure(evaluator, kept) == SEGMENTS.measure(evaluator, results[::-1]) == expected
+    # Precision counts false alarms, with masks or without.
     boxes = [{key: result[key] for key in ("image_id", "bbox", "score")} for result in results]
-    assert evaluator.worth_keeping(boxes) is boxes
+    assert DETECTIONS.keep(evaluator, boxes) is boxes and DETECTIONS.keep(evaluator, results) is results
+
+
+class MaskFamily(DetectionFamily):
+    name = "segm"
+    kind = "segm"
+    prefix = "segm/"
+
+
+def test_average_precision_of_masks_counts_false_alarms_as_pycocotools_does(scene):
+    document, results = scene
+    classes = [category["id"] for category in document["categories"]]
+    results = [result | {"category_id": classes[index % len(classes)]} for index, result in enumerate(results)]
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = copy.deepcopy(document)
+        truth.createIndex()
+        # Without boxes, whose areas pycocotools would take for those of the masks.
+        found = [{key: value for key, value in result.items() if key != "bbox"} for result in results]
+        evaluation = COCOeval(truth, truth.loadRes(copy.deepcopy(found)), "segm")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    evaluator, family = COCOEvaluator(document), MaskFamily()
+    measurement = Measurement(evaluator, {"detections": (DETECTIONS, family)})
+    measurement.add({"detections": results})
+    metrics = measurement.metrics()
+    figures = [metrics[name] for name in family.metrics]
+    assert figures == pytest.approx(list(evaluation.stats), abs=1e-12) and 0 < metrics["segm/AP50"] < 1
+    assert family.metrics[:2] == ("segm/AP", "segm/AP50") and {"segm/AP/a", "segm/AP/b", "AP/a", "AP50"} <= set(metrics)
+    assert family.curves(evaluator)["mean"]["AP"] == pytest.approx(metrics["segm/AP"], abs=1e-9)
+    assert DETECTIONS.curves(evaluator)["mean"]["AP"] == pytest.approx(metrics["AP"], abs=1e-9)
+    found = [result for result, _ in evaluator.matches(results, kind="segm")]
+    assert 0 < len(found) < len(results) and all(result in results for result in found)
 
 
 def test_results_of_others_may_be_run_lengths_of_any_kind_and_must_be_of_their_images(scene):
     document, results = scene
     evaluator, results = COCOEvaluator(document), results[:9]
-    expected = evaluator.segments(results)
+    expected = SEGMENTS.measure(evaluator, results)
     assert expected["segments/AR100"] > 0
     for change in (_counted, lambda segment: segment | {"counts": segment["counts"].encode()}):
         changed = [result | {"segmentation": change(result["segmentation"])} for result in results]
-        assert evaluator.segments(changed) == expected
+        assert SEGMENTS.measure(evaluator, changed) == expected
     segment = results[0]["segmentation"]
     turned, damaged = masks.encode(mask_of(segment).T), segment | {"counts": "PP"}
     for segment, message in ((turned, "is of .* the image of"), (damaged, "has run lengths that do not add up")):
         with pytest.raises(UserError, match=f'"segmentation" of a result of image id [0-9]+ {message}.*; correct it'):
-            evaluator.segments([results[0] | {"segmentation": segment}])
+            SEGMENTS.measure(evaluator, [results[0] | {"segmentation": segment}])
 
 
 def _counted(segment):
@@ -216,19 +254,19 @@ def test_sizes_without_area_are_those_of_the_masks(scene):
     document, results = copy.deepcopy(scene[0]), scene[1]
     for item in document["annotations"]:
         del item["area"]
-    assert COCOEvaluator(document).segments(results) == COCOEvaluator(scene[0]).segments(results)
+    assert SEGMENTS.measure(COCOEvaluator(document), results) == SEGMENTS.measure(COCOEvaluator(scene[0]), results)
 
 
 def test_truth_without_masks_and_results_without_masks_are_refused(scene):
     document, results = copy.deepcopy(scene[0]), scene[1]
     del document["annotations"][2]["segmentation"]
     with pytest.raises(UserError, match='"segmentation" of annotation 3 is missing; segment proposals need masks'):
-        COCOEvaluator(document).segments(results)
+        SEGMENTS.measure(COCOEvaluator(document), results)
     with pytest.raises(UserError, match='a result of image id 6 has no run lengths as "segmentation"'):
-        COCOEvaluator(scene[0]).segments([{"image_id": 6, "bbox": [0, 0, 1, 1], "score": 1.0}])
+        SEGMENTS.measure(COCOEvaluator(scene[0]), [{"image_id": 6, "bbox": [0, 0, 1, 1], "score": 1.0}])
     del document["images"][1]["height"]
     with pytest.raises(UserError, match="image 6 has no height and width, which its masks need"):
-        COCOEvaluator(document).segments(results)
+        SEGMENTS.measure(COCOEvaluator(document), results)
 
 
 # ------------------------------------------------------------------------------- from a model to all that shows it
@@ -238,8 +276,9 @@ class FakeModel:
     """Finds the middle of every image: a disc over the whole image, best, and one over its left upper quarter."""
 
     class_names, category_ids = ("object",), (0,)
-    main_metric = "segments/AR1000"
-    needs_masks, needs_proposals = True, False
+    metric_families = {"detections": (SEGMENTS,)}
+    output_fields = (WINDOWS, SCORES, Masks(14))
+    object_fields, further_inputs = ("masks",), {}
     settings = {"resize": {"min_side": 96, "max_side": 96}}  # noqa: RUF012 as of a model, not a default
 
     def check_classes(self, *_):
@@ -252,27 +291,24 @@ class FakeModel:
         detections = {"boxes": windows, "scores": [0.9, 0.6], "masks": tf.stack([grid, grid]), "num_detections": 2}
         return {"detections": {name: tf.repeat([value], count, axis=0) for name, value in detections.items()}}
 
-    def coco_metrics(self, evaluator, detections, proposals=None, image_ids=None):
-        return evaluator.segments(detections, image_ids)
-
 
 @pytest.fixture(scope="module")
 def measured(shapes_folder):
     """(data set, metrics, results, evaluator) of the fake model on the embedded data."""
     from keras_fpn.data import read_coco
 
-    data_set = read_coco(shapes_folder / "annotations" / "instances_val.json", shapes_folder / "val", masks=True)
+    data_set = read_coco(shapes_folder / "annotations" / "instances_val.json", shapes_folder / "val", fields=("masks",))
     return data_set, *measure(FakeModel(), data_set, batch_size=4)
 
 
 def test_measuring_gives_metrics_and_results_with_masks(measured):
     data_set, metrics, results, evaluator = measured
-    assert set(metrics) == set(SEGMENT_METRICS) and len(results) == 2 * len(data_set)
+    assert set(metrics) == set(SEGMENTS.metrics) and len(results) == 2 * len(data_set)
     result = next(result for result in results if result["score"] < 0.7)
     mask = mask_of(result["segmentation"])
     assert mask.sum() == pytest.approx(np.pi * (0.4 * 48) ** 2, rel=0.02)
     assert result["bbox"] == pytest.approx([4.8, 4.8, 38.4, 38.4], abs=1) and result["category"] == "object"
-    assert evaluator.segments(results) == metrics
+    assert SEGMENTS.measure(evaluator, results) == metrics
     assert len(best_of_each(results, 1)) == len(data_set)
     callback = COCOEvaluation(_dataset(data_set), evaluator)
     callback.set_model(FakeModel())
@@ -293,12 +329,12 @@ def test_figures_of_segments_are_told(measured, tmp_path):
     assert lines[1].split()[1] == "43.2" and len(lines) == 2
     page = write_report(tmp_path / "report.html", title="t", metrics=metrics, history=[]).read_text()
     assert "<h2>Segments</h2>" in page and "<h2>Proposals</h2>" not in page and "AR1000s" in page
-    assert resolve([("AR1000", 0.4), ("segments/AR100", 0.3)], ["a"], "segments/AR1000") == {
+    assert resolve([("AR1000", 0.4), ("segments/AR100", 0.3)], ["a"], FakeModel.metric_families) == {
         "segments/AR1000": 0.4,
         "segments/AR100": 0.3,
     }
     with pytest.raises(UserError, match="this model proposes segments without classes; expect segments/AR1000"):
-        resolve([("AP", 0.3)], ["a"], "segments/AR1000")
+        resolve([("AP", 0.3)], ["a"], FakeModel.metric_families)
 
 
 def test_windows_go_to_the_original_image_by_the_ratio_of_each_axis():
@@ -309,16 +345,15 @@ def test_windows_go_to_the_original_image_by_the_ratio_of_each_axis():
         "masks": disc(14)[None, None],
         "num_detections": np.array([1]),
     }
-    (result,) = detections_to_results(detections, [4], [(50, 60)], [(100, 180)], [0])
+    (result,) = detections_to_results(detections, [4], [(50, 60)], [(100, 180)], FakeModel, FakeModel.output_fields)
     expected = masks.paste(disc(14), (-30, 10, 90, 50), 100, 180)
     assert result["segmentation"] == expected and result["bbox"] == masks.bounding_boxes([expected])[0].tolist()
-    classes = types.SimpleNamespace(class_names=("object",), category_ids=(0,))
     rows = {name: value[0] for name, value in detections.items()}
-    found = in_original_pixels(rows, np.zeros((100, 180, 3), np.uint8), "a.png", (50, 60), 0.4, classes)
-    assert found.masks == [expected]
+    found = in_original_pixels(rows, np.zeros((100, 180, 3), np.uint8), "a.png", (50, 60), 0.4, FakeModel)
+    assert found.further == {"masks": [expected]}
     (written,) = found.to_results(image_id=1)
     assert written["segmentation"] == expected and written["bbox"] == result["bbox"]
-    assert in_original_pixels(rows, found.image, "a.png", (50, 60), 0.6, classes).to_results(1) == []
+    assert in_original_pixels(rows, found.image, "a.png", (50, 60), 0.6, FakeModel).to_results(1) == []
 
 
 def test_segments_are_drawn_translucent_with_an_outline_and_only_the_distinct_ones():
@@ -326,15 +361,15 @@ def test_segments_are_drawn_translucent_with_an_outline_and_only_the_distinct_on
     segments = [masks.paste(disc(14), box, 600, 800) for box in ((50, 50, 350, 350), (52, 50, 352, 350))]
     corners = masks.bounding_boxes(segments)
     corners[:, 2:] += corners[:, :2]
-    picture = np.asarray(visualize.draw_boxes(image, corners, ["object"] * 2, [0.8, 0.9], masks=segments))
-    once = np.asarray(visualize.draw_boxes(image, corners[1:], ["object"], [0.9], masks=segments[1:]))
+    picture = np.asarray(visualize.draw_segments(image, corners, ["object"] * 2, [0.8, 0.9], masks=segments))
+    once = np.asarray(visualize.draw_segments(image, corners[1:], ["object"], [0.9], masks=segments[1:]))
     np.testing.assert_array_equal(picture, once)  # the worse of the two, which overlap by 0.98, is not drawn
     color = np.array(visualize.class_color(0))
     np.testing.assert_array_equal(picture[200, 200], np.rint(200 + 0.4 * (color - 200)))
     assert (picture[500, 600] == 200).all()
     on_the_right = picture[200, 300:330]
     assert (on_the_right == color).all(axis=1).any(), "an outline in the colour itself"
-    plain = np.asarray(visualize.draw_boxes(image, np.zeros((0, 4)), [], [], masks=[]))
+    plain = np.asarray(visualize.draw_segments(image, np.zeros((0, 4)), [], [], masks=[]))
     assert (plain == 200).all()
 
 
@@ -342,7 +377,7 @@ def test_truth_is_drawn_with_its_masks_and_all_of_it():
     image = np.full((600, 600, 3), 200, np.uint8)
     ones = np.ones((2, 56, 56), np.uint8)
     truth = {"boxes": np.array([[100, 100, 400, 400], [100, 100, 380, 400.0]]), "classes": [0, 0], "masks": ones}
-    picture = np.asarray(visualize.draw_truth(image, truth, ["thing"]))
+    picture = np.asarray(visualize.draw_truth(image, truth, ["thing"], FakeModel.output_fields))
     both = 200 + 0.4 * (np.array(visualize.class_color(0)) - 200)
     both += 0.4 * (np.array(visualize.class_color(1)) - both)
     np.testing.assert_allclose(picture[250, 250], both, atol=1)
@@ -361,7 +396,7 @@ def test_a_tiny_model_goes_the_whole_road(run, shapes_folder, tmp_path):
     written = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"metrics.json", "report.html", "val_detections.jpg", "train_batch.jpg", "model.keras"} <= written
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert set(metrics) == set(SEGMENT_METRICS)
+    assert set(metrics) == set(SEGMENTS.metrics)
     best = json.loads((tmp_path / "run" / "results.json").read_text())
     assert len(best) == 6 * 100  # of six images
 

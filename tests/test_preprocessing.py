@@ -7,10 +7,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_fpn import profiles
+from keras_fpn.classes import numbered
 from keras_fpn.data import decode_image, load_coco
-from keras_fpn.evaluation import detections_to_results
+from keras_fpn.model_settings import resolve
 from keras_fpn.pixels import PixelNormalization
+from keras_fpn.results import detections_to_results
 
 SIZES = ((480, 640), (427, 640), (333, 500), (800, 1333), (797, 601))
 MIXED = (0, 2, 4)
@@ -52,7 +53,7 @@ def _batch(folder, indices, profile, limits):
     ]
     document = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "thing"}]}
     (folder / "instances.json").write_text(json.dumps(document))
-    settings = profiles.resolve(profile, {"resize": {"min_side": limits[0], "max_side": limits[1]}})
+    settings = resolve("faster_rcnn", profile, {"resize": {"min_side": limits[0], "max_side": limits[1]}})
     dataset = load_coco(folder / "instances.json", folder, batch_size=len(indices), **settings["resize"])
     ((inputs, _),) = list(dataset)
     return inputs, settings
@@ -98,7 +99,7 @@ def test_boxes_return_to_the_files_pixels_as_the_references(recorded, reference)
         "num_detections": [len(boxes)],
     }
     resized_size = recorded["detectron2/800/427x640/sizes"]
-    results = detections_to_results(found, [1], resized_size, np.array([[427, 640]]), [1])
+    results = detections_to_results(found, [1], resized_size, np.array([[427, 640]]), numbered(1))
     corners = np.array([result["bbox"] for result in results])
     corners[:, 2:] += corners[:, :2]
     np.testing.assert_allclose(corners, recorded[f"boxes/{reference}"], atol=1e-4)

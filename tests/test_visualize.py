@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from keras_fpn import visualize
+from keras_fpn.fields import STANDARD
 from keras_fpn.visualize import (
     class_color,
     contact_sheet,
@@ -12,7 +13,6 @@ from keras_fpn.visualize import (
     draw_detections,
     draw_truth,
     gallery,
-    side_by_side,
     truth_and_detections,
 )
 
@@ -141,13 +141,14 @@ def batch():
 def test_pairs_of_a_batch_have_the_padding_cut_off():
     pairs = truth_and_detections(*batch(), ["cup", "plate"])
     assert [picture.size for pair in pairs for picture in pair] == [(600, 300)] * 2 + [(400, 640)] * 2
-    sheet = side_by_side(*pairs[0])
+    sheet = contact_sheet(pairs[0], columns=2, titles=("ground truth", "detections"))
     assert sheet.width > 1200 and sheet.height > 300
 
 
 def test_gallery_takes_the_first_images():
     class Model:
         class_names = ["cup", "plate"]
+        output_fields = STANDARD
 
         def inference(self, inputs):
             return {"detections": batch()[2]}

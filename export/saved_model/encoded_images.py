@@ -56,25 +56,31 @@ def decode_batch(contents, rule):
     return {"images": images, "image_sizes": new_sizes, "original_sizes": original_sizes}
 
 
-def to_original_pixels(boxes, sizes, original_sizes):
-    """Boxes `[B, D, 4]` of resized images in pixels of the original ones, clipped to them.
+def to_original_pixels(values, field, sizes, original_sizes):
+    """Values of a field in resized images, `[B, D, ...]`, in pixels of the original ones; as they are if no places.
 
     Args:
-        boxes: float32 x1 y1 x2 y2.
+        field: the `OutputField`: its `axes`, and whether it is clipped.
         sizes, original_sizes: `[B, 2]` height and width.
     """
-    return tf.clip_by_value(scaled(boxes, sizes, original_sizes), 0.0, _edges(original_sizes))
-
-
-def scaled(boxes, sizes, original_sizes):
-    """`to_original_pixels` without the clipping."""
+    if not field.axes:
+        return values
     # Each axis by its own ratio: rounding makes the two differ.
-    return boxes * (_edges(original_sizes) / _edges(sizes))
+    edges = _along(field.axes, original_sizes, 1.0, len(values.shape))
+    scaled = values * (edges / _along(field.axes, sizes, 1.0, len(values.shape)))
+    if not field.is_clipped:
+        return scaled
+    least = tf.constant([0.0 if axis in "xy" else values.dtype.min for axis in field.axes])
+    most = _along(field.axes, original_sizes, values.dtype.max, len(values.shape))
+    return tf.clip_by_value(scaled, least, most)
 
 
-def _edges(sizes):
-    """Width, height, width, height of each image, `[B, 1, 4]` float32."""
-    return tf.cast(tf.tile(sizes[:, None, ::-1], [1, 1, 2]), tf.float32)
+def _along(axes, sizes, other, rank):
+    """Width or height of each image for each component of the last axis, `other` of those that are no places."""
+    sides = {"x": tf.cast(sizes[:, 1], tf.float32), "y": tf.cast(sizes[:, 0], tf.float32)}
+    no_place = tf.fill(tf.shape(sizes)[:1], other)
+    columns = tf.stack([sides.get(axis, no_place) for axis in axes], axis=-1)
+    return tf.reshape(columns, [-1, *[1] * (rank - 2), len(axes)])
 
 
 # One image ----------------------------------------------------------------------------------------------------

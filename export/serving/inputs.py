@@ -13,6 +13,7 @@ from keras_fpn.errors import UserError
 from keras_fpn.export import preprocessing
 from keras_fpn.export.artefacts import highest_version
 from keras_fpn.export.description import DESCRIPTION_FILE, Description
+from keras_fpn.fields import OUTPUT_FIELDS, STANDARD
 
 
 class EncodedImages:
@@ -23,7 +24,7 @@ class EncodedImages:
     """
 
     def __init__(self, classes):
-        self._classes = classes
+        self._classes = Classes(classes.class_names, classes.category_ids)
 
     def ask(self, client, files, threshold):
         """`ImageDetections` of each file, without its pixels: they are not looked at here."""
@@ -45,7 +46,8 @@ class ResizedImages:
     def __init__(self, description, classes):
         if description.needs_proposals:
             raise UserError(f"{description.title}: it needs proposals, which this client does not send")
-        self._rule, self._classes = description.resize, classes
+        self._rule = description.resize
+        self._classes = Classes(classes.class_names, classes.category_ids, description.output_fields)
 
     def ask(self, client, files, threshold):
         """`ImageDetections` of each file."""
@@ -71,12 +73,11 @@ def _of_image(outputs, index):
 
 def _arrays(outputs):
     """Outputs of a prediction with their dtypes, which JSON does not keep."""
-    dtypes = {"boxes": np.float32, "scores": np.float32, "num_detections": np.int32}
-    further = {"classes": np.int32, "masks": np.float32}  # of some kinds of models
-    missing = set(dtypes) - set(outputs)
+    missing = {"boxes", "scores", "num_detections"} - set(outputs)
     if missing:
         raise UserError(f"the model on the server gives no {', '.join(sorted(missing))}: keras-fpn did not export it")
-    return {name: np.asarray(outputs[name], dtype) for name, dtype in (dtypes | further).items() if name in outputs}
+    dtypes = {field_type.name: field_type.dtype for field_type in OUTPUT_FIELDS} | {"num_detections": "int32"}
+    return {name: np.asarray(value, dtypes.get(name)) for name, value in outputs.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Classes:
 
     class_names: object
     category_ids: object
+    output_fields: tuple = STANDARD
 
 
 class _Numbered:
