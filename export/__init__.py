@@ -9,6 +9,10 @@ import importlib
 
 _PUBLIC = {
     "export_model": "exporting",
+    "register_adapter": "adapters",
+    "register_signature": "request",
+    "register_undecided": "undecided",
+    "Possible": "undecided",
     "open_artefact": "artefacts",
     "detect": "artefact_inference",
     "verify": "verification",

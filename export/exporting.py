@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 from keras_fpn.errors import UserError
+from keras_fpn.export import refusals
 from keras_fpn.export.agreement import VerificationError
 from keras_fpn.export.artefacts import format_of
 from keras_fpn.export.description import MAX_PROPOSALS, default_input_type
 from keras_fpn.export.preprocessing import padded_side
 from keras_fpn.export.request import NAMES, Request
-from keras_fpn.export.stages import with_policy
 from keras_fpn.export.tflite.calibration_images import CalibrationImages
 from keras_fpn.files import built_aside, size_of
 
@@ -74,7 +74,8 @@ def carry_out(request, model, tell, pictures=()) -> Outcome:
     """Do what a `Request` asks for that has been checked; see `export_model`."""
     start = time.perf_counter()
     model, own_pictures = _model_and_pictures(model, tell)
-    model = _in_float32(model, tell)
+    refusals.check(model, request.format)
+    model, further = _in_float32(model, tell), model.further_inputs
     request = _with_defaults(request, model)
     images = None
     if request.calibration is not None:
@@ -82,14 +83,14 @@ def carry_out(request, model, tell, pictures=()) -> Outcome:
         if len(images) < images.given:
             tell(f"calibration: {len(images)} of the {images.given} images, evenly spread")
     tell(f"writing {request.target}: {_told(request)}")
-    if model.needs_proposals:
-        tell(_told_of_proposals(request))
+    if further:
+        tell(_told_of_inputs(request, further))
     with built_aside(request.target) as path:
         _write(request, model, path, images)
         finding = _verified(request, model, path, pictures or own_pictures) if request.verify else None
     seconds = time.perf_counter() - start
     bytes = size_of(request.target)
-    return Outcome(request.target, request.format, request.precision, bytes, seconds, finding, model.needs_proposals)
+    return Outcome(request.target, request.format, request.precision, bytes, seconds, finding, "proposals" in further)
 
 
 def summary(outcome):
@@ -114,7 +115,7 @@ def _judgement(outcome):
         return f"verified in {found.pictures} pictures, which says little: the model finds next to nothing in them"
     excuse = "decided by rounding" if outcome.precision == "float32" else "without a partner"
     differences = f"boxes differ by at most {found.max_box:.2g} px, scores by {found.max_score:.2g}"
-    differences += f", masks by {found.max_mask:.2g}" if found.max_mask else ""
+    differences += "".join(f", {name} by {most:.2g}" for name, most in found.further.items())
     return f"verified: {compared}: {differences}; {found.excused} {excuse}"
 
 
@@ -128,7 +129,8 @@ def _as_tuple(calibration):
 
 
 def _model_and_pictures(model, tell):
-    from keras_fpn.detector import Detector, load_model
+    from keras_fpn.detector import Detector
+    from keras_fpn.model_files import load_model
 
     if isinstance(model, str | os.PathLike):
         if format_of(model):
@@ -145,12 +147,12 @@ def _in_float32(model, tell):
     if model.compute_dtype == "float32":
         return model
     tell(f"the model computes in {model.compute_dtype}; it is exported, and looked at, in float32")
-    return with_policy(model, "float32")
+    return model.twin("float32")
 
 
 def _pictures_of_run(folder):
     """Some validation images of a run, [] where it has none or they have gone."""
-    from keras_fpn.config import load_config
+    from keras_fpn.config import load_run_config
     from keras_fpn.export.hard_cases import pictures_of
     from keras_fpn.images import list_images
 
@@ -158,7 +160,7 @@ def _pictures_of_run(folder):
     if not config.is_file():
         return []
     try:
-        images = load_config(config).data.val.images
+        images = load_run_config(config).data.val.images
         return pictures_of(list_images([images])) if images else []
     except (UserError, OSError):
         return []
@@ -170,7 +172,7 @@ def _with_defaults(request, model):
     if request.format == "tflite" and size is None:
         size = default_frame(model.settings["resize"])
     most = request.max_proposals
-    if model.needs_proposals:
+    if "proposals" in model.further_inputs:
         most = most or MAX_PROPOSALS
     elif most is not None:
         raise UserError(f"--max-proposals: {type(model).__name__} is given no proposals; leave it out")
@@ -182,9 +184,12 @@ def _told(request):
     return f"{NAMES[request.format]} of {request.precision}, for {request.input_type} images of {sizes}"
 
 
-def _told_of_proposals(request):
+def _told_of_inputs(request, further):
+    what = "proposals" if "proposals" in further else ", ".join(further)
     if request.format == "saved_model":
-        return "it is given proposals with the images, and so has no serving_bytes, which takes encoded images alone"
+        return f"it is given {what} with the images, and so has no serving_bytes, which takes encoded images alone"
+    if "proposals" not in further:
+        return f"it is given {what} with the images"
     number = f"up to {request.max_proposals}" if request.format == "tflite" else "any number of"
     return f"it is given {number} proposals with the images: proposals, num_proposals"
 
@@ -202,7 +207,7 @@ def _write(request, model, path, images):
             from keras_fpn.export.to_tflite import write_tflite
 
             given = {"precision": request.precision, "input_type": request.input_type, "calibration": images}
-            if model.needs_proposals:
+            if request.max_proposals is not None:
                 given["max_proposals"] = request.max_proposals
             write_tflite(model, path, size=request.size, **given)
         else:

@@ -30,6 +30,7 @@ from keras_fpn.export.agreement import VerificationError
 from keras_fpn.export.description import default_input_type, describe
 from keras_fpn.export.parity_table import Row, Table
 from keras_fpn.files import size_of
+from keras_fpn.metrics import all_families
 from keras_fpn.progress import Count
 
 THREADS = (1, 2)
@@ -80,7 +81,7 @@ def measure(model, model_file, exports, *, data_set=None, files=(), threads=THRE
         rows += [_framed_row(model, one, metric) for one in _other_frames(model, opened, data_set)]
         rows += [_row(model, export, pictures, metric, clock) for export in exports]
     notes = parity_notes.notes(rows, data_set, pictures, clock.image.shape)
-    return Table(f"{model.title}: one detector, every runtime", tuple(rows), metric and model.main_metric, notes)
+    return Table(f"{model.title}: one detector, every runtime", tuple(rows), metric and metric.name, notes)
 
 
 def _model_row(model, model_file, metric, clock):
@@ -140,18 +141,23 @@ class _Metric:
 
     def __init__(self, model, data_set: CocoDataset):
         model.check_classes(data_set.class_names, data_set.category_ids, data_set.annotations)
-        self._model, self._records = model, data_set.records
+        self._records, self._family = data_set.records, all_families(model.metric_families)[0]
         self._evaluator = COCOEvaluator(data_set.annotations, leave_out=data_set.dropped)
+
+    @property
+    def name(self):
+        """As metrics.json has it."""
+        return self._family.main
 
     def of(self, name, iterate):
         """The metric, 0..1, of what `iterate(files)` yields: an `ImageDetections` for each file."""
         results, ids = [], [record.image_id for record in self._records]
-        with Count(f"{self._model.main_metric} of {name}", len(ids)) as count:
+        with Count(f"{self.name} of {name}", len(ids)) as count:
             found = iterate([record.path for record in self._records])
             for done, (image_id, one) in enumerate(zip(ids, found, strict=True), start=1):
                 results += one.to_results(image_id)
                 count(done)
-        return self._model.coco_metrics(self._evaluator, results, image_ids=ids)[self._model.main_metric]
+        return self._family.measure(self._evaluator, results, ids)[self.name]
 
 
 class _Clock:

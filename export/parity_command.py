@@ -71,7 +71,7 @@ def _check(arguments):
 
 def _print_table(arguments):
     from keras_fpn.data.coco import read_coco
-    from keras_fpn.detector import load_model
+    from keras_fpn.model_files import load_model
 
     pictures = image_files.list_images([arguments.images]) if arguments.images else []
     data_set = None

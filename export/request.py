@@ -9,13 +9,30 @@ from keras_fpn.export.artefacts import SAVED_MODEL_FILE
 from keras_fpn.export.description import INPUT_TYPES, PRECISIONS
 from keras_fpn.files import check_output
 from keras_fpn.naming import nearest
+from keras_fpn.registry import Registry
 
-SIGNATURES = ("raw", "proposals")  # beside serving_default and serving_bytes
+# Beside serving_default and serving_bytes: names, and why a model may lack the one.
+SIGNATURES = Registry("signature", "--signature")
+SIGNATURES.add("raw", "has no classes to suppress, hence no raw")
+SIGNATURES.add("proposals", "makes no proposals")
 ENDINGS = {"tflite": ".tflite", "onnx": ".onnx"}  # a SavedModel is a folder
 NAMES = {"saved_model": "SavedModel", "tflite": "TFLite", "onnx": "ONNX"}
 # Modules without which a format cannot be written, and those without which it cannot be run.
 WRITERS = {"saved_model": (), "tflite": ("ai_edge_litert",), "onnx": ("tf2onnx", "onnx")}
 RUNTIMES = {"saved_model": (), "tflite": ("ai_edge_litert",), "onnx": ("onnxruntime",)}
+
+
+def register_signature(name, lack):
+    """Give a name to what a stage may give besides detections, see `Stage.signatures`; `--signature NAME` asks for it.
+
+    Args:
+        name: of the signature in a SavedModel.
+        lack: what is said of a model that does not give it, after the model's name: "has no colours".
+
+    Raises:
+        UserError: there is another of the name.
+    """
+    SIGNATURES.add(name, lack)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +47,7 @@ class Request:
         input_type: of TFLite and ONNX, "uint8" or "float32"; None: what the model's own resize rule yields.
         max_proposals: of a `FastRCNN` in TFLite, rows of its proposals; None: see `description.MAX_PROPOSALS`.
         calibration: for int8, images: paths, folders, PIL images or arrays.
-        signatures: further ones of a SavedModel, of "raw" and "proposals".
+        signatures: further ones of a SavedModel, of `SIGNATURES`.
         version: of a SavedModel; None is 1.
         verify: whether the artefact is held against the model.
         force: whether an older one is replaced.
@@ -84,8 +101,7 @@ class Request:
                 )
             raise UserError(f"--precision: unknown precision {self.precision!r}{nearest(self.precision, valid)}")
         for name in self.signatures:
-            if name not in SIGNATURES:
-                raise UserError(f"--signature: unknown signature {name!r}{nearest(name, SIGNATURES)}")
+            _ = SIGNATURES[name]
         if self.input_type is not None and self.input_type not in INPUT_TYPES:
             raise UserError(f"--input-type: unknown type {self.input_type!r}{nearest(self.input_type, INPUT_TYPES)}")
 

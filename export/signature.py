@@ -1,4 +1,4 @@
-"""The detector as one TensorFlow function of the inputs that a description names."""
+"""The detector as one TensorFlow function of its inputs."""
 
 import tensorflow as tf
 
@@ -17,3 +17,8 @@ def as_function(model, description):
         return model(dict(zip(description.inputs, inputs, strict=True)), training=False)
 
     return detect
+
+
+def of_any_size(model):
+    """A `tf.function` of `{name: tensor}`, for batches of images of any size; it is not kept with the model."""
+    return tf.function(lambda inputs: model(inputs, training=False), input_signature=[model.input_specs()])

@@ -5,11 +5,13 @@ is cleaned of what a conversion leaves behind (`onnx.passes`).
 """
 
 import contextlib
+import itertools
 import logging
 import os
 
 from keras_fpn.errors import UserError
-from keras_fpn.export import extras, stages
+from keras_fpn.export import extras
+from keras_fpn.export.adapters import adapted
 from keras_fpn.export.description import describe
 from keras_fpn.export.onnx import operators, passes
 from keras_fpn.export.signature import as_function
@@ -33,12 +35,10 @@ def write_onnx(model, path, *, input_type=None):
     """
     onnx = extras.require("onnx", extra="onnx")
     extras.check("tf2onnx", extra="onnx")
-    _check(model)
-    model = stages.with_policy(model, "float32")
+    _check_size(model)
+    model = adapted(model, "onnx", "float32")
     description = describe(model, input_type=input_type)
-    crop = operators.crop_of(model)
-    with stages.replaced(model, suppression=operators.survivors, crop=crop):
-        converted = convert(as_function(model, description))
+    converted = convert(as_function(model, description))
     _arrange(converted.graph, description)
     onnx.helper.set_model_props(converted, _metadata(description))
     onnx.checker.check_model(converted, full_check=True)
@@ -64,10 +64,7 @@ def convert(function):
     return passes.clean(onnx, converted)
 
 
-def _check(model):
-    pooling = getattr(model, "roi_pooling", None)
-    if pooling is not None and not hasattr(pooling, "crop"):
-        raise UserError('roi_pooling.method: "max" has no operator in ONNX; only models with "align" can be written')
+def _check_size(model):
     size = sum(4 * variable.value.shape.num_elements() for variable in model.variables)
     if size > LARGEST_FILE:
         raise UserError(f"the model has {size / 2**30:.1f} GB of weights, an ONNX file holds 2; write a SavedModel")
@@ -97,15 +94,21 @@ def _arrange(graph, description):
     outputs = sorted(graph.output, key=lambda one: order.index(one.name))
     del graph.output[:]
     graph.output.extend(outputs)
-    names = {"images": ("batch", "height", "width"), "proposals": ("batch", "proposals")}
     for one, shape in zip((*graph.input, *graph.output), _shapes(graph, description), strict=True):
-        free = iter(names.get(one.name, ("batch",)))
+        free = _names_of_axes(one.name)
         for side, known in zip(one.type.tensor_type.shape.dim, shape, strict=True):
             side.Clear()
             if known is None:
                 side.dim_param = next(free)
             else:
                 side.dim_value = known
+
+
+def _names_of_axes(name):
+    """The names of an input's or an output's free axes, in order; the second of `proposals` counts proposals."""
+    if name == "images":
+        return iter(("batch", "height", "width"))
+    return itertools.chain(("batch", name), (f"{name}_{number}" for number in itertools.count(2)))
 
 
 def _shapes(graph, description):

@@ -5,12 +5,14 @@
     raw               images, image_sizes (optional)   -> boxes and scores of every class before suppression
     proposals         images, image_sizes (optional)   -> what the region proposal network proposes
 
-What takes images takes proposals and num_proposals, too, if the model finds nothing without (`FastRCNN`); encoded
-images alone are then not enough, and there is no serving_bytes.
+`raw` and `proposals` are there for models that have such, if they are asked for; so is what else the stages of a model
+may give, see `Stage.signatures`. What takes images takes the further inputs of a model, too, such as the proposals and
+num_proposals of a `FastRCNN`; encoded images alone are then not enough, and there is no serving_bytes.
 
 B images, D detections, R proposals, K classes.
 """
 
+import inspect
 import tempfile
 from pathlib import Path
 
@@ -24,13 +26,11 @@ from keras_fpn.export.saved_model import encoded_images
 from keras_fpn.export.saved_model.freezing import frozen_inference, quiet
 from keras_fpn.export.serving import warmup
 
-_WITHOUT = {"raw": "has no classes to suppress, hence no raw", "proposals": "makes no proposals"}
 MAX_VERSION = 2**63 - 1  # TF Serving passes over a folder whose name does not fit into 64 bits
 
+_BY_NAME = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _IMAGES = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
 _IMAGE_SIZES = tf.TensorSpec([None, 2], tf.int32, name="image_sizes")
-_PROPOSALS = tf.TensorSpec([None, None, 4], tf.float32, name="proposals")
-_NUM_PROPOSALS = tf.TensorSpec([None], tf.int32, name="num_proposals")
 _IMAGE_BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
 
 
@@ -45,14 +45,15 @@ def write_saved_model(model, path, *, version=1, signatures=(), precision="float
         model: a `FasterRCNN`, `RPN` ...
         path: folder, made if it is absent.
         version: whole number, the name of the folder inside; TF Serving serves the highest.
-        signatures: further ones, of `request.SIGNATURES`.
+        signatures: names of further ones, of those that the model's stages give.
         precision: "float32", or "bfloat16" for convolutions and matrix products in bfloat16 and half the size.
 
     Returns:
         The folder `path/<version>`.
 
     Raises:
-        UserError: an unknown signature or precision, or the weights do not fit into one graph.
+        UserError: an unknown signature or precision, a part of the model that does not go into a SavedModel, or weights
+            that do not fit into one graph.
     """
     _check(model, version, signatures, precision)
     description = describe(model, precision=precision, input_type="uint8")
@@ -63,18 +64,15 @@ def write_saved_model(model, path, *, version=1, signatures=(), precision="float
             _asset(Path(assets) / DESCRIPTION_FILE, description.to_json()),
             _asset(Path(assets) / LABELS_FILE, description.labels()),
         ]
-        tf.saved_model.save(module, str(folder), signatures=functions)
+        # Nobody trains what is frozen, and of a graph that was rewritten the gradients cannot be saved.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(module, str(folder), signatures=functions, options=options)
     _write_for_serving(folder, description, list(functions))
     return folder
 
 
 def _check(model, version, signatures, precision):
-    kind, needed = type(model).__name__, {"raw": "detections", "proposals": "proposals"}
-    for name in signatures:
-        if name not in SIGNATURES:
-            raise UserError(f"signature: unknown name {name!r}; valid are {', '.join(SIGNATURES)}")
-        if not hasattr(model, needed[name]):
-            raise UserError(f"signature: {kind} {_WITHOUT[name]}; leave it out")
+    _check_signatures(model, signatures)
     if precision not in PRECISIONS["saved_model"]:
         valid = ", ".join(PRECISIONS["saved_model"])
         raise UserError(f"precision: {precision!r} is none of a SavedModel's; valid are {valid}")
@@ -82,26 +80,27 @@ def _check(model, version, signatures, precision):
         raise UserError(f"version: {version!r} is no whole number from 0 up to {MAX_VERSION}, as TF Serving asks")
 
 
+def _check_signatures(model, signatures):
+    given = {name for stage in model.stages for name in stage.signatures()}
+    for name in signatures:
+        if name not in given:
+            if name not in SIGNATURES:
+                valid = dict.fromkeys([*SIGNATURES.names(), *given])
+                raise UserError(f"signature: unknown name {name!r}; valid are {', '.join(valid)}")
+            raise UserError(f"signature: {type(model).__name__} {SIGNATURES[name]}; leave it out")
+
+
 def _module(model, signatures, precision):
     """A `tf.Module` without variables, and the function of each signature by its name."""
-    groups = _groups(model, signatures)
-    inference = frozen_inference(model, groups, precision)
-    on_images = _on_images_and_proposals if model.needs_proposals else _on_images
-    functions = {"serving_default": on_images(inference, "detections")}
-    if not model.needs_proposals:
+    inference = frozen_inference(model, signatures, precision)
+    functions = {"serving_default": _on_images(inference, "detections", model)}
+    if not model.further_inputs:
         functions["serving_bytes"] = _on_bytes(inference, model)
     for name in signatures:
-        group = name if name in groups else "detections"
-        functions[name] = on_images(inference, group, _as_proposals if group == "detections" else dict)
+        functions[name] = _on_images(inference, name, model)
     module = tf.Module()
     module.serve = functions["serving_default"]
     return module, functions
-
-
-def _groups(model, signatures):
-    """What the frozen function has to give; the proposals of a detector without classes are its detections."""
-    has_classes = hasattr(model, "detections")
-    return ("detections", *(name for name in SIGNATURES if name in signatures and has_classes))
 
 
 def _no_sizes():
@@ -109,44 +108,27 @@ def _no_sizes():
     return tf.zeros([0, 2], tf.int32)
 
 
-def _on_images(inference, group, renamed=dict):
-    no_sizes = _no_sizes()
+def _on_images(inference, group, model):
+    """The function of a signature: images, the further inputs of the model, and the sizes, which may be left out."""
+    no_sizes, further = _no_sizes(), model.further_inputs
 
-    @tf.function(input_signature=[_IMAGES, _IMAGE_SIZES], autograph=False)
-    def signature(images, image_sizes=no_sizes):
+    def signature(images, *given):
+        *given, image_sizes = given
         inputs = {"images": tf.cast(images, tf.float32), "image_sizes": _sizes_or_edges(images, image_sizes)}
-        return renamed(inference(inputs)[group])
+        inputs |= _demanded(model, inputs | dict(zip(further, given, strict=True)), further)
+        return inference(inputs)[group]
 
-    return signature
-
-
-def _on_images_and_proposals(inference, group, renamed=dict):
-    no_sizes = _no_sizes()
-
-    @tf.function(input_signature=[_IMAGES, _PROPOSALS, _NUM_PROPOSALS, _IMAGE_SIZES], autograph=False)
-    def signature(images, proposals, num_proposals, image_sizes=no_sizes):
-        inputs = {"images": tf.cast(images, tf.float32), "image_sizes": _sizes_or_edges(images, image_sizes)}
-        with tf.control_dependencies(_demand_proposals(images, proposals, num_proposals)):
-            inputs |= {"proposals": tf.identity(proposals), "num_proposals": tf.identity(num_proposals)}
-        return renamed(inference(inputs)[group])
-
-    return signature
+    parameters = [inspect.Parameter(name, _BY_NAME) for name in ("images", *further)]
+    sizes = inspect.Parameter("image_sizes", _BY_NAME, default=no_sizes)
+    signature.__signature__ = inspect.Signature([*parameters, sizes])  # of which TensorFlow makes the saved one
+    return tf.function(signature, input_signature=[_IMAGES, *further.values(), _IMAGE_SIZES], autograph=False)
 
 
-def _demand_proposals(images, proposals, num_proposals):
-    batch, rows = tf.shape(images)[0], tf.shape(proposals)[1]
-    demands = [
-        (
-            (tf.shape(proposals)[0] == batch) & (tf.shape(num_proposals)[0] == batch),
-            "proposals, num_proposals: give boxes and their number for each of the images",
-        ),
-        (
-            tf.reduce_all((num_proposals >= 0) & (num_proposals <= rows)),
-            "num_proposals: from 0 to the rows of proposals",
-        ),
-        (tf.reduce_all(tf.math.is_finite(proposals)), "proposals: hold NaN or infinite coordinates"),
-    ]
-    return [tf.debugging.Assert(holds, [message]) for holds, message in demands]
+def _demanded(model, inputs, names):
+    """Those of the inputs, after a check that they are what the stages of the model ask for."""
+    demands = [demand for stage in model.stages for demand in stage.demands(inputs)]
+    with tf.control_dependencies([tf.debugging.Assert(holds, [message]) for holds, message in demands]):
+        return {name: tf.identity(inputs[name]) for name in names}
 
 
 def _sizes_or_edges(images, image_sizes):
@@ -165,21 +147,18 @@ def _sizes_or_edges(images, image_sizes):
     return tf.ensure_shape(tf.cond(rows == 0, lambda: edges, lambda: image_sizes), [None, 2])
 
 
-def _as_proposals(detections):
-    found = dict(detections)
-    return found | {"num_proposals": found.pop("num_detections")}
-
-
 def _on_bytes(inference, model):
     rule = model.settings["resize"]
-    # The windows of segments reach beyond their image, and so they do in its own pixels.
-    in_pixels = encoded_images.scaled if "segments" in model.settings else encoded_images.to_original_pixels
 
     @tf.function(input_signature=[_IMAGE_BYTES], autograph=False)
     def signature(image_bytes):
         batch = encoded_images.decode_batch(image_bytes, rule)
         found = dict(inference(batch)["detections"])
-        return found | {"boxes": in_pixels(found["boxes"], batch["image_sizes"], batch["original_sizes"])}
+        sizes = batch["image_sizes"], batch["original_sizes"]
+        return found | {
+            field.name: encoded_images.to_original_pixels(found[field.name], field, *sizes)
+            for field in model.output_fields
+        }
 
     return signature
 

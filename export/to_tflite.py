@@ -1,20 +1,14 @@
 """The detector as a TFLite file: one image of a fixed size, builtin operations only."""
 
-import contextlib
 from pathlib import Path
 
 import tensorflow as tf
 
 from keras_fpn.errors import UserError
+from keras_fpn.export.adapters import adapted
 from keras_fpn.export.description import MAX_PROPOSALS, default_input_type, describe
 from keras_fpn.export.signature import as_function
-from keras_fpn.export.stages import replaced, with_policy
 from keras_fpn.export.tflite import metadata, operators
-from keras_fpn.export.tflite.narrow_products import narrow_products
-from keras_fpn.export.tflite.pixels import normalize
-from keras_fpn.export.tflite.roi_align import crop
-from keras_fpn.export.tflite.suppression import survivors
-from keras_fpn.roi_pool import RoIPool
 
 LEAST_SIDE, MOST_SIDE = 32, 4096  # pixels; at most 16 million in all
 
@@ -62,15 +56,13 @@ def convert(model, size, input_type, max_proposals=MAX_PROPOSALS):
         UserError: see `write_tflite`.
     """
     frame = _checked_size(size)
-    _check_stages(model)
-    model = with_policy(model, "float32")
+    model = adapted(model, "tflite", "float32")
     description = describe(model, input_type=input_type, frame=frame, max_proposals=max_proposals)
     # The converter finds variables by their tracking and would write a file without weights: a Keras variable hides
     # its own.
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in model.variables]
-    with replaced(model, suppression=survivors, crop=crop), narrow_products(model), _static_pixels(model):
-        function = as_function(model, description).get_concrete_function()
+    function = as_function(model, description).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     return converter.convert()
@@ -84,21 +76,3 @@ def _checked_size(size):
             " 320x320 is usual on a phone"
         )
     return height, width
-
-
-def _check_stages(model):
-    if isinstance(getattr(model, "roi_pooling", None), RoIPool):
-        raise UserError(
-            'roi_pooling.method: "max" needs operations that LiteRT does not have built in; export a SavedModel, or'
-            ' train with roi_pooling.method "align"'
-        )
-
-
-@contextlib.contextmanager
-def _static_pixels(model):
-    layer = model.pixels
-    object.__setattr__(layer, "call", lambda images, image_sizes: normalize(layer, images, image_sizes))
-    try:
-        yield
-    finally:
-        object.__delattr__(layer, "call")

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import keras_fpn
+from keras_fpn.architectures import ARCHITECTURES
 from keras_fpn.errors import UserError
 from keras_fpn.export import to_onnx
 from keras_fpn.export.description import Description
@@ -126,7 +127,7 @@ def test_the_graph_is_clean(path):
 
 
 def test_an_rpn_is_written_too(tmp_path, tiny_settings):
-    settings = {key: value for key, value in tiny_settings().items() if key in keras_fpn.RPN.GROUPS}
+    settings = {key: value for key, value in tiny_settings().items() if key in ARCHITECTURES["rpn"].groups}
     keras.utils.set_random_seed(5)
     model = keras_fpn.RPN(seed=5, **settings)
     to_onnx.write_onnx(model, tmp_path / "rpn.onnx", input_type="float32")

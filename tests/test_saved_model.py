@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from keras_fpn import inference
+from keras_fpn.architectures import ARCHITECTURES
 from keras_fpn.errors import UserError
 
 SOURCE = pathlib.Path(__file__).parent / "c" / "run_saved_model.c"
@@ -283,7 +284,7 @@ def rpn(tiny_settings):
     """An `RPN` that finds nothing: no objectness is above its threshold."""
     import keras_fpn
 
-    groups = {key: value for key, value in tiny_settings().items() if key in keras_fpn.RPN.GROUPS}
+    groups = {key: value for key, value in tiny_settings().items() if key in ARCHITECTURES["rpn"].groups}
     resize, proposals = {"min_side": 64, "max_side": 112}, groups["proposals"] | {"score_threshold": 0.999}
     return keras_fpn.RPN(**groups | {"resize": resize, "proposals": proposals})
 

@@ -46,9 +46,7 @@ def folder(model, tmp_path_factory):
 
     path = tmp_path_factory.mktemp("served") / "shapes"
     write_saved_model(model, path, version=1, signatures=("raw", "proposals"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model.detections, "score_threshold", 1.0)
-        write_saved_model(model, path, version=2)
+    write_saved_model(model.with_settings(detections={"score_threshold": 1.0}), path, version=2)
     return path
 
 

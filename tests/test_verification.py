@@ -177,16 +177,12 @@ class TestRounding:
         everything = model(inputs)
         count = int(everything["num_detections"][0])
         least = float(everything["scores"][0, count - 1])
-        own = model.detections.score_threshold
-        try:
-            for above, is_certain in ((5e-6, False), (1e-3, True)):
-                model.detections.score_threshold = least - above
-                answer = undecided.answer(model, inputs, room=1e-5)
-                row = np.abs(answer.scores - least).argmin()
-                assert answer.scores[row] == pytest.approx(least, abs=1e-6)
-                assert answer.is_certain[row] == is_certain
-        finally:
-            model.detections.score_threshold = own
+        for above, is_certain in ((5e-6, False), (1e-3, True)):
+            stricter = model.with_settings(detections={"score_threshold": least - above})
+            answer = undecided.answer(stricter, inputs, room=1e-5)
+            row = np.abs(answer.scores - least).argmin()
+            assert answer.scores[row] == pytest.approx(least, abs=1e-6)
+            assert answer.is_certain[row] == is_certain
 
     def test_the_models_answer_lies_within_what_is_possible(self, model):
         image = hard_cases.hard_pictures(RESIZE)["noise"]

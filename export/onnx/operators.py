@@ -104,14 +104,17 @@ def survivors(boxes, scores, iou_threshold, most, score_threshold=float("-inf"))
 # RoIAlign -------------------------------------------------------------------------------------------------------
 
 
-def crop_of(model):
-    """Whichever of the two functions below is the faster for a model's own image size."""
-    layer = getattr(model, "roi_pooling", None)
-    if layer is None or len(layer.strides) > 1 or layer.sampling_ratio == 0:
+def crop_for(layer, resize):
+    """Whichever of the two functions below is the faster for a `RoIAlign` at a model's own image size.
+
+    Args:
+        layer: a `RoIAlign`.
+        resize: the model's `settings["resize"]`.
+    """
+    if len(layer.strides) > 1 or layer.sampling_ratio == 0:
         return crop_by_level
     (stride,) = layer.strides.values()
-    rule = model.settings["resize"]
-    cells = -(-rule["min_side"] // stride) * -(-rule["max_side"] // stride)
+    cells = -(-resize["min_side"] // stride) * -(-resize["max_side"] // stride)
     return crop_by_product if cells <= CELLS_OF_PRODUCT else crop_by_level
 
 

@@ -4,6 +4,7 @@ Constants instead of variables let TensorFlow fold normalisations into convoluti
 without any Python, and are written once, however many functions call this one.
 """
 
+import collections
 import contextlib
 import logging
 
@@ -12,39 +13,37 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from keras_fpn.errors import UserError
+from keras_fpn.export.adapters import adapted
 from keras_fpn.export.saved_model.bfloat16 import fold_casts
-from keras_fpn.export.stages import with_policy
+from keras_fpn.export.walk import walk
 
 # A graph is one protobuf message, of 2 GiB at most; the operations take some of it.
 MAX_WEIGHT_BYTES = 2**31 - 2**25
 
-OUTPUT_GROUPS = ("detections", "proposals", "raw")
 
-
-def frozen_inference(model, groups=("detections",), precision="float32"):
+def frozen_inference(model, signatures=(), precision="float32"):
     """The model's inference with its weights as constants.
 
     Args:
         model: a `Detector`.
-        groups: of `OUTPUT_GROUPS`, what the function gives: "proposals" and "raw" only of a detector that has them.
+        signatures: names of what the function gives besides the detections, see `Stage.signatures`.
         precision: "float32", the model as it is, or "bfloat16".
 
     Returns:
         `function({"images": [B, H, W, 3] float32, "image_sizes": [B, 2] int32, ...}) -> {group: {name: tensor}}` of
-        the model's `input_specs`; "raw" is `{"boxes": [B, R, K, 4], "scores": [B, R, K], "num_proposals": [B]}`, what
-        suppression chooses from.
+        the model's `input_specs`, with the groups "detections" and each of `signatures`.
 
     Raises:
-        UserError: the weights do not fit into one graph.
+        UserError: the weights do not fit into one graph, or a part of the model does not go into a SavedModel.
     """
     _check_size(model)
-    model = with_policy(model, "mixed_bfloat16") if precision == "bfloat16" else model
+    model = adapted(model, "saved_model", "mixed_bfloat16" if precision == "bfloat16" else None)
     specs = model.input_specs()
 
     @tf.function(input_signature=list(specs.values()), autograph=False)
     def inference(*inputs):
-        outputs = _outputs(model, dict(zip(specs, inputs, strict=True)), groups)
-        return {f"{group}/{name}": value for group in groups for name, value in outputs[group].items()}
+        outputs = _outputs(model, dict(zip(specs, inputs, strict=True)), signatures)
+        return {f"{group}/{name}": value for group, found in outputs.items() for name, value in found.items()}
 
     traced = inference.get_concrete_function()
     with quiet():
@@ -55,7 +54,7 @@ def frozen_inference(model, groups=("detections",), precision="float32"):
     names = sorted(traced.structured_outputs)  # a frozen function gives a list, in this order
 
     def call(inputs):
-        outputs = {group: {} for group in groups}
+        outputs = collections.defaultdict(dict)
         for key, value in zip(names, tf.nest.flatten(frozen(*(inputs[name] for name in specs))), strict=True):
             group, name = key.split("/")
             outputs[group][name] = value
@@ -64,27 +63,14 @@ def frozen_inference(model, groups=("detections",), precision="float32"):
     return call
 
 
-def _outputs(model, inputs, groups):
-    if "raw" not in groups:
-        return model.inference(inputs)
-    features = model.features(inputs)
-    proposals = _proposals(model, features, inputs)
-    number = proposals["num_proposals"]
-    logits, deltas = model.classify(features, proposals["boxes"])
-    given = proposals["boxes"], number, logits, deltas, inputs["image_sizes"]
-    boxes, scores = model.detections.candidates(*given)
-    return {
-        "detections": model.detections(*given),
-        "proposals": proposals,
-        "raw": {"boxes": boxes, "scores": scores, "num_proposals": number},
-    }
-
-
-def _proposals(model, features, inputs):
-    """The model's own, or those that it is given."""
-    if model.needs_proposals:
-        return {"boxes": inputs["proposals"], "num_proposals": inputs["num_proposals"]}
-    return model.propose(features, inputs)[1]
+def _outputs(model, inputs, signatures):
+    if not signatures:
+        return {"detections": model(inputs, training=False)}
+    outputs = {}
+    for stage, features, state in walk(model, inputs):
+        further = stage.signatures()
+        outputs |= {name: further[name](features, state) for name in signatures if name in further}
+    return outputs | {"detections": state["detections"]}
 
 
 def _check_size(model):

@@ -4,50 +4,40 @@ XNNPACK goes through a whole row of weights for every tile of its answer. Twelve
 7 x 7 x 256 crops, are more than a core's cache holds; in seven pieces the same product took half as long.
 """
 
-import contextlib
+import functools
 
 import keras
 import tensorflow as tf
+
+from keras_fpn.export.replacing import replace
 
 MOST_INPUTS = 2048  # of one piece
 FEWEST_INPUTS = 512
 
 
-@contextlib.contextmanager
-def narrow_products(model):
-    """Within this context the model's wide `Dense` layers compute piece by piece; the sums' order changes, no more.
+def narrow_products(layer, model=None):
+    """Have a wide `Dense` layer compute piece by piece; the sums' order changes, no more.
 
     Args:
-        model: a `Detector`.
+        layer: a `keras.layers.Dense`; one with few inputs, or not built, stays as it is.
+        model: not read.
     """
-    wide = [layer for layer in model._flatten_layers() if _is_wide(layer)]
-    for layer in wide:
-        object.__setattr__(layer, "call", _in_pieces(layer))
-    try:
-        yield model
-    finally:
-        for layer in wide:
-            object.__delattr__(layer, "call")
+    if layer.built and _is_wide(layer.kernel.shape[0]):
+        replace(layer, "call", keras.layers.Dense.call, functools.partial(_in_pieces, layer))
 
 
-def _is_wide(layer):
-    if not isinstance(layer, keras.layers.Dense) or not layer.built:
-        return False
-    width = layer.kernel.shape[0]
-    return width > MOST_INPUTS and _even_step(width) >= FEWEST_INPUTS
+def _is_wide(inputs):
+    return inputs > MOST_INPUTS and _even_step(inputs) >= FEWEST_INPUTS
 
 
-def _in_pieces(layer):
-    def call(inputs, training=None):
-        kernel, width = layer.kernel.value, inputs.shape[-1]
-        step = _even_step(width)
-        total = tf.matmul(inputs[:, :step], kernel[:step])
-        total = total if layer.bias is None else total + layer.bias.value
-        for first in range(step, width, step):
-            total += tf.matmul(inputs[:, first : first + step], kernel[first : first + step])
-        return layer.activation(total)
-
-    return call
+def _in_pieces(layer, inputs, training=None):
+    kernel, width = layer.kernel.value, inputs.shape[-1]
+    step = _even_step(width)
+    total = tf.matmul(inputs[:, :step], kernel[:step])
+    total = total if layer.bias is None else total + layer.bias.value
+    for first in range(step, width, step):
+        total += tf.matmul(inputs[:, first : first + step], kernel[first : first + step])
+    return layer.activation(total)
 
 
 def _even_step(width):

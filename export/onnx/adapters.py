@@ -1,0 +1,33 @@
+"""The layers that ONNX has operators of its own for, or none."""
+
+import functools
+
+from keras_fpn import nms
+from keras_fpn.detections import DetectionLayer
+from keras_fpn.errors import UserError
+from keras_fpn.export.onnx.operators import crop_for, survivors
+from keras_fpn.export.replacing import replace
+from keras_fpn.proposals import ProposalLayer
+from keras_fpn.roi_align import RoIAlign
+from keras_fpn.roi_pool import RoIPool
+
+
+def _native_suppression(layer, model):
+    replace(layer, "suppression", nms.survivors, survivors)
+
+
+def _native_crops(layer, model):
+    crop = crop_for(layer, model.settings["resize"])
+    replace(layer, "crop", RoIAlign.crop, functools.partial(crop, layer))
+
+
+def _no_maxima(layer, model):
+    raise UserError('roi_pooling.method: "max" has no operator in ONNX; only models with "align" can be written')
+
+
+ADAPTERS = {
+    ProposalLayer: _native_suppression,
+    DetectionLayer: _native_suppression,
+    RoIAlign: _native_crops,
+    RoIPool: _no_maxima,
+}

@@ -1,0 +1,21 @@
+"""What a model says of itself that a format cannot carry, told before any work."""
+
+from keras_fpn.errors import UserError
+
+
+def check(model, format):
+    """Refuse a format that the model, or one of its stages, says it cannot be carried by.
+
+    Either may have `refuses`, `{format: reason}`.
+
+    Args:
+        model: a `Detector`.
+        format: "saved_model", "tflite" or "onnx".
+
+    Raises:
+        UserError: "format: title of the part: reason".
+    """
+    for part in (model, *model.stages):
+        reason = getattr(part, "refuses", {}).get(format)
+        if reason:
+            raise UserError(f"{format}: {part.title or part.name}: {reason}")

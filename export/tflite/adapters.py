@@ -1,0 +1,47 @@
+"""The layers that LiteRT has another way for, or none."""
+
+import functools
+
+import keras
+
+from keras_fpn import nms
+from keras_fpn.detections import DetectionLayer
+from keras_fpn.errors import UserError
+from keras_fpn.export.replacing import replace
+from keras_fpn.export.tflite.narrow_products import narrow_products
+from keras_fpn.export.tflite.pixels import normalize
+from keras_fpn.export.tflite.roi_align import crop
+from keras_fpn.export.tflite.suppression import survivors
+from keras_fpn.pixels import PixelNormalization
+from keras_fpn.proposals import ProposalLayer
+from keras_fpn.roi_align import RoIAlign
+from keras_fpn.roi_pool import RoIPool
+
+
+def _static_pixels(layer, model):
+    replace(layer, "call", PixelNormalization.call, functools.partial(normalize, layer))
+
+
+def _static_suppression(layer, model):
+    replace(layer, "suppression", nms.survivors, survivors)
+
+
+def _crops_by_products(layer, model):
+    replace(layer, "crop", RoIAlign.crop, functools.partial(crop, layer))
+
+
+def _no_maxima(layer, model):
+    raise UserError(
+        'roi_pooling.method: "max" needs operations that LiteRT does not have built in; export a SavedModel, or'
+        ' train with roi_pooling.method "align"'
+    )
+
+
+ADAPTERS = {
+    PixelNormalization: _static_pixels,
+    ProposalLayer: _static_suppression,
+    DetectionLayer: _static_suppression,
+    RoIAlign: _crops_by_products,
+    RoIPool: _no_maxima,
+    keras.layers.Dense: narrow_products,
+}

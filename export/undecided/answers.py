@@ -1,0 +1,82 @@
+"""The rules by the type of a stage, and the walk through a model's stages that has each rule asked."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_fpn.export.type_table import TypeTable
+from keras_fpn.export.undecided import detections, proposals, segments
+from keras_fpn.export.undecided.states import IN, SCORE_ROOM, certain
+from keras_fpn.export.walk import walk
+from keras_fpn.stages.classify import ClassifyStage
+from keras_fpn.stages.propose import ObjectsStage, ProposeStage
+from keras_fpn.stages.segment import SegmentStage
+
+RULES = TypeTable(
+    "undecided rule",
+    {
+        ProposeStage: proposals.of_stage,
+        ObjectsStage: proposals.of_objects,
+        ClassifyStage: detections.of_stage,
+        SegmentStage: segments.of_stage,
+    },
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """All that an image's detections may be, in no order.
+
+    Attributes:
+        boxes: `[N, 4]` pixels of the image given.
+        scores: `[N]`.
+        classes: `[N]`, 0 of a model without classes.
+        is_certain: `[N]` bool: whatever the rounding, this one is there; the others may be.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+    is_certain: np.ndarray
+
+
+def register_undecided(stage_type, rule):
+    """Say which decisions of a stage hang on rounding.
+
+    `rule(stage, features, state, possible, room)` gives what the stage may leave, `{key: Possible}`, for one image:
+    features and state are the model's own, as the stage left it, `possible` is what the stages before may have left (of
+    a key that is not in it, what is in the state is certain), and scores and logits may move by `room`.
+
+    Args:
+        stage_type: class of stages; types derived from it have the rule, too, unless they have their own.
+        rule: see above.
+
+    Raises:
+        UserError: the type has another rule.
+    """
+    RULES.add(stage_type, rule)
+
+
+def answer(model, inputs, room=SCORE_ROOM, ratio=1.0):
+    """The `Answer` of a `Detector` to one image.
+
+    Args:
+        inputs: of the model, tensors of a batch of one: `images` RGB 0..255, `image_sizes`, ...
+        room: what scores and logits may move by.
+        ratio: `[4]`, by which its boxes are multiplied.
+    """
+    possible, before = {}, {}
+    for stage, features, state in walk(model, inputs):
+        rule = RULES.of(stage)
+        if rule is not None:
+            possible |= rule(stage, features, state, possible, room)
+        else:
+            possible = {key: rows for key, rows in possible.items() if _keeps(before[key], state[key])}
+        before = state
+    found = possible.get("detections") or certain(state["detections"], "num_detections")
+    return Answer(found.boxes * ratio, found.scores, found.classes, found.states == IN)
+
+
+def _keeps(before, after):
+    """Whether rows are the same, but for fields that are added."""
+    return all(name in after and np.array_equal(value, after[name]) for name, value in before.items())

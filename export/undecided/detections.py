@@ -1,0 +1,44 @@
+"""Which detections may be made of proposals."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_fpn import boxes as box_ops
+from keras_fpn.export.undecided.states import Possible, above, certain, large_enough, survivors, within_the_best
+
+
+def of_stage(stage, features, state, possible, room):
+    """The rule of a stage with `classify` and a `DetectionLayer` in `detections`: "detections" of the proposals."""
+    proposals = possible.get("proposals") or certain(state["proposals"], "num_proposals")
+    if not len(proposals.boxes):
+        return {"detections": proposals}
+    logits, deltas = stage.classify(features, tf.constant(proposals.boxes[None], tf.float32))
+    return {"detections": of_layer(stage.detections, proposals, logits, deltas, state["inputs"]["image_sizes"], room)}
+
+
+def of_layer(layer, proposals, class_logits, deltas, image_sizes, room):
+    """`Possible` detections of one image.
+
+    Args:
+        layer: a `DetectionLayer`.
+        proposals: `Possible` ones, R of them.
+        class_logits: `[1, R, K + N]`, and
+        deltas: `[1, R, K, 4]` of them, see `DetectionLayer`.
+        image_sizes: `[1, 2]` height and width, pixels.
+        room: what scores may move by.
+    """
+    class_logits, deltas = class_logits[0], deltas[0]
+    scores = tf.nn.softmax(tf.cast(class_logits, tf.float32)).numpy()[:, : deltas.shape[1]]  # [R, K]
+    anchors = tf.constant(proposals.boxes[:, None], tf.float32)
+    boxes = box_ops.decode(tf.cast(deltas, tf.float32), anchors, layer.box_weights)
+    boxes = box_ops.clip(boxes, image_sizes).numpy()  # [R, K, 4]
+    found = []
+    for label in range(scores.shape[1]):
+        rows = np.flatnonzero(scores[:, label] > layer.score_threshold - room)
+        of_class, own = boxes[rows, label], scores[rows, label]
+        states = np.minimum(proposals.states[rows], above(own, layer.score_threshold, room))
+        states = np.minimum(states, large_enough(of_class, layer.min_size))
+        states = survivors(of_class, own, states, layer.nms_threshold, room)
+        found.append((of_class, own, np.full(len(rows), label), states))
+    boxes, scores, classes, states = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return Possible.of(boxes, scores, within_the_best(scores, states, layer.max_detections, room), classes)
