@@ -13,7 +13,8 @@ from pathlib import Path
 import keras
 
 from keras_fpn import runs
-from keras_fpn.backbones import build_backbone
+from keras_fpn.backbones.build import build_backbone
+from keras_fpn.box_head_names import CLASS_SCORES
 from keras_fpn.checkpoints import detectron2, foreign, layouts, torchvision, torchvision_writing
 from keras_fpn.checkpoints.classes import Classes, classes_of, predictor_rows
 from keras_fpn.checkpoints.files import read_checkpoint, write_safetensors
@@ -23,6 +24,7 @@ from keras_fpn.naming import nearest
 from keras_fpn.training import build_model
 
 SOURCES = {"torchvision": torchvision, "detectron2": detectron2}
+EPSILON = "model.backbone.norm_epsilon"  # a state dict does not carry it: recognition knows it of published files
 # What the sources' own weights reach on COCO val2017, by the configuration that they belong to.
 PUBLISHED = {
     "faster_rcnn_r50_fpn_torchvision": "box AP 37.0",
@@ -97,14 +99,16 @@ def convert(path, source=None, config=None, class_names=None, overrides=(), tell
     settings = _settings(layout, recognition, classes, config) | (written if config is None else {})
     if config is None:
         _check_sizes(recognition, settings, path)
-    resolved = load_config(config or recognition.config, [*settings.items(), *_items(overrides)])
-    _check_suits(resolved, config or recognition.config, layout, recognition, classes, path)
+    overrides = [*_items(overrides)]
+    settings = _read_by(load_config(config or recognition.config, overrides), settings)
+    resolved = load_config(config or recognition.config, [*settings.items(), *overrides])
+    _check_suits(resolved, config or recognition.config, layout, recognition, classes, path, forced=source is not None)
     tell("building the model")
     model = _build(recognition, resolved, classes)
     entries = list(_entries(layout, recognition, model))
     layouts.load(entries, tensors, file=path, is_ignored=layout.is_ignored)
     config = str(config or recognition.config)
-    settings = _differing(resolved, config)
+    settings = _differing(resolved, config, recognition)
     is_as_published = not settings and recognition.kind != "backbone" and (classes is None or classes.are_coco)
     published = PUBLISHED.get(config) if is_as_published else None
     return Conversion(model, recognition, len(entries), published, config, settings)
@@ -136,9 +140,9 @@ def write_torchvision(model, path):
     tensors = to_torchvision(model)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_safetensors(path, tensors, torchvision_writing.metadata(model))
-    rows = len(tensors[f"{torchvision.CLASS_SCORES}.bias"])
+    rows = len(tensors[f"{CLASS_SCORES}.bias"])
     lines = [f"{len(tensors)} tensors of a torchvision model with num_classes={rows}"]
-    epsilon = model.settings["backbone"]["norm_epsilon"]
+    epsilon = model.settings["backbone"].get("norm_epsilon", 1e-5)
     if epsilon != 1e-5:  # what torchvision builds with; a state dict does not carry it
         lines.append(f"note: its batch-norm epsilon is {epsilon:g}; there, set `eps` of every norm of the backbone")
     return "\n".join(lines)
@@ -190,12 +194,19 @@ def _settings(layout, recognition, classes, config):
     """What the file says about its model: all of it, or beside a configuration of the user's what that cannot know."""
     settings = dict(recognition.settings)
     if config is not None:
-        settings = {key: value for key, value in settings.items() if key.startswith("model.pixels.")}
+        told = ("model.pixels.", EPSILON)
+        settings = {key: value for key, value in settings.items() if key.startswith(told)}
     if classes is not None:
         settings["model.box_head.background_logits"] = classes.background_logits
         boxes = classes.background_logits if layout.BACKGROUND_HAS_A_BOX else 0
         settings["model.box_head.background_boxes"] = boxes
     return settings
+
+
+def _read_by(config, settings):
+    """Those of the settings whose groups a configuration has: the user may ask for another architecture."""
+    groups = config.model.groups()
+    return {key: value for key, value in settings.items() if key.split(".")[1] in groups}
 
 
 def _check_sizes(recognition, settings, file):
@@ -206,8 +217,11 @@ def _check_sizes(recognition, settings, file):
         raise UserError(f"{file}: no {recognition.title} has its sizes: {reason}; download it again") from None
 
 
-def _check_suits(resolved, config, layout, recognition, classes, file):
-    """Refuse what the shapes of the tensors cannot tell: other conventions, no detector, another number of classes."""
+def _check_suits(resolved, config, layout, recognition, classes, file, forced):
+    """Refuse what the shapes of the tensors cannot tell: other conventions, no detector, another number of classes.
+
+    `forced`: the user says whose file it is, so that it may be of an architecture that nobody recognises.
+    """
     model = resolved.model
     if model.profile != layout.NAME:
         raise UserError(
@@ -216,7 +230,7 @@ def _check_suits(resolved, config, layout, recognition, classes, file):
         )
     if recognition.kind == "backbone":
         return
-    if model.architecture != recognition.kind:
+    if model.architecture != recognition.kind and not forced:
         raise UserError(
             f"{file}: is {recognition.title}, and {config} builds model.architecture={model.architecture}; leave "
             f"--config out, or name one of {recognition.kind}"
@@ -228,20 +242,23 @@ def _check_suits(resolved, config, layout, recognition, classes, file):
         )
 
 
-def _differing(config, name):
+def _differing(config, name, recognition):
     """`{"model.group.key": value}` that a configuration has otherwise than the shipped or written one of that name.
 
-    The rows of the predictors are left out: a training run has those of its own classes.
+    What belongs to the weights is left out: the rows of the predictors, since a training run has those of its own
+    classes, and the file's epsilon, which it takes over.
     """
-    ours, base = (each.model.model_dump(exclude={"box_head": {"background_logits", "background_boxes"}}) for each in (
-        config, load_config(name)
-    ))  # fmt: skip
+    base = load_config(name, {key: value for key, value in recognition.settings.items() if key == EPSILON})
+    ours, base = (
+        each.model.model_dump(exclude={"box_head": {"background_logits", "background_boxes"}})
+        for each in (config, base)
+    )
     return {
         f"model.{group}.{key}": value
         for group, values in ours.items()
         if isinstance(values, dict)
         for key, value in values.items()
-        if base[group][key] != value
+        if key not in base.get(group, {}) or base[group][key] != value
     }
 
 

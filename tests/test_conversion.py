@@ -322,6 +322,30 @@ def test_depths_other_than_the_published_keep_their_epsilon(state_dict, write):
     assert (model.settings["backbone"]["name"], model.settings["backbone"]["norm_epsilon"]) == ("resnet18", 1e-5)
 
 
+def test_only_the_file_that_torchvision_sets_it_for_has_an_epsilon_of_zero(r50_tensors, own_tensors, write):
+    found = conversion.convert(write(r50_tensors, "coco.safetensors"))
+    # train --weights takes it over from the file: there is nothing to say of it, and the published figure holds.
+    assert "model.backbone.norm_epsilon" not in found.settings
+    assert "epsilon 0" in found.recognition.notes[0]
+    assert conversion.convert(write(r50_tensors, "fasterrcnn_resnet50_fpn_coco-258fb6c6.npz")).recognition.notes == ()
+    own = conversion.convert(write(own_tensors, "own.safetensors"), class_names=["ant", "bee", "wasp"])
+    assert own.model.settings["backbone"]["norm_epsilon"] == 1e-5
+    assert "--set model.backbone.norm_epsilon=0" in own.recognition.notes[0]
+
+
+def test_the_epsilon_is_the_files_under_a_configuration_of_ones_own(r50_tensors, write, tmp_path):
+    path = write(r50_tensors, "under.safetensors")
+    (tmp_path / "mine.yaml").write_text(
+        "model: {profile: torchvision, backbone: {width: 8}, pyramid: {channels: 32}, rpn: {channels: 32},"
+        " box_head: {units: 128}}"
+    )
+    model = conversion.convert_checkpoint(path, config=tmp_path / "mine.yaml")
+    assert model.settings["backbone"]["norm_epsilon"] == 0
+    said = conversion.convert(path, config=tmp_path / "mine.yaml", overrides=["model.backbone.norm_epsilon=1e-4"])
+    assert said.model.backbone.get_layer("stem_norm").epsilon == 1e-4
+    assert said.settings == {"model.backbone.norm_epsilon": 1e-4}
+
+
 def test_settings_on_top_win(detectron2_tensors, write):
     path = write(detectron2_tensors, "set.safetensors")
     model = conversion.convert_checkpoint(path, overrides=["model.detections.score_threshold=0.3"])
@@ -488,6 +512,22 @@ def test_one_wrong_tensor_does_not_outvote_the_others(r50_tensors, refused):
 def test_sizes_that_no_model_has_are_the_file_s_mistake(r50_tensors, refused):
     empty = {name: value[:0] for name, value in r50_tensors.items() if "_blocks." in name}
     assert "no fasterrcnn_resnet50_fpn has its sizes: model.pyramid.channels" in refused(r50_tensors | empty)
+
+
+def test_a_pyramid_without_names_is_told(detectron2_tensors, write):
+    path = write(detectron2_tensors, "bottom_up.safetensors")
+    with pytest.raises(UserError, match="pyramid bottom_up: not among detectron2's"):
+        conversion.convert_checkpoint(path, overrides=["model.pyramid.name=bottom_up"])
+
+
+def test_a_file_of_an_architecture_that_nobody_recognises_is_held_against_the_one_that_is_named(
+    detectron2_tensors, write, refused
+):
+    rpn = {name: value for name, value in detectron2_tensors.items() if not name.startswith("roi_heads.")}
+    named = {"source": "detectron2", "overrides": ["model.architecture=rpn"]}
+    found = conversion.convert(write(rpn, "named.safetensors"), **named)
+    assert (type(found.model).__name__, found.num_tensors) == ("RPN", 287)
+    assert "8 left over: roi_heads.box_head.fc1.{bias,weight}" in refused(detectron2_tensors, **named)
 
 
 def test_configurations_that_fit_by_shape_alone_are_refused(own_tensors, r50_tensors, state_dict, refused):

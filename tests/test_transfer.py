@@ -9,7 +9,8 @@ import tensorflow as tf
 import yaml
 
 import keras_fpn
-from keras_fpn.backbones import build_backbone
+from keras_fpn.architectures import ARCHITECTURES
+from keras_fpn.backbones.build import build_backbone
 from keras_fpn.checkpoints.transfer import start_from
 from keras_fpn.data.shapes import write_shapes
 from keras_fpn.errors import UserError
@@ -22,7 +23,8 @@ def build(tiny_settings):
     def make(seed=0, model_class=keras_fpn.FasterRCNN, **differences):
         settings = tiny_settings() | differences
         if model_class is keras_fpn.RPN:
-            settings = {key: value for key, value in settings.items() if key in model_class.GROUPS}
+            groups = ARCHITECTURES[model_class.architecture].groups
+            settings = {key: value for key, value in settings.items() if key in groups}
         elif settings["num_classes"] != 4 and "class_names" not in differences:
             settings["class_names"] = None
         model = model_class(**settings)
@@ -178,7 +180,7 @@ def test_other_conventions_are_told_with_the_settings_that_suit(build, saved, ti
     source = build(1, profile="torchvision", pyramid={"channels": 16, "norm": "frozen_batch_norm"})
     transfer = start_from(build(2), saved(source))
     (note,) = transfer.notes
-    for key in ("pixels.channel_order", "pixels.mean", "backbone.norm_epsilon", "anchors.rounding", "anchors.order"):
+    for key in ("pixels.channel_order", "pixels.mean", "backbone.stride_in", "anchors.rounding", "anchors.order"):
         assert key in note
     assert "model.roi_pooling.aligned=false" in note and "model.pixels.channel_order=RGB" in note
     assert "model.pyramid.norm=frozen_batch_norm" in note and "(the file's profile is 'torchvision')" in note
@@ -197,9 +199,57 @@ def test_a_backbones_conventions_are_read_off_its_layers(build, saved):
     settings = {"name": "resnet50", "width": 8, "freeze_at": 0}
     source = build_backbone(settings | {"stride_in": "3x3", "norm": "frozen_batch_norm", "norm_epsilon": 1e-3})
     transfer = start_from(build(2, backbone=settings | {"stride_in": "first_1x1"}), saved(source))
-    (note,) = transfer.notes
-    assert "model.backbone.stride_in=3x3" in note and "model.backbone.norm_epsilon=0.001" in note
+    (note,) = [note for note in transfer.notes if "epsilon" not in note]
+    assert "model.backbone.stride_in=3x3" in note
     assert "model.pixels.channel_order=RGB" in note
+
+
+def _features(model):
+    images = np.random.default_rng(3).uniform(0, 255, (1, 64, 96, 3)).astype(np.float32)
+    return model.features({"images": images, "image_sizes": np.int32([[64, 96]])})
+
+
+def _epsilons(model):
+    layers = model._flatten_layers(include_self=False)
+    return {layer.epsilon for layer in layers if hasattr(layer, "moving_variance")}
+
+
+@pytest.mark.parametrize("norm", ["frozen_batch_norm", "batch_norm"])
+@pytest.mark.parametrize("part", ["detector", "backbone"])
+def test_the_files_epsilon_goes_along_with_its_statistics(build, saved, part, norm):
+    backbone = {"name": "resnet18", "width": 8, "freeze_at": 0}
+    source = build(1, backbone=backbone | {"norm_epsilon": 0.02})
+    model = build(2, backbone=backbone | {"norm": norm})
+    model.predict(np.zeros((1, 32, 32, 3), np.float32), verbose=0)  # a graph with the epsilon that was
+    transfer = start_from(model, saved(source if part == "detector" else source.backbone))
+    assert _epsilons(model) == {0.02} and model.settings["backbone"]["norm_epsilon"] == 0.02
+    (note,) = [note for note in transfer.notes if "epsilon" in note]
+    assert note == "the backbone's batch-norm epsilon is now 0.02, that of the file, and was 1e-05"
+    for level, theirs in source.backbone(_pixels()).items():
+        np.testing.assert_allclose(model.backbone(_pixels())[level], theirs, rtol=1e-5, atol=1e-5)
+    if part == "detector":
+        for level, theirs in _features(source).items():
+            np.testing.assert_allclose(_features(model)[level], theirs, rtol=1e-5, atol=1e-5)
+    again = keras_fpn.load_model(saved(model, "again.keras"))
+    assert _epsilons(again) == {0.02} and again.settings["backbone"]["norm_epsilon"] == 0.02
+    scores = [each.predict(255 * _pixels(), verbose=0)["scores"] for each in (model, again)]
+    np.testing.assert_array_equal(*scores)
+
+
+def _pixels():
+    return np.random.default_rng(4).uniform(0, 1, (1, 64, 64, 3)).astype(np.float32)
+
+
+def test_an_epsilon_of_zero_is_not_taken_for_statistics_that_are_learnt(build, saved):
+    backbone = {"name": "resnet18", "width": 8, "freeze_at": 0}
+    source = build(1, backbone=backbone | {"norm_epsilon": 0.0})
+    model = build(2, backbone=backbone | {"norm": "batch_norm"})
+    transfer = start_from(model, saved(source))
+    assert _epsilons(model) == {1e-5}
+    (note,) = transfer.notes
+    assert note == (
+        "the file's batch-norm epsilon of 0 suits frozen statistics only; the backbone's stays 1e-05"
+    )
 
 
 def test_a_backbone_of_another_kind_is_refused_and_changes_nothing(build, saved):
@@ -260,7 +310,9 @@ def shapes(tmp_path_factory):
 def test_train_starts_from_a_model_of_other_classes(run, shapes, tmp_path):
     """A detector of 80 classes, fine-tuned on the data set's own: from a run folder, by a relative path."""
     config = keras_fpn.load_config("tiny").model
-    pretrained = keras_fpn.FasterRCNN(80, profile=config.profile, **config.differences())
+    settings = config.differences()
+    settings["backbone"] |= {"norm_epsilon": 1e-3}
+    pretrained = keras_fpn.FasterRCNN(80, profile=config.profile, **settings)
     marked = pretrained.rpn_head.weights[0]
     marked.assign(tf.fill(marked.shape, 0.125))
     (tmp_path / "before").mkdir()
@@ -275,8 +327,11 @@ def test_train_starts_from_a_model_of_other_classes(run, shapes, tmp_path):
     assert f"weights of {tmp_path / 'before' / 'model.keras'}" in out
     assert "re-initialised, another size: box_head/class_logits/kernel " in out
     assert "starts from random weights" not in out
-    kept = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["training"]["weights"]
-    assert kept == str(tmp_path / "before" / "model.keras")
+    kept = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert kept["training"]["weights"] == str(tmp_path / "before" / "model.keras")
+    assert kept["model"]["backbone"]["norm_epsilon"] == 1e-3  # the file's, and so that of the run when it is resumed
+    assert "batch-norm epsilon is now 0.001, that of the file" in out
+    assert _epsilons(keras_fpn.load_model(tmp_path / "run" / "last.keras").backbone) == {1e-3}
     tuned = keras_fpn.load_model(tmp_path / "run")
     assert tuned.num_classes == number
     np.testing.assert_allclose(tuned.rpn_head.weights[0].numpy(), 0.125, atol=1e-6)
@@ -333,7 +388,8 @@ def build_c4(build):
         if model_class is not keras_fpn.FastRCNN:
             return build(seed, model_class, **C4)
         source = build(seed, **C4)  # whose settings it shares, but for those of the RPN
-        model = model_class(4, **{group: source.settings[group] for group in model_class.GROUPS})
+        groups = ARCHITECTURES[model_class.architecture].groups
+        model = model_class(4, **{group: source.settings[group] for group in groups})
         for variable in model.weights:
             variable.assign(np.random.default_rng(seed).uniform(0.5, 1.5, variable.shape))
         return model
@@ -365,6 +421,16 @@ def test_conv5_of_a_backbone_file_starts_the_head_on_c4(build, build_c4, saved):
     moved = {name for name in before if name.startswith(("stem", "res"))}
     assert _differing(before, _values(model)) == moved and len(moved) == 100
     assert _differing(_values(source.backbone), _values(model)) == set()
+
+
+def test_the_heads_conv5_has_the_backbones_epsilon(build, build_c4, saved):
+    source, model = build(1, backbone={"name": "resnet18", "width": 8, "norm_epsilon": 0.02}), build_c4(2)
+    (note,) = [note for note in start_from(model, saved(source)).notes if "epsilon" in note]
+    assert _epsilons(model) == {0.02} and _epsilons(model.box_head) == {0.02}
+    assert _epsilons(keras_fpn.load_model(saved(model, "again.keras"))) == {0.02}
+    again = build(3)
+    start_from(again, saved(model, "c4.keras"))
+    assert _epsilons(again) == {0.02}
 
 
 def test_conv5_goes_from_the_pyramids_backbone_into_the_head_and_back(build, build_c4, saved):

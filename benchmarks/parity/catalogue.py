@@ -36,7 +36,6 @@ class Model:
         suffix: of the checkpoint file, the source's own.
         old_names: whether the published file has torchvision's older names.
         gradients: `{name in the source: (part, layer, variable)}` of this package's model.
-        overrides: settings under which both sides train alike.
     """
 
     name: str
@@ -45,7 +44,6 @@ class Model:
     suffix: str = ".pth"
     old_names: bool = False
     gradients: dict = dataclasses.field(default_factory=dict)
-    overrides: tuple = ()
 
 
 _HEAD = {"rpn.head.conv.0.0.weight": ("rpn_head", "conv_0", "kernel")}
@@ -82,11 +80,8 @@ MODELS = (
         "fasterrcnn_resnet50_fpn", "torchvision", "detector", old_names=True,
         gradients=_FIRST | _RESNET | _PYRAMID | _HEAD | _FC7,
     ),
-    # Live batch norm: in torchvision a frozen stage still learns its statistics, so that nothing is frozen here.
-    Model(
-        "fasterrcnn_resnet50_fpn_v2", "torchvision", "detector",
-        gradients=_V2 | _RESNET | _PYRAMID | _HEAD, overrides=("model.backbone.freeze_at=0",),
-    ),
+    # Live batch norm, all of it trained: in torchvision a frozen stage would still learn its statistics.
+    Model("fasterrcnn_resnet50_fpn_v2", "torchvision", "detector", gradients=_V2 | _RESNET | _PYRAMID | _HEAD),
     Model(
         "fasterrcnn_mobilenet_v3_large_fpn", "torchvision", "detector", old_names=True,
         gradients=_MOBILENET | _HEAD | _FC7,

@@ -28,7 +28,8 @@ import tensorflow as tf  # noqa: E402
 import training_step  # noqa: E402
 from recording import KEPT  # noqa: E402
 
-from keras_fpn import conversion, profiles  # noqa: E402
+from keras_fpn import conversion  # noqa: E402
+from keras_fpn.model_settings import resolve  # noqa: E402
 from keras_fpn.pixels import PixelNormalization  # noqa: E402
 
 
@@ -45,16 +46,15 @@ def run(model, folder):
         _backbone(comparison, converted, pictures)
     else:
         _detector(comparison, model, converted, pictures)
-        small = conversion.convert_checkpoint(
-            checkpoint, overrides=[f"model.resize.min_side={catalogue.TRAINING_SIDE}", *model.overrides]
-        )
+        smaller = [f"model.resize.min_side={catalogue.TRAINING_SIDE}"]
+        small = conversion.convert_checkpoint(checkpoint, overrides=smaller)
         paths = [pictures[name] for name in catalogue.TRAINING_PICTURES]
         training_step.compare_training(comparison, small, paths, catalogue.TRUTH, model.gradients)
     _write(comparison, model, folder / "results" / f"{model.name}.json", time.monotonic() - started, converting)
 
 
 def _backbone(comparison, converted, pictures):
-    settings = profiles.resolve("torchvision")
+    settings = resolve("faster_rcnn", "torchvision")
     pixels = PixelNormalization(**settings["pixels"])
     resize = settings["resize"] | {"min_side": 224}
     for batch in catalogue.BATCHES[-2:]:

@@ -80,7 +80,9 @@ def compare_stages(comparison, model, batch, paths):
     features = model.features(inputs)
     for name, tensor in features.items():
         comparison.relative("pyramid", f"{batch}/pyramid/{name}", tensor)
-    rpn, proposals = model.propose(features, inputs)
+    stage = model.stages[0]
+    rpn = stage.score_anchors(features, inputs)
+    proposals = stage.propose(rpn, inputs)
     for name in features:
         comparison.relative("RPN logits", f"{batch}/objectness/{name}", rpn["objectness"][name])
         comparison.relative("RPN deltas", f"{batch}/rpn_deltas/{name}", rpn["deltas"][name])

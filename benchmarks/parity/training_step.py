@@ -21,8 +21,7 @@ def compare_training(comparison, model, paths, truth, gradients):
 
 def _doubled(model, kept):
     """The model in float64 from the reference's pixels to its own pooled features, as the reference's step was."""
-    double = type(model).from_config(model.get_config() | {"dtype": "float64"})
-    double.set_weights(model.get_weights())
+    double = model.twin("float64")
     pool = double.roi_pooling.call
     object.__setattr__(double.pixels, "call", lambda *_: tf.constant(kept["live/pixels"], tf.float64))
     object.__setattr__(

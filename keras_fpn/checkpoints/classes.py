@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from keras_fpn.box_head_names import BOXES, CLASS_SCORES
 from keras_fpn.checkpoints import coco_classes, torchvision_writing
 from keras_fpn.errors import UserError
 
@@ -26,11 +27,11 @@ def predictor_rows(layout, tensors, file, forced):
     Raises:
         UserError: the two predictors disagree, unless `forced`.
     """
-    scores, boxes = (tensors.get(f"{name}.bias") for name in (layout.CLASS_SCORES, layout.BOXES))
+    scores, boxes = (tensors.get(f"{name}.bias") for name in (CLASS_SCORES, BOXES))
     if scores is None or boxes is None or scores.ndim != 1 or boxes.ndim != 1:
         return None
     if len(scores) < 2:
-        raise UserError(f"{file}: {layout.CLASS_SCORES} has no rows for a class and the background; download it again")
+        raise UserError(f"{file}: {CLASS_SCORES} has no rows for a class and the background; download it again")
     with_box = len(scores) - (0 if layout.BACKGROUND_HAS_A_BOX else 1)
     if len(boxes) == 4 * with_box:
         return len(scores)

@@ -1,16 +1,17 @@
-"""detectron2's Faster R-CNN and RPN on a pyramid: their tensors' names, and what a file of them is."""
+"""detectron2's Faster R-CNN and RPN on a pyramid: what a file of them is; their names stand beside the parts."""
 
 import re
 
 import numpy as np
 
+from keras_fpn.box_head_names import CLASS_SCORES
 from keras_fpn.checkpoints import foreign, layouts
 from keras_fpn.checkpoints.coco_classes import IDS
-from keras_fpn.checkpoints.layouts import Recognition, layer_entries
+from keras_fpn.checkpoints.entries import entries as named_entries
+from keras_fpn.checkpoints.layouts import Recognition
 from keras_fpn.errors import UserError
 
 NAME = "detectron2"
-CLASS_SCORES, BOXES = "roi_heads.box_predictor.cls_score", "roi_heads.box_predictor.bbox_pred"
 COCO_ROWS = len(IDS) + 1
 BACKGROUND_HAS_A_BOX = False
 BODY = "backbone.bottom_up."
@@ -94,52 +95,5 @@ def _pixel_notes(settings):
 
 
 def entries(model):
-    """Entries of a `FasterRCNN` or of an `RPN`."""
-    for layer in model.backbone.layers:
-        if layer.variables:
-            yield from layer_entries(layer, BODY + _resnet_part(layer.name))
-    for layer in model.pyramid.layers:
-        if layer.variables:
-            yield from layer_entries(layer, _pyramid_part(layer.name))
-    yield from _rpn_entries(model.rpn_head)
-    if hasattr(model, "box_head"):
-        yield from _box_head_entries(model)
-
-
-def _resnet_part(layer):
-    stem = {"stem_conv": "stem.conv1", "stem_norm": "stem.conv1.norm"}
-    if layer in stem:
-        return stem[layer]
-    stage, block, part = re.fullmatch(r"res(\d)_(\d+)_(\w+)", layer).groups()
-    part = {"shortcut_conv": "shortcut", "shortcut_norm": "shortcut.norm"}.get(part, part)
-    if part.startswith("norm"):
-        part = f"conv{part.removeprefix('norm')}.norm"
-    return f"res{stage}.{block}.{part}"
-
-
-def _pyramid_part(layer):
-    kind, level, norm = re.fullmatch(r"(lateral|output)_[CP](\d)(_norm)?", layer).groups()
-    return f"backbone.fpn_{kind}{level}{'.norm' if norm else ''}"
-
-
-def _rpn_entries(head):
-    for index, layer in enumerate(head.hidden):
-        # Several convolutions are a sequence there, one is a layer of its own.
-        yield from layer_entries(layer, f"{HEAD}conv" if len(head.hidden) == 1 else f"{HEAD}conv.conv{index}")
-    yield from layer_entries(head.objectness, f"{HEAD}objectness_logits")
-    yield from layer_entries(head.deltas, f"{HEAD}anchor_deltas")
-
-
-def _box_head_entries(model):
-    head = model.box_head
-    for number, layer in enumerate(head.convolutions, start=1):
-        yield from layer_entries(layer, f"roi_heads.box_head.conv{number}")
-    for number, layer in enumerate(head.norms, start=1):
-        yield from layer_entries(layer, f"roi_heads.box_head.conv{number}.norm")
-    kernel = layouts.flattened(model.settings["roi_pooling"]["output_size"])
-    for number, layer in enumerate(filter(None, (head.fc1, head.fc2)), start=1):
-        yield from layer_entries(layer, f"roi_heads.box_head.fc{number}", kernel)
-        kernel = layouts.LINEAR
-    # Classes first, the background last and without a box: the order is ours.
-    yield from layer_entries(head.class_logits, CLASS_SCORES, layouts.LINEAR)
-    yield from layer_entries(head.box_deltas, BOXES, layouts.LINEAR)
+    """Entries of a model; classes come first there, too, and the background last."""
+    return named_entries(model, NAME)

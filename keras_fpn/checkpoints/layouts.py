@@ -1,86 +1,20 @@
-"""How a published file's tensors and our variables correspond: one entry for each, read and written through it.
+"""A published file's tensors into our variables, every one of them accounted for, and back; and what a file is.
 
-A source (`torchvision`, `detectron2`) lists its entries; here they are filled from a file with every tensor accounted
-for, or written back. Tensors have torch's layouts: convolution (out, in, height, width), linear (out, in).
+Which tensor is which variable, `entries` tells.
 """
 
 import dataclasses
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
-import keras
 import numpy as np
 
 from keras_fpn.backbones.resnet import ARCHITECTURES
 from keras_fpn.errors import UserError
 
-VARIANCE = "running_var"
 SMALLEST = float(np.finfo(np.float32).tiny)
 MOST_COMPARED = 100  # names; where more differ the file is of another model, and no nearest name says anything
-
-
-class Transform(NamedTuple):
-    """How a tensor becomes the value of a variable, and how it gets back; the one undoes the other to the bit."""
-
-    to_ours: Callable[[np.ndarray], np.ndarray]
-    to_source: Callable[[np.ndarray], np.ndarray]
-
-
-VECTOR = Transform(lambda tensor: tensor, lambda value: value)
-CONVOLUTION = Transform(lambda tensor: tensor.transpose(2, 3, 1, 0), lambda value: value.transpose(3, 2, 0, 1))
-# (channels, 1, height, width) there, (height, width, channels, 1) here.
-DEPTHWISE = Transform(lambda tensor: tensor.transpose(2, 3, 0, 1), lambda value: value.transpose(2, 3, 0, 1))
-LINEAR = Transform(np.transpose, np.transpose)
-
-
-def flattened(size):
-    """A linear layer on a flattened `[channels, size, size]` map; ours is flattened as `[size, size, channels]`."""
-
-    def to_ours(tensor):
-        units = tensor.shape[0]
-        return tensor.reshape(units, -1, size, size).transpose(2, 3, 1, 0).reshape(-1, units)
-
-    def to_source(value):
-        units = value.shape[1]
-        return value.reshape(size, size, -1, units).transpose(3, 2, 0, 1).reshape(units, -1)
-
-    return Transform(to_ours, to_source)
-
-
-def rows(order, number):
-    """A linear layer, or its bias, of `number` rows there: our output j is row `order[j]`.
-
-    Rows that are none of ours are dropped, and written back as zeros.
-    """
-    order = np.asarray(order)
-
-    def to_source(value):
-        tensor = np.zeros((number, *value.shape[:-1]), value.dtype)
-        tensor[order] = value.T
-        return tensor
-
-    return Transform(lambda tensor: tensor[order].T, to_source)
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """One of our variables, the name of the tensor that it is in a file, and the way between them.
-
-    `epsilon` is that of the normalisation where the tensor is its variance, None elsewhere.
-    """
-
-    variable: keras.Variable
-    name: str
-    transform: Transform
-    epsilon: float | None = None
-
-    @property
-    def shape(self):
-        """Shape of the tensor in the file."""
-        nothing = np.broadcast_to(np.float32(0), self.variable.shape)
-        return self.transform.to_source(nothing).shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,25 +36,6 @@ class Recognition:
     config: str
     settings: Mapping = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-
-def layer_entries(layer, name, kernel=None, bias=VECTOR) -> Iterable[Entry]:
-    """Entries of a convolution, a linear layer or a batch normalisation that is called `name` in the file.
-
-    Args:
-        kernel: transform of the kernel; that of the kind of convolution if not given.
-        bias: transform of the bias.
-    """
-    if hasattr(layer, "moving_variance"):
-        yield Entry(layer.gamma, f"{name}.weight", VECTOR)
-        yield Entry(layer.beta, f"{name}.bias", VECTOR)
-        yield Entry(layer.moving_mean, f"{name}.running_mean", VECTOR)
-        yield Entry(layer.moving_variance, f"{name}.{VARIANCE}", VECTOR, layer.epsilon)
-        return
-    default = DEPTHWISE if isinstance(layer, keras.layers.DepthwiseConv2D) else CONVOLUTION
-    yield Entry(layer.kernel, f"{name}.weight", kernel or default)
-    if layer.bias is not None:
-        yield Entry(layer.bias, f"{name}.bias", bias)
 
 
 def load(entries, tensors, *, file, is_ignored=lambda name: False):

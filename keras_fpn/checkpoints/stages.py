@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import keras
 
-from keras_fpn.detector import PARTS, Detector
+from keras_fpn.detector import Detector
 from keras_fpn.errors import UserError
 
 
@@ -24,12 +24,16 @@ class Layout(NamedTuple):
     left: dict
 
 
+def parts(model):
+    """`{name: layer or functional model}` of what of a detector has weights; a backbone is its own."""
+    if not isinstance(model, Detector):
+        return {"backbone": model}
+    return model.parts
+
+
 def stages(model):
     """`{stage: [layers with weights]}` of a detector or of a backbone."""
-    if not isinstance(model, Detector):
-        return {"backbone": _layers(model)}
-    parts = {stage: getattr(model, stage, None) for stage in PARTS}
-    return {stage: _layers(layer) for stage, layer in parts.items() if layer is not None}
+    return {name: layers_of(part) for name, part in parts(model).items()}
 
 
 def laid_out(source, model, file) -> Layout:
@@ -50,7 +54,7 @@ def laid_out(source, model, file) -> Layout:
         left["box_head"] = theirs.pop("box_head")
     if missing := sorted(set(ours.output) - set(backbone.output)):
         if their_head == "conv5" and our_head != "conv5" and missing == ["C5"]:
-            conv5 = _layers(source.box_head.conv5)
+            conv5 = layers_of(source.box_head.conv5)
             theirs["backbone"] += conv5
             left["box_head"] = [layer for layer in left.get("box_head", []) if layer not in conv5]
         elif backbone.name == ours.name:
@@ -73,15 +77,29 @@ def head_name(model):
     return model.settings.get("box_head", {}).get("name") if isinstance(model, Detector) else None
 
 
+def backbone_norms(model):
+    """The layers that normalise with `backbone.norm_epsilon`: the backbone's, and those of conv5 in a head."""
+    layers = stages(model)["backbone"]
+    if head_name(model) == "conv5":
+        layers = layers + layers_of(model.box_head.conv5)
+    return [layer for layer in layers if hasattr(layer, "moving_variance")]
+
+
 def _beyond(backbone, levels):
     """The layers with weights that none of these maps needs."""
     if set(backbone.output) == set(levels):
         return []
     cut = keras.Model(backbone.input, {level: backbone.output[level] for level in levels})
-    needed = _layers(cut)
-    return [layer for layer in _layers(backbone) if layer not in needed]
+    needed = layers_of(cut)
+    return [layer for layer in layers_of(backbone) if layer not in needed]
 
 
-def _layers(stage):
-    inside = stage._flatten_layers(include_self=False)
-    return [layer for layer in inside if layer.weights and not isinstance(layer, keras.Model)]
+def layers_of(part):
+    """The layers of a part that have weights of their own; it may be one of them."""
+    return [layer for layer in part._flatten_layers() if own_weights(layer)]
+
+
+def own_weights(layer):
+    """The weights of a layer without those of the layers in it."""
+    inside = {id(weight) for each in layer._flatten_layers(include_self=False) for weight in each.weights}
+    return [weight for weight in layer.weights if id(weight) not in inside]

@@ -1,22 +1,24 @@
-"""torchvision's detectors and ImageNet backbones: their tensors' names, and what a file of them is.
+"""torchvision's detectors and ImageNet backbones: what a file of them is, and the order of their classes.
 
-Names are those of a model in memory. The files that torchvision publishes for its first models have older names for
-the pyramid and the RPN (`current_names`).
+Names stand beside the parts, and are those of a model in memory. The files that torchvision publishes for its first
+models have older names for the pyramid and the RPN (`current_names`).
 """
 
 import re
 
+from keras_fpn.box_head_names import CLASS_SCORES
 from keras_fpn.checkpoints import foreign, layouts
 from keras_fpn.checkpoints.coco_classes import IDS, UNUSED_IDS
-from keras_fpn.checkpoints.layouts import Recognition, layer_entries
+from keras_fpn.checkpoints.entries import entries as named_entries
+from keras_fpn.checkpoints.layouts import Recognition
 from keras_fpn.errors import UserError
 
-NAME = "torchvision"
-CLASS_SCORES, BOXES = "roi_heads.box_predictor.cls_score", "roi_heads.box_predictor.bbox_pred"
+NAME, CLASSIFIER = "torchvision", "torchvision classifier"
 COCO_ROWS = 1 + len(IDS) + len(UNUSED_IDS)
 BACKGROUND_HAS_A_BOX = True
 BODY = "backbone.body."
 RESNET_BLOCK = r"layer(?P<stage>\d)\.(?P<block>\d+)\.conv(?P<number>\d)\.weight"
+COCO_V1_R50 = "258fb6c6"  # in the name of the published file: the first digits of its SHA-256
 MOBILENET_LAST = ".16.0.weight"  # MobileNetV3-Small ends at 12, MobileNetV2 at 18
 
 
@@ -69,14 +71,14 @@ def recognise(tensors, file, forced=False):
         raise UserError(f"{file}: its backbone has the blocks of no network here; {foreign.READ}")
     if is_classifier:
         return _imagenet(tensors, "mobilenet_v3_large" if mobilenet else resnet or "resnet50")
-    return _mobilenet_detector(tensors, file) if mobilenet else _resnet_detector(tensors, resnet or "resnet50")
+    return _mobilenet_detector(tensors, file) if mobilenet else _resnet_detector(tensors, resnet or "resnet50", file)
 
 
 def _imagenet(tensors, name):
     mobilenet = name == "mobilenet_v3_large"
     config = "faster_rcnn_mobilenet_v3_large_fpn" if mobilenet else "faster_rcnn_r50_fpn_torchvision"
-    epsilon = 1e-3 if mobilenet else 1e-5
-    settings = {"model.backbone.name": name, "model.backbone.norm_epsilon": epsilon} | _width(tensors, "")
+    settings = {"model.backbone.name": name} | ({"model.backbone.norm_epsilon": 1e-3} if mobilenet else {})
+    settings |= _width(tensors, "")
     return Recognition(NAME, "backbone", f"{name} (an ImageNet classifier)", config, settings)
 
 
@@ -92,18 +94,21 @@ def _mobilenet_detector(tensors, file):
     )
 
 
-def _resnet_detector(tensors, backbone):
+def _resnet_detector(tensors, backbone, file):
     is_v2 = "backbone.fpn.inner_blocks.0.1.running_mean" in tensors
     title = f"fasterrcnn_{backbone}_fpn{'_v2' if is_v2 else ''}"
     config = f"faster_rcnn_r50_fpn_{'v2' if is_v2 else 'torchvision'}"
     settings = _head_settings(tensors) | {"model.backbone.name": backbone} | _width(tensors, BODY)
     if is_v2 or backbone != "resnet50":
-        # Only the COCO_V1 weights of ResNet-50 were made with an epsilon of 0.
-        return Recognition(NAME, "faster_rcnn", title, config, settings | {"model.backbone.norm_epsilon": 1e-5})
-    note = "batch-norm epsilon 0, as in COCO_V1; weights that do not descend from it need --set "
-    note += "model.backbone.norm_epsilon=1e-5"
-    is_coco = layouts.common_size(tensors, [(f"{CLASS_SCORES}.bias", 0)]) == COCO_ROWS
-    return Recognition(NAME, "faster_rcnn", title, config, settings, () if is_coco else (note,))
+        return Recognition(NAME, "faster_rcnn", title, config, settings)
+    if layouts.common_size(tensors, [(f"{CLASS_SCORES}.bias", 0)]) != COCO_ROWS:
+        note = "batch-norm epsilon 1e-5, with which torchvision builds; weights trained from its COCO_V1, which it runs"
+        note += " with 0, need --set model.backbone.norm_epsilon=0"
+        return Recognition(NAME, "faster_rcnn", title, config, settings, (note,))
+    settings["model.backbone.norm_epsilon"] = 0.0
+    note = "batch-norm epsilon 0, with which torchvision runs its COCO_V1; weights of another training on COCO need "
+    note += "--set model.backbone.norm_epsilon=1e-5"
+    return Recognition(NAME, "faster_rcnn", title, config, settings, () if COCO_V1_R50 in file.name else (note,))
 
 
 def _width(tensors, prefix):
@@ -154,105 +159,23 @@ def _last(tensors, pattern):
 
 
 def entries(model):
-    """Entries of a `FasterRCNN`."""
-    yield from _backbone_entries(model.backbone, BODY, BODY.rstrip("."))
-    yield from _pyramid_entries(model.pyramid)
-    yield from _rpn_entries(model.rpn_head)
-    yield from _box_head_entries(model)
+    """Entries of a detector."""
+    return named_entries(model, NAME, _class_rows)
 
 
 def backbone_entries(backbone):
     """Entries of a backbone in an ImageNet classifier's file."""
-    return _backbone_entries(backbone, "", "features")
+    return named_entries(backbone, CLASSIFIER)
 
 
-def _backbone_entries(backbone, resnet_prefix, mobilenet_prefix):
-    if backbone.name == "mobilenet_v3_large":
-        parts = _mobilenet_parts(backbone)
-        names = {layer: f"{mobilenet_prefix}.{part}" for layer, part in parts.items()}
-    else:
-        layers = [layer.name for layer in backbone.layers if layer.variables]
-        names = {layer: f"{resnet_prefix}{_resnet_part(layer)}" for layer in layers}
-    for layer, name in names.items():
-        yield from layer_entries(backbone.get_layer(layer), name)
-
-
-def _resnet_part(layer):
-    if layer.startswith("stem_"):
-        return {"stem_conv": "conv1", "stem_norm": "bn1"}[layer]
-    stage, block, part = re.fullmatch(r"res(\d)_(\d+)_(\w+)", layer).groups()
-    shortcut = {"shortcut_conv": "downsample.0", "shortcut_norm": "downsample.1"}
-    return f"layer{int(stage) - 1}.{block}.{shortcut.get(part) or part.replace('norm', 'bn')}"
-
-
-def _mobilenet_parts(backbone):
-    """`{layer: name}`: torchvision numbers the steps of a block, and not every block has all of them."""
-    layers = [layer.name for layer in backbone.layers if layer.variables]
-    ends = {"stem_conv": "0.0", "stem_norm": "0.1", "last_conv": "16.0", "last_norm": "16.1"}
-    parts, steps = {}, {}
-    for layer in layers:
-        if layer in ends:
-            parts[layer] = ends[layer]
-            continue
-        block, step, kind = re.fullmatch(r"block(\d+)_([a-z]+)_(\w+)", layer).groups()
-        known = steps.setdefault(block, [])
-        if step not in known:
-            known.append(step)
-        kind = {"conv": "0", "norm": "1"}.get(kind, kind)
-        parts[layer] = f"{block}.block.{known.index(step)}.{kind}"
-    return parts
-
-
-def _pyramid_entries(pyramid):
-    for ours, theirs in (("lateral_C", "inner_blocks"), ("output_P", "layer_blocks")):
-        layers = [layer for layer in pyramid.layers if re.fullmatch(ours + r"\d", layer.name)]
-        for index, layer in enumerate(sorted(layers, key=lambda layer: layer.name)):
-            name = f"backbone.fpn.{theirs}.{index}"
-            yield from layer_entries(layer, f"{name}.0")
-            yield from _norm_entries(pyramid, f"{layer.name}_norm", f"{name}.1")
-
-
-def _norm_entries(pyramid, layer, name):
-    for found in pyramid.layers:
-        if found.name == layer:
-            yield from layer_entries(found, name)
-
-
-def _rpn_entries(head):
-    for index, layer in enumerate(head.hidden):
-        yield from layer_entries(layer, f"rpn.head.conv.{index}.0")
-    yield from layer_entries(head.objectness, "rpn.head.cls_logits")
-    yield from layer_entries(head.deltas, "rpn.head.bbox_pred")
-
-
-def _box_head_entries(model):
-    head = model.box_head
-    for index, layer in enumerate(head.convolutions):
-        yield from layer_entries(layer, f"roi_heads.box_head.{index}.0")
-    for index, layer in enumerate(head.norms):
-        yield from layer_entries(layer, f"roi_heads.box_head.{index}.1")
-    names = ["fc6", "fc7"]
-    if head.convolutions or head.fc2 is None:
-        # One sequence: the convolutions, a flattening, and linear layers with a ReLU behind each.
-        names = [str(len(head.convolutions) + 1 + 2 * index) for index in range(head.fc_layers)]
-    kernel = layouts.flattened(model.settings["roi_pooling"]["output_size"])
-    for layer, name in zip(filter(None, (head.fc1, head.fc2)), names, strict=True):
-        yield from layer_entries(layer, f"roi_heads.box_head.{name}", kernel)
-        kernel = layouts.LINEAR
-    scores, boxes = _predictor_rows(model)
-    yield from layer_entries(head.class_logits, CLASS_SCORES, scores, scores)
-    yield from layer_entries(head.box_deltas, BOXES, boxes, boxes)
-
-
-def _predictor_rows(model):
-    """Transforms of the predictors: ours are the classes, then the background, then the rows of no class."""
-    settings = model.settings["box_head"]
-    order = _row_order(model, settings["background_logits"])
-    if settings["background_boxes"] > settings["background_logits"]:
+def _class_rows(model, rows):
+    """Where each of our outputs lies: ours are the classes, then the background, then the rows of no class."""
+    others = model.settings["box_head"]["background_logits"]  # of all predictors, there
+    if rows.others > others:
         raise UserError("box_head.background_boxes: above box_head.background_logits; torchvision has as many of both")
-    with_boxes = order[: model.num_classes + settings["background_boxes"]]
-    deltas = [4 * row + delta for row in with_boxes for delta in range(4)]
-    return layouts.rows(order, len(order)), layouts.rows(deltas, 4 * len(order))
+    order = _row_order(model, others)
+    ours = order[: model.num_classes + rows.others]
+    return [rows.width * row + index for row in ours for index in range(rows.width)], rows.width * len(order)
 
 
 def _row_order(model, background_logits):

@@ -34,8 +34,10 @@ def tensors(model):
 
 def metadata(model):
     """What a state dict does not say, as texts: classes and settings, which reading takes up again."""
-    settings = {f"model.{group}.{key}": value for group in UNTOLD for key, value in model.settings[group].items()}
-    settings["model.backbone.norm_epsilon"] = model.settings["backbone"]["norm_epsilon"]
+    ours = {group: model.settings[group] for group in UNTOLD if group in model.settings}
+    settings = {f"model.{group}.{key}": value for group, values in ours.items() for key, value in values.items()}
+    if "norm_epsilon" in model.settings["backbone"]:
+        settings["model.backbone.norm_epsilon"] = model.settings["backbone"]["norm_epsilon"]
     said = {"class_names": list(model.class_names), "category_ids": list(model.category_ids), "settings": settings}
     return {key: json.dumps(value) for key, value in said.items()}
 
@@ -66,8 +68,8 @@ def written_settings(metadata):
 def _check_network(model):
     settings = model.settings
     name = settings["backbone"]["name"]
-    if name not in ARCHITECTURES and name != "mobilenet_v3_large":
-        raise UserError(f"backbone {name}: not among torchvision's; a ResNet or mobilenet_v3_large can be written")
+    if torchvision.NAME not in getattr(model.backbone, "checkpoint_names", {}):
+        raise UserError(f"backbone {name}: not among torchvision's; its weights have no names there")
     wanted = {group: dict(values) for group, values in FIXED.items()}
     is_bottleneck = name in ARCHITECTURES and ARCHITECTURES[name][0]
     if is_bottleneck:
@@ -79,7 +81,7 @@ def _check_network(model):
         f"{group}.{key}={settings[group][key]} (torchvision: {value})"
         for group, values in wanted.items()
         for key, value in values.items()
-        if settings[group][key] != value
+        if settings.get(group, {}).get(key, value) != value
     ]
     top = max(int(level[1:]) for level in model.backbone.output)
     levels = [int(level[1:]) for level in settings["pyramid"]["levels"]]

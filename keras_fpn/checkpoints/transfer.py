@@ -1,6 +1,6 @@
 """The weights of one model as the start of another: what fits is taken, the rest is told.
 
-A tensor has its place by stage (of `detector.PARTS`), layer and variable: "box_head/class_logits/kernel". It fits where
+A tensor has its place by stage (of `Detector.parts`), layer and variable: "box_head/class_logits/kernel". It fits where
 the model has the same place with the same shape; conv5 of a ResNet has its place in the backbone or, in the C4
 baseline, in the head (`stages`).
 """
@@ -11,26 +11,20 @@ import json
 import re
 from pathlib import Path
 
+import keras
 import numpy as np
 
-from keras_fpn import profiles
-from keras_fpn.backbones import default_pixels
-from keras_fpn.checkpoints.stages import head_name, laid_out, stages
-from keras_fpn.detector import Detector, is_backbone, read_keras_file
+from keras_fpn.architectures import ARCHITECTURES
+from keras_fpn.backbones.settings import default_pixels
+from keras_fpn.checkpoints.stages import backbone_norms, head_name, laid_out, own_weights, parts, stages
+from keras_fpn.detector import Detector
 from keras_fpn.errors import UserError
+from keras_fpn.image_settings import PixelSettings
+from keras_fpn.model_files import is_backbone, read_keras_file
+from keras_fpn.model_settings import chosen_settings
+from keras_fpn.read_only import plain, read_only
 
-# Settings under which weights work only as they were trained; other settings change what is done with the outputs.
-CONVENTIONS = {
-    "pixels": ("channel_order", "mean", "std"),
-    "backbone": ("stride_in", "norm_epsilon"),
-    "pyramid": ("norm", "norm_epsilon"),
-    "anchors": ("sizes", "ratios", "rounding", "offset", "stride_source", "order"),
-    "proposals": ("box_weights",),
-    "roi_pooling": ("method", "sampling_ratio", "aligned", "levels", "canonical_size", "canonical_level"),
-    "detections": ("box_weights",),
-    "segments": ("canonical_size",),
-}
-# Those of them that another kind of pyramid answers anew, and its head with it.
+# Groups whose conventions another kind of pyramid answers anew, and its head with it.
 _OF_THE_PYRAMID = ("pyramid", "anchors", "roi_pooling")
 _SHOWN = 12  # names in a line; of more, each stage's number is told
 
@@ -97,7 +91,8 @@ def start_from(model, path) -> Transfer:
     """Give `model` the weights of a file wherever they fit, by place and shape.
 
     Rows of the predictors are those of the classes: of a file with the same classes in another order, or with other
-    rows beside them (`box_head.background_logits`), those that mean the same are taken.
+    rows beside them (`box_head.background_logits`), those that mean the same are taken. The batch-norm epsilon of the
+    file's backbone belongs to its statistics: the model's becomes the same, in its layers and its settings.
 
     Args:
         model: a `Detector`.
@@ -115,9 +110,8 @@ def start_from(model, path) -> Transfer:
     theirs, left = laid_out(source, model, file)
     ours = stages(model)
     tensors = {stage: _paired(theirs[stage], ours[stage]) for stage in ours if stage in theirs}
-    if "box_head" in tensors and head_name(source) == head_name(model):
-        match = _match_rows if model.num_classes == source.num_classes else _leave_other_rows
-        match(tensors["box_head"], source, model)
+    for stage, given in tensors.items():
+        _fit_class_rows(stage, given, source, model)
     transfer = _plan(file, tensors, theirs, ours, _notes(source, model))
     # Much of ResNet-101 has the names and shapes of ResNet-50, and means nothing there: a backbone fits whole.
     misfits = [*transfer.resized_lines(), *transfer.absent, *transfer.unused]
@@ -130,12 +124,36 @@ def start_from(model, path) -> Transfer:
         )
     _assign(file, tensors, ours)
     unused = [f"{stage}/{name}" for stage, layers in left.items() for name in _names(layers)]
-    return dataclasses.replace(transfer, unused=transfer.unused + unused, notes=transfer.notes + _ends(left, model))
+    notes = transfer.notes + _take_epsilon(source, model) + _ends(left, model)
+    return dataclasses.replace(transfer, unused=transfer.unused + unused, notes=notes)
 
 
 def _ends(left, model):
     end = max(model.backbone.output)
     return [f"the model's backbone ends at {end}: what the file has beyond is not used"] if "backbone" in left else []
+
+
+def _take_epsilon(source, model):
+    """Give the model's backbone the epsilon of the file's; returns what there is to tell of it."""
+    theirs, ours = ({layer.epsilon for layer in backbone_norms(each)} for each in (source, model))
+    if len(theirs) != 1 or len(ours) != 1 or theirs == ours:  # networks of keras.applications have several
+        return []
+    (epsilon,), (before,) = theirs, ours
+    is_learnt = any(isinstance(layer, keras.layers.BatchNormalization) for layer in backbone_norms(model))
+    if epsilon == 0 and is_learnt:
+        return [f"the file's batch-norm epsilon of 0 suits frozen statistics only; the backbone's stays {before:g}"]
+    _set_backbone_epsilon(model, epsilon)
+    return [f"the backbone's batch-norm epsilon is now {epsilon:g}, that of the file, and was {before:g}"]
+
+
+def _set_backbone_epsilon(model, epsilon):
+    for layer in backbone_norms(model):
+        layer.epsilon = epsilon
+    settings = plain(model.settings)
+    settings["backbone"]["norm_epsilon"] = epsilon
+    # What it is saved, exported and written down with; past Keras' tracking, as the model itself sets it.
+    object.__setattr__(model, "settings", read_only(settings))
+    model.train_function = model.test_function = model.predict_function = None  # graphs with the epsilon that was
 
 
 def _open(file):
@@ -146,7 +164,7 @@ def _open(file):
 
 
 def _names(layers):
-    return {f"{layer.name}/{variable.name}": variable for layer in layers for variable in layer.weights}
+    return {f"{layer.name}/{variable.name}": variable for layer in layers for variable in own_weights(layer)}
 
 
 def _paired(theirs, ours):
@@ -172,29 +190,34 @@ def _is_numbered(name):
     return re.match(r"(conv2d|depthwise_conv2d|separable_conv2d|batch_normalization|dense)(_\d+)?/", name) is not None
 
 
-def _match_rows(tensors, source, model):
-    """Put the rows of the predictors where the model has the same class, the background or the same box."""
+def _fit_class_rows(stage, tensors, source, model):
+    """Put the rows of classes where the model has the same class, or keep those of other classes out."""
+    theirs, ours = (getattr(parts(each).get(stage), "class_rows", {}) for each in (source, model))
+    variables = _names(stages(model)[stage])
+    for name, tensor in tensors.items():
+        layer = name.partition("/")[0]
+        if layer not in ours or layer not in theirs:
+            continue
+        if model.num_classes == source.num_classes:
+            others = min(ours[layer].others, theirs[layer].others)
+            tensors[name] = _matched(tensor, variables[name], ours[layer].width, others, source, model)
+        elif tensor.shape == tuple(variables[name].shape):
+            # 80 classes and 11 other rows are as many as 90 and 1: predictors must not fit by chance.
+            tensors[name] = tensor[..., : ours[layer].width * min(source.num_classes, model.num_classes)]
+
+
+def _matched(tensor, variable, width, others, source, model):
+    """The rows of the same classes, in the model's order; rows that stand for no class, as many as both have."""
+    rows = tensor.reshape(*tensor.shape[:-1], -1, width)
+    if rows.shape[:-2] != variable.shape[:-1]:
+        return tensor
+    order = list(range(model.num_classes))
     if set(source.class_names) == set(model.class_names) and len(set(model.class_names)) == model.num_classes:
         order = [source.class_names.index(name) for name in model.class_names]
-    else:
-        order = list(range(model.num_classes))
-    for layer, extra, width in (("class_logits", "background_logits", 1), ("box_deltas", "background_boxes", 4)):
-        for name, variable in _names([getattr(model.box_head, layer)]).items():
-            rows = tensors[name].reshape(*tensors[name].shape[:-1], -1, width)
-            if rows.shape[:-2] != variable.shape[:-1]:
-                continue
-            wanted = variable.numpy().copy().reshape(*variable.shape[:-1], -1, width)
-            common = model.num_classes + min(getattr(each.box_head, extra) for each in (source, model))
-            wanted[..., :common, :] = rows[..., [*order, *range(model.num_classes, common)], :]
-            tensors[name] = wanted.reshape(variable.shape)
-
-
-def _leave_other_rows(tensors, source, model):
-    """Keep predictors of other classes from fitting by chance: 80 classes and 11 other rows are as many as 90 and 1."""
-    for layer, width in (("class_logits", 1), ("box_deltas", 4)):
-        for name, variable in _names([getattr(model.box_head, layer)]).items():
-            if tensors[name].shape == tuple(variable.shape):
-                tensors[name] = tensors[name][..., : width * min(source.num_classes, model.num_classes)]
+    wanted = variable.numpy().copy().reshape(*variable.shape[:-1], -1, width)
+    common = model.num_classes + others
+    wanted[..., :common, :] = rows[..., [*order, *range(model.num_classes, common)], :]
+    return wanted.reshape(variable.shape)
 
 
 def _plan(file, tensors, theirs, ours, notes):
@@ -237,7 +260,7 @@ def _notes(source, model):
     if not isinstance(source, Detector):
         differing = _differing_layers(source, model) | _differing_pixels(model)
     else:
-        differing = _differing_settings(source.settings, model.settings)
+        differing = _differing_settings(source.settings, model)
     notes = []
     if differing:
         words = " ".join(f"model.{key}={_word(value)}" for key, value in differing.items())
@@ -253,14 +276,15 @@ def _notes(source, model):
     return notes
 
 
-def _differing_settings(theirs, ours):
+def _differing_settings(theirs, model):
     """`{"group.key": the file's value}` of the conventions that both have and that differ."""
-    differing = {}
-    idle = () if theirs["pyramid"]["name"] == ours["pyramid"]["name"] else _OF_THE_PYRAMID
-    for group, keys in CONVENTIONS.items():
-        if group not in theirs or group not in ours or group in idle:
+    differing, ours = {}, model.settings
+    one, other = (settings.get("pyramid", {}).get("name") for settings in (theirs, ours))
+    idle = () if one == other else _OF_THE_PYRAMID
+    for group, settings in chosen_settings(ARCHITECTURES[model.architecture], ours):
+        if group not in theirs or group in idle:
             continue
-        for key in keys:
+        for key in settings.conventions:
             value = theirs[group].get(key)
             is_idle = group == "pyramid" and key == "norm_epsilon" and theirs[group]["norm"] is None
             if _listed(value) != _listed(ours[group].get(key)) and not is_idle:
@@ -277,8 +301,6 @@ def _differing_layers(source, model):
         if getattr(other, "strides", None) != getattr(layer, "strides", None):
             is_first = model.settings["backbone"]["stride_in"] == "first_1x1"
             differing["backbone.stride_in"] = "3x3" if is_first else "first_1x1"
-        if getattr(other, "epsilon", None) != getattr(layer, "epsilon", None):
-            differing["backbone.norm_epsilon"] = other.epsilon
     return differing
 
 
@@ -286,7 +308,7 @@ def _differing_pixels(model):
     """Backbones that `keras-fpn convert` writes are torchvision's and read its pixels."""
     if default_pixels(_backbone_name(model)) is not None:
         return {}  # of keras.applications, which is never converted
-    wanted = profiles.TORCHVISION["pixels"]
+    wanted = PixelSettings.defaults("torchvision")
     return {f"pixels.{key}": value for key, value in wanted.items() if model.settings["pixels"][key] != value}
 
 

@@ -1,0 +1,85 @@
+"""Which tensor of a published file each variable of a model is: read off the tables that stand beside the parts."""
+
+import dataclasses
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+
+from keras_fpn.checkpoint_names import CONVOLUTION, DEPTHWISE, LINEAR, VECTOR, Transform, named, reordered
+from keras_fpn.checkpoints.stages import layers_of, own_weights, parts
+from keras_fpn.errors import UserError
+
+# Our variables' names and torch's.
+TENSORS = {
+    "kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias", "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}  # fmt: skip
+# The first kind that a layer is of tells how its kernel lies in a file.
+KERNELS = ((keras.layers.DepthwiseConv2D, DEPTHWISE), (keras.layers.Dense, LINEAR), (keras.layers.Layer, CONVOLUTION))
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One of our variables, the name of the tensor that it is in a file, and the way between them.
+
+    `epsilon` is that of the normalisation where the tensor is its variance, None elsewhere.
+    """
+
+    variable: keras.Variable
+    name: str
+    transform: Transform
+    epsilon: float | None = None
+
+    @property
+    def shape(self):
+        """Shape of the tensor in the file."""
+        nothing = np.broadcast_to(np.float32(0), self.variable.shape)
+        return self.transform.to_source(nothing).shape
+
+
+def entries(model, source, class_rows=None) -> Iterable[Entry]:
+    """Entries of all weights of a model.
+
+    Args:
+        model: a detector, or a backbone by itself.
+        source: whose names, a key of `checkpoint_names`.
+        class_rows: `(model, ClassRows) -> (order, number)`, arguments of `reordered`; without, classes come in our
+            order there, too.
+
+    Raises:
+        UserError: a part of the model has no names at this source.
+    """
+    for name, part in parts(model).items():
+        layers = layers_of(part)
+        if not layers:
+            continue
+        table = getattr(part, "checkpoint_names", {}).get(source)
+        if table is None:
+            raise UserError(f"{name} {_kind(model, name, part)}: not among {source}'s; its weights have no names there")
+        table = table(part, model) if callable(table) else table
+        for layer in layers:
+            theirs = named(table, layer.name)
+            if theirs is None:
+                raise UserError(f"{name} {_kind(model, name, part)}: {layer.name} has no name among {source}'s")
+            rows = getattr(part, "class_rows", {}).get(layer.name)
+            order = class_rows(model, rows) if rows and class_rows else None
+            yield from _layer_entries(layer, theirs, order)
+
+
+def _kind(model, name, part):
+    """Which of its kind a part is: as a configuration calls it."""
+    settings = getattr(model, "settings", {}).get(name, {})
+    return settings.get("name", part.name if part is model else type(part).__name__)
+
+
+def _layer_entries(layer, theirs, order):
+    usual = next(transform for kind, transform in KERNELS if isinstance(layer, kind))
+    for variable in own_weights(layer):
+        if variable.name not in TENSORS:
+            raise UserError(f"{layer.name}: no published file has the like of its {variable.name}")
+        transform = (theirs.kernel or usual) if variable.name == "kernel" else VECTOR
+        if order is not None:
+            transform = reordered(transform, *order)
+        epsilon = layer.epsilon if variable.name == "moving_variance" else None
+        yield Entry(variable, f"{theirs.name}.{TENSORS[variable.name]}", transform, epsilon)
