@@ -21,13 +21,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_fpn.fixed_settings import FixedArguments
+
 ROUNDINGS = ("none", "torchvision", "detectron")
 STRIDE_SOURCES = ("nominal", "floor")
 ORDERS = ("size_major", "ratio_major")
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
-class AnchorGenerator(keras.layers.Layer):
+class AnchorGenerator(FixedArguments, keras.layers.Layer):
     """Anchors of all levels for feature maps of given sizes.
 
     Args:
@@ -128,17 +130,6 @@ class AnchorGenerator(keras.layers.Layer):
 
     def _centres(self, count, stride):
         return (tf.cast(tf.range(count), tf.float32) + self.offset) * tf.cast(stride, tf.float32)
-
-    def get_config(self):
-        return super().get_config() | {
-            "sizes": self.sizes,
-            "ratios": self.ratios,
-            "strides": self.strides,
-            "rounding": self.rounding,
-            "offset": self.offset,
-            "stride_source": self.stride_source,
-            "order": self.order,
-        }
 
 
 def _around_origin(widths, heights):

@@ -2,6 +2,9 @@
 
 import keras
 
+from keras_fpn.box_head_names import CHECKPOINT_NAMES
+from keras_fpn.checkpoint_names import ClassRows
+from keras_fpn.fixed_settings import FixedArguments
 from keras_fpn.normalization import build_norm
 
 INITIALIZERS = ("xavier", "torch_linear")
@@ -33,6 +36,11 @@ def predictors(num_classes, initializer, background_logits, background_boxes):
     return logits, dense((num_classes + background_boxes) * 4, initializer, "box_deltas", stddev=0.001)
 
 
+def class_rows(head):
+    """`ClassRows` of the two layers."""
+    return {"class_logits": ClassRows(1, head.background_logits), "box_deltas": ClassRows(4, head.background_boxes)}
+
+
 def predict(head, hidden, shape):
     """Class logits and deltas of a head's hidden vectors `[B * R, units]`, in the form of its crops' `[B, R, ...]`."""
     logits = keras.ops.reshape(head.class_logits(hidden), (*shape[:2], head.class_logits.units))
@@ -49,7 +57,7 @@ def _initializer(name, stddev):
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
-class BoxHead(keras.layers.Layer):
+class BoxHead(FixedArguments, keras.layers.Layer):
     """Crops -> class logits and class-specific box deltas.
 
     The paper's head is two fully connected layers; that of torchvision's v2 models and of detectron2's FPN baselines
@@ -75,6 +83,8 @@ class BoxHead(keras.layers.Layer):
         ValueError: for an unknown `initializer` or a number of layers, logits or boxes out of range.
         UserError: for an unknown `norm`, or an epsilon of 0 with statistics that are learnt.
     """
+
+    checkpoint_names = CHECKPOINT_NAMES
 
     def __init__(
         self,
@@ -121,6 +131,10 @@ class BoxHead(keras.layers.Layer):
             self.conv_channels, 3, padding="same", use_bias=not self.norm, kernel_initializer=he, name=name
         )
 
+    @property
+    def class_rows(self):
+        return class_rows(self)
+
     def build(self, crops_shape):
         maps_shape = (None, *crops_shape[2:])
         for index, layer in enumerate(self.convolutions):
@@ -166,17 +180,3 @@ class BoxHead(keras.layers.Layer):
                 maps = self.norms[index](maps, **statistics)
             maps = keras.ops.relu(maps)
         return maps
-
-    def get_config(self):
-        return super().get_config() | {
-            "num_classes": self.num_classes,
-            "units": self.units,
-            "initializer": self.initializer,
-            "conv_layers": self.conv_layers,
-            "conv_channels": self.conv_channels,
-            "fc_layers": self.fc_layers,
-            "norm": self.norm,
-            "norm_epsilon": self.norm_epsilon,
-            "background_logits": self.background_logits,
-            "background_boxes": self.background_boxes,
-        }

@@ -5,11 +5,12 @@
 
 import keras
 
-from keras_fpn.box_head import build_dense, predict, predictors
+from keras_fpn.box_head import build_dense, class_rows, predict, predictors
+from keras_fpn.fixed_settings import FixedArguments
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
-class Conv5Head(keras.layers.Layer):
+class Conv5Head(FixedArguments, keras.layers.Layer):
     """Crops -> class logits and class-specific box deltas, called like `BoxHead` and with the same outputs.
 
     Its normalisation and what of it is trained are the backbone's: frozen statistics stay as they are, live ones
@@ -37,6 +38,10 @@ class Conv5Head(keras.layers.Layer):
         self.background_logits = background_logits
         self.background_boxes = background_boxes
         self.class_logits, self.box_deltas = predictors(num_classes, initializer, background_logits, background_boxes)
+
+    @property
+    def class_rows(self):
+        return class_rows(self)
 
     def build(self, crops_shape):
         for layer in (self.class_logits, self.box_deltas):
@@ -67,13 +72,7 @@ class Conv5Head(keras.layers.Layer):
         return self.conv5([maps, keras.ops.reshape(is_valid, (-1, 1, 1))], training=training)
 
     def get_config(self):
-        return super().get_config() | {
-            "num_classes": self.num_classes,
-            "conv5": keras.saving.serialize_keras_object(self.conv5),
-            "initializer": self.initializer,
-            "background_logits": self.background_logits,
-            "background_boxes": self.background_boxes,
-        }
+        return super().get_config() | {"conv5": keras.saving.serialize_keras_object(self.conv5)}
 
     @classmethod
     def from_config(cls, config):

@@ -4,11 +4,12 @@ import keras
 import tensorflow as tf
 
 from keras_fpn import boxes as box_ops
+from keras_fpn.fixed_settings import FixedArguments
 from keras_fpn.nms import best, survivors
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
-class DetectionLayer(keras.layers.Layer):
+class DetectionLayer(FixedArguments, keras.layers.Layer):
     """Softmax, a box for each class, score threshold, suppression per class, the best of all classes.
 
     Every class above the threshold gives a detection of its own, as in Fast R-CNN and all its successors.
@@ -81,12 +82,3 @@ class DetectionLayer(keras.layers.Layer):
         boxes, scores, indices, numbers = best(boxes, scores, self.max_detections)
         classes = tf.where(tf.sequence_mask(numbers, self.max_detections), indices % shape[2], -1)
         return {"boxes": boxes, "scores": scores, "classes": classes, "num_detections": numbers}
-
-    def get_config(self):
-        return super().get_config() | {
-            "score_threshold": self.score_threshold,
-            "nms_threshold": self.nms_threshold,
-            "max_detections": self.max_detections,
-            "min_size": self.min_size,
-            "box_weights": self.box_weights,
-        }

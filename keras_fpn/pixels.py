@@ -3,9 +3,11 @@
 import keras
 import tensorflow as tf
 
+from keras_fpn.fixed_settings import FixedArguments
+
 
 @keras.saving.register_keras_serializable("keras_fpn")
-class PixelNormalization(keras.layers.Layer):
+class PixelNormalization(FixedArguments, keras.layers.Layer):
     """Order the channels, subtract the mean, divide by the standard deviation; padding stays zero.
 
     Padding is set to zero after normalisation, as Detectron, detectron2 and torchvision have it: to the backbone
@@ -44,6 +46,3 @@ class PixelNormalization(keras.layers.Layer):
         valid = (rows[:, :, None] & columns[:, None, :])[..., None]
         # where, not a product: a product would keep a NaN of the padding.
         return tf.cast(tf.where(valid, pixels, 0.0), self.compute_dtype)
-
-    def get_config(self):
-        return super().get_config() | {"channel_order": self.channel_order, "mean": self.mean, "std": self.std}

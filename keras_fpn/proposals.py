@@ -4,11 +4,12 @@ import keras
 import tensorflow as tf
 
 from keras_fpn import boxes as box_ops
+from keras_fpn.fixed_settings import FixedArguments
 from keras_fpn.nms import best, survivors
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
-class ProposalLayer(keras.layers.Layer):
+class ProposalLayer(FixedArguments, keras.layers.Layer):
     """Per level: the best by objectness, decoded and clipped; then suppression per level; then the best of all.
 
     No gradient flows through proposals: training is the approximate joint training of Faster R-CNN.
@@ -88,15 +89,3 @@ class ProposalLayer(keras.layers.Layer):
         scores, indices = tf.math.top_k(tf.stop_gradient(tf.cast(objectness, tf.float32)), count)
         deltas = tf.gather(tf.stop_gradient(tf.cast(deltas, tf.float32)), indices, batch_dims=1)
         return scores, box_ops.decode(deltas, tf.gather(anchors, indices), self.box_weights)
-
-    def get_config(self):
-        return super().get_config() | {
-            "pre_nms_top_k_train": self.pre_nms_top_k_train,
-            "pre_nms_top_k_test": self.pre_nms_top_k_test,
-            "post_nms_top_k_train": self.post_nms_top_k_train,
-            "post_nms_top_k_test": self.post_nms_top_k_test,
-            "nms_threshold": self.nms_threshold,
-            "score_threshold": self.score_threshold,
-            "min_size": self.min_size,
-            "box_weights": self.box_weights,
-        }

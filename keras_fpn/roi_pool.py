@@ -4,11 +4,12 @@ import keras
 import tensorflow as tf
 
 from keras_fpn.bin_maxima import bin_maxima
+from keras_fpn.fixed_settings import FixedArguments
 from keras_fpn.levels import place_rois
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
-class RoIPool(keras.layers.Layer):
+class RoIPool(FixedArguments, keras.layers.Layer):
     """The maximum of each bin of a box rounded to whole cells; an empty bin is 0.
 
     Args:
@@ -67,14 +68,6 @@ class RoIPool(keras.layers.Layer):
         first = bins * cells // self.output_size + start[:, None]
         after = -(-(bins + 1) * cells // self.output_size) + start[:, None]
         return tf.clip_by_value(first, 0, limit), tf.clip_by_value(after, 0, limit)
-
-    def get_config(self):
-        return super().get_config() | {
-            "output_size": self.output_size,
-            "strides": self.strides,
-            "canonical_size": self.canonical_size,
-            "canonical_level": self.canonical_level,
-        }
 
 
 def _round_half_away(values):

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_fpn.fixed_settings import FixedArguments
+
 
 def _convolution(filters, kernel_size, name, activation=None):
     # N(0, 0.01) for all new layers (Faster R-CNN, section 3.1).
@@ -15,8 +17,28 @@ def _convolution(filters, kernel_size, name, activation=None):
     )
 
 
+def _detectron2(head, model):
+    # Several convolutions are a sequence there, one is a layer of its own.
+    hidden = "conv" if head.conv_layers == 1 else r"conv.conv\1"
+    return {
+        r"conv_(\d+)": rf"proposal_generator.rpn_head.{hidden}",
+        "objectness": "proposal_generator.rpn_head.objectness_logits",
+        "deltas": "proposal_generator.rpn_head.anchor_deltas",
+    }
+
+
+CHECKPOINT_NAMES = {
+    "torchvision": {
+        r"conv_(\d+)": r"rpn.head.conv.\1.0",
+        "objectness": "rpn.head.cls_logits",
+        "deltas": "rpn.head.bbox_pred",
+    },
+    "detectron2": _detectron2,
+}
+
+
 @keras.saving.register_keras_serializable("keras_fpn")
-class RPNHead(keras.layers.Layer):
+class RPNHead(FixedArguments, keras.layers.Layer):
     """3x3 convolution with ReLU, then one objectness logit and four deltas for each anchor.
 
     Args:
@@ -24,6 +46,9 @@ class RPNHead(keras.layers.Layer):
         num_anchors: anchors in a cell, A.
         conv_layers: number of hidden convolutions (2 in torchvision's v2 models).
     """
+
+    checkpoint_names = CHECKPOINT_NAMES
+    settings_group = "rpn"
 
     def __init__(self, channels=256, num_anchors=3, conv_layers=1, **kwargs):
         super().__init__(**kwargs)
@@ -60,10 +85,3 @@ class RPNHead(keras.layers.Layer):
             objectness[level] = keras.ops.reshape(self.objectness(feature), (-1, anchors))
             deltas[level] = keras.ops.reshape(self.deltas(feature), (-1, anchors, 4))
         return {"objectness": objectness, "deltas": deltas}
-
-    def get_config(self):
-        return super().get_config() | {
-            "channels": self.channels,
-            "num_anchors": self.num_anchors,
-            "conv_layers": self.conv_layers,
-        }

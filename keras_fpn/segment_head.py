@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_fpn.fixed_settings import FixedArguments
+
 
 def _convolution(filters, kernel_size, name, initializer, activation=None):
     return keras.layers.Conv2D(
@@ -11,7 +13,7 @@ def _convolution(filters, kernel_size, name, initializer, activation=None):
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
-class SegmentHead(keras.layers.Layer):
+class SegmentHead(FixedArguments, keras.layers.Layer):
     """MLPs of a k x k window of the pyramid: a hidden layer with ReLU, then one score and m x m mask logits.
 
     Each MLP has weights of its own, shared over the levels. The dense pass (`call`) gives scores everywhere; `at`
@@ -23,6 +25,8 @@ class SegmentHead(keras.layers.Layer):
         mask_size: m.
         kernel_sizes: k of each of the K MLPs, odd.
     """
+
+    settings_group = "segments"
 
     def __init__(self, units=512, mask_size=14, kernel_sizes=(5, 7), **kwargs):
         super().__init__(**kwargs)
@@ -85,13 +89,6 @@ class SegmentHead(keras.layers.Layer):
         outputs = tf.cast(outputs, tf.float32)
         masks = tf.reshape(outputs[..., 1:], [shape[0], shape[1], self.mask_size, self.mask_size])
         return outputs[..., 0], masks
-
-    def get_config(self):
-        return super().get_config() | {
-            "units": self.units,
-            "mask_size": self.mask_size,
-            "kernel_sizes": self.kernel_sizes,
-        }
 
 
 def _with_border(feature, cells):

@@ -16,6 +16,7 @@ import pytest
 import tensorflow as tf
 
 import keras_fpn
+from keras_fpn.fixed_settings import FixedArguments
 
 # What of the package's parts no profile has: named here, so that a layer is played back in each of its ways.
 VARIANTS = {
@@ -227,3 +228,27 @@ def test_layers_take_bfloat16_features(calls, name):
         ]
         for value in tf.nest.flatten(call.on(call.layer, tensors)):
             assert np.isfinite(tf.cast(value, tf.float32)).all()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_settings_cannot_change(calls, name):
+    """A graph may have been made with them, which would not follow."""
+    layer = calls[name][0].layer
+    if name.rpartition(">")[2] in ("FrozenBatchNormalization", "MaskedBatchNormalization", "UpsampleLike"):
+        pytest.skip("has no settings, or those of Keras' own layer")
+    assert isinstance(layer, FixedArguments) and layer.setting_names
+    for setting in layer.setting_names:
+        own = getattr(layer, setting)
+        with pytest.raises(AttributeError, match=rf"{setting}: a layer's settings .*; model.with_settings\(.* gives"):
+            setattr(layer, setting, own)
+        if isinstance(own, dict):
+            with pytest.raises(TypeError, match="cannot change"):
+                own["P2"] = 3
+        if isinstance(own, list):
+            with pytest.raises(TypeError, match="cannot change"):
+                own[0] = 3
+        assert type(layer.get_config()[setting]) in (int, float, str, bool, list, dict, type(None))
+        assert getattr(layer, setting) is own
+    layer.trainable = layer.trainable  # Keras' own may change
+    object.__setattr__(layer, "call", layer.call)  # so may what a layer does: exporters put in operators of theirs
+    object.__delattr__(layer, "call")
