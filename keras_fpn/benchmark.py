@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from keras_fpn.config import load_config
 from keras_fpn.data import transforms
-from keras_fpn.detector import load_model
 from keras_fpn.errors import UserError
 from keras_fpn.files import check_output, write_json
+from keras_fpn.model_files import load_model
 from keras_fpn.training import build_model
 
 COCO_CLASSES = 80
@@ -133,7 +133,7 @@ def _random_inputs(model, batch_size, height, width):
     images = random.uniform(0, 255, (batch_size, height, width, 3)).astype(np.float32)
     sizes = np.tile(np.array([[height, width]], np.int32), (batch_size, 1))
     inputs = {"images": tf.constant(images), "image_sizes": tf.constant(sizes)}
-    if model.needs_proposals:
+    if "proposals" in model.further_inputs:
         boxes = _random_boxes(random, batch_size, height, width)
         inputs |= {"proposals": boxes, "num_proposals": tf.fill([batch_size], PROPOSALS)}
     return inputs
@@ -151,7 +151,7 @@ def _random_boxes(random, batch_size, height, width):
 def _stages(model, inputs, apart):
     """Yield `(stage, (function, argument))`."""
     if apart:
-        yield from model.stages(inputs)
+        yield from model.timed_steps(inputs)
     yield "whole", (_whole(model), inputs)
 
 
@@ -187,7 +187,8 @@ def _count_proposals(model, inputs):
     """Proposals an image that the second stage classifies, on average; None without a second stage."""
     if not hasattr(model, "box_head"):
         return None
-    counts = inputs["num_proposals"] if model.needs_proposals else model.inference(inputs)["proposals"]["num_proposals"]
+    proposals = inputs if "proposals" in model.further_inputs else model.inference(inputs)["proposals"]
+    counts = proposals["num_proposals"]
     return float(np.mean(counts))
 
 

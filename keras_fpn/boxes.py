@@ -121,13 +121,3 @@ def larger_than(boxes, min_size):
     """
     smaller_side = tf.reduce_min(boxes[..., 2:] - boxes[..., :2], axis=-1)
     return (smaller_side > 0.0) & (smaller_side >= min_size)
-
-
-def xywh_to_xyxy(boxes):
-    """COCO's x, y, width, height to x1, y1, x2, y2. `[..., 4] -> [..., 4]`"""
-    return tf.concat([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)
-
-
-def xyxy_to_xywh(boxes):
-    """x1, y1, x2, y2 to COCO's x, y, width, height. `[..., 4] -> [..., 4]`"""
-    return tf.concat([boxes[..., :2], boxes[..., 2:] - boxes[..., :2]], axis=-1)

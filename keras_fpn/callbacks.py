@@ -11,21 +11,16 @@ from pathlib import Path
 import keras
 
 from keras_fpn import visualize
-from keras_fpn.evaluation import (
-    DETECTION_METRICS,
-    PROPOSAL_METRICS,
-    SEGMENT_METRICS,
-    COCOEvaluator,
-    compile_inference,
-    predict_batches,
-)
+from keras_fpn.evaluation import COCOEvaluator
+from keras_fpn.metrics import METRIC_FAMILIES, Measurement, all_families
+from keras_fpn.results import compile_inference, predict_batches
 
 
 class COCOEvaluation(keras.callbacks.Callback):
     """Measures COCO metrics at the end of an epoch and puts them into the logs: val_AP, val_AP50, val_APs...
 
-    Which ones, the model's `coco_metrics` says: of an `RPN` they are val_proposals/AR100, val_proposals/AR1000 ...,
-    of `SegmentProposals` val_segments/AR100 ... They come from the masks, of which only those are kept that can count.
+    Which ones, the model's `metric_families` say: of an `RPN` they are val_proposals/AR100, val_proposals/AR1000 ...,
+    of `SegmentProposals` val_segments/AR100 ...
 
     Example:
         callbacks=[COCOEvaluation(dataset, "instances_val.json"), ModelCheckpoint(path, monitor="val_AP",
@@ -35,8 +30,9 @@ class COCOEvaluation(keras.callbacks.Callback):
     every: epochs between measurements; the last epoch is always measured. In epochs without one the metrics
         are -1, no improvement for anybody: ModelCheckpoint would save a model that has no metric at all.
     prefix: of the names in the logs. max_images: measure on the first batches with that many images only.
-    proposals: also the average recall of the RPN in a detector, as val_proposals/AR100 ...
-    per_class: also val_AP/<class>.
+    proposals: also what is measured of the proposals of a detector: the average recall of its RPN, as
+        val_proposals/AR100 ...
+    per_class: also metrics of single classes, val_AP/<class>.
 
     Metrics are over the images that the dataset gives. Metrics that the annotations leave undefined (no
     object of that size) stay out of the logs.
@@ -52,40 +48,42 @@ class COCOEvaluation(keras.callbacks.Callback):
         self.with_proposals, self.per_class = proposals, per_class
         given = isinstance(annotations, COCOEvaluator)
         self.evaluator = annotations if given else COCOEvaluator(annotations)
-        self.metrics = None  # of the last measurement, under pycocotools' names
+        self.metrics = None  # of the last measurement
         self._inference, self._compiled_for = None, None
 
     def on_epoch_end(self, epoch, logs=None):
         logs = {} if logs is None else logs
         last = epoch + 1 == (self.params or {}).get("epochs")
         due = last or (epoch + 1) % self.every == 0
-        metrics = self.measure() if due else dict.fromkeys(self.metrics or self._names(), -1.0)
+        families = all_families(self._families())
+        names = [name for family in families for name in family.names(self.evaluator.class_names)]
+        metrics = self.measure() if due else dict.fromkeys(names, -1.0)
         for name, value in metrics.items():
-            if (value != -1.0 or not due) and (self.per_class or not name.startswith("AP/")):
+            is_of_class = any(family.class_of(name) is not None for family in families)
+            if (value != -1.0 or not due) and (self.per_class or not is_of_class):
                 logs[self.prefix + name] = value
 
-    def _names(self):
-        families = (DETECTION_METRICS, PROPOSAL_METRICS, SEGMENT_METRICS)
-        return next(names for names in families if self.model.main_metric in names)
+    def _families(self):
+        """Of the model's `metric_families` those that are measured."""
+        every = self.model.metric_families
+        return {key: families for key, families in every.items() if key != "proposals" or self.with_proposals}
 
     def measure(self):
         """The metrics of the model as it is, by name."""
         if self._compiled_for is not self.model:
             self._inference, self._compiled_for = compile_inference(self.model, self.dataset), self.model
         batches = predict_batches(self.model, self.dataset, self.with_proposals, self._inference)
-        image_ids, detections, proposals = [], [], []
+        image_ids, measurement = [], Measurement(self.evaluator, self._families())
         told = time.monotonic()
         for ids, found, proposed in batches:
             image_ids += ids
-            detections += self.evaluator.worth_keeping(found)
-            proposals += proposed
+            measurement.add({"detections": found, "proposals": proposed})
             if time.monotonic() - told > 20 and not sys.stdout.isatty():
                 told = time.monotonic()
                 print(f"measured {len(image_ids)} images", flush=True)
             if self.max_images is not None and len(image_ids) >= self.max_images:
                 break
-        proposals = proposals if self.with_proposals else None
-        self.metrics = self.model.coco_metrics(self.evaluator, detections, proposals, image_ids)
+        self.metrics = measurement.metrics(image_ids)
         return self.metrics
 
 
@@ -144,8 +142,8 @@ class DetectionPictures(keras.callbacks.Callback):
         pairs = []
         for inputs, targets in self.dataset:
             found = self._inference(inputs)["detections"]
-            names = self.model.class_names
-            pairs += visualize.truth_and_detections(inputs, targets, found, names, self.threshold)
+            names, fields = self.model.class_names, self.model.output_fields
+            pairs += visualize.truth_and_detections(inputs, targets, found, names, self.threshold, fields)
             if len(pairs) >= self.count:
                 break
         pairs = pairs[: self.count]
@@ -251,15 +249,12 @@ def _make_bar():
 
 def _summary(logs):
     """The numbers of an epoch that fit a line; the others are in results.csv and TensorBoard."""
-    shown = ("loss", "rpn_recall", "roi_recall", "val_loss", "val_AP", "val_AP50", "val_APs")
-    shown += ("segment_recall", "val_proposals/AR100", "val_proposals/AR1000")
-    shown += ("val_segments/AR100", "val_segments/AR1000", "learning_rate")
-    parts = []
-    for name in shown:
-        value = logs.get(name)
-        if value is None or (name.startswith(("val_AP", "val_proposals/", "val_segments/")) and value < 0):
-            continue
-        parts.append(f"{name} {value:.3f}" if name != "learning_rate" else f"learning_rate {value:.3g}")
+    recalls = [name for name in logs if name.endswith("_recall") and not name.startswith("val_")]
+    measured = [f"val_{name}" for family in METRIC_FAMILIES for name in family.epoch_line]
+    measured = [name for name in measured if logs.get(name, -1.0) >= 0]  # -1: not in this epoch
+    parts = [f"{name} {logs[name]:.3f}" for name in ("loss", *recalls, "val_loss", *measured) if name in logs]
+    if "learning_rate" in logs:
+        parts.append(f"learning_rate {logs['learning_rate']:.3g}")
     return "  ".join(parts)
 
 

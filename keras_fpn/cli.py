@@ -8,15 +8,17 @@ Nothing heavy is imported before a sub-command runs, so `--help` answers at once
 import argparse
 import errno
 import functools
+import json
 import os
 import re
 import sys
 import time
 from pathlib import Path
 
-from keras_fpn import __version__
+from keras_fpn import __version__, extensions
 from keras_fpn.errors import UserError
 from keras_fpn.files import check_output, write_json
+from keras_fpn.metrics.table import metrics_table
 from keras_fpn.naming import nearest
 from keras_fpn.screen import import_quietly
 from keras_fpn.signals import sigterm_as_ctrl_c
@@ -57,6 +59,7 @@ def main(argv=None):
             return 2
         arguments = _parse(parser, argv)
         with sigterm_as_ctrl_c():
+            arguments.extensions = extensions.load(getattr(arguments, "extensions", []))
             return arguments.run(arguments) or 0
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -113,6 +116,7 @@ def _add_demo(parser):
     parser.add_argument("--size", type=_positive, metavar="S", default=256, help="side in pixels (256)")
     parser.add_argument("--config", default="shapes", help="configuration (shapes)")
     _add_set(parser)
+    _add_extension(parser)
     parser.set_defaults(run=_demo)
 
 
@@ -138,6 +142,7 @@ def _add_train(parser):
         help="train RPN, Fast R-CNN on its proposals, and both again on shared features: one Faster R-CNN",
     )  # fmt: skip
     _add_set(parser)
+    _add_extension(parser)
     parser.set_defaults(run=_train)
 
 
@@ -159,6 +164,7 @@ def _add_evaluate(parser):
     parser.add_argument(
         "--tolerance", type=_probability, metavar="T", help="how far off a figure of --expect may be (0.002)"
     )
+    _add_extension(parser)
     parser.set_defaults(run=_evaluate)
 
 
@@ -169,6 +175,7 @@ def _add_propose(parser):
     parser.add_argument("--out", metavar="DIR", required=True, help="folder to write")
     parser.add_argument("--count", type=_positive, metavar="N", default=2000, help="boxes of an image, at most (2000)")
     parser.add_argument("--batch-size", type=_positive, metavar="N", default=1, help="images at a time (1)")
+    _add_extension(parser)
     parser.set_defaults(run=_propose)
 
 
@@ -181,6 +188,7 @@ def _add_detect(parser):
     parser.add_argument("--threshold", type=_probability, metavar="T", default=0.5, help="least score (0.5)")
     parser.add_argument("--json", metavar="OUT", help="write the detections as COCO results")
     parser.add_argument("--batch-size", type=_positive, metavar="N", default=1, help="images at a time (1)")
+    _add_extension(parser)
     parser.set_defaults(run=_detect)
 
 
@@ -220,6 +228,7 @@ def _add_export(parser):
         help="run the file on pictures and hard cases, and keep it only if it answers as the model does (default)",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace what is there")
+    _add_extension(parser)
     parser.set_defaults(run=_export)
 
 
@@ -233,6 +242,7 @@ def _add_convert(parser):
     parser.add_argument("--classes", metavar="LIST", help="of a detector of your own: a,b,c or a file, one a line")
     parser.add_argument("--to", choices=("torchvision",), help="write a model's weights back under these names")
     _add_set(parser)
+    _add_extension(parser)
     parser.set_defaults(run=_convert)
 
 
@@ -251,6 +261,7 @@ def _add_benchmark(parser):
     how.add_argument("--against", metavar="CONFIG_OR_MODEL", help=text)
     parser.add_argument("--json", metavar="OUT", help="write the timings as JSON")
     _add_set(parser)
+    _add_extension(parser)
     parser.set_defaults(run=_benchmark)
 
 
@@ -270,7 +281,21 @@ def _add_paper(parser):
         help="what rows start from: resnet50=resnet50.keras (random weights)",
     )  # fmt: skip
     _add_set(parser)
+    _add_extension(parser)
     parser.set_defaults(run=_paper)
+
+
+def _add_extension(parser):
+    text = "module or .py file that brings parts of its own, see docs/extending.md"
+    parser.add_argument(
+        "--extension", metavar="MODULE_OR_FILE", nargs="+", action="extend", default=[], dest="extensions", help=text
+    )
+
+
+def _with_extensions(arguments):
+    """The overrides of a new run, which names the extensions that it was given."""
+    named = [f"extensions={json.dumps(arguments.extensions)}"] if arguments.extensions else []
+    return [*named, *arguments.overrides]
 
 
 def _add_set(parser):
@@ -310,7 +335,7 @@ def _size(text):
 def _demo(arguments):
     from keras_fpn.config import load_config
 
-    config = load_config(arguments.config, arguments.overrides)
+    config = load_config(arguments.config, _with_extensions(arguments))
     import_quietly()
     from keras_fpn.demo import NUM_TRAIN, run_demo
 
@@ -354,7 +379,7 @@ def _train(arguments):
         return _resume(arguments)
     from keras_fpn.config import load_config
 
-    config = load_config(arguments.config, arguments.overrides)
+    config = load_config(arguments.config, _with_extensions(arguments))
     if arguments.weights and any(item.startswith("training.weights=") for item in arguments.overrides):
         raise UserError("--weights and --set training.weights both name weights; give one of them")
     named = ("data.train.annotations=", "data.train.images=", "data.val.annotations=", "data.val.images=")
@@ -369,7 +394,7 @@ def _train(arguments):
     config = training.with_weights(training.with_data(config, arguments.data), arguments.weights)
     with runs.new_run_folder(arguments.out, arguments.config) as run_dir:
         outcome = (four_step.carry_out if arguments.four_step else training.train)(config, run_dir)
-    return _told(outcome, training.metrics_table)
+    return _told(outcome, metrics_table)
 
 
 def _resume(arguments):
@@ -383,7 +408,7 @@ def _resume(arguments):
     from keras_fpn import four_step, training
 
     resume = four_step.resume if four_step.is_four_step(arguments.resume) else training.resume
-    return _told(resume(arguments.resume), training.metrics_table)
+    return _told(resume(arguments.resume), metrics_table)
 
 
 def _told(outcome, table=None):
@@ -403,17 +428,17 @@ def _evaluate(arguments):
     import_quietly()
     from keras_fpn import evaluation, expectations, training
     from keras_fpn.data.coco import read_coco
-    from keras_fpn.detector import load_model
+    from keras_fpn.model_files import load_model
 
     expected = [expectations.parse(text) for text in arguments.expect]
     for path in filter(None, (arguments.json, arguments.metrics)):
         check_output(path)
     annotations, images, invalid_boxes = _annotated_images(arguments)
     model = load_model(arguments.model)
-    data_set = read_coco(annotations, images, invalid_boxes=invalid_boxes, masks=model.needs_masks)
+    data_set = read_coco(annotations, images, invalid_boxes=invalid_boxes, fields=model.object_fields)
     data_set = _with_given_proposals(arguments, model, data_set)
     evaluator = evaluation.COCOEvaluator(data_set.annotations, leave_out=data_set.dropped)
-    figures = expectations.resolve(expected, evaluator.class_names, model.main_metric)
+    figures = expectations.resolve(expected, evaluator.class_names, model.metric_families)
     metrics, results, _ = training.measure(
         model,
         data_set,
@@ -422,7 +447,7 @@ def _evaluate(arguments):
         most_results=None if arguments.json else 0,
     )
     print(f"{arguments.model} on {annotations}, {len(data_set)} images, in percent")
-    print(training.metrics_table(metrics))
+    print(metrics_table(metrics))
     if arguments.json:
         file_names = {record.image_id: record.file_name for record in data_set.records}
         write_json(arguments.json, [{"file_name": file_names[r["image_id"]]} | r for r in results])
@@ -448,7 +473,7 @@ def _held_against(metrics, figures, tolerance):
 
 def _annotated_images(arguments):
     """The annotations and images asked for, or those that a run kept for its validation."""
-    from keras_fpn.config import load_config
+    from keras_fpn.config import load_run_config
 
     if arguments.annotations and arguments.images:
         return arguments.annotations, arguments.images, "refuse"
@@ -457,21 +482,22 @@ def _annotated_images(arguments):
     run_config = Path(arguments.model) / "config.yaml"
     if not run_config.is_file():
         raise UserError("give --annotations FILE and --images DIR; only a run folder knows images of its own")
-    data = load_config(run_config).data
+    data = load_run_config(run_config).data
     return data.val.annotations, data.val.images, data.invalid_boxes
 
 
 def _with_given_proposals(arguments, model, data_set):
     """The data set with the proposals asked for, or those that a run kept, where the model needs some."""
-    if not model.needs_proposals:
+    if "proposals" not in model.further_inputs:
         if arguments.proposals:
             raise UserError(f"--proposals: {arguments.model} finds boxes itself ({model.title}); leave it out")
         return data_set
-    from keras_fpn.config import Data, load_config
+    from keras_fpn.config import load_run_config
+    from keras_fpn.data.settings import DataSettings
     from keras_fpn.training import with_proposals
 
     run_config = Path(arguments.model) / "config.yaml"
-    data = load_config(run_config).data if run_config.is_file() else Data()
+    data = load_run_config(run_config).data if run_config.is_file() else DataSettings()
     path = arguments.proposals or (None if arguments.annotations else data.val.proposals)
     if path is None:
         raise UserError(
@@ -487,7 +513,7 @@ def _propose(arguments):
     check_proposals_output(arguments.out)
     import_quietly()
     from keras_fpn.data.coco import read_coco
-    from keras_fpn.detector import load_model
+    from keras_fpn.model_files import load_model
     from keras_fpn.propose import check_proposing, propose
 
     # Of the annotations only the images are used.
@@ -528,16 +554,17 @@ def _detect(arguments):
     for number, (one, picture) in enumerate(zip(found, pictures, strict=True), start=1):
         milliseconds = 1000 * (time.perf_counter() - start)
         results += one.to_results(image_id=number)
-        drawn = visualize.draw_boxes(
-            one.image, one.boxes, one.names, one.scores, classes=one.classes, masks=one.masks
+        values = {"boxes": one.boxes} | one.further
+        drawn = visualize.draw_found(
+            one.image, values, one.fields, one.captions(), one.scores, classes=one.classes
         )
         picture.parent.mkdir(parents=True, exist_ok=True)
         visualize.save_picture(drawn, picture)
         counts = _count_names(one.names)
         print(f"image {number}/{len(files)} {one.file_name}: {counts}, {milliseconds:.0f} ms", flush=True)
         start = time.perf_counter()
-    of_segments = "" if one.masks is None else ", each with the best segments that do not overlap much"
-    print(f"wrote {len(files)} pictures to {arguments.out}{of_segments}")
+    notes = "".join(f", {field.note}" for field in one.fields if field.note)
+    print(f"wrote {len(files)} pictures to {arguments.out}{notes}")
     if arguments.json:
         write_json(arguments.json, sorted(results, key=lambda result: -result["score"]))
         print(f"wrote {len(results)} detections to {arguments.json}")
@@ -556,7 +583,7 @@ def _open_detector(path):
         import_quietly()  # the other formats run without TensorFlow
     if kind is None:
         from keras_fpn import inference
-        from keras_fpn.detector import load_model
+        from keras_fpn.model_files import load_model
 
         model = load_model(path)
         floor = model.settings.get("detections", {}).get("score_threshold", 0.0)
@@ -650,7 +677,7 @@ def _convert_back(arguments):
     start = time.perf_counter()
     import_quietly()
     from keras_fpn import conversion
-    from keras_fpn.detector import load_model
+    from keras_fpn.model_files import load_model
 
     check_output(arguments.out)
     print(f"reading {arguments.checkpoint}", flush=True)

@@ -5,11 +5,12 @@ import functools
 import time
 
 from keras_fpn import files, report, runs, training
-from keras_fpn.config import load_config
+from keras_fpn.config import load_config, load_run_config
 from keras_fpn.data.coco import read_coco
 from keras_fpn.data.shapes import write_shapes
-from keras_fpn.detector import load_model
 from keras_fpn.errors import UserError
+from keras_fpn.metrics.table import metrics_table
+from keras_fpn.model_files import load_model
 from keras_fpn.progress import Count
 
 NUM_TRAIN = 1000
@@ -68,7 +69,7 @@ def export_run(run_dir):
     """
     from keras_fpn.export import parity, parity_pictures
 
-    data = load_config(run_dir / "config.yaml").data
+    data = load_run_config(run_dir / "config.yaml").data
     data_set = read_coco(data.val.annotations, data.val.images)
     data_set = dataclasses.replace(data_set, records=data_set.records[:PARITY_IMAGES])
     model = load_model(run_dir)
@@ -124,7 +125,7 @@ def next_steps(run_dir, metrics, exported, minutes):
     return "\n".join(
         [
             "",
-            training.metrics_table(metrics),
+            metrics_table(metrics),
             "",
             f"done in {minutes:.1f} minutes. Look at {run_dir / 'report.html'}, then:",
             *(f"  {detect.format(path)}" for path in (run_dir, *exported)),

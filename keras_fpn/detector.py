@@ -1,75 +1,72 @@
 """What every model of this package is: a `keras.Model` from images to boxes, with its own losses.
 
-    images -> features -> ...                                        `call`, `predict`
-    images -> features -> ... -> losses                              `train_step`, `test_step`
+    images -> features -> each stage in order -> detections          `call`, `predict`
+    images -> features -> each stage in order -> losses              `train_step`, `test_step`
 
-What the assemblies make of the features: `proposing` (the region proposal network), `classifying` (the head of Fast
-R-CNN); `RPN`, `FastRCNN` and `FasterRCNN` stand on one of them or on both, `SegmentProposals` on a head of its own. B
-images, D detections, G objects.
+A member of the family is a list of stages (`stages/`): Faster R-CNN proposes and classifies. B images, D detections, G
+objects.
 """
 
 import contextlib
-import copy
-import importlib
-import re
-import zipfile
-from pathlib import Path
-from types import MappingProxyType
 
 import keras
 import tensorflow as tf
 
-from keras_fpn import profiles
-from keras_fpn.backbones import build_backbone, cut_backbone, default_pixels
-from keras_fpn.batches import inputs_and_targets
+from keras_fpn import model_settings
+from keras_fpn.architectures import ARCHITECTURES
+from keras_fpn.backbones.build import build_backbone, cut_backbone
+from keras_fpn.batches import check_targets, inputs_and_targets, with_sizes
+from keras_fpn.choice import Choice
+from keras_fpn.classes import OBJECT, numbered
 from keras_fpn.errors import UserError
 from keras_fpn.optimizers import SGD
 from keras_fpn.pixels import PixelNormalization
-from keras_fpn.pyramids import build_pyramid, pyramid_strides
+from keras_fpn.pyramids.build import build_pyramid, pyramid_strides
+from keras_fpn.read_only import plain, read_only
+from keras_fpn.stages.stage import StageContext, in_order
 
-# By name in a configuration: module and class. Imported when asked for, since they stand on this module.
-ARCHITECTURES = {
-    "faster_rcnn": ("keras_fpn.faster_rcnn", "FasterRCNN"),
-    "rpn": ("keras_fpn.proposal_network", "RPN"),
-    "fast_rcnn": ("keras_fpn.fast_rcnn", "FastRCNN"),
-    "segment_proposals": ("keras_fpn.segment_proposals", "SegmentProposals"),
-}
-# What of a model has weights; each has some of these.
-PARTS = ("backbone", "pyramid", "rpn_head", "box_head", "segment_head")
+# Of what a file of a model holds. Who changes that raises the number, and makes the golden file anew.
+FORMAT_VERSION = 1
 
 
 class Detector(keras.Model):
     """A `keras.Model` that finds boxes in images.
 
     Inputs are `{"images": [B, H, W, 3] RGB 0..255, "image_sizes": [B, 2] int32 height and width of the valid part}`
-    or images alone; outputs are `{"boxes": [B, D, 4] pixels, "scores": [B, D], "num_detections": [B] int32, ...}`,
-    best first, padded with 0. Targets for `fit` and `evaluate` are
-    `{"boxes": [B, G, 4] pixels, "classes": [B, G] int32 padded with -1, "is_crowd": [B, G] (optional)}`. A model with
-    `needs_proposals` or `needs_masks` says what more it reads.
+    or images alone, and what `further_inputs` names; outputs are `{"boxes": [B, D, 4] pixels, "scores": [B, D], ...,
+    "num_detections": [B] int32}`, best first, padded. Targets for `fit` and `evaluate` are `{"boxes": [B, G, 4] pixels,
+    "classes": [B, G] int32 padded with -1, "is_crowd": [B, G] (optional)}`, and what `object_fields` names.
 
     The losses are the model's own: `compile(optimizer)` is enough. `fit` reports their sum, each of `loss_names`, and
     each of `recall_names`, the share of the sampled positives that a stage gets right.
 
-    A class defines `inference`, `training_losses` and `coco_metrics`, and calls `build` last of its constructor.
+    A member of the family names its `stage_types`; one that has two of a kind, or tells them more than the settings,
+    also defines `make_stages`. `settings`, `{group: {key: value}}`, can be read; `with_settings` gives a model with
+    others.
+
+    Attributes:
+        object_fields: names of what it learns from of each object, besides boxes, classes and crowds.
+        further_inputs: `{name: tf.TensorSpec}` of its inputs besides images and their sizes.
+        metric_families: what it is measured by, `{output: (MetricFamily, ...)}`: the main metric of the first family of
+            its detections is the higher, the better the model.
 
     Args:
         backbone: name, or a dict of `backbone` settings.
-        profile: "detectron2", "torchvision" or "paper": the conventions, see `keras_fpn.profiles`.
+        profile: "detectron2", "torchvision" or "paper": the conventions, see `keras_fpn.settings`.
         seed: of the sampling of anchors, RoIs or positions.
-        **groups: dicts of differences from the profile, one for each of `GROUPS`.
+        **groups: dicts of differences from the profile, one for each group of the architecture's settings.
 
     Raises:
         UserError: for an unknown profile, setting or backbone.
     """
 
-    GROUPS = ("pixels", "resize", "backbone", "pyramid")  # of settings: the stages that the model has
+    architecture = None  # its name in a configuration, see `register_model`
     title = "Detector"
-    main_metric = "AP"  # of `coco_metrics`: the higher, the better the model
-    loss_names = ()
-    recall_names = ()
-    class_names, category_ids = ("object",), (0,)  # of detections without "classes"
-    needs_proposals = False  # whether the inputs name "proposals" and "num_proposals", too
-    needs_masks = False  # whether the targets name "masks", too
+    stage_types = ()
+    classes = OBJECT
+    object_fields = ()
+    further_inputs = {}
+    metric_families = {}
 
     def __init__(
         self,
@@ -84,25 +81,30 @@ class Detector(keras.Model):
     ):
         # Inputs are pixels and sizes: only the stages inside compute in a lower precision.
         super().__init__(name=name, dtype=dtype, trainable=trainable, autocast=False)
-        self.profile = profile
-        self.seed = seed
-        self.settings = MappingProxyType(self._resolve(profile, backbone, groups))
+        self.profile, self.seed = profile, seed
+        groups |= {"backbone": {"name": backbone} if isinstance(backbone, str) else backbone}
+        # Past Keras' tracking, which would put dicts of its own in the place of these.
+        object.__setattr__(self, "settings", read_only(model_settings.resolve(self.architecture, profile, groups)))
         self.frozen = ()  # names of parts, see `freeze`
-        with self.own_policy():
-            self._make_stages(self.settings)
+        with self._own_policy():
+            self._make_features()
+            object.__setattr__(self, "stages", in_order(self.make_stages(self._context())))
+        for stage in self.stages:
+            for attribute, layer in stage.layers().items():
+                setattr(self, attribute, layer)
         for metric in ("loss", *self.loss_names, *self.recall_names):
             setattr(self, f"{metric}_metric", keras.metrics.Mean(name=metric))
+        self.build()
 
-    @classmethod
-    def _resolve(cls, profile, backbone, groups):
-        backbone = {"name": backbone} if isinstance(backbone, str) else backbone
-        settings = profiles.resolve(profile, groups | {"backbone": backbone})
-        for group, differences in groups.items():
-            if differences and group not in cls.GROUPS:
-                raise UserError(f"{group}: {cls.__name__} has no such stage; leave it out")
-        own_pixels = default_pixels(settings["backbone"]["name"]) or settings["pixels"]
-        settings["pixels"] = own_pixels | (groups.get("pixels") or {})
-        return {group: settings[group] for group in cls.GROUPS}
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        # Of the class: the data are read before there is a model.
+        cls.object_fields = tuple(dict.fromkeys(name for stage in cls.stage_types for name in stage.object_fields))
+        cls.further_inputs = {name: spec for stage in cls.stage_types for name, spec in stage.further_inputs.items()}
+        cls.metric_families = {}
+        for output in dict.fromkeys(output for stage in cls.stage_types for output in stage.families):
+            families = [family for stage in cls.stage_types for family in stage.families.get(output, ())]
+            cls.metric_families[output] = tuple(dict.fromkeys(families))
 
     @classmethod
     def for_data(cls, classes, **settings):
@@ -110,13 +112,20 @@ class Detector(keras.Model):
 
         Args:
             classes: has the data set's `class_names` and `category_ids`.
-            **settings: arguments of the constructor; groups of stages that this model lacks are left out.
+            **settings: arguments of the constructor.
         """
-        foreign = set(profiles.DETECTRON2) - set(cls.GROUPS)
-        return cls(**{key: value for key, value in settings.items() if key not in foreign})
+        return cls(**settings)
+
+    def make_stages(self, context):
+        """The steps after the features, in order.
+
+        Args:
+            context: a `StageContext`.
+        """
+        return [stage_type(context) for stage_type in self.stage_types]
 
     @contextlib.contextmanager
-    def own_policy(self):
+    def _own_policy(self):
         """The dtype policy under which the layers inside are made: the model's own."""
         outside = keras.config.dtype_policy()
         keras.config.set_dtype_policy(self.dtype_policy)
@@ -125,44 +134,96 @@ class Detector(keras.Model):
         finally:
             keras.config.set_dtype_policy(outside)
 
-    def _make_stages(self, settings):
-        levels = settings["pyramid"]["levels"]
-        backbone = build_backbone(settings["backbone"])
+    def _make_features(self):
+        backbone = build_backbone(self.settings["backbone"])
         channels = {level: feature.shape[-1] for level, feature in backbone.output.items()}
-        self.pixels = PixelNormalization(name="pixels", **settings["pixels"])
-        pyramid = build_pyramid(channels, **settings["pyramid"])
+        self.pixels = PixelNormalization(name="pixels", **self.settings["pixels"])
+        pyramid = build_pyramid(channels, **self.settings["pyramid"])
         # In this order: Keras numbers the two in a file by the order in which they became attributes.
         self.backbone = cut_backbone(backbone, list(pyramid.input))
         self.pyramid = pyramid
-        self.strides = MappingProxyType(pyramid_strides(backbone.strides, levels))
 
-    @property
-    def feature_channels(self):
-        """`{level: channels}` of the pyramid."""
-        return {level: feature.shape[-1] for level, feature in self.pyramid.output.items()}
+    def _context(self):
+        strides = pyramid_strides(self.backbone.strides, self.settings["pyramid"]["levels"])
+        channels = {level: feature.shape[-1] for level, feature in self.pyramid.output.items()}
+        return StageContext(strides, channels, self.classes, self.settings)
 
     def build(self, input_shape=None):
         """Make all variables; called by the constructor, the argument is not read."""
+        for stage in self.stages:
+            stage.build()
         self.pixels.built = True
         self.built = True
+
+    # What the stages say of themselves -----------------------------------------------------------------------
+
+    @property
+    def parts(self):
+        """`{name: layer or model}` of what has weights: backbone, pyramid, and the heads of the stages."""
+        heads = {name: getattr(self, name) for stage in self.stages for name in stage.parts}
+        return {"backbone": self.backbone, "pyramid": self.pyramid} | heads
+
+    @property
+    def strides(self):
+        """`{level: pixels of the image between cells}` of the pyramid."""
+        return dict(self._context().strides)
+
+    @property
+    def loss_names(self):
+        """Names of the losses, in the order in which they are added up."""
+        return tuple(name for stage in self.stages for name in stage.loss_names)
+
+    @property
+    def recall_names(self):
+        """Names of the recalls that `fit` reports."""
+        return tuple(name for stage in self.stages for name in stage.recall_names)
+
+    @property
+    def output_fields(self):
+        """The `OutputField`s of its detections, in their order."""
+        return tuple(field for stage in self.stages for field in stage.fields)
+
+    @property
+    def max_detections(self):
+        """Rows of its detections."""
+        return next(stage.max_detections for stage in self.stages if stage.max_detections is not None)
+
+    @property
+    def score_threshold(self):
+        """What scores this or less it drops."""
+        return max(stage.score_threshold for stage in self.stages)
+
+    @property
+    def class_names(self):
+        """Names of the classes, 0..K-1."""
+        return self.classes.class_names
+
+    @property
+    def category_ids(self):
+        """Ids of the classes in the numbering of the data set."""
+        return self.classes.category_ids
+
+    def stage_giving(self, key):
+        """The last stage that leaves `key` in the state, or None."""
+        return next((stage for stage in reversed(self.stages) if key in stage.gives), None)
 
     def freeze(self, parts):
         """Keep the variables of some parts, and the statistics in them, as they are from here on.
 
         Args:
-            parts: names of "backbone", "pyramid" and the heads that the model has.
+            parts: names of `self.parts`.
 
         Raises:
             UserError: the model has no such part.
         """
-        own = [name for name in PARTS if hasattr(self, name)]
+        own = self.parts
         for name in parts:
             if name not in own:
                 raise UserError(f"training.freeze: {name!r} is no part of {self.title}; valid are {', '.join(own)}")
-            getattr(self, name).trainable = False
+            own[name].trainable = False
         self.frozen = tuple(dict.fromkeys([*self.frozen, *parts]))
 
-    # The stages, in order -------------------------------------------------------------------------------------
+    # The loop -------------------------------------------------------------------------------------------------
 
     def features(self, inputs, training=False):
         """The pyramid of a batch: `{level: [B, h, w, C]}`."""
@@ -170,28 +231,17 @@ class Detector(keras.Model):
         maps = self.backbone(pixels, training=training)
         return self.pyramid({level: maps[level] for level in self.pyramid.input}, training=training)
 
-    def stages(self, inputs):
-        """Yield `(name, (function, argument))` of each stage of `inference`, fed with what the one before gave."""
-
-        def backbone(inputs):
-            return self.backbone(self.pixels(inputs["images"], inputs["image_sizes"]), training=False)
-
-        def pyramid(maps):
-            return self.pyramid({level: maps[level] for level in self.pyramid.input}, training=False)
-
-        maps = backbone(inputs)
-        yield "pixels, backbone", (backbone, inputs)
-        yield "pyramid", (pyramid, maps)
-
     def inference(self, inputs):
-        """`{"detections": the model's outputs, "proposals": see ProposalLayer (optional)}` of one forward pass."""
-        raise NotImplementedError
+        """`{"detections": the outputs, ...}` of one forward pass: what leaves the stages, see `Stage.outputs`."""
+        state = {"inputs": with_sizes(inputs)}
+        features = self.features(state["inputs"])
+        for stage in self.stages:
+            state |= stage.infer(features, state)
+        return {key: state[key] for stage in self.stages for key in stage.outputs}
 
     def call(self, inputs, training=False):
         """Detections of a batch, in pixels of the images given; the same whatever `training` is."""
         return self.inference(inputs)["detections"]
-
-    # Training -------------------------------------------------------------------------------------------------
 
     def training_losses(self, inputs, targets, seed, training=True):
         """The losses of a batch and the recalls of its sampled positives, of one forward pass.
@@ -204,7 +254,34 @@ class Detector(keras.Model):
         Returns:
             `{name: scalar}` of `loss_names`, and `{name: (share, how many positives)}` of `recall_names`.
         """
-        raise NotImplementedError
+        check_targets(targets)
+        state, losses, recalls = {"inputs": with_sizes(inputs)}, {}, {}
+        features = self.features(state["inputs"], training=training)
+        for stage in self.stages:
+            own_seed = tf.random.experimental.stateless_fold_in(seed, stage.seed_number)
+            additions, own_losses, own_recalls = stage.train(features, state, targets, own_seed, training)
+            state, losses, recalls = state | additions, losses | own_losses, recalls | own_recalls
+        return losses, recalls
+
+    def timed_steps(self, inputs):
+        """Yield `(name, (function, argument))` of each part of `inference`, fed with what the one before gave."""
+
+        def backbone(inputs):
+            return self.backbone(self.pixels(inputs["images"], inputs["image_sizes"]), training=False)
+
+        def pyramid(maps):
+            return self.pyramid({level: maps[level] for level in self.pyramid.input}, training=False)
+
+        state = {"inputs": with_sizes(inputs)}
+        maps = backbone(state["inputs"])
+        yield "pixels, backbone", (backbone, state["inputs"])
+        yield "pyramid", (pyramid, maps)
+        features = pyramid(maps)
+        for stage in self.stages:
+            yield from stage.timed_steps(features, state)
+            state |= stage.infer(features, state)
+
+    # Training -------------------------------------------------------------------------------------------------
 
     def train_step(self, data):
         """One step of `fit`: one forward and one backward pass."""
@@ -272,27 +349,14 @@ class Detector(keras.Model):
     def check_classes(self, class_names, category_ids, source):
         """Refuse annotations that the model cannot be measured on; one that names no classes takes all."""
 
-    def coco_metrics(self, evaluator, detections, proposals=None, image_ids=None):
-        """What this model is measured by.
-
-        Args:
-            evaluator: a `COCOEvaluator`.
-            detections, proposals: COCO results of what `inference` gave; proposals None where they do not matter.
-            image_ids: the images to measure on; all of the annotations by default.
-
-        Returns:
-            `{name: value}` of the evaluator's metrics, with `main_metric` among them.
-        """
-        raise NotImplementedError
-
-    # Files ----------------------------------------------------------------------------------------------------
+    # Files and copies -----------------------------------------------------------------------------------------
 
     def input_specs(self):
         """`{name: tf.TensorSpec}` of the inputs, for images of any number and size: what a graph is traced with."""
         return {
             "images": tf.TensorSpec([None, None, None, 3], tf.float32, name="images"),
             "image_sizes": tf.TensorSpec([None, 2], tf.int32, name="image_sizes"),
-        }
+        } | self.further_inputs
 
     def export(self, filepath, format="tf_saved_model", input_signature=None, **kwargs):
         """`keras.Model.export` with images of any size and their sizes as the signature; gives final detections."""
@@ -300,9 +364,54 @@ class Detector(keras.Model):
             input_signature = [self.input_specs()]
         return super().export(filepath, format=format, input_signature=input_signature, **kwargs)
 
+    def with_settings(self, **groups):
+        """A model with other settings and the same weights; this one stays as it is.
+
+        Args:
+            **groups: `{key: value}` of what changes, group by group: `proposals={"post_nms_top_k_test": 300}`.
+
+        Raises:
+            UserError: an unknown setting, or one that the weights do not fit.
+        """
+        config = self.get_config()
+        for group, differences in groups.items():
+            if group not in self.settings:
+                model_settings.resolve(self.architecture, self.profile, {group: differences})  # says what is wrong
+            config[group] = config[group] | differences
+        try:
+            return self._copy(config)
+        except ValueError as error:
+            changed = ", ".join(f"{group}.{key}" for group, keys in groups.items() for key in keys)
+            raise UserError(f"{changed}: the weights of this model do not fit it; train another") from error
+
+    def twin(self, dtype=None):
+        """A model with the same settings and weights: what is done to one does not show in the other.
+
+        Args:
+            dtype: policy that it computes under, "mixed_bfloat16"; without, this one's.
+        """
+        return self._copy(self.get_config() | ({} if dtype is None else {"dtype": dtype}))
+
+    def _copy(self, config):
+        copy = type(self).from_config(config)
+        copy.set_weights(self.get_weights())
+        return copy
+
+    @property
+    def extensions(self):
+        """Modules outside the package that its parts come from."""
+        families = (family for each in self.metric_families.values() for family in each)
+        origins = [type(one).__module__ for one in (self, *self.stages, *self.output_fields, *families)]
+        origins.append(ARCHITECTURES[self.architecture].origin)
+        for group, kind in ARCHITECTURES[self.architecture].groups.items():
+            if isinstance(kind, Choice):
+                origins.append(kind.parts[self.settings[group][kind.key]].origin)
+        return sorted({origin for origin in origins if origin.partition(".")[0] != "keras_fpn"})
+
     def get_config(self):
-        settings = copy.deepcopy(dict(self.settings))
-        return settings | {
+        return plain(self.settings) | {
+            "format_version": FORMAT_VERSION,
+            "extensions": self.extensions,
             "profile": self.profile,
             "seed": self.seed,
             "name": self.name,
@@ -314,6 +423,8 @@ class Detector(keras.Model):
     @classmethod
     def from_config(cls, config):
         config = dict(config)
+        for key in ("format_version", "extensions"):  # of the file, see `model_files`
+            config.pop(key, None)
         # The variables come from the file: nothing is to be downloaded for them.
         config["backbone"] = config["backbone"] | {"weights": None}
         frozen = config.pop("frozen", ())
@@ -322,67 +433,55 @@ class Detector(keras.Model):
         return model
 
 
-def share(is_right, is_positive):
-    """Share of the positives that are right, and how many positives there are."""
-    number = tf.reduce_sum(tf.cast(is_positive, tf.float32))
-    right = tf.reduce_sum(tf.cast(is_right & is_positive, tf.float32))
-    return tf.math.divide_no_nan(right, number), number
+class ClassDetector(Detector):
+    """A `Detector` that tells K classes apart.
+
+    Args:
+        num_classes: K, without background.
+        backbone, profile, seed: see `Detector`.
+        class_names: K names; "0".."K-1" without.
+        category_ids: K ids of the classes in the data set's own numbering; 1..K without.
+        **kwargs: see `Detector`.
+
+    Raises:
+        UserError: names and ids that do not number K; see `Detector`.
+    """
+
+    def __init__(self, num_classes, backbone="resnet50", *, class_names=None, category_ids=None, **kwargs):
+        object.__setattr__(self, "classes", numbered(num_classes, class_names, category_ids))
+        super().__init__(backbone, **kwargs)
+
+    @classmethod
+    def for_data(cls, classes, **settings):
+        names, ids = list(classes.class_names), list(classes.category_ids)
+        return cls(num_classes=len(names), class_names=names, category_ids=ids, **settings)
+
+    @property
+    def num_classes(self):
+        """K, without background."""
+        return len(self.classes)
+
+    def check_classes(self, class_names, category_ids, source):
+        """Refuse annotations whose classes the model was not trained on: their AP would say nothing."""
+        theirs = dict(zip(category_ids, class_names, strict=True))
+        ours = dict(zip(self.category_ids, self.class_names, strict=True))
+        if theirs != ours:
+            differing = sorted(theirs.items() ^ ours.items())[0]
+            owner = "the annotations" if differing in theirs.items() else "the model"
+            raise UserError(
+                f"{source}: its {len(theirs)} classes are not the model's {len(ours)}:"
+                f" category {differing[0]} {differing[1]!r} is only in {owner};"
+                " use the annotations of the model's own data set"
+            )
+
+    def get_config(self):
+        return super().get_config() | {
+            "num_classes": self.num_classes,
+            "class_names": list(self.class_names),
+            "category_ids": list(self.category_ids),
+        }
 
 
 def architecture(name):
     """The class of detector that a configuration calls `name`."""
-    module, class_name = ARCHITECTURES[name]
-    return getattr(importlib.import_module(module), class_name)
-
-
-def read_keras_file(file, compile=True):
-    """The model in a `.keras` file, whichever it is; `compile`: with its optimizer.
-
-    Raises:
-        UserError: it is no `.keras` file, or not a whole one.
-    """
-    if file.suffix != ".keras":
-        raise UserError(f"{file}: no .keras file; keras-fpn convert makes one of a published checkpoint")
-    broken = f"{file}: not a whole Keras model; copy or convert it again, or train anew"
-    if not zipfile.is_zipfile(file):  # Keras says that it is not found
-        raise UserError(f"{broken} (it is damaged or cut short)")
-    for name in ARCHITECTURES:
-        architecture(name)  # Keras knows a class by name once its module has been imported
-    try:
-        return keras.saving.load_model(file, compile=compile)
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{broken} ({reason})") from error
-
-
-def is_backbone(model):
-    """Whether a Keras model is what `build_backbone` gives."""
-    taps = getattr(model, "output", None)
-    return isinstance(taps, dict) and all(re.fullmatch(r"C\d", tap) for tap in taps)
-
-
-def load_model(path):
-    """Load a detector.
-
-    Args:
-        path: a `.keras` file, or a run folder with `model.keras` in it.
-
-    Returns:
-        The `FasterRCNN`, `RPN`, ... as it was saved.
-
-    Raises:
-        UserError: if there is no such file, or it is no detector of this package.
-    """
-    path = Path(path)
-    file = path / "model.keras" if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(f"{file}: no such model; give a .keras file or the folder of a run")
-    model = read_keras_file(file)
-    if isinstance(model, Detector):
-        return model
-    if is_backbone(model):
-        raise UserError(
-            f"{file}: a backbone, which detects nothing yet; start training from it: keras-fpn train CONFIG"
-            f" --weights {file}"
-        )
-    raise UserError(f"{file}: a {type(model).__name__}, not a detector of this package")
+    return ARCHITECTURES[name].load()

@@ -33,10 +33,11 @@ from pathlib import Path
 import numpy as np
 
 from keras_fpn import report, runs, training
-from keras_fpn.config import Config, load_config
-from keras_fpn.detector import load_model
+from keras_fpn.config import Config, load_run_config
 from keras_fpn.errors import UserError
 from keras_fpn.files import read_json, remove_unfinished, write_json, write_text
+from keras_fpn.metrics import DETECTIONS, PROPOSALS
+from keras_fpn.model_files import load_model
 from keras_fpn.propose import propose
 from keras_fpn.signals import sigterm_as_ctrl_c
 
@@ -133,7 +134,7 @@ def resume(run_dir, *, last=None, extra_callbacks=()) -> training.Outcome:
         raise UserError(f"{run_dir}: was begun to end after step {begun_with}, not {last}; choose another folder")
     if (run_dir / "metrics.json").is_file():
         return _finished(run_dir)
-    config = load_config(run_dir / "config.yaml")
+    config = load_run_config(run_dir / "config.yaml")
     training.set_determinism(config)
     print(f"resuming {run_dir}", flush=True)
     return _go_on(config, run_dir, training.read_data(config), begun_with, extra_callbacks)
@@ -180,7 +181,7 @@ def step_config(config, step, run_dir):
     run_dir = os.path.abspath(run_dir)
     tree = config.model_dump()
     changes, own = tree["training"], tree.pop("four_step")
-    tree["model"]["architecture"] = step.architecture
+    tree["model"] = config.model.as_architecture(step.architecture).model_dump()
     if step.architecture == "rpn":
         if own["rpn_steps"] is not None:
             changes |= {"steps": own["rpn_steps"], "epochs": None}
@@ -249,7 +250,7 @@ def _train(step, config, run_dir, place, extra_callbacks):
 def _name_data_anew(step, config, run_dir):
     """Have a step's own configuration name its proposals where they are now: the whole folder may have been moved."""
     file = run_dir / step.folder / "config.yaml"
-    tree = load_config(file).model_dump() | {"data": step_config(config, step, run_dir).data.model_dump()}
+    tree = load_run_config(file).model_dump() | {"data": step_config(config, step, run_dir).data.model_dump()}
     write_text(file, Config.model_validate(tree).to_yaml())
 
 
@@ -278,11 +279,12 @@ def assemble(whole, rpn, fast_rcnn):
         UserError: their backbones or pyramids are not equal to the last bit.
     """
     for part in SHARED:
-        pairs = zip(getattr(rpn, part).get_weights(), getattr(fast_rcnn, part).get_weights(), strict=True)
+        pairs = zip(rpn.parts[part].get_weights(), fast_rcnn.parts[part].get_weights(), strict=True)
         if not all(np.array_equal(ours, theirs, equal_nan=True) for ours, theirs in pairs):
             raise UserError(f"{part}: the two networks do not share it, so one cannot be made of them; train anew")
-    for part, source in {"backbone": fast_rcnn, "pyramid": fast_rcnn, "rpn_head": rpn, "box_head": fast_rcnn}.items():
-        getattr(whole, part).set_weights(getattr(source, part).get_weights())
+    for name, part in whole.parts.items():
+        source = fast_rcnn if name in fast_rcnn.parts else rpn
+        part.set_weights(source.parts[name].get_weights())
 
 
 def _finish_whole(config, run_dir, data):
@@ -323,13 +325,13 @@ def _rows(run_dir, steps):
 
 def _section(run_dir, steps):
     """The section of the report that names the run of each step."""
-    rows = []
+    rows, families = [], (PROPOSALS, DETECTIONS)
     for step in steps:
         own = runs.read_results(run_dir / step.folder / "results.csv")
         metrics = read_json(run_dir / step.folder / "metrics.json")
         minutes = sum(row["seconds"] for row in own) / 60
         facts = (f"{own[-1]['step']:.0f}" if own else "-", f"{minutes:.1f}")
-        figures = (metrics.get("proposals/AR1000", ""), metrics.get("AP", ""))
+        figures = (metrics.get(family.main, "") for family in families)
         page = report.Link(f"{step.folder}/report.html", step.folder)
         rows.append((str(step.number), step.title, page, *facts, *figures))
     text = (
@@ -337,7 +339,7 @@ def _section(run_dir, steps):
         if len(steps) == 4
         else "The two networks share nothing; the metrics are those of step 2."
     )
-    head = ("step", "network", "run", "steps", "minutes", "AR1000", "AP")
+    head = ("step", "network", "run", "steps", "minutes", *(family.label(family.main) for family in families))
     return report.Section(heading=f"{len(steps)} steps", text=text, head=head, rows=tuple(rows))
 
 

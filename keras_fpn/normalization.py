@@ -14,7 +14,7 @@ class FrozenBatchNormalization(keras.layers.Layer):
     """Batch normalisation whose four vectors are constants: an affine map per channel, in training too.
 
     Args:
-        epsilon: added to the variance; 1e-5 in detectron2, 0 in torchvision's first COCO weights.
+        epsilon: added to the variance; 1e-5 but for the COCO weights of torchvision's first ResNet-50, 0.
         initial_gamma: gamma before any weights are loaded.
     """
 

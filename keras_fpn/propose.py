@@ -9,6 +9,7 @@ from keras_fpn.data.pipeline import load_coco
 from keras_fpn.errors import UserError
 from keras_fpn.progress import Count
 from keras_fpn.proposal_files import check_proposals_output, write_proposals
+from keras_fpn.stages.propose import ProposeStage
 
 
 def check_proposing(model, name=""):
@@ -17,7 +18,7 @@ def check_proposing(model, name=""):
     Raises:
         UserError: the model proposes nothing.
     """
-    if not hasattr(model, "propose"):
+    if _proposing(model) is None:
         name = f"{name}: " if name else ""
         raise UserError(f"{name}{model.title}: it proposes no boxes itself; give an RPN or a Faster R-CNN")
 
@@ -70,9 +71,15 @@ def _rows(model, dataset, files, count, progress):
         progress(done)
 
 
+def _proposing(model):
+    """The stage that proposes boxes, or None."""
+    return next((stage for stage in model.stages if isinstance(stage, ProposeStage)), None)
+
+
 def _proposals(model, inputs):
     inputs = with_sizes(inputs)
-    _, found = model.propose(model.features(inputs), inputs, training=True)
+    stage = _proposing(model)
+    found = stage.propose(stage.score_anchors(model.features(inputs), inputs), inputs, training=True)
     return found | {"scores": tf.sigmoid(found["scores"])}
 
 

@@ -27,7 +27,9 @@ import tensorflow as tf
 
 from keras_fpn import __version__, report, visualize
 from keras_fpn.errors import UserError
+from keras_fpn.fields import further
 from keras_fpn.files import whole_or_not_at_all, write_text
+from keras_fpn.metrics import all_families, families_in
 
 
 @contextlib.contextmanager
@@ -145,7 +147,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         rows = read_results(self._run_dir / "results.csv")
-        metric = f"val_{self.model.main_metric}"
+        metric = f"val_{all_families(self.model.metric_families)[0].main}"
         scores = [row[metric] for row in rows if metric in row]
         evaluated = bool(rows) and metric in rows[-1]
         if not scores or (evaluated and scores[-1] >= max(scores)):
@@ -153,18 +155,19 @@ class Checkpoints(keras.callbacks.Callback):
         save_model(self.model, self._run_dir / "last.keras")
 
 
-def draw_train_batch(batch, class_names, path):
+def draw_train_batch(batch, class_names, fields, path):
     """Write a picture of one batch as the network sees it: wrong boxes or names show before they cost a day.
 
     Args:
         batch: (inputs, targets) of `load_coco`.
+        fields: `OutputField`s of the model: what the targets have of them is drawn, too.
     """
     inputs, targets = batch
-    pictures = []
+    pictures, keys = [], (*visualize.TRUTH_KEYS, *(field.name for field in further(fields)))
     for index, (height, width) in enumerate(inputs["image_sizes"].numpy()[:16]):
-        truth = {name: targets[name][index].numpy() for name in visualize.TRUTH_KEYS if name in targets}
+        truth = {name: targets[name][index].numpy() for name in keys if name in targets}
         image = inputs["images"][index, :height, :width].numpy()
-        pictures.append(visualize.draw_truth(image, truth, class_names))
+        pictures.append(visualize.draw_truth(image, truth, class_names, fields))
     visualize.save_picture(visualize.contact_sheet(pictures), path)
 
 
@@ -186,7 +189,7 @@ def write_findings(run_dir, config, model, dataset, metrics, evaluator, learning
         title=f"{model.title}: {run_dir.name}",
         metrics=metrics,
         history=rows,
-        curves=evaluator.precision_recall() if "AP" in metrics else None,
+        curves={family.name: family.curves(evaluator) for family in families_in(metrics)},
         pictures=pairs,
         facts=_facts(config, model, evaluator, rows),
         learning_rate=learning_rate,
@@ -194,10 +197,11 @@ def write_findings(run_dir, config, model, dataset, metrics, evaluator, learning
 
 
 def _facts(config, model, evaluator, rows):
-    backbone, pyramid = config.model.backbone, config.model.pyramid
+    backbone, channels = config.model.backbone, {feature.shape[-1] for feature in model.pyramid.output.values()}
+    width = f"width {backbone.width}, " if hasattr(backbone, "width") else ""
     return {
-        "backbone": f"{backbone.name}, width {backbone.width}, weights {backbone.weights or 'random'}",
-        "pyramid": f"{', '.join(pyramid.levels)}; {pyramid.channels} channels",
+        "backbone": f"{backbone.name}, {width}weights {backbone.weights or 'random'}",
+        "pyramid": f"{', '.join(model.pyramid.output)}; {', '.join(map(str, sorted(channels)))} channels",
         "conventions": config.model.profile,
         "parameters": f"{model.count_params():,}",
         "training": f"{rows[-1]['step'] if rows else 0:.0f} steps of {config.data.batch_size} images",

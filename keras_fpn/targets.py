@@ -48,14 +48,6 @@ def match(boxes, truth, truth_valid, positive_iou, negative_iou, low_quality_mat
     return matched, _labels(best, forced, positive_iou, negative_iou, low_quality_matches)
 
 
-def match_iou(iou, positive_iou, negative_iou, low_quality_matches=False):
-    """`match` for a given matrix of IoUs, `[N, G]` with all truth valid."""
-    count = tf.shape(iou)[0]
-    state = (tf.fill([count], -1.0), tf.zeros([count], tf.int32), tf.zeros([count], tf.bool))
-    best, matched, forced = _best_so_far(state, tf.transpose(iou), tf.ones(tf.shape(iou)[1], tf.bool), 0)
-    return matched, _labels(best, forced, positive_iou, negative_iou, low_quality_matches)
-
-
 def _tiles(values):
     """`[G, ...] -> [ceil(G / tile), tile, ...]`, padded with zeros."""
     missing = -tf.shape(values)[0] % TRUTH_TILE
@@ -217,7 +209,8 @@ def roi_targets(
         box_weights: see `boxes.encode`.
 
     Returns:
-        `{"boxes": [B, S, 4], "classes": [B, S] int32, "deltas": [B, S, 4], "is_valid": [B, S] bool}`.
+        `{"boxes": [B, S, 4], "classes": [B, S] int32, "deltas": [B, S, 4], "is_valid": [B, S] bool, "objects": [B, S]
+        int32}`, the last the row of the truth that an RoI of an object is matched to, -1 of the background.
     """
 
     def one_image(image):
@@ -233,7 +226,8 @@ def roi_targets(
         indices, is_positive, is_valid = sample(labels, samples_per_image, positive_fraction, image_seed)
         rois, truth_index = tf.gather(candidates, indices), tf.gather(matched, indices)
         roi_classes = tf.where(is_positive, tf.gather(classes, truth_index), num_classes)
-        return rois, roi_classes, box_ops.encode(tf.gather(boxes, truth_index), rois, box_weights), is_valid
+        deltas = box_ops.encode(tf.gather(boxes, truth_index), rois, box_weights)
+        return rois, roi_classes, deltas, is_valid, tf.where(is_positive, truth_index, -1)
 
     count = samples_per_image
     signature = (
@@ -241,10 +235,13 @@ def roi_targets(
         tf.TensorSpec([count], tf.int32),
         tf.TensorSpec([count, 4], tf.float32),
         tf.TensorSpec([count], tf.bool),
+        tf.TensorSpec([count], tf.int32),
     )
-    images = (*images_of(truth), proposals["boxes"], proposals["num_proposals"])
+    # Constants, whoever moved them: no target may be reached by moving the box that it is measured from.
+    boxes = tf.stop_gradient(proposals["boxes"])
+    images = (*images_of(truth), boxes, proposals["num_proposals"])
     sampled = tf.map_fn(one_image, images, fn_output_signature=signature)
-    return dict(zip(("boxes", "classes", "deltas", "is_valid"), sampled, strict=True))
+    return dict(zip(("boxes", "classes", "deltas", "is_valid", "objects"), sampled, strict=True))
 
 
 def images_of(truth):

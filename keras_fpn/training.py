@@ -19,14 +19,18 @@ import tensorflow as tf
 from keras_fpn import evaluation, optimizers, report, runs
 from keras_fpn.callbacks import COCOEvaluation, LearningRateLog, RichProgress
 from keras_fpn.checkpoints.transfer import start_from, weights_file
-from keras_fpn.config import Config, load_config
+from keras_fpn.config import Config, load_run_config
 from keras_fpn.data.coco import find_coco_layout, read_coco
 from keras_fpn.data.pipeline import load_coco, readable_errors
-from keras_fpn.detector import architecture, load_model
+from keras_fpn.detector import architecture
 from keras_fpn.errors import UserError
 from keras_fpn.files import read_json, write_json, write_text
+from keras_fpn.metrics import Measurement, all_families
+from keras_fpn.model_files import load_model
 from keras_fpn.progress import Count
 from keras_fpn.proposal_files import read_proposals
+from keras_fpn.read_only import plain
+from keras_fpn.results import best_of_each, predict_batches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +140,7 @@ def train(config: Config, run_dir, *, extra_callbacks=()) -> Outcome:
         write_text(run_dir / "config.yaml", as_built(config, model).to_yaml())
         with readable_errors():
             batch = next(iter(training_dataset(config, train_set, cache=False)))
-        runs.draw_train_batch(batch, train_set.class_names, run_dir / "train_batch.jpg")
+        runs.draw_train_batch(batch, train_set.class_names, model.output_fields, run_dir / "train_batch.jpg")
         print(_start_lines(model, config, schedule, train_set, val_set, run_dir), flush=True)
         if transfer:
             print("\n".join(transfer.lines()), flush=True)
@@ -155,7 +159,7 @@ def resume(run_dir, *, extra_callbacks=()) -> Outcome:
             raise UserError(
                 f"{run_dir}: no run to resume, {name} is missing; train writes it at the first checkpoint"
             )
-    config = load_config(run_dir / "config.yaml")
+    config = load_run_config(run_dir / "config.yaml")
     if (run_dir / "metrics.json").is_file():
         metrics = read_json(run_dir / "metrics.json")
         rows = runs.read_results(run_dir / "results.csv")
@@ -212,7 +216,7 @@ def training_dataset(config: Config, train_set, skip_batches=0, cache=None):
         canvas=data.canvas,
         horizontal_flip=data.horizontal_flip,
         scale_jitter=data.scale_jitter,
-        masks=_needs_masks(config),
+        fields=_object_fields(config),
         group_by_aspect_ratio=data.group_by_aspect_ratio,
         keep_empty=data.keep_empty,
         shuffle=True,
@@ -223,14 +227,14 @@ def training_dataset(config: Config, train_set, skip_batches=0, cache=None):
     )
 
 
-def _needs_masks(config):
-    return architecture(config.model.architecture).needs_masks
+def _object_fields(config):
+    return architecture(config.model.architecture).object_fields
 
 
 def evaluation_dataset(model, data_set, batch_size=1):
     """Return the `tf.data.Dataset` of a `CocoDataset` in its order, resized by the model's own rule."""
-    masks = model.needs_masks and all(record.masks is not None for record in data_set.records)  # only drawn
-    return load_coco(data_set, batch_size=batch_size, masks=masks, **model.settings["resize"])
+    fields = [name for name in model.object_fields if name in data_set.fields]  # only drawn
+    return load_coco(data_set, batch_size=batch_size, fields=fields, **model.settings["resize"])
 
 
 def measure(model, data_set, *, batch_size=1, evaluator=None, most_results=None):
@@ -242,59 +246,33 @@ def measure(model, data_set, *, batch_size=1, evaluator=None, most_results=None)
             5000 images the 1000 segments of each take some 6 GB.)
 
     Returns:
-        `(metrics, results, evaluator)`: the COCO metrics that the model is measured by (of a detector those of
-        its detections and proposals), the detections as COCO results best first, and the `COCOEvaluator` that
-        made them (for its curves).
+        `(metrics, results, evaluator)`: the metrics that the model is measured by (of a detector those of its
+        detections and proposals), the detections as COCO results best first, and the `COCOEvaluator` that made them
+        (for its curves).
 
     Raises:
         UserError: the classes of the annotations are not the model's, or the data are bad.
     """
     model.check_classes(data_set.class_names, data_set.category_ids, data_set.annotations)
-    if model.needs_proposals and data_set.proposals is None:
+    if "proposals" in model.further_inputs and data_set.proposals is None:
         raise UserError(
             f"{data_set.annotations}: {model.title} needs proposals of these images; give --proposals DIR, a folder"
             " that keras-fpn propose wrote (from Python: with_proposals)"
         )
     evaluator = evaluator or _evaluator(data_set)
     dataset = evaluation_dataset(model, data_set, batch_size)
+    measurement, results, done = Measurement(evaluator, model.metric_families), [], 0
     with Count("evaluate", len(data_set.records)) as count, readable_errors():
-        measured, results, proposals, done = [], [], [], 0
-        for image_ids, found, proposed in evaluation.predict_batches(model, dataset):
-            measured += evaluator.worth_keeping(found)
-            results += evaluation.best_of_each(found, most_results)
-            proposals += proposed
+        for image_ids, found, proposed in predict_batches(model, dataset):
+            measurement.add({"detections": found, "proposals": proposed})
+            results += best_of_each(found, most_results)
             done += len(image_ids)
             count(done)
-    metrics = model.coco_metrics(evaluator, measured, proposals)
-    return metrics, sorted(results, key=lambda result: -result["score"]), evaluator
+    return measurement.metrics(), sorted(results, key=lambda result: -result["score"]), evaluator
 
 
 def _evaluator(data_set):
     return evaluation.COCOEvaluator(data_set.annotations, leave_out=data_set.dropped)
-
-
-def metrics_table(metrics) -> str:
-    """Return COCO metrics as lines of text, in percent; a dash where the annotations define none."""
-    areas = ("AR100", "AR1000", "AR1000s", "AR1000m", "AR1000l")
-    lines = []
-    if "AP" in metrics:
-        lines += _rows("detections", ("AP", "AP50", "AP75", "APs", "APm", "APl"), metrics)
-        lines += _rows("", ("AR1", "AR10", "AR100", "ARs", "ARm", "ARl"), metrics)
-    for family in ("proposals", "segments"):
-        if f"{family}/AR1000" in metrics:
-            lines += _rows(family, areas, {name: metrics.get(f"{family}/{name}") for name in areas})
-    classes = [name for name in metrics if name.startswith("AP/")]
-    width = max([len(name) - 3 for name in classes] + [10])
-    return "\n".join(lines + [f"{name[3:]:<{width}} AP {_percent(metrics[name])}" for name in classes])
-
-
-def _rows(title, names, metrics):
-    yield f"{title:<10}" + "".join(f"{name:>9}" for name in names)
-    yield " " * 10 + "".join(f"{_percent(metrics.get(name)):>9}" for name in names)
-
-
-def _percent(value):
-    return "-" if value is None or value == -1 else f"{100 * value:.1f}"
 
 
 def set_determinism(config):
@@ -311,11 +289,11 @@ def read_data(config):
         UserError: one of the files is wrong, they do not belong together, or there is nothing to learn from.
     """
     data = config.data
-    needs_proposals = architecture(config.model.architecture).needs_proposals
+    needs_proposals = "proposals" in architecture(config.model.architecture).further_inputs
     if needs_proposals:
         _check_proposals_named(data)
     train_set, val_set = (
-        read_coco(split.annotations, split.images, invalid_boxes=data.invalid_boxes, masks=_needs_masks(config))
+        read_coco(split.annotations, split.images, invalid_boxes=data.invalid_boxes, fields=_object_fields(config))
         for split in (data.train, data.val)
     )
     if (train_set.category_ids, train_set.class_names) != (val_set.category_ids, val_set.class_names):
@@ -373,7 +351,7 @@ def _freeze(model, parts):
 def as_built(config, model):
     """`config` with every setting as the model has it (a backbone may bring pixel statistics of its own)."""
     tree = config.model_dump()
-    tree["model"] |= {name: dict(group) for name, group in model.settings.items()}
+    tree["model"] |= plain(model.settings)
     return Config.model_validate(tree)
 
 
@@ -497,7 +475,7 @@ def finish(config, run_dir, val_set, evaluator, learning_rate=None, sections=())
         val_set,
         batch_size=batch_size,
         evaluator=evaluator,
-        most_results=evaluation.PROPOSAL_LIMITS[0] if model.needs_masks else None,
+        most_results=all_families(model.metric_families)[0].most_results,
     )
     write_json(run_dir / "results.json", results)
     dataset = evaluation_dataset(model, val_set, batch_size)
@@ -519,8 +497,7 @@ def _start_lines(model, config, schedule, train_set, val_set, run_dir):
     if backbone.weights is None and config.training.weights is None and backbone.freeze_at:
         lines += (
             "\nnote: the backbone starts from random weights and is partly frozen, which learns little;"
-            "\n      without weights use --set model.backbone.norm=batch_norm model.backbone.norm_epsilon=1e-5"
-            " model.backbone.freeze_at=0"
+            "\n      without weights use --set model.backbone.norm=batch_norm model.backbone.freeze_at=0"
         )
     if model.frozen:
         lines += f"\nfrozen: {', '.join(model.frozen)}"

@@ -99,7 +99,7 @@ def test_detectron_cells(golden):
     np.testing.assert_array_equal(cells - [0, 0, 1, 1], golden("anchors")["detectron/cells"])
 
 
-def test_trap_01_rounding_and_centre():
+def test_rounding_of_the_cell_and_its_centre():
     # torchvision rounds half sides, detectron2 does not, Detectron scales rounded stride-sized boxes.
     rounded = make(rounding="torchvision", stride_source="floor").cell_anchors("P2")
     np.testing.assert_array_equal(rounded, [[-23, -11, 23, 11], [-16, -16, 16, 16], [-11, -23, 11, 23]])
@@ -113,7 +113,7 @@ def test_trap_01_rounding_and_centre():
     )
 
 
-def test_trap_02_torchvision_p6_has_stride_61(golden):
+def test_torchvision_p6_has_stride_61(golden):
     # 800 // 13 = 61 in y, 1344 // 21 = 64 in x.
     last = anchors_of(golden, "torchvision", "800x1344")["P6"][-1]
     np.testing.assert_array_equal(last, [1099, 370, 1461, 1094])
@@ -122,7 +122,7 @@ def test_trap_02_torchvision_p6_has_stride_61(golden):
     np.testing.assert_array_equal(nominal["P6"][-1].numpy()[1::2], [406, 1130])
 
 
-def test_trap_03_anchor_count(golden):
+def test_number_of_anchors_of_an_image(golden):
     # 3 per cell, sides rounded up: P6 of 800 px has 13 rows, not 12.
     totals = {
         image: sum(len(level) for level in anchors_of(golden, "detectron2", image).values())
@@ -135,14 +135,14 @@ def test_trap_03_anchor_count(golden):
     )
 
 
-def test_trap_04_ratio_is_height_over_width_and_the_first_is_wide():
+def test_ratio_is_height_over_width_and_the_first_is_wide():
     for rounding in ("none", "torchvision", "detectron"):
         cell = make(rounding=rounding).cell_anchors("P4")
         width, height = (cell[:, 2:] - cell[:, :2]).T
         np.testing.assert_allclose(height / width, [0.5, 1.0, 2.0], rtol=0.1)
 
 
-def test_trap_04_sizes_outside_ratios_inside():
+def test_sizes_outside_ratios_inside():
     # detectron2's order: RetinaNet's second anchor on P3 has size 32 and ratio 1 (torchvision: 40 and .5).
     generator = AnchorGenerator(sizes={"P3": [32, 40, 50]}, ratios=[0.5, 1, 2], strides={"P3": 8})
     np.testing.assert_array_equal(generator.cell_anchors("P3")[1], [-16, -16, 16, 16])

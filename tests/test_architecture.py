@@ -8,12 +8,14 @@ import sys
 import pytest
 
 LEAVES = {
-    "errors", "files", "screen", "signals", "boxes", "naming", "registry", "profiles", "levels", "normalization",
-    "progress", "masks",
+    "errors", "naming", "extensions", "registry", "settings", "choice", "read_only", "fixed_settings", "classes",
+    "files", "screen", "signals", "progress", "normalization", "boxes", "levels", "masks", "ordered_gradients",
+    "metrics", "checkpoint_names",
 }  # fmt: skip
 STAGES = {
     "anchors", "pixels", "pyramids", "rpn", "nms", "proposals", "targets", "losses", "roi_align", "bin_maxima",
-    "roi_pool", "box_head", "conv5_head", "detections", "segment_grid", "segment_head", "segment_targets", "optimizers",
+    "roi_pool", "box_head_names", "box_head", "conv5_head", "detections", "segment_grid", "segment_head",
+    "segment_targets", "optimizers",
 }  # fmt: skip
 JUDGEMENT = {"evaluation", "expectations", "visualize", "plots", "report", "callbacks"}
 COMMANDS = {"runs", "training", "four_step", "conversion", "demo", "benchmark", "paper", "cli"}
@@ -24,41 +26,51 @@ MAY_IMPORT = {
     **{stage: set() for stage in STAGES},
     "proposals": {"nms"},
     "roi_pool": {"bin_maxima"},
+    "box_head": {"box_head_names"},
     "conv5_head": {"box_head"},
     "detections": {"nms"},
     "segment_targets": {"segment_grid", "targets"},
     "proposal_files": set(),
     "data": {"proposal_files"},
     "backbones": set(),
-    "checkpoints": {"backbones", "detector"},
+    "image_settings": set(),
+    "training_settings": set(),
+    "stages": STAGES | {"backbones", "batches", "fields"},
+    "architectures": {"backbones", "pyramids", "stages", "image_settings"},
+    "model_settings": {"architectures", "backbones"},
+    "checkpoints": {
+        "architectures", "backbones", "box_head_names", "detector", "image_settings", "model_files", "model_settings",
+    },
     "batches": set(),
-    "detector": STAGES | {"backbones", "batches"},
-    "proposing": STAGES | {"detector"},
-    "classifying": STAGES | {"detector", "backbones"},
-    "proposal_network": {"proposing", "batches"},
-    "fast_rcnn": {"classifying", "batches"},
-    "faster_rcnn": {"proposing", "classifying", "batches"},
-    "segment_proposals": STAGES | {"detector", "batches"},
-    "evaluation": set(),
-    "expectations": {"evaluation"},
-    "visualize": set(),
-    "callbacks": {"evaluation", "visualize"},
+    "detector": {
+        "architectures", "backbones", "batches", "model_settings", "optimizers", "pixels", "pyramids", "stages",
+    },
+    "model_files": {"architectures", "detector"},
+    **dict.fromkeys(("proposal_network", "fast_rcnn", "faster_rcnn", "segment_proposals"), {"detector", "stages"}),
+    "fields": set(),
+    "results": {"fields"},
+    "evaluation": {"fields", "results"},
+    "expectations": set(),
+    "visualize": {"fields"},
+    "callbacks": {"evaluation", "results", "visualize"},
     "plots": set(),
-    "report": {"evaluation", "visualize", "plots"},
-    "images": set(),
+    "report": {"visualize", "plots"},
+    "images": {"fields"},
     "inference": {"data", "images"},
-    "propose": {"batches", "data", "proposal_files"},
-    "config": set(),
+    "propose": {"batches", "data", "proposal_files", "stages"},
+    "config": {"architectures", "model_settings", "training_settings", "data"},
+    "settings_page": {"architectures", "training_settings", "data"},
     **{command: None for command in COMMANDS},  # everything
     "__init__": set(),  # lazy: see below
 }
 # Leaves stand on one another in this order only.
 LEAF_ORDER = [
-    "errors", "naming", "registry", "files", "screen", "signals", "progress", "profiles", "normalization", "boxes",
-    "levels", "masks",
+    "errors", "naming", "extensions", "registry", "settings", "choice", "read_only", "fixed_settings", "classes",
+    "files", "screen", "signals", "progress", "normalization", "boxes", "levels", "masks", "ordered_gradients",
+    "metrics", "checkpoint_names",
 ]  # fmt: skip
 ONLY_IN = {
-    "pycocotools": {"evaluation", "masks"}, "pydantic": {"config"}, "yaml": {"config"}, "argparse": {"cli"},
+    "pycocotools": {"evaluation", "masks"}, "yaml": {"config"}, "argparse": {"cli"},
     "matplotlib": {"plots"},
 }  # fmt: skip
 
@@ -168,8 +180,8 @@ def test_every_public_name_resolves():
 
     for name in keras_fpn.__all__:
         assert getattr(keras_fpn, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'MaskRCNN'"):
-        _ = keras_fpn.MaskRCNN
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        _ = keras_fpn.no_such_name
 
 
 def test_nothing_installs_at_the_top_level(request):
@@ -191,3 +203,28 @@ def test_no_drawer_for_odds_and_ends(package):
     assert not {"utils", "misc", "common", "helpers"} & {
         path.stem for path in pathlib.Path(package).rglob("*")
     }
+
+
+LIGHT = (
+    "keras_fpn.backbones.settings", "keras_fpn.pyramids.settings", "keras_fpn.image_settings", "keras_fpn.config",
+    "keras_fpn.stages.propose_settings", "keras_fpn.stages.classify_settings", "keras_fpn.stages.segment_settings",
+    "keras_fpn.architectures", "keras_fpn.model_settings", "keras_fpn.data.settings", "keras_fpn.training_settings",
+    "keras_fpn.registry", "keras_fpn.extensions", "keras_fpn.choice", "keras_fpn.settings", "keras_fpn.fields",
+    "keras_fpn.metrics", "keras_fpn.data.fields",
+)  # fmt: skip
+
+
+def test_settings_are_read_without_a_framework(package):
+    """Every file that defines a `Settings` is among those that import none, so that a typo answers at once."""
+    defining = {
+        "keras_fpn." + ".".join(path.relative_to(package).with_suffix("").parts)
+        for path in _sources(package)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        and any(isinstance(base, ast.Name) and base.id.endswith("Settings") for base in node.bases)
+    }
+    assert defining <= set(LIGHT)
+    code = f"import sys, importlib; [importlib.import_module(name) for name in {LIGHT}]; "
+    code += "print({'tensorflow', 'keras'} & set(sys.modules) or '')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -13,8 +13,8 @@ from keras_fpn.config import load_config
 @pytest.fixture
 def fast_rcnn(tmp_path):
     """The shipped tiny detector's second stage alone, as a file."""
-    settings = load_config("tiny").model_dump()
-    settings["model"] |= {"architecture": "fast_rcnn"}
+    config = load_config("tiny")
+    settings = config.model_dump() | {"model": config.model.as_architecture("fast_rcnn").model_dump()}
     (tmp_path / "second.yaml").write_text(yaml.safe_dump(settings))
     return "second.yaml"
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_fpn import FasterRCNN
 from keras_fpn.callbacks import COCOEvaluation, DetectionPictures, LearningRateLog, RichProgress
+from keras_fpn.fields import STANDARD
 
 BOXES = np.array([[4, 4, 20, 24], [10, 2, 30, 12], [1, 8, 9, 16], [12, 12, 28, 28]], np.float32)
 CLASSES = np.array([0, 1, 0, 1])
@@ -20,8 +21,8 @@ class OneWeightDetector(keras.Model):
 
     category_ids = [5, 9]
     class_names = ["cup", "plate"]
-    main_metric = "AP"
-    coco_metrics = FasterRCNN.coco_metrics
+    output_fields = STANDARD
+    metric_families = FasterRCNN.metric_families
 
     def __init__(self):
         super().__init__()

@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 
 import keras_fpn
-from keras_fpn.backbones import build_backbone, build_conv5
+from keras_fpn.backbones.build import build_backbone, build_conv5
 from keras_fpn.conv5_head import Conv5Head
-from keras_fpn.detector import load_model
 from keras_fpn.errors import UserError
+from keras_fpn.model_files import load_model
 from keras_fpn.roi_align import RoIAlign
 from keras_fpn.roi_pool import RoIPool
 
@@ -238,14 +238,14 @@ def test_freezing_is_the_backbones(norm, freeze_at):
 @pytest.mark.parametrize(
     ("differences", "message"),
     [
-        ({"backbone": {"name": "mobilenet_v3_large"}}, "conv5 is a stage of resnet18, .*; mobilenet_v3_large has none"),
-        ({"pyramid": {"levels": ["C5"]}}, "roi_pooling.levels: C4 not among pyramid.levels C5"),
+        ({"backbone": {"name": "mobilenet_v3_large"}}, "backbone.width: mobilenet_v3_large does not read it"),
+        ({"pyramid": {"levels": ["C5"]}}, "roi_pooling.levels: C4 is not among pyramid.levels C5"),
         (
             {"pyramid": {"levels": ["C5"]}, "roi_pooling": {"levels": ["C5"]}},
             r"box_head.name: conv5 reads C4, not C5; set roi_pooling.levels=\[C4\]",
         ),
-        ({"box_head": {"name": "conv4"}}, "box_head.name: unknown 'conv4'; did you mean 'conv5'"),
-        ({"roi_pooling": {"levels": []}}, "roi_pooling.levels: none not among pyramid.levels C4"),
+        ({"box_head": {"name": "conv4"}}, "box_head.name: unknown head 'conv4'; did you mean 'conv5'"),
+        ({"roi_pooling": {"levels": []}}, "roi_pooling.levels: list should have at least 1 item"),
     ],
 )
 def test_what_does_not_fit_is_told_in_a_line(row, differences, message):
@@ -257,6 +257,8 @@ def test_what_does_not_fit_is_told_in_a_line(row, differences, message):
 def test_networks_of_keras_have_no_conv5_that_could_be_taken():
     with pytest.raises(UserError, match="conv5 is a stage of resnet18, .*; ResNet50 has none of its own"):
         build_conv5({"name": "ResNet50", "norm": "batch_norm", "freeze_at": 0})
+    with pytest.raises(UserError, match="conv5 is a stage of resnet18, .*; mobilenet_v3_large has none of its own"):
+        build_conv5({"name": "mobilenet_v3_large", "norm": "batch_norm", "freeze_at": 0})
 
 
 def test_levels_with_a_gap_are_refused(tiny_settings):

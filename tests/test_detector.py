@@ -88,7 +88,7 @@ def model(drawn):
     model = keras_fpn.FasterRCNN(
         CLASSES,
         profile="torchvision",
-        backbone={"name": "resnet18", "norm_epsilon": 1e-5},
+        backbone="resnet18",
         pyramid={"channels": CHANNELS},
         anchors={"sizes": {"P2": [8.0], "P3": [16.0], "P4": [32.0], "P5": [64.0], "P6": [128.0]}},
         rpn={"channels": CHANNELS},

@@ -11,12 +11,14 @@ import pytest
 import tensorflow as tf
 
 import keras_fpn
-from keras_fpn import cli, detector, training
+from keras_fpn import cli, model_files, training
+from keras_fpn.architectures import ARCHITECTURES
 from keras_fpn.config import load_config
 from keras_fpn.data import read_coco
 from keras_fpn.errors import UserError
 from keras_fpn.proposal_files import read_proposals, write_proposals
 from keras_fpn.propose import propose
+from keras_fpn.stages.propose import ProposeStage
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,8 @@ def given(tiny_model, tiny_batch):
     features = tiny_model.features(inputs)
 
     def with_proposals(training):
-        _, found = tiny_model.propose(features, inputs, training=training)
+        stage = tiny_model.stages[0]
+        found = stage.propose(stage.score_anchors(features, inputs), inputs, training=training)
         return inputs | {"proposals": found["boxes"], "num_proposals": found["num_proposals"]}
 
     return with_proposals(False), with_proposals(True), targets
@@ -102,7 +105,7 @@ def _validation(shapes_folder):
 @pytest.fixture(scope="module")
 def rpn(tiny_settings):
     """A tiny RPN that sees the images of 96 px at 120. Shared: do not train it."""
-    settings = {key: value for key, value in tiny_settings().items() if key in (*keras_fpn.RPN.GROUPS, "seed")}
+    settings = {key: value for key, value in tiny_settings().items() if key in (*ARCHITECTURES["rpn"].groups, "seed")}
     keras.utils.set_random_seed(5)
     return keras_fpn.RPN(**settings, resize={"min_side": 120})
 
@@ -148,14 +151,16 @@ def test_propose_writes_what_the_model_proposes_in_original_pixels(proposed, rpn
     assert (given.about["annotations"], given.about["model"]) == (data_set.annotations, str(proposed / "rpn.keras"))
     assert given.image_ids.tolist() == [record.image_id for record in data_set.records]
     assert np.diff(given.ends, prepend=0).max() == 25  # the model keeps 40 of an image: --count
-    assert given.boxes.min() >= 0 and given.boxes.max() <= 96
+    boxes = np.concatenate([given.boxes_of(row) for row in range(len(given.image_ids))])
+    assert boxes.min() >= 0 and boxes.max() <= 96
     # The same by hand for the first image.
     image = np.asarray(keras.utils.load_img(data_set.records[0].path))
     batch = keras_fpn.inference.batch([image], rpn.settings["resize"])
     assert batch["image_sizes"].numpy().tolist() == [[120, 120]]
-    _, expected = rpn.propose(rpn.features(batch), batch, training=True)
+    stage = rpn.stages[0]
+    expected = stage.propose(stage.score_anchors(rpn.features(batch), batch), batch, training=True)
     count = given.ends[0]
-    np.testing.assert_allclose(given.boxes[:count], expected["boxes"][0, :count] * 96 / 120, atol=1e-3)
+    np.testing.assert_allclose(given.boxes_of(0)[:count], expected["boxes"][0, :count] * 96 / 120, atol=1e-3)
     logits = expected["scores"][0, :count].numpy()
     np.testing.assert_allclose(given.scores[:count], 1 / (1 + np.exp(-logits)), atol=1e-5)
 
@@ -187,19 +192,18 @@ def test_evaluate_takes_its_own_proposals_or_those_named(
         return {"AP": 0.5}, [], None
 
     monkeypatch.setattr(training, "measure", measure)
-    monkeypatch.setattr(training, "metrics_table", str)
     named = (*_validation(shapes_folder), "--proposals", proposed / "proposals") if is_named else ()
     assert _command("evaluate", run_dir / model, *named) == 0
     assert seen == [(str(proposed / "proposals"), most, 6)]  # a run says how many of them it is measured on
 
 
 def test_what_is_wrong_is_told_in_one_line(run, run_dir, proposed, shapes_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(detector, "load_model", functools.cache(detector.load_model))
+    monkeypatch.setattr(model_files, "load_model", functools.cache(model_files.load_model))
     good = proposed / "proposals"
     bad = shutil.copytree(good, tmp_path / "bad")
-    boxes = np.load(bad / "boxes.npy")
-    boxes[3] = np.nan
-    np.save(bad / "boxes.npy", boxes)
+    with open(bad / "boxes.tfrecord", "r+b") as file:
+        file.seek(12 + 3 * 16)
+        file.write(np.full(4, np.nan, np.float32).tobytes())
     write_proposals("others", [(5_000_000, [[0, 0, 8, 8]], [0.5])], {})
     where, model, own = _validation(shapes_folder), proposed / "rpn.keras", run_dir / "model.keras"
     train = ("train", "tiny", "--data", shapes_folder, "--out", "new/run", "--set")
@@ -227,21 +231,25 @@ def test_what_is_wrong_is_told_in_one_line(run, run_dir, proposed, shapes_folder
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "mine", "others"]
 
 
-class _Broken:
-    """In place of an RPN that diverged: the boxes it is given, for every image."""
+class _Broken(ProposeStage):
+    """In place of an RPN that diverged: the boxes it is given, for every image; a model of this stage alone."""
 
     title, settings = "an RPN", {"resize": {"min_side": 96, "max_side": 96}}
 
     def __init__(self, boxes):
         self.boxes = tf.constant(boxes, tf.float32)[None]
+        self.stages = (self,)
+
+    def score_anchors(self, features, inputs):
+        return None
 
     def features(self, inputs):
         return inputs
 
-    def propose(self, features, inputs, training):
+    def propose(self, scored, inputs, training):
         assert training
         shape = tf.shape(self.boxes)
-        return None, {"boxes": self.boxes, "scores": tf.zeros(shape[:2]), "num_proposals": shape[1:2]}
+        return {"boxes": self.boxes, "scores": tf.zeros(shape[:2]), "num_proposals": shape[1:2]}
 
 
 @pytest.mark.parametrize(

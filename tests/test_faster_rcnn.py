@@ -207,7 +207,7 @@ def test_a_narrow_network_trains_on_batches_of_one(tiny_settings, tmp_path):
 
 
 def test_frozen_stages_and_statistics_do_not_move(tiny_settings, dataset):
-    # Trap 19: gamma, beta, mean and variance of a frozen normalisation, and all of the frozen stages.
+    # Gamma, beta, mean and variance of a frozen normalisation, and all of the frozen stages.
     settings = tiny_settings()
     settings["backbone"] = settings["backbone"] | {"norm": "frozen_batch_norm", "freeze_at": 2}
     model = keras_fpn.FasterRCNN(**settings)
@@ -267,8 +267,8 @@ def test_a_wrong_argument_is_told_in_one_line(tiny_settings, difference, message
 @pytest.mark.parametrize(
     ("difference", "message"),
     [
-        ({"pyramid": {"levels": ["P3", "P4", "P5", "P6"]}}, "roi_pooling.levels: P2 not among"),
-        ({"losses": {"rpn_normalizer": "sample"}}, "losses.rpn_normalizer: .*'sampled'"),
+        ({"pyramid": {"levels": ["P3", "P4", "P5", "P6"]}}, "roi_pooling.levels: P2 is not among"),
+        ({"rpn_losses": {"normalizer": "sample"}}, "rpn_losses.normalizer: .*'sampled'"),
     ],
 )
 def test_settings_that_do_not_fit_are_told_in_one_line(tiny_settings, difference, message):
@@ -394,6 +394,25 @@ def test_load_model_names_the_file(tmp_path):
         keras_fpn.load_model(tmp_path / "text.keras")
 
 
+def test_a_setting_changes_in_a_copy_that_detects_and_is_saved_with_it(tiny_model, tiny_batch, tmp_path):
+    inputs, _ = tiny_batch
+    before = tiny_model.predict_on_batch(inputs)
+    with pytest.raises(AttributeError, match=r"^proposals.post_nms_top_k_test: .*with_settings\(proposals=\{'post_nms"):
+        tiny_model.proposals.post_nms_top_k_test = 3
+    with pytest.raises(AttributeError, match=r"^rpn.channels: .*with_settings\(rpn=\{'channels': \.\.\.\}\)"):
+        tiny_model.rpn_head.channels = 3
+    with pytest.raises(TypeError, match="with_settings"):
+        tiny_model.proposals.box_weights[0] = 2.0
+    changed = tiny_model.with_settings(proposals={"post_nms_top_k_test": 3}, detections={"score_threshold": 0.0})
+    changed.save(tmp_path / "model.keras")
+    for model in (changed, keras_fpn.load_model(tmp_path / "model.keras")):
+        assert model.inference(inputs)["proposals"]["boxes"].shape[1] == 3
+        assert len(np.unique(model.predict_on_batch(inputs)["boxes"][0], axis=0)) <= 3 * 4
+        assert model.settings["proposals"]["post_nms_top_k_test"] == 3
+    for name, value in tiny_model.predict_on_batch(inputs).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
 # In a process of its own, with a thread a core and sums in one order: how far 400 steps at a high rate come hangs on
 # both, and the schedule was made for these.
 MEMORISE = """
@@ -401,8 +420,10 @@ MEMORISE = """
     import keras, keras_fpn
     import tensorflow as tf
     from keras_fpn.data import load_coco
-    from keras_fpn.evaluation import COCOEvaluator, predict_dataset
+    from keras_fpn.evaluation import COCOEvaluator
+    from keras_fpn.metrics import DETECTIONS
     from keras_fpn.optimizers import SGD, WarmupMultiStep
+    from keras_fpn.results import predict_dataset
 
     annotations, images = sys.argv[1:]
     options = {"batch_size": 4, "min_side": 128, "max_side": 128}
@@ -410,7 +431,7 @@ MEMORISE = """
     tf.config.experimental.enable_op_determinism()
     model = keras_fpn.FasterRCNN(
         4,
-        {"name": "resnet18", "width": 16, "norm": "batch_norm", "norm_epsilon": 1e-5, "freeze_at": 0},
+        {"name": "resnet18", "width": 16, "norm": "batch_norm", "freeze_at": 0},
         profile="torchvision",
         pyramid={"channels": 32},
         anchors={"sizes": {"P2": [10.0], "P3": [20.0], "P4": [40.0], "P5": [80.0], "P6": [110.0]}},
@@ -425,7 +446,7 @@ MEMORISE = """
     model.compile(SGD(rate, global_clipnorm=10.0))
     model.fit(load_coco(annotations, images, repeat=True, **options), steps_per_epoch=400, verbose=0, shuffle=False)
     detections, _ = predict_dataset(model, load_coco(annotations, images, **options))
-    print("AP", COCOEvaluator(annotations).detections(detections)["AP"])
+    print("AP", DETECTIONS.measure(COCOEvaluator(annotations), detections)["AP"])
 """
 
 

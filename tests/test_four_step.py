@@ -323,7 +323,7 @@ def test_a_frozen_part_that_is_not_there_or_is_all_there_is(config, tmp_path):
     everything = ["backbone", "pyramid", "rpn_head"]
     for parts, message in ((["box_heat"], "'box_heat' is no part of"), (everything, "leave one")):
         tree["training"]["freeze"] = parts
-        tree["model"]["architecture"] = "rpn"
+        tree["model"] = config.model.as_architecture("rpn").model_dump()
         with pytest.raises(UserError, match=f"training.freeze: .*{message}"):
             training.train(type(config).model_validate(tree), tmp_path / "run")
     assert not (tmp_path / "run").exists()

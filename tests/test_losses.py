@@ -89,7 +89,7 @@ def test_roi_gradients_equal_torchvision(golden):
     )
 
 
-# --- traps 15 and 16: smooth L1, and what sums are divided by
+# --- smooth L1, and what sums are divided by
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_roi_gradients_equal_torchvision(golden):
         (0.05, 0.0, 0.05),
     ],
 )
-def test_trap_15_smooth_l1_is_not_huber(error, beta, expected):
+def test_smooth_l1_is_not_huber(error, beta, expected):
     np.testing.assert_allclose(smooth_l1(tf.constant([error, -error]), beta), [expected] * 2, atol=1e-6)
 
 
@@ -124,14 +124,14 @@ def three_positives(sampled):
     }
 
 
-def test_trap_16_box_loss_is_divided_by_samples_not_by_positives():
+def test_box_loss_is_divided_by_samples_not_by_positives():
     for normalizer in ("samples_per_image", "sampled", "sampled_per_image"):
         losses = rpn_of(three_positives(256), normalizer=normalizer, box_beta=0.0)
         np.testing.assert_allclose(losses["rpn_box_loss"], 6 / 512, rtol=1e-6)
         np.testing.assert_allclose(losses["rpn_objectness_loss"], math.log(2), rtol=1e-6)
 
 
-def test_trap_16_too_few_samples():
+def test_losses_of_too_few_samples():
     # 100 an image: detectron2 still divides by 256 * 2, torchvision by 200.
     few = three_positives(100)
     detectron2 = rpn_of(few, normalizer="samples_per_image", box_beta=0.0)
@@ -142,7 +142,7 @@ def test_trap_16_too_few_samples():
     np.testing.assert_allclose(torchvision["rpn_objectness_loss"], math.log(2), rtol=1e-6)
 
 
-def test_trap_16_roi_box_loss_is_divided_by_rois():
+def test_roi_box_loss_is_divided_by_rois():
     # Two images of 512 RoIs, three objects, |errors| sum to 6: 6 / 1024.
     classes = np.full((2, 512), 3, np.int32)
     classes[0, :2], classes[1, 0] = 1, 2

@@ -31,20 +31,20 @@ def test_equals_torchvision(golden, threshold):
     assert len(one) < len(several) < 300
 
 
-def test_trap_18_suppression_is_strict():
+def test_suppression_is_strict():
     # IoU exactly .5: a threshold of .5 keeps both, .4999 one, as in torchvision.
     boxes = [[0, 0, 10, 10], [0, 0, 10, 5]]
     assert kept_by(boxes, [0.9, 0.8], [0, 0], 0.5) == [0, 1]
     assert kept_by(boxes, [0.9, 0.8], [0, 0], 0.4999) == [0]
 
 
-def test_trap_18_levels_do_not_suppress_each_other():
+def test_levels_do_not_suppress_each_other():
     boxes = [[0, 0, 10, 10], [0, 0, 10, 10]]
     assert kept_by(boxes, [0.8, 0.9], [0, 1], 0.7) == [1, 0]
     assert kept_by(boxes, [0.8, 0.9], [1, 1], 0.7) == [1]
 
 
-def test_trap_18_pixels_are_not_clipped_to_the_unit_square():
+def test_pixels_are_not_clipped_to_the_unit_square():
     # What combined_non_max_suppression does by default would make these two one.
     assert kept_by([[0, 0, 100, 100], [200, 200, 300, 300]], [0.9, 0.8], [0, 0], 0.5) == [0, 1]
 

@@ -32,7 +32,7 @@ def walk(golden, **settings):
         ("path_clipped", {"weight_decay": 1e-2, "global_clipnorm": 1.5}),
     ],
 )
-def test_trap_20_trajectory_equals_torch(golden, name, settings):
+def test_trajectory_equals_torch(golden, name, settings):
     # torch's clip_grad_norm_ divides by norm + 1e-6, TensorFlow's by the norm.
     np.testing.assert_allclose(walk(golden, **settings), golden("optimizers")[name], rtol=2e-5, atol=2e-6)
 
@@ -44,7 +44,7 @@ def three_steps(optimizer):
     return float(weight)
 
 
-def test_trap_20_weight_decay_is_coupled():
+def test_weight_decay_is_coupled():
     # torch.optim.SGD: w = 1, no gradient, rate .1, momentum .9, decay .01, three steps.
     ours = three_steps(SGD(learning_rate=0.1, momentum=0.9, weight_decay=0.01))
     np.testing.assert_allclose(ours, 0.994395, atol=1e-6)

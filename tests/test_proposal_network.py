@@ -14,15 +14,15 @@ import tensorflow as tf
 
 import keras_fpn
 from keras_fpn import cli, runs, training
+from keras_fpn.architectures import ARCHITECTURES
 from keras_fpn.config import load_config
 from keras_fpn.errors import UserError
-
-PROPOSAL_METRICS = {f"proposals/AR{limit}{area}" for limit in (100, 1000) for area in ("", "s", "m", "l")}
+from keras_fpn.metrics import PROPOSALS
 
 
 @pytest.fixture(scope="module")
 def settings(tiny_settings):
-    return {key: value for key, value in tiny_settings().items() if key in (*keras_fpn.RPN.GROUPS, "seed")}
+    return {key: value for key, value in tiny_settings().items() if key in (*ARCHITECTURES["rpn"].groups, "seed")}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_it_trains_and_comes_back_from_its_file_as_it_was(settings, tiny_batch, 
 
 
 def test_a_stage_that_it_lacks_is_refused(settings):
-    with pytest.raises(UserError, match="box_head: RPN has no such stage; leave it out"):
+    with pytest.raises(UserError, match="box_head: rpn has no such stage; leave it out"):
         keras_fpn.RPN(**settings, box_head={"units": 8})
 
 
@@ -141,7 +141,7 @@ def test_a_run_leaves_average_recall_and_pictures(run_dir):
         rows = list(csv.DictReader(file))
     assert [float(row["step"]) for row in rows] == [4, 8]
     assert all(float(row["val_proposals/AR1000"]) >= 0 for row in rows) and "val_AP" not in rows[0]
-    assert set(json.loads((run_dir / "metrics.json").read_text())) == PROPOSAL_METRICS
+    assert set(json.loads((run_dir / "metrics.json").read_text())) == set(PROPOSALS.metrics)
     results = json.loads((run_dir / "results.json").read_text())
     assert {(result["category_id"], result["category"]) for result in results} == {(0, "object")}
     assert all(0 < result["score"] < 1 for result in results)

@@ -1,4 +1,4 @@
-"""RoIAlign against torchvision's operator (golden/make_roi.py), its traps, and the level rule."""
+"""RoIAlign against torchvision's operator (golden/make_roi.py) and by hand, and the level rule."""
 
 import numpy as np
 import pytest
@@ -61,25 +61,25 @@ def test_levels_equal_torchvision(golden, draws, implementation):
     np.testing.assert_allclose(crops, kept["levels/crops"], atol=1e-4)
 
 
-# --- traps 6 to 10; the numbers come from running torchvision's operators
+# --- single boxes; the numbers come from running torchvision's operators
 
 
 @pytest.mark.parametrize(
     ("side", "level"),
     [(111.9, 2), (112, 3), (223.99, 3), (224, 4), (447.99, 4), (448, 5), (896, 5), (1, 2), (5000, 5)],
 )
-def test_trap_06_level_map(side, level):
+def test_level_map(side, level):
     assert roi_levels(tf.constant([[10.0, 20.0, 10.0 + side, 20.0 + side]]), 2, 5)[0] == level
 
 
-def test_trap_06_level_map_is_exact_for_every_integer_box_on_an_octave():
+def test_level_map_is_exact_for_every_integer_box_on_an_octave():
     for level, side in ((3, 112), (4, 224), (5, 448)):
         widths = [width for width in range(1, side**2 + 1) if side**2 % width == 0]
         boxes = tf.constant([[0.0, 0.0, width, side**2 // width] for width in widths], tf.float32)
         np.testing.assert_array_equal(roi_levels(boxes, 2, 5), [level] * len(widths))
 
 
-def test_trap_06_an_empty_box_belongs_on_the_finest_level():
+def test_an_empty_box_belongs_on_the_finest_level():
     empty = tf.constant([[5.0, 5.0, 5.0, 5.0], [0.0, 0.0, 0.0, 900.0], [9.0, 9.0, 3.0, 3.0]])
     np.testing.assert_array_equal(roi_levels(empty, 2, 5), [2, 2, 2])
 
@@ -91,14 +91,14 @@ def slope():
 
 @both
 @pytest.mark.parametrize(("aligned", "expected"), [(False, [303, 305, 307]), (True, [252.5, 254.5, 256.5])])
-def test_trap_07_alignment(aligned, expected, implementation):
+def test_alignment_shifts_by_half_a_cell(aligned, expected, implementation):
     crops = align(slope(), [[8, 8, 64, 64]], 1 / 4, aligned=aligned, implementation=implementation)
     np.testing.assert_allclose(crops[0, 0, 0, :3, 0], expected, atol=1e-2)
 
 
 @both
 @pytest.mark.parametrize(("aligned", "expected"), [(False, 209.2143), (True, 153.3036)])
-def test_trap_07_tiny_box(aligned, expected, implementation):
+def test_tiny_box(aligned, expected, implementation):
     crops = align(slope(), [[8, 8, 9, 9]], 1 / 4, aligned=aligned, implementation=implementation)
     np.testing.assert_allclose(crops[0, 0, 0, 0, 0], expected, atol=1e-2)
 
@@ -107,7 +107,7 @@ def test_trap_07_tiny_box(aligned, expected, implementation):
 @pytest.mark.parametrize(
     ("ratio", "expected"), [(2, [0.04592, 0.07653, 0.18367]), (0, [0.32003, 0.29902, 0.25376])]
 )
-def test_trap_08_sampling_ratio(ratio, expected, implementation):
+def test_points_of_a_bin(ratio, expected, implementation):
     comb = np.zeros((32, 32))
     comb[::2, ::2] = 1
     crops = align(comb, [[0, 0, 128, 128]], 1 / 4, sampling_ratio=ratio, implementation=implementation)
@@ -115,9 +115,9 @@ def test_trap_08_sampling_ratio(ratio, expected, implementation):
 
 
 @both
-def test_trap_09_not_plain_crop_and_resize(implementation):
+def test_not_plain_crop_and_resize(implementation):
     # tensorpack's own check: arange(25) as 5 x 5, box [1, 1, 3, 3] in 4 x 4 bins. A plain crop_and_resize of
-    # trap 7's box would give 195.69, 197.95, 200.21.
+    # the box of `test_alignment_shifts_by_half_a_cell` would give 195.69, 197.95, 200.21.
     crops = align(
         np.arange(25).reshape(5, 5),
         [[1, 1, 3, 3]],
@@ -131,7 +131,7 @@ def test_trap_09_not_plain_crop_and_resize(implementation):
 
 
 @both
-def test_trap_10_borders(implementation):
+def test_borders(implementation):
     crops = align(
         np.ones((32, 32)), [[-16, -16, 16, 16]], 1 / 4, output_size=4, implementation=implementation
     )[0, 0, :, :, 0]

@@ -18,7 +18,7 @@ def test_equals_torchvision(golden, draws):
     np.testing.assert_allclose(crops, kept["pool"], atol=1e-6)
 
 
-def test_trap_07_pooling():
+def test_bins_of_a_slope():
     # torchvision's roi_pool of x + 100 y, box [8, 8, 64, 64] at scale 1/4.
     slope = tf.constant(np.arange(32)[None] + 100.0 * np.arange(32)[:, None], tf.float32)[None, :, :, None]
     crops = RoIPool(strides={"P2": 4})({"P2": slope}, tf.constant([[[8.0, 8.0, 64.0, 64.0]]]))

@@ -37,7 +37,7 @@ def test_equals_torchvision(golden, draws, layers):
             )
 
 
-def test_trap_05_outputs_are_ordered_row_column_anchor():
+def test_outputs_are_ordered_row_column_anchor():
     # torchvision's permute_and_flatten of arange(72) as a (1, 12, 2, 3) map: its first four rows.
     head = RPNHead(channels=12, num_anchors=3, conv_layers=0)
     features = {"P2": tf.constant(np.arange(72).reshape(1, 12, 2, 3).transpose(0, 2, 3, 1), tf.float32)}

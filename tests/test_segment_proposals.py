@@ -12,7 +12,7 @@ from keras_fpn.data import load_coco
 from keras_fpn.detector import architecture
 from keras_fpn.errors import UserError
 from keras_fpn.losses import segment_losses
-from keras_fpn.pyramids import build_pyramid
+from keras_fpn.pyramids.build import build_pyramid
 from keras_fpn.segment_grid import SegmentGrid
 from keras_fpn.segment_head import SegmentHead
 
@@ -97,7 +97,7 @@ def test_the_best_positions_inside_the_images_are_given_unsuppressed(model, tiny
     inputs, _ = tiny_batch
     found = model.predict(inputs, verbose=0)
     features = model.features({key: tf.constant(value) for key, value in inputs.items()})
-    layout = model.lay_out(features)
+    layout = model.stages[0].lay_out(features)
     scores = logistic(tf.concat(list(model.segment_head(features).values()), axis=1))
     centres, windows = layout.centres.numpy(), layout.windows.numpy()
     assert found["num_detections"].tolist() == [40, 40]
@@ -109,7 +109,7 @@ def test_the_best_positions_inside_the_images_are_given_unsuppressed(model, tiny
         own = [np.flatnonzero(np.isclose(windows, box, atol=1e-4).all(axis=1)) for box in found["boxes"][index]]
         assert all(len(one) == 1 and one[0] in inside for one in own) and len({one[0] for one in own}) == 40
         own = np.concatenate(own).astype(np.int32)
-        places = model.grid.places(tf.constant([own, own]), layout)
+        places = model.stages[0].grid.places(tf.constant([own, own]), layout)
         masks = logistic(model.segment_head.at(features, places)[1][index])
         np.testing.assert_allclose(found["masks"][index], masks, atol=1e-5)
     assert {key: value.dtype.name for key, value in found.items()} == {
@@ -155,7 +155,7 @@ def test_losses_are_means_over_samples_and_over_the_pixels_of_positives():
 def batch(shapes_folder):
     """(inputs, targets) of four images of the embedded data set, with masks."""
     annotations = shapes_folder / "annotations" / "instances_train.json"
-    data = load_coco(annotations, shapes_folder / "train", masks=True, batch_size=4, min_side=96, max_side=96)
+    data = load_coco(annotations, shapes_folder / "train", fields=("masks",), batch_size=4, min_side=96, max_side=96)
     return next(iter(data))
 
 
@@ -218,9 +218,9 @@ def test_targets_without_masks_are_refused_in_one_line(model, tiny_batch):
 
 
 def test_other_models_have_no_such_stage(tiny_settings):
-    with pytest.raises(UserError, match="segments: FasterRCNN has no such stage; leave it out"):
+    with pytest.raises(UserError, match="segments: faster_rcnn has no such stage; leave it out"):
         keras_fpn.FasterRCNN(**tiny_settings(), segments={"units": 8})
-    with pytest.raises(UserError, match="anchors: SegmentProposals has no such stage"):
+    with pytest.raises(UserError, match="anchors: segment_proposals has no such stage"):
         keras_fpn.SegmentProposals(**SETTINGS, anchors={"ratios": [1.0]})
 
 
@@ -232,7 +232,9 @@ def test_a_configuration_gives_it(model):
     built = keras_fpn.SegmentProposals.for_data(None, profile=config.model.profile, **config.model.differences())
     assert [layer.count_params() for layer in built.segment_head.hidden] == [3_211_776]
     with pytest.raises(UserError, match=r"model.segments.kernel_sizes: kernel_sizes must be \[5\], \[7\] or \[5, 7\]"):
-        load_config("tiny", ["model.segments.kernel_sizes=[7, 5]"])
+        load_config("tiny", [*changes, "model.segments.kernel_sizes=[7, 5]"])
+    with pytest.raises(UserError, match="--set model.segments.units: segments: faster_rcnn has no such stage"):
+        load_config("tiny", ["model.segments.units=3"])
 
 
 def test_its_parts_can_be_kept_as_they_are(batch):

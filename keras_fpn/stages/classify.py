@@ -1,0 +1,145 @@
+"""RoIs of the features are classified and refined (Fast R-CNN; paper, section 4.2).
+
+    features, proposals -> pool -> classify -> detections
+    features, proposals -> sample -> pool -> classify -> the two losses of the head
+
+B images, R RoIs, K classes, S samples, D detections.
+"""
+
+import tensorflow as tf
+
+from keras_fpn.batches import check_classes
+from keras_fpn.detections import DetectionLayer
+from keras_fpn.errors import UserError
+from keras_fpn.fields import STANDARD
+from keras_fpn.levels import level_number
+from keras_fpn.losses import roi_losses
+from keras_fpn.metrics import DETECTIONS
+from keras_fpn.stages.classify_settings import BOX_HEADS, POOLINGS
+from keras_fpn.stages.recall import share
+from keras_fpn.stages.stage import Stage
+from keras_fpn.targets import roi_targets
+
+
+class ClassifyStage(Stage):
+    """RoI pooling, a head and a detection layer: reads "proposals", gives "detections", see `DetectionLayer`.
+
+    In inference it also leaves "predictions", the class logits and deltas that the detections are made of. In training
+    it leaves "samples", what `targets.roi_targets` drew: other heads of the RoIs train on the same ones.
+
+    Args:
+        context: see `Stage`.
+        name: "roi", or "roi_2" and so on of a further one: its losses and layers are named so, too.
+    """
+
+    name = "roi"
+    reads = ("proposals",)
+    gives = ("predictions", "detections", "samples")
+    outputs = ("detections",)
+    fields = STANDARD
+    families = {"detections": (DETECTIONS,)}
+
+    def __init__(self, context, name=None):
+        super().__init__(context, name)
+        settings, self.num_classes = context.settings, len(context.classes)
+        places = [f"{place}{self.name.removeprefix('roi')}" for place in ("roi_pooling", "box_head", "detections")]
+        self.roi_pooling = build_pooling(settings["roi_pooling"], context.strides, places[0])
+        options = {key: value for key, value in settings["box_head"].items() if key != "name"}
+        head = BOX_HEADS[settings["box_head"]["name"]]
+        self.box_head = head.build(self.num_classes, context, settings["roi_pooling"], name=places[1], **options)
+        self.detections = DetectionLayer(name=places[2], **settings["detections"])
+        self.max_detections = self.detections.max_detections
+        self.score_threshold = float(self.detections.score_threshold)
+        self.loss_names = (f"{self.name}_class_loss", f"{self.name}_box_loss")
+        self.recall_names, self.parts = (f"{self.name}_recall",), (places[1],)
+        self._places = places
+
+    @property
+    def seed_number(self):
+        return 1 if self.name == "roi" else super().seed_number
+
+    def layers(self):
+        return dict(zip(self._places, (self.roi_pooling, self.box_head, self.detections), strict=True))
+
+    def build(self):
+        size, level = self.roi_pooling.output_size, next(iter(self.roi_pooling.strides))
+        self.box_head.build((None, None, size, size, self.context.channels[level]))
+        super().build()
+
+    def classify(self, features, boxes, training=False, is_valid=None):
+        """Class logits `[B, R, K + background_logits]` and deltas `[B, R, K, 4]` of RoIs `[B, R, 4]`.
+
+        In training, RoIs that are not valid (`[B, R]` bool) stay out of the statistics of live batch normalisation.
+        """
+        return self.box_head(self.roi_pooling(features, boxes), training=training, is_valid=is_valid)
+
+    def detect(self, proposals, logits, deltas, inputs):
+        """Detections of proposals with what `classify` gave of them, see `DetectionLayer`."""
+        return self.detections(
+            proposals["boxes"], proposals["num_proposals"], logits, deltas, inputs["image_sizes"]
+        )
+
+    def infer(self, features, state):
+        predictions = self.classify(features, state["proposals"]["boxes"])
+        detections = self.detect(state["proposals"], *predictions, state["inputs"])
+        return {"predictions": predictions, "detections": detections}
+
+    def signatures(self):
+        return {"raw": self._raw}
+
+    def _raw(self, features, state):
+        """`{"boxes": [B, R, K, 4], "scores": [B, R, K], "num_proposals": [B]}`, what suppression chooses from."""
+        proposals, sizes = state["proposals"], state["inputs"]["image_sizes"]
+        boxes, count = proposals["boxes"], proposals["num_proposals"]
+        boxes, scores = self.detections.candidates(boxes, count, *state["predictions"], sizes)
+        return {"boxes": boxes, "scores": scores, "num_proposals": count}
+
+    def train(self, features, state, targets, seed, training=True):
+        check_classes(targets["classes"], self.num_classes)
+        settings = self.context.settings
+        sampled = roi_targets(
+            state["proposals"],
+            targets,
+            seed,
+            num_classes=self.num_classes,
+            box_weights=self.detections.box_weights,
+            **settings["roi_targets"],
+        )
+        logits, deltas = self.classify(features, sampled["boxes"], training, sampled["is_valid"])
+        losses = roi_losses(
+            logits, deltas, sampled["classes"], sampled["deltas"], sampled["is_valid"], **settings["roi_losses"]
+        )
+        losses = dict(zip(self.loss_names, losses.values(), strict=True))
+        is_right = tf.argmax(logits, axis=-1, output_type=tf.int32) == sampled["classes"]
+        is_object = sampled["is_valid"] & (sampled["classes"] < self.num_classes)
+        return {"samples": sampled}, losses, {self.recall_names[0]: share(is_right, is_object)}
+
+    def timed_steps(self, features, state):
+        proposals, inputs = state["proposals"], state["inputs"]
+        yield "RoI pooling, box head", (lambda given: self.classify(*given), (features, proposals["boxes"]))
+        predictions = self.classify(features, proposals["boxes"])
+        yield "detections", (lambda given: self.detect(*given), (proposals, *predictions, inputs))
+
+
+def build_pooling(settings, strides, name="roi_pooling"):
+    """The layer that `roi_pooling.method` names, on the levels that RoIs are read from.
+
+    Args:
+        settings: of the group `roi_pooling`.
+        strides: `{level: pixels between cells}` of the pyramid.
+
+    Raises:
+        UserError: levels that the pyramid has not, or that are no neighbours.
+    """
+    options = dict(settings)
+    part, levels = POOLINGS[options.pop("method")], options.pop("levels")
+    absent = [level for level in levels if level not in strides]
+    if absent or not levels:
+        raise UserError(
+            f"roi_pooling.levels: {', '.join(absent) or 'none'} not among pyramid.levels {', '.join(strides)};"
+            " name levels of both"
+        )
+    numbers = sorted(map(level_number, levels))
+    if numbers != list(range(numbers[0], numbers[-1] + 1)):
+        raise UserError(f"roi_pooling.levels: {', '.join(levels)}; give neighbours, an RoI belongs on one of a run")
+    return part.build(strides={level: strides[level] for level in levels}, name=name, **options)

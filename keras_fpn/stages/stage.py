@@ -1,0 +1,146 @@
+"""What a step of a detector says of itself; see `Stage`."""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keras_fpn.classes import Classes
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage stands on.
+
+    Attributes:
+        strides: `{level: pixels of the image between cells}` of the pyramid.
+        channels: `{level: channels}` of the pyramid.
+        classes: K of them; `OBJECT` of a model that tells none apart.
+        settings: `{group: {key: value}}` of the whole model; a stage reads its own groups.
+    """
+
+    strides: Mapping[str, int]
+    channels: Mapping[str, int]
+    classes: Classes
+    settings: Mapping[str, Mapping]
+
+
+class Stage:
+    """A step of a detector after its features: what it needs, what it leaves, what it learns from, what it finds.
+
+    A model holds its stages and asks them in order; a stage knows nothing of the model. What the stages hand to each
+    other is the state, `{key: value}`: "inputs" (the batch, see `Detector`), and whatever they add, such as
+
+        proposals    `{"boxes": [B, P, 4] pixels, "num_proposals": [B] int32, ...}`, best first
+        samples      in training: the RoIs that the box head was trained on, `{"boxes": [B, S, 4], ...}`
+        detections   `{"boxes": [B, D, 4], "scores": [B, D], ..., "num_detections": [B] int32}`
+
+    A class overrides what it needs of the attributes, sets them in its constructor where they depend on settings, and
+    defines `infer` and, if it learns, `train`.
+
+    Attributes:
+        name: of the stage in its model. A model with two of a kind gives each its own.
+        title: of the work that it does in inference, for tables of times.
+        reads, gives: keys of the state that it takes from earlier stages and leaves for later ones.
+        outputs: those of `gives` that leave the model: "detections", and "proposals" where they are to be measured.
+        loss_names, recall_names: what `train` gives; reported by `fit`. A recall is the share of the sampled positives
+            that the stage gets right.
+        object_fields: names of what it learns from of each object, besides boxes, classes and crowds ("masks").
+        further_inputs: `{name: tf.TensorSpec}` of what the model is given besides images and their sizes.
+        fields: `OutputField`s, the rows of "detections" that it gives.
+        max_detections: rows of its detections.
+        score_threshold: what scores this or less it drops.
+        families: `{output: (MetricFamily, ...)}`, what its outputs are measured by.
+        refuses: `{export format: why it cannot carry this stage}`.
+        parts: names of those of `layers` that have weights.
+    """
+
+    name = "stage"
+    title = ""
+    reads = ()
+    gives = ()
+    outputs = ()
+    loss_names = ()
+    recall_names = ()
+    object_fields = ()
+    further_inputs = {}
+    fields = ()
+    max_detections = None
+    score_threshold = 0.0
+    families = {}
+    refuses = {}
+    parts = ()
+
+    def __init__(self, context, name=None):
+        self.context = context
+        self.name = name or type(self).name
+
+    @property
+    def seed_number(self):
+        """What the step's seed is folded with, so that no two stages of a model draw alike."""
+        return zlib.crc32(self.name.encode()) % 2**31
+
+    def layers(self):
+        """`{attribute of the model: Keras layer}`, in the order in which they are used."""
+        return {}
+
+    def build(self):
+        """Make all variables."""
+        for layer in self.layers().values():
+            layer.built = True
+
+    def infer(self, features, state):
+        """What the stage adds to the state.
+
+        Args:
+            features: `{level: [B, h, w, C]}`, the pyramid.
+            state: what there is, with the keys that it `reads`.
+        """
+        raise NotImplementedError
+
+    def train(self, features, state, targets, seed, training=True):
+        """What the stage adds to the state in training, and what it learns from.
+
+        Args:
+            features, state: see `infer`.
+            targets: see `Detector`.
+            seed: `[2]` int64 that sampling follows, of this stage and step alone.
+            training: whether live batch normalisation learns, and which counts of proposals are used.
+
+        Returns:
+            `(additions, {loss: scalar}, {recall: (share, how many positives)})`; without an override what `infer` adds,
+            and nothing to learn.
+        """
+        return self.infer(features, state), {}, {}
+
+    def signatures(self):
+        """`{name: function(features, state) -> {output: tensor}}`: what a SavedModel may give besides the detections.
+
+        The state is as the stage leaves it.
+        """
+        return {}
+
+    def demands(self, inputs):
+        """`[(bool tensor, message)]`: what must hold of the stage's `further_inputs` where a SavedModel is run."""
+        return []
+
+    def timed_steps(self, features, state):
+        """Yield `(name, (function, argument))` of the parts of `infer` whose times are worth telling apart."""
+        yield self.title or self.name, (lambda given: self.infer(*given), (features, state))
+
+
+def in_order(stages):
+    """The stages, if each gets what it reads.
+
+    Raises:
+        ValueError: one reads what no earlier one gives, or two have one name.
+    """
+    given, names = {"inputs"}, set()
+    for stage in stages:
+        absent = [key for key in stage.reads if key not in given]
+        if absent:
+            raise ValueError(f"stage {stage.name!r} reads {absent[0]!r}, which no stage before it gives")
+        if stage.name in names:
+            raise ValueError(f"two stages are called {stage.name!r}; give one another name")
+        given |= set(stage.gives)
+        names.add(stage.name)
+    return tuple(stages)
