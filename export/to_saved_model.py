@@ -143,8 +143,8 @@ def _sizes_or_edges(images, image_sizes):
         (is_inside, "image_sizes: height and width of a valid part are from 1 to those of images"),
     ]
     with tf.control_dependencies([tf.debugging.Assert(holds, [message]) for holds, message in demands]):
-        edges = tf.repeat(shape[None, 1:3], shape[0], axis=0)
-    return tf.ensure_shape(tf.cond(rows == 0, lambda: edges, lambda: image_sizes), [None, 2])
+        edges, given = tf.repeat(shape[None, 1:3], shape[0], axis=0), tf.identity(image_sizes)
+    return tf.ensure_shape(tf.cond(rows == 0, lambda: edges, lambda: given), [None, 2])
 
 
 def _on_bytes(inference, model):

@@ -111,11 +111,8 @@ class SecondStage(ClassifyStage):
 
     name = "second"
     reads, gives = ("detections",), ("detections",)
-    outputs = loss_names = recall_names = fields = parts = ()
+    outputs = fields = ()
     families = {}
-
-    def layers(self):
-        return {f"second_{name}": layer for name, layer in super().layers().items()}
 
     def infer(self, features, state):
         found = state["detections"]

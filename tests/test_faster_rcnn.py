@@ -413,7 +413,7 @@ def test_a_setting_changes_in_a_copy_that_detects_and_is_saved_with_it(tiny_mode
         np.testing.assert_array_equal(value, before[name])
 
 
-# In a process of its own, with a thread a core and sums in one order: how far 400 steps at a high rate come hangs on
+# In a process of its own, with a thread a core and sums in one order: how far 600 steps at a high rate come hangs on
 # both, and the schedule was made for these.
 MEMORISE = """
     import sys
@@ -442,9 +442,9 @@ MEMORISE = """
         roi_pooling={"canonical_size": 48.0, "aligned": True},
         box_head={"units": 128, "initializer": "xavier"},
     )
-    rate = WarmupMultiStep(0.04, warmup_steps=20, warmup_factor=0.1, milestones=[300, 360])
+    rate = WarmupMultiStep(0.04, warmup_steps=20, warmup_factor=0.1, milestones=[450, 540])
     model.compile(SGD(rate, global_clipnorm=10.0))
-    model.fit(load_coco(annotations, images, repeat=True, **options), steps_per_epoch=400, verbose=0, shuffle=False)
+    model.fit(load_coco(annotations, images, repeat=True, **options), steps_per_epoch=600, verbose=0, shuffle=False)
     detections, _ = predict_dataset(model, load_coco(annotations, images, **options))
     print("AP", DETECTIONS.measure(COCOEvaluator(annotations), detections)["AP"])
 """

@@ -42,7 +42,8 @@ class ClassifyStage(Stage):
     def __init__(self, context, name=None):
         super().__init__(context, name)
         settings, self.num_classes = context.settings, len(context.classes)
-        places = [f"{place}{self.name.removeprefix('roi')}" for place in ("roi_pooling", "box_head", "detections")]
+        suffix = "" if self.name == "roi" else f"_{self.name.removeprefix('roi_')}"
+        places = [f"{place}{suffix}" for place in ("roi_pooling", "box_head", "detections")]
         self.roi_pooling = build_pooling(settings["roi_pooling"], context.strides, places[0])
         options = {key: value for key, value in settings["box_head"].items() if key != "name"}
         head = BOX_HEADS[settings["box_head"]["name"]]
