@@ -203,10 +203,6 @@ class Detector(keras.Model):
         """Ids of the classes in the numbering of the data set."""
         return self.classes.category_ids
 
-    def stage_giving(self, key):
-        """The last stage that leaves `key` in the state, or None."""
-        return next((stage for stage in reversed(self.stages) if key in stage.gives), None)
-
     def freeze(self, parts):
         """Keep the variables of some parts, and the statistics in them, as they are from here on.
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from pydantic import PositiveInt, ValidationError, create_model
 
-from keras_fpn.architectures import ARCHITECTURES, Architecture
+from keras_fpn.architectures import ARCHITECTURES
 from keras_fpn.backbones.settings import default_pixels
 from keras_fpn.choice import Choice
 from keras_fpn.errors import UserError
@@ -179,7 +179,7 @@ def validated(tree) -> ModelSettings:
     """
     member = ARCHITECTURES[tree["architecture"]]
     groups = {group: tree[group] for group in member.groups if group in tree}
-    settings = schema(member, chosen_settings(member, groups)).model_validate(tree)
+    settings = schema(member.name, chosen_settings(member, groups)).model_validate(tree)
     plain = settings.groups()
     for check in member.checks:
         check(plain)
@@ -196,10 +196,6 @@ def chosen_settings(member, groups):
 
 
 @functools.lru_cache
-def _schema(name, settings):
+def schema(name, settings) -> type[ModelSettings]:
+    """`ModelSettings` of an architecture's name with a field for each group: `((group, Settings), ...)`."""
     return create_model(f"ModelSettings_{name}", __base__=ModelSettings, **{key: (each, ...) for key, each in settings})
-
-
-def schema(member: Architecture, settings) -> type[ModelSettings]:
-    """`ModelSettings` with a field for each group: `((group, Settings), ...)`."""
-    return _schema(member.name, settings)
