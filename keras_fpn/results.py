@@ -109,8 +109,10 @@ def predict_batches(model, dataset, with_proposals=True, inference=None):
 
 
 def best_of_each(results, most=None):
-    """The `most` best results of each image, all of them by default."""
-    return results if most is None else [result for _, group in by_image(results) for result in group[:most]]
+    """The `most` results of each image with the highest scores, whatever their classes; all of them by default."""
+    if most is None:
+        return results
+    return [result for _, group in by_image(results) for result in sorted(group, key=lambda r: -r["score"])[:most]]
 
 
 def predict_dataset(model, dataset, with_proposals=True, progress=None, inference=None):

@@ -16,7 +16,13 @@ from keras_fpn.errors import UserError
 from keras_fpn.evaluation import COCOEvaluator, metrics_to_json
 from keras_fpn.fields import STANDARD
 from keras_fpn.metrics import DETECTIONS, PROPOSALS
-from keras_fpn.results import compile_inference, detections_to_results, predict_dataset, proposals_to_results
+from keras_fpn.results import (
+    best_of_each,
+    compile_inference,
+    detections_to_results,
+    predict_dataset,
+    proposals_to_results,
+)
 
 CATEGORY_IDS = [3, 7, 90]  # with gaps, and without 1
 
@@ -451,3 +457,11 @@ def test_predict_dataset_refuses_endless_and_repeated_data(truth_telling):
         predict_dataset(model, dataset(2).repeat(2))
     with pytest.raises(UserError, match="lack 'image_ids'"):
         predict_dataset(model, dataset(2).map(lambda inputs, targets: (inputs, {})))
+
+
+def test_the_best_of_an_image_are_those_with_the_highest_scores_whatever_their_class():
+    rows = [(1, 5, 0.9), (1, 2, 0.3), (1, 2, 0.8), (2, 7, 0.1)]
+    results = [{"image_id": i, "category_id": c, "score": score, "bbox": [0, 0, 9, 9]} for i, c, score in rows]
+    kept = [(result["image_id"], result["score"]) for result in best_of_each(results, 2)]
+    assert kept == [(1, 0.9), (1, 0.8), (2, 0.1)]
+    assert best_of_each(results) == results
