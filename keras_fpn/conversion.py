@@ -13,28 +13,17 @@ from pathlib import Path
 import keras
 
 from keras_fpn import runs
+from keras_fpn.architectures import ARCHITECTURES
 from keras_fpn.backbones.build import build_backbone
-from keras_fpn.box_head_names import CLASS_SCORES
-from keras_fpn.checkpoints import detectron2, foreign, layouts, torchvision, torchvision_writing
-from keras_fpn.checkpoints.classes import Classes, classes_of, predictor_rows
+from keras_fpn.checkpoints import layouts, torchvision, torchvision_writing
+from keras_fpn.checkpoints.classes import Classes
 from keras_fpn.checkpoints.files import read_checkpoint, write_safetensors
+from keras_fpn.checkpoints.published import kinds
+from keras_fpn.checkpoints.recognition import recognise, source_of
+from keras_fpn.checkpoints.torchvision_writing import EPSILON
 from keras_fpn.config import load_config
 from keras_fpn.errors import UserError
-from keras_fpn.naming import nearest
 from keras_fpn.training import build_model
-
-SOURCES = {"torchvision": torchvision, "detectron2": detectron2}
-EPSILON = "model.backbone.norm_epsilon"  # a state dict does not carry it: recognition knows it of published files
-# What the sources' own weights reach on COCO val2017, by the configuration that they belong to.
-PUBLISHED = {
-    "faster_rcnn_r50_fpn_torchvision": "box AP 37.0",
-    "faster_rcnn_r50_fpn_v2": "box AP 46.7",
-    "faster_rcnn_mobilenet_v3_large_fpn": "box AP 32.8",
-    "faster_rcnn_mobilenet_v3_large_320_fpn": "box AP 22.8",
-    "faster_rcnn_r50_fpn": "box AP 37.9 (1x schedule) or 40.2 (3x)",
-    "faster_rcnn_r101_fpn": "box AP 42.0 (3x schedule)",
-    "rpn_r50_fpn": "AR at 1000 proposals 58.0 (1x schedule)",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,34 +72,30 @@ def convert(path, source=None, config=None, class_names=None, overrides=(), tell
     path = Path(path)
     tell(f"reading {path}")
     checkpoint = read_checkpoint(path)
-    layout = _source(checkpoint.tensors, path, source)
+    layout, forced = source_of(checkpoint.tensors, path, source), source is not None
     tensors = layout.current_names(checkpoint.tensors)
-    recognition = layout.recognise(tensors, path, forced=source is not None)
+    kind, recognition = recognise(layout, tensors, path, forced)
     tell(f"recognised {layout.NAME} {recognition.title}: configuration {config or recognition.config}")
     written = torchvision_writing.written_settings(checkpoint.metadata)
     for note in recognition.notes if config is None and not written else ():
         tell(f"note: {note}")
-    classes = None
-    if recognition.kind == "faster_rcnn":
-        rows = predictor_rows(layout, tensors, path, forced=source is not None)
-        classes = classes_of(layout, rows, class_names, checkpoint.metadata, path)
-    elif class_names is not None:
+    classes, of_classes = kind.classes(layout, tensors, class_names, checkpoint.metadata, path, forced)
+    if classes is None and class_names is not None:
         raise UserError(f"{path}: {recognition.title} knows no classes; leave --classes out")
-    settings = _settings(layout, recognition, classes, config) | (written if config is None else {})
+    settings = _settings(recognition, config) | of_classes | (written if config is None else {})
     if config is None:
         _check_sizes(recognition, settings, path)
     overrides = [*_items(overrides)]
     settings = _read_by(load_config(config or recognition.config, overrides), settings)
     resolved = load_config(config or recognition.config, [*settings.items(), *overrides])
-    _check_suits(resolved, config or recognition.config, layout, recognition, classes, path, forced=source is not None)
+    _check_suits(resolved, config or recognition.config, layout, recognition, classes, path, forced)
     tell("building the model")
     model = _build(recognition, resolved, classes)
     entries = list(_entries(layout, recognition, model))
     layouts.load(entries, tensors, file=path, is_ignored=layout.is_ignored)
     config = str(config or recognition.config)
-    settings = _differing(resolved, config, recognition)
-    is_as_published = not settings and recognition.kind != "backbone" and (classes is None or classes.are_coco)
-    published = PUBLISHED.get(config) if is_as_published else None
+    settings = _differing(resolved, config, recognition, of_classes)
+    published = kind.reached.get(config) if not settings and (classes is None or classes.are_coco) else None
     return Conversion(model, recognition, len(entries), published, config, settings)
 
 
@@ -120,9 +105,18 @@ def to_torchvision(model):
     Raises:
         UserError: torchvision cannot run the same network.
     """
-    if not hasattr(model, "box_head") or not hasattr(model, "rpn_head"):
-        raise UserError(f"{model.name}: torchvision has no counterpart for a part of a detector; only for FasterRCNN")
+    _torchvision_kind(model)
     return torchvision_writing.tensors(model)
+
+
+def _torchvision_kind(model):
+    """The `PublishedKind` of torchvision that a model is."""
+    ours = [kind for kind in kinds() if kind.source == torchvision.NAME and kind.architecture]
+    kind = next((kind for kind in ours if kind.architecture == getattr(model, "architecture", None)), None)
+    if kind is None:
+        names = ", ".join(ARCHITECTURES[kind.architecture].load().__name__ for kind in ours)
+        raise UserError(f"{model.name}: torchvision has no counterpart for a part of a detector; only for {names}")
+    return kind
 
 
 def save(model, path):
@@ -140,7 +134,7 @@ def write_torchvision(model, path):
     tensors = to_torchvision(model)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_safetensors(path, tensors, torchvision_writing.metadata(model))
-    rows = len(tensors[f"{CLASS_SCORES}.bias"])
+    rows = _torchvision_kind(model).class_rows(tensors)
     lines = [f"{len(tensors)} tensors of a torchvision model with num_classes={rows}"]
     epsilon = model.settings["backbone"].get("norm_epsilon", 1e-5)
     if epsilon != 1e-5:  # what torchvision builds with; a state dict does not carry it
@@ -170,7 +164,7 @@ def next_commands(converted, path):
     settings = " ".join(shlex.quote(f"{key}={_yaml(value)}") for key, value in converted.settings.items())
     train = f"  keras-fpn train {shlex.quote(converted.config)} --weights {path} --data FOLDER"
     train += f" --set {settings}" if settings else ""
-    if converted.recognition.kind == "backbone":
+    if converted.recognition.architecture is None:
         return train
     return f"  keras-fpn detect {path} IMAGE_OR_FOLDER\n{train}"
 
@@ -179,27 +173,12 @@ def _yaml(value):
     return str(value).replace(" ", "") if isinstance(value, list) else "null" if value is None else value
 
 
-def _source(tensors, path, source):
-    if source is not None:
-        if source not in SOURCES:
-            raise UserError(f"--source {source}: unknown{nearest(source, SOURCES)}")
-        return SOURCES[source]
-    for layout in SOURCES.values():
-        if layout.is_source_of(tensors):
-            return layout
-    raise foreign.refusal(tensors, path)
-
-
-def _settings(layout, recognition, classes, config):
+def _settings(recognition, config):
     """What the file says about its model: all of it, or beside a configuration of the user's what that cannot know."""
     settings = dict(recognition.settings)
     if config is not None:
         told = ("model.pixels.", EPSILON)
         settings = {key: value for key, value in settings.items() if key.startswith(told)}
-    if classes is not None:
-        settings["model.box_head.background_logits"] = classes.background_logits
-        boxes = classes.background_logits if layout.BACKGROUND_HAS_A_BOX else 0
-        settings["model.box_head.background_boxes"] = boxes
     return settings
 
 
@@ -228,12 +207,12 @@ def _check_suits(resolved, config, layout, recognition, classes, file, forced):
             f"{file}: {layout.NAME}'s weights give other answers under the profile {model.profile!r}, which {config} "
             f"has; leave --config out, or name one with model.profile={layout.NAME}"
         )
-    if recognition.kind == "backbone":
+    if recognition.architecture is None:
         return
-    if model.architecture != recognition.kind and not forced:
+    if model.architecture != recognition.architecture and not forced:
         raise UserError(
             f"{file}: is {recognition.title}, and {config} builds model.architecture={model.architecture}; leave "
-            f"--config out, or name one of {recognition.kind}"
+            f"--config out, or name one of {recognition.architecture}"
         )
     if classes is not None and model.num_classes not in (None, len(classes.class_names)):
         raise UserError(
@@ -242,24 +221,21 @@ def _check_suits(resolved, config, layout, recognition, classes, file, forced):
         )
 
 
-def _differing(config, name, recognition):
+def _differing(config, name, recognition, of_classes):
     """`{"model.group.key": value}` that a configuration has otherwise than the shipped or written one of that name.
 
-    What belongs to the weights is left out: the rows of the predictors, since a training run has those of its own
+    What belongs to the weights is left out: the settings `of_classes`, since a training run has those of its own
     classes, and the file's epsilon, which it takes over.
     """
     base = load_config(name, {key: value for key, value in recognition.settings.items() if key == EPSILON})
-    ours, base = (
-        each.model.model_dump(exclude={"box_head": {"background_logits", "background_boxes"}})
-        for each in (config, base)
-    )
-    return {
+    ours, base = (each.model.groups() for each in (config, base))
+    differing = {
         f"model.{group}.{key}": value
         for group, values in ours.items()
-        if isinstance(values, dict)
         for key, value in values.items()
         if key not in base.get(group, {}) or base[group][key] != value
     }
+    return {key: value for key, value in differing.items() if key not in of_classes}
 
 
 def _items(overrides):
@@ -267,12 +243,12 @@ def _items(overrides):
 
 
 def _build(recognition, config, classes):
-    if recognition.kind == "backbone":
+    if recognition.architecture is None:
         return build_backbone(config.model.backbone.model_dump())
     return build_model(config, classes or Classes([], []))
 
 
 def _entries(layout, recognition, model):
-    if recognition.kind == "backbone":
+    if recognition.architecture is None:
         return layout.backbone_entries(model)
     return layout.entries(model)

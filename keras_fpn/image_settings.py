@@ -17,6 +17,8 @@ class PixelSettings(Settings):
     mean: Triple = [103.53, 116.28, 123.675]
     std: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)] = [1.0, 1.0, 1.0]
     conventions = ("channel_order", "mean", "std")
+    elsewhere = {"torchvision": {"channel_order": "RGB"}}
+    is_written = True
     profiles = {
         # ImageNet statistics of torchvision, times 255: our pixels are 0..255.
         "torchvision": {"channel_order": "RGB", "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]},
@@ -36,4 +38,6 @@ class ResizeSettings(Settings):
     rounding: Literal["half_up", "floor"] = "half_up"
     interpolation: Literal["pillow", "bilinear"] = "pillow"
     size_divisor: PositiveInt = 32
+    elsewhere = {"torchvision": {"rounding": "floor", "interpolation": "bilinear"}}
+    is_written = True
     profiles = {"torchvision": {"rounding": "floor", "interpolation": "bilinear"}}

@@ -39,12 +39,16 @@ class Settings(BaseModel):
     """Frozen settings that refuse unknown keys; a part derives its own.
 
     `profiles`: `{profile: {key: value}}`, what a profile has otherwise than the defaults. `conventions`: settings under
-    which weights work only as they were trained; others change what is done with the outputs.
+    which weights work only as they were trained; others change what is done with the outputs. `elsewhere`:
+    `{source: {key: value}}`, the one value that the models of a source have. `is_written`: whether these settings go
+    into a file of weights beside the tensors, whose shapes do not tell them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     profiles: ClassVar[dict[str, dict[str, Any]]] = {}
     conventions: ClassVar[tuple[str, ...]] = ()
+    elsewhere: ClassVar[dict[str, dict[str, Any]]] = {}
+    is_written: ClassVar[bool] = False
 
     @field_validator("*", mode="before")
     @classmethod

@@ -13,6 +13,7 @@ import pytest
 
 import keras_fpn
 from keras_fpn import conversion
+from keras_fpn.checkpoints import published, recognition
 from keras_fpn.checkpoints.classes import read_class_names
 from keras_fpn.checkpoints.files import read_checkpoint, write_safetensors
 from keras_fpn.errors import UserError
@@ -302,7 +303,7 @@ def test_imagenet_file_becomes_a_backbone_without_its_classifier(state_dict, wri
     tensors = state_dict("torchvision/resnet18", narrow=False)
     found = conversion.convert(write(tensors, "resnet18-f37072fd.safetensors"))
     model = found.model
-    assert (found.recognition.kind, found.num_tensors) == ("backbone", 100)
+    assert (found.recognition.architecture, found.num_tensors) == (None, 100)
     assert list(model.output) == ["C2", "C3", "C4", "C5"]
     np.testing.assert_array_equal(model.get_layer("res5_1_norm2").gamma, tensors["layer4.1.bn2.weight"])
     assert model.get_layer("stem_norm").epsilon == 1e-5
@@ -475,7 +476,28 @@ def test_another_architecture_is_told_by_its_name(base, extra, told, state_dict,
     tensors = state_dict(base) if base else {}
     message = refused(tensors | {name: np.ones(shape, np.float32) for name, shape in extra.items()})
     assert message.startswith(("is", "the backbone is", "none of")) and told in message
-    assert "convert reads torchvision's and detectron2's Faster R-CNN" in message
+    assert "; of detectron2 Faster R-CNN with a pyramid, RPN" in message
+
+
+def test_another_kind_of_file_is_one_class_more(state_dict, mobilenet_tensors, monkeypatch, tmp_path):
+    known = list(published.kinds())
+    monkeypatch.setattr("keras_fpn.checkpoints.published.kind._KINDS", known)
+    (faster,) = (kind for kind in known if kind.source == "torchvision" and kind.architecture == "faster_rcnn")
+
+    @published.register_published
+    class MaskRCNN(faster):
+        architecture, words = "mask_rcnn", "Mask R-CNN"
+        patterns = (*faster.patterns, r"^roi_heads\.mask_")
+
+    def found(tensors):
+        layout = recognition.source_of(tensors, tmp_path)
+        return recognition.recognise(layout, layout.current_names(tensors), tmp_path)
+
+    kind, recognised = found(state_dict("torchvision/maskrcnn_resnet50_fpn"))
+    assert kind is MaskRCNN and recognised.architecture == "mask_rcnn"
+    assert found(mobilenet_tensors)[0] is faster
+    with pytest.raises(UserError, match="is a RetinaNet .*of torchvision .*Mask R-CNN"):
+        found(state_dict("torchvision/retinanet_resnet50_fpn"))
 
 
 def test_group_normalisation_and_odd_blocks(detectron2_tensors, refused):

@@ -3,4 +3,17 @@
     files     read_checkpoint, write_safetensors: the file formats
     pickles   pickles read as data
     tensors   tensors that still lie in their file
+    torchvision, detectron2
+              the sources: names, the order of classes, the backbone of a file
+    published/
+              what files they publish, a file for each kind
+    recognition, foreign
+              which source and kind a file is; what is none of ours
+    entries, layouts
+              tensors <-> variables, by the tables that stand beside the parts; every tensor accounted for
+    classes   which classes the rows of a file's predictors are
+    torchvision_writing
+              a model as a file of torchvision's
+    stages, transfer
+              the weights of one model as the start of another
 """

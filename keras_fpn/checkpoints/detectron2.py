@@ -1,15 +1,12 @@
-"""detectron2's Faster R-CNN and RPN on a pyramid: what a file of them is; their names stand beside the parts."""
+"""detectron2's detectors on a pyramid: what their files have in common; the names stand beside the parts."""
 
 import re
 
 import numpy as np
 
-from keras_fpn.box_head_names import CLASS_SCORES
-from keras_fpn.checkpoints import foreign, layouts
+from keras_fpn.checkpoints import layouts
 from keras_fpn.checkpoints.coco_classes import IDS
 from keras_fpn.checkpoints.entries import entries as named_entries
-from keras_fpn.checkpoints.layouts import Recognition
-from keras_fpn.errors import UserError
 
 NAME = "detectron2"
 COCO_ROWS = len(IDS) + 1
@@ -38,39 +35,29 @@ def is_source_of(tensors):
     return any(name.startswith(BODY) or name.startswith(HEAD) for name in tensors)
 
 
-def recognise(tensors, file, forced=False):
-    """Tell what a file is; see `torchvision.recognise`."""
-    stem = f"{BODY}stem.conv1.weight"
-    if not forced:
-        foreign.refuse_other_heads(tensors, file)
-        foreign.refuse_other_blocks(tensors, stem, f"{BODY}res2.0.conv2.weight", file)
-    backbone = layouts.resnet_name(tensors, RESNET_BLOCK)
-    if not (backbone or forced):
-        raise UserError(f"{file}: its backbone has the blocks of no network here; {foreign.READ}")
-    backbone = backbone or "resnet50"
-    depth = backbone.removeprefix("resnet")
-    settings = {"model.backbone.name": backbone} | _sizes(tensors) | _pixels(tensors)
-    notes = _pixel_notes(settings)
-    proposes = not forced or any(name.startswith(HEAD) for name in tensors)
-    if proposes and not any(name.startswith("roi_heads.") for name in tensors):
-        return Recognition(NAME, "rpn", f"rpn_R_{depth}_FPN", "rpn_r50_fpn", settings, notes)
-    config = "faster_rcnn_r101_fpn" if backbone == "resnet101" else "faster_rcnn_r50_fpn"
-    return Recognition(NAME, "faster_rcnn", f"faster_rcnn_R_{depth}_FPN", config, settings, notes)
+def backbone_of(tensors):
+    """Name of the network that the blocks in a file make, or None where they make none of ours."""
+    return layouts.resnet_name(tensors, RESNET_BLOCK)
 
 
-def _sizes(tensors):
-    pyramid = [(name, 0) for name in tensors if re.fullmatch(r"backbone\.fpn_(lateral|output)\d\.weight", name)]
-    linear = [name for name in tensors if re.fullmatch(r"roi_heads\.box_head\.fc\d\.weight", name)]
-    stem = [(f"{BODY}stem.conv1.weight", 0), (f"{BODY}res2.0.conv1.weight", 0)]
-    found = {
-        "model.backbone.width": layouts.common_size(tensors, stem),
-        "model.pyramid.channels": layouts.common_size(tensors, pyramid),
-        "model.rpn.channels": layouts.common_size(tensors, [(f"{HEAD}conv.weight", 0)]),
-        "model.box_head.units": layouts.common_size(
-            tensors, [(name, 0) for name in linear] + [(f"{CLASS_SCORES}.weight", 1)]
-        ),
+def resnet_convolutions(tensors):
+    """Names of the first convolution of a ResNet, and of the 3x3 one of its first block."""
+    return f"{BODY}stem.conv1.weight", f"{BODY}res2.0.conv2.weight"
+
+
+def shared_settings(tensors, backbone):
+    """What a file of a detector on a pyramid tells of its pixels, backbone, pyramid and RPN.
+
+    Returns:
+        `({"model.group.key": value}, notes)`.
+    """
+    witnesses = {
+        "model.backbone.width": [(f"{BODY}stem.conv1.weight", 0), (f"{BODY}res2.0.conv1.weight", 0)],
+        "model.pyramid.channels": layouts.places(tensors, r"backbone\.fpn_(lateral|output)\d\.weight"),
+        "model.rpn.channels": [(f"{HEAD}conv.weight", 0)],
     }
-    return {key: value for key, value in found.items() if value is not None}
+    settings = {"model.backbone.name": backbone} | layouts.common_sizes(tensors, witnesses) | _pixels(tensors)
+    return settings, _pixel_notes(settings)
 
 
 def _pixels(tensors):

@@ -2,6 +2,7 @@
 
 import re
 
+from keras_fpn.checkpoints.published.kind import kinds
 from keras_fpn.errors import UserError
 
 # Pattern of a tensor's name, and what a file with such a tensor is. The first that is found counts.
@@ -23,10 +24,14 @@ ARCHITECTURES = (
     (r"^model\.\d+\.", "a YOLO model"),
     (r"^(features|classifier|fc|head)\.", "a classifier of another kind"),
 )
-READ = (
-    "convert reads torchvision's and detectron2's Faster R-CNN with a pyramid, detectron2's RPN, and torchvision's "
-    "ImageNet ResNets and MobileNetV3-Large"
-)
+
+
+def readable():
+    """What `convert` reads, in words."""
+    words = {}
+    for kind in kinds():
+        words.setdefault(kind.source, []).append(kind.words)
+    return f"convert reads {'; '.join(f'of {source} ' + ', '.join(those) for source, those in words.items())}"
 
 
 def refusal(tensors, file):
@@ -34,17 +39,21 @@ def refusal(tensors, file):
     for pattern, what in ARCHITECTURES:
         name = next((name for name in tensors if re.search(pattern, name)), None)
         if name:
-            return UserError(f"{file}: is {what} ({name}); {READ}")
+            return UserError(f"{file}: is {what} ({name}); {readable()}")
     some = ", ".join(list(tensors)[:3])
-    return UserError(f"{file}: none of its {len(tensors)} tensors tells what it is ({some} ...); {READ}")
+    return UserError(f"{file}: none of its {len(tensors)} tensors tells what it is ({some} ...); {readable()}")
 
 
-def refuse_other_heads(tensors, file):
-    """Refuse a file that has a part which none of our models has."""
+def refuse_other_heads(tensors, file, kind):
+    """Refuse a file that has a part which is not of its kind, nor of any of ours.
+
+    Args:
+        kind: the `PublishedKind` that the rest of the file is.
+    """
     for pattern, what in ARCHITECTURES:
         name = next((name for name in tensors if re.search(pattern, name)), None)
-        if name and not what.startswith("a classifier"):
-            raise UserError(f"{file}: is {what} ({name}); {READ}")
+        if name and not kind.reads(name) and not what.startswith("a classifier"):
+            raise UserError(f"{file}: is {what} ({name}); {readable()}")
 
 
 def refuse_other_blocks(tensors, stem, convolution, file):
@@ -59,6 +68,8 @@ def refuse_other_blocks(tensors, stem, convolution, file):
     width, (filters, inputs, *_) = tensors[stem].shape[0], tensors[convolution].shape
     if inputs != filters or filters != width:
         kind = "a ResNeXt (grouped convolutions)" if inputs < filters else "a wide ResNet"
-        raise UserError(f"{file}: the backbone is {kind}: {convolution} is {list(tensors[convolution].shape)}; {READ}")
+        shape = list(tensors[convolution].shape)
+        raise UserError(f"{file}: the backbone is {kind}: {convolution} is {shape}; {readable()}")
     if not any(name.endswith(".running_var") for name in tensors):
-        raise UserError(f"{file}: has no batch-norm statistics, so its normalisation is another (group norm?); {READ}")
+        what = "has no batch-norm statistics, so its normalisation is another (group norm?)"
+        raise UserError(f"{file}: {what}; {readable()}")

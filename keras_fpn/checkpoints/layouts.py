@@ -23,7 +23,7 @@ class Recognition:
 
     Attributes:
         source: "torchvision" or "detectron2".
-        kind: "faster_rcnn", "rpn" or "backbone".
+        architecture: of the model that it becomes, as a configuration calls it; None for a backbone alone.
         title: the model's name at its source.
         config: shipped configuration that it belongs to.
         settings: `{"model.group.key": value}`, what the file differs in from that configuration.
@@ -31,7 +31,7 @@ class Recognition:
     """
 
     source: str
-    kind: str
+    architecture: str | None
     title: str
     config: str
     settings: Mapping = dataclasses.field(default_factory=dict)
@@ -153,3 +153,19 @@ def common_size(tensors, places):
     """The size that most of `places`, `(name, axis)`, have, or None: one tensor that is wrong is no witness."""
     sizes = [tensors[name].shape[axis] for name, axis in places if name in tensors and tensors[name].ndim > axis]
     return next((size for size in sizes if 2 * sizes.count(size) > len(sizes)), None)
+
+
+def common_sizes(tensors, places_of):
+    """`{key: common_size}` of each key of `{key: places}` that has one."""
+    sizes = {key: common_size(tensors, witnesses) for key, witnesses in places_of.items()}
+    return {key: size for key, size in sizes.items() if size is not None}
+
+
+def places(tensors, pattern):
+    """`[(name, 0)]` of the tensors whose whole names match, for `common_size`."""
+    return [(name, 0) for name in tensors if re.fullmatch(pattern, name)]
+
+
+def last_number(tensors, pattern):
+    """The highest number that the group of a pattern has among the whole names that match, or None."""
+    return max((int(match[1]) for match in (re.fullmatch(pattern, name) for name in tensors) if match), default=None)

@@ -2,21 +2,14 @@
 
 import json
 
-from keras_fpn.backbones.resnet import ARCHITECTURES
+from keras_fpn.architectures import ARCHITECTURES
+from keras_fpn.backbones.resnet import ARCHITECTURES as RESNETS
 from keras_fpn.checkpoints import layouts, torchvision
+from keras_fpn.choice import Choice
 from keras_fpn.errors import UserError
+from keras_fpn.model_settings import chosen_settings
 
-# What torchvision's detectors have no argument for: {group: {key: its value}}.
-FIXED = {
-    "pixels": {"channel_order": "RGB"},
-    "resize": {"rounding": "floor", "interpolation": "bilinear"},
-    "pyramid": {"name": "fpn"},
-    "anchors": {"rounding": "torchvision", "offset": 0.0, "stride_source": "floor"},
-    "box_head": {"name": "fc"},
-    "roi_pooling": {"method": "align", "aligned": False},
-}
-# Groups of settings that no tensor tells: a 320 px detector has the tensors of an 800 px one.
-UNTOLD = ("pixels", "resize", "anchors", "proposals", "roi_pooling", "detections")
+EPSILON = "model.backbone.norm_epsilon"  # a state dict does not carry it: recognition knows it of published files
 
 
 def tensors(model):
@@ -34,10 +27,10 @@ def tensors(model):
 
 def metadata(model):
     """What a state dict does not say, as texts: classes and settings, which reading takes up again."""
-    ours = {group: model.settings[group] for group in UNTOLD if group in model.settings}
-    settings = {f"model.{group}.{key}": value for group, values in ours.items() for key, value in values.items()}
+    groups = [group for group, kind in _settings_of(model) if kind.is_written]
+    settings = {f"model.{group}.{key}": value for group in groups for key, value in model.settings[group].items()}
     if "norm_epsilon" in model.settings["backbone"]:
-        settings["model.backbone.norm_epsilon"] = model.settings["backbone"]["norm_epsilon"]
+        settings[EPSILON] = model.settings["backbone"]["norm_epsilon"]
     said = {"class_names": list(model.class_names), "category_ids": list(model.category_ids), "settings": settings}
     return {key: json.dumps(value) for key, value in said.items()}
 
@@ -60,9 +53,23 @@ def written_settings(metadata):
         settings = json.loads(metadata["settings"])
     except (KeyError, TypeError, ValueError):
         return {}
-    told = {*(f"model.{group}" for group in UNTOLD), "model.backbone.norm_epsilon"}
+    told = {*(f"model.{group}" for group in _written_groups()), EPSILON}
     is_ours = isinstance(settings, dict) and all({key, key.rpartition(".")[0]} & told for key in settings)
     return settings if is_ours else {}
+
+
+def _settings_of(model):
+    """`((group, Settings), ...)` of a model."""
+    return chosen_settings(ARCHITECTURES[model.architecture], model.settings)
+
+
+def _written_groups():
+    """Groups of any member whose settings a file may carry."""
+    for member in ARCHITECTURES:
+        for group, kind in member.groups.items():
+            parts = [part.settings for part in kind.parts] if isinstance(kind, Choice) else [kind]
+            if any(settings.is_written for settings in parts):
+                yield group
 
 
 def _check_network(model):
@@ -70,8 +77,8 @@ def _check_network(model):
     name = settings["backbone"]["name"]
     if torchvision.NAME not in getattr(model.backbone, "checkpoint_names", {}):
         raise UserError(f"backbone {name}: not among torchvision's; its weights have no names there")
-    wanted = {group: dict(values) for group, values in FIXED.items()}
-    is_bottleneck = name in ARCHITECTURES and ARCHITECTURES[name][0]
+    wanted = {group: dict(kind.elsewhere.get(torchvision.NAME, {})) for group, kind in _settings_of(model)}
+    is_bottleneck = name in RESNETS and RESNETS[name][0]
     if is_bottleneck:
         wanted["backbone"] = {"stride_in": "3x3"}
     anchors = settings["anchors"]

@@ -17,6 +17,7 @@ class NeckSettings(Settings):
 
     name: str = "fpn"
     levels: Levels = ["P2", "P3", "P4", "P5", "P6"]
+    elsewhere = {"torchvision": {"name": "fpn"}}
 
     @field_validator("levels")
     @classmethod

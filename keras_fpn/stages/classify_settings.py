@@ -31,6 +31,8 @@ class PoolingSettings(Settings):
     canonical_size: PositiveFloat = 224.0
     canonical_level: PositiveInt = 4
     conventions = ("method", "levels", "canonical_size", "canonical_level")
+    elsewhere = {"torchvision": {"method": "align", "aligned": False}}
+    is_written = True
 
 
 class RoIAlignSettings(PoolingSettings):
@@ -50,6 +52,7 @@ class HeadSettings(Settings):
     initializer: Literal["xavier", "torch_linear"] = "xavier"
     background_logits: PositiveInt = 1
     background_boxes: NonNegativeInt = 0
+    elsewhere = {"torchvision": {"name": "fc"}}
     profiles = {"torchvision": {"initializer": "torch_linear"}}
 
 
@@ -80,6 +83,7 @@ class DetectionSettings(Settings):
     min_size: NonNegativeFloat = 0.0
     box_weights: BoxWeights = [10.0, 10.0, 5.0, 5.0]
     conventions = ("box_weights",)
+    is_written = True
     profiles = {"torchvision": {"min_size": 1e-2}}
 
 

@@ -17,6 +17,8 @@ class AnchorSettings(Settings):
     stride_source: Literal["nominal", "floor"] = "nominal"
     order: Literal["size_major", "ratio_major"] = "size_major"
     conventions = ("sizes", "ratios", "rounding", "offset", "stride_source", "order")
+    elsewhere = {"torchvision": {"rounding": "torchvision", "offset": 0.0, "stride_source": "floor"}}
+    is_written = True
     profiles = {
         "torchvision": {"rounding": "torchvision", "stride_source": "floor", "order": "ratio_major"},
         "paper": {"rounding": "detectron"},
@@ -42,6 +44,7 @@ class ProposalSettings(Settings):
     min_size: NonNegativeFloat = 0.0
     box_weights: BoxWeights = [1.0, 1.0, 1.0, 1.0]
     conventions = ("box_weights",)
+    is_written = True
     profiles = {
         "torchvision": {"post_nms_top_k_train": 2000, "min_size": 1e-3},
         "paper": {"post_nms_top_k_train": 2000},

@@ -1,0 +1,38 @@
+"""torchvision's ImageNet classifiers, of which the backbone is taken."""
+
+from keras_fpn.checkpoints import torchvision
+from keras_fpn.checkpoints.layouts import Recognition
+from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
+
+
+@register_published
+class ResNetClassifier(PublishedKind):
+    """A ResNet; its names have no prefix, so that no detector's file meets the patterns."""
+
+    source = torchvision.NAME
+    words = "ImageNet ResNets"
+    patterns = (r"^conv1\.weight$", r"^layer1\.0\.conv1\.weight$")
+
+    @classmethod
+    def recognise(cls, tensors, backbone, file):
+        backbone = backbone or "resnet50"
+        return _recognition(backbone, "faster_rcnn_r50_fpn_torchvision", torchvision.width(tensors, ""))
+
+
+@register_published
+class MobileNetClassifier(PublishedKind):
+    """A MobileNetV3-Large."""
+
+    source = torchvision.NAME
+    words = "ImageNet MobileNetV3-Large"
+    patterns = (r"^features\.16\.0\.weight$",)
+
+    @classmethod
+    def recognise(cls, tensors, backbone, file):
+        config = "faster_rcnn_mobilenet_v3_large_fpn"
+        return _recognition("mobilenet_v3_large", config, {"model.backbone.norm_epsilon": 1e-3})
+
+
+def _recognition(backbone, config, settings):
+    settings = {"model.backbone.name": backbone} | settings
+    return Recognition(torchvision.NAME, None, f"{backbone} (an ImageNet classifier)", config, settings)

@@ -1,0 +1,132 @@
+"""The Faster R-CNNs with a pyramid of torchvision and of detectron2."""
+
+from keras_fpn.box_head_names import CLASS_SCORES
+from keras_fpn.checkpoints import detectron2, layouts, torchvision
+from keras_fpn.checkpoints.classes import classes_of, predictor_rows
+from keras_fpn.checkpoints.layouts import Recognition, last_number, places
+from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
+
+COCO_V1_R50 = "258fb6c6"  # in the name of the published file: the first digits of its SHA-256
+
+
+class _FasterRCNN(PublishedKind):
+    architecture = "faster_rcnn"
+    is_default = True
+    reached = {
+        "faster_rcnn_r50_fpn_torchvision": "box AP 37.0",
+        "faster_rcnn_r50_fpn_v2": "box AP 46.7",
+        "faster_rcnn_mobilenet_v3_large_fpn": "box AP 32.8",
+        "faster_rcnn_mobilenet_v3_large_320_fpn": "box AP 22.8",
+        "faster_rcnn_r50_fpn": "box AP 37.9 (1x schedule) or 40.2 (3x)",
+        "faster_rcnn_r101_fpn": "box AP 42.0 (3x schedule)",
+    }
+
+    @classmethod
+    def classes(cls, layout, tensors, class_names, metadata, file, forced):
+        rows = predictor_rows(layout, tensors, file, forced)
+        classes = classes_of(layout, rows, class_names, metadata, file)
+        return classes, {
+            "model.box_head.background_logits": classes.background_logits,
+            "model.box_head.background_boxes": classes.background_logits if layout.BACKGROUND_HAS_A_BOX else 0,
+        }
+
+    @classmethod
+    def class_rows(cls, tensors):
+        return len(tensors[f"{CLASS_SCORES}.bias"])
+
+    @classmethod
+    def recognition(cls, title, config, settings, notes=()):
+        return Recognition(cls.source, cls.architecture, title, config, settings, notes)
+
+
+@register_published
+class TorchvisionFasterRCNN(_FasterRCNN):
+    """fasterrcnn_resnet50_fpn, its v2, and both on MobileNetV3-Large."""
+
+    source = torchvision.NAME
+    words = "Faster R-CNN with a pyramid"
+    patterns = (r"^backbone\.body\.", r"^roi_heads\.box_predictor\.cls_score\.")
+
+    @classmethod
+    def recognise(cls, tensors, backbone, file):
+        if backbone == "mobilenet_v3_large":
+            return cls._mobilenet(tensors, file)
+        backbone, is_v2 = backbone or "resnet50", "backbone.fpn.inner_blocks.0.1.running_mean" in tensors
+        title = f"fasterrcnn_{backbone}_fpn{'_v2' if is_v2 else ''}"
+        config = f"faster_rcnn_r50_fpn_{'v2' if is_v2 else 'torchvision'}"
+        settings = torchvision_sizes(tensors) | {"model.backbone.name": backbone} | torchvision.width(tensors)
+        if is_v2 or backbone != "resnet50":
+            return cls.recognition(title, config, settings)
+        epsilon, notes = _coco_v1_epsilon(tensors, file)
+        return cls.recognition(title, config, settings | epsilon, notes)
+
+    @classmethod
+    def _mobilenet(cls, tensors, file):
+        name = f"mobilenet_v3_large_{'320_' if '320' in file.name else ''}fpn"
+        note = (
+            "torchvision has another detector with the same tensors, and nothing in the file's name says 320; if it is "
+            "that one, add --config faster_rcnn_mobilenet_v3_large_320_fpn"
+        )
+        notes = () if "320" in file.name else (note,)
+        return cls.recognition(f"fasterrcnn_{name}", f"faster_rcnn_{name}", torchvision_sizes(tensors), notes)
+
+
+@register_published
+class Detectron2FasterRCNN(_FasterRCNN):
+    """faster_rcnn_R_50_FPN and faster_rcnn_R_101_FPN of the model zoo."""
+
+    source = detectron2.NAME
+    words = "Faster R-CNN with a pyramid"
+    patterns = (r"^proposal_generator\.", r"^roi_heads\.box_predictor\.cls_score\.")
+
+    @classmethod
+    def recognise(cls, tensors, backbone, file):
+        backbone = backbone or "resnet50"
+        config = "faster_rcnn_r101_fpn" if backbone == "resnet101" else "faster_rcnn_r50_fpn"
+        title = f"faster_rcnn_R_{backbone.removeprefix('resnet')}_FPN"
+        shared, notes = detectron2.shared_settings(tensors, backbone)
+        return cls.recognition(title, config, shared | detectron2_units(tensors), notes)
+
+
+def _coco_v1_epsilon(tensors, file):
+    """The batch-norm epsilon that a ResNet-50 without normed pyramid runs with, and what to tell about it."""
+    if layouts.common_size(tensors, [(f"{CLASS_SCORES}.bias", 0)]) != torchvision.COCO_ROWS:
+        note = "batch-norm epsilon 1e-5, with which torchvision builds; weights trained from its COCO_V1, which it runs"
+        return {}, (note + " with 0, need --set model.backbone.norm_epsilon=0",)
+    note = "batch-norm epsilon 0, with which torchvision runs its COCO_V1; weights of another training on COCO need "
+    note += "--set model.backbone.norm_epsilon=1e-5"
+    return {"model.backbone.norm_epsilon": 0.0}, () if COCO_V1_R50 in file.name else (note,)
+
+
+def torchvision_sizes(tensors):
+    """Widths and depths that the tensors of torchvision's pyramid, RPN and box head agree on."""
+    witnesses = {
+        "model.pyramid.channels": places(tensors, r"backbone\.fpn\.\w+_blocks\.\d\.0\.weight"),
+        "model.rpn.channels": places(tensors, r"rpn\.head\.conv\.\d\.0\.weight"),
+        "model.box_head.units": [
+            *places(tensors, r"roi_heads\.box_head\.(fc)?\d\.weight"), (f"{CLASS_SCORES}.weight", 1)
+        ],
+        "model.box_head.conv_channels": places(tensors, r"roi_heads\.box_head\.\d\.0\.weight"),
+    }  # fmt: skip
+    settings = layouts.common_sizes(tensors, witnesses)
+    last = last_number(tensors, r"rpn\.head\.conv\.(\d)\.0\.weight")
+    return settings | ({} if last is None else {"model.rpn.conv_layers": last + 1}) | _box_head_depths(tensors)
+
+
+def _box_head_depths(tensors):
+    """The depths of a box head that is one sequence; that of the first models has names and two layers."""
+    last = last_number(tensors, r"roi_heads\.box_head\.(\d)\.weight")
+    if last is None:
+        return {}
+    convolutions = last_number(tensors, r"roi_heads\.box_head\.(\d)\.0\.weight")
+    convolutions = 0 if convolutions is None else convolutions + 1
+    # A flattening follows the convolutions, a ReLU each linear layer.
+    depths = {"model.box_head.conv_layers": convolutions, "model.box_head.fc_layers": (last - convolutions + 1) // 2}
+    normed = last_number(tensors, r"roi_heads\.box_head\.(\d)\.1\.running_var") is not None
+    return depths if normed or not convolutions else depths | {"model.box_head.norm": None}
+
+
+def detectron2_units(tensors):
+    """The width of detectron2's box head."""
+    linear = places(tensors, r"roi_heads\.box_head\.fc\d\.weight")
+    return layouts.common_sizes(tensors, {"model.box_head.units": [*linear, (f"{CLASS_SCORES}.weight", 1)]})

@@ -1,0 +1,88 @@
+"""What a kind of published file says of itself; see `PublishedKind`."""
+
+import re
+
+_KINDS = []
+
+
+class PublishedKind:
+    """A kind of file that a source publishes.
+
+    A class overrides the attributes and `recognise`, and `classes` if its model tells classes apart.
+
+    Attributes:
+        source: "torchvision" or "detectron2".
+        architecture: of the model that it becomes, as a configuration calls it; None for a backbone alone.
+        words: what it is, for the list of what is read: "Faster R-CNN with a pyramid".
+        patterns: of names of tensors. A file is of this kind if each pattern is met, and no kind with more of them is.
+        reached: what the source's own weights reach on COCO val2017, by the configuration that they belong to.
+        is_default: whether a file of the source that is of no kind is held against this one, so that what it lacks
+            is told tensor by tensor.
+    """
+
+    source = None
+    architecture = None
+    words = ""
+    patterns = ()
+    reached = {}
+    is_default = False
+
+    @classmethod
+    def reads(cls, name):
+        """Whether a tensor of this name belongs to the kind."""
+        return any(re.search(pattern, name) for pattern in cls.patterns)
+
+    @classmethod
+    def recognise(cls, tensors, backbone, file):
+        """The `Recognition` of a file of this kind.
+
+        Args:
+            tensors: `{name: array}` with current names.
+            backbone: its name in a configuration, "resnet50"; None where the blocks in the file make none.
+            file: its path.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def classes(cls, layout, tensors, class_names, metadata, file, forced):
+        """The `Classes` of a file and the settings that follow from them, or None for a model that knows none.
+
+        Args:
+            layout: the module of the source.
+            tensors: `{name: array}` with current names.
+            class_names: what the user says, or None.
+            metadata: what the file says.
+            file: its path.
+            forced: the user says whose file it is: what does not fit is told tensor by tensor.
+
+        Returns:
+            `(Classes or None, {"model.group.key": value})`.
+
+        Raises:
+            UserError: they do not fit the file.
+        """
+        return None, {}
+
+    @classmethod
+    def class_rows(cls, tensors):
+        """How many classes the source counts in a file, the background's included where it has a row."""
+        raise NotImplementedError
+
+
+def register_published(kind):
+    """Register a `PublishedKind`; a decorator."""
+    _KINDS.append(kind)
+    return kind
+
+
+def kinds():
+    """All kinds that are registered."""
+    return tuple(_KINDS)
+
+
+def kind_of(source, tensors):
+    """The kind of a source that a file's names make, the source's default where they make none."""
+    own = [kind for kind in _KINDS if kind.source == source]
+    met = [kind for kind in own if all(any(re.search(p, name) for name in tensors) for p in kind.patterns)]
+    most = max((kind for kind in met), key=lambda kind: len(kind.patterns), default=None)
+    return most or next(kind for kind in own if kind.is_default)

@@ -1,0 +1,23 @@
+"""detectron2's region proposal network on a pyramid."""
+
+from keras_fpn.checkpoints import detectron2
+from keras_fpn.checkpoints.layouts import Recognition
+from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
+
+
+@register_published
+class Detectron2RPN(PublishedKind):
+    """rpn_R_50_FPN of the model zoo."""
+
+    source = detectron2.NAME
+    architecture = "rpn"
+    words = "RPN"
+    patterns = (r"^proposal_generator\.",)
+    reached = {"rpn_r50_fpn": "AR at 1000 proposals 58.0 (1x schedule)"}
+
+    @classmethod
+    def recognise(cls, tensors, backbone, file):
+        backbone = backbone or "resnet50"
+        settings, notes = detectron2.shared_settings(tensors, backbone)
+        title = f"rpn_R_{backbone.removeprefix('resnet')}_FPN"
+        return Recognition(cls.source, cls.architecture, title, "rpn_r50_fpn", settings, notes)

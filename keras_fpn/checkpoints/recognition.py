@@ -1,0 +1,54 @@
+"""What a published file is: its source, its kind, the configuration that it belongs to."""
+
+from keras_fpn.checkpoints import detectron2, foreign, torchvision
+from keras_fpn.checkpoints.published import kind_of
+from keras_fpn.errors import UserError
+from keras_fpn.naming import nearest
+
+SOURCES = {"torchvision": torchvision, "detectron2": detectron2}
+
+
+def source_of(tensors, file, name=None):
+    """The module of the source of a file.
+
+    Args:
+        tensors: `{name: array}` of the file.
+        file: its path.
+        name: what the user says.
+
+    Raises:
+        UserError: nobody's file that is read here, or an unknown name.
+    """
+    if name is not None:
+        if name not in SOURCES:
+            raise UserError(f"--source {name}: unknown{nearest(name, SOURCES)}")
+        return SOURCES[name]
+    for layout in SOURCES.values():
+        if layout.is_source_of(tensors):
+            return layout
+    raise foreign.refusal(tensors, file)
+
+
+def recognise(layout, tensors, file, forced=False):
+    """Tell what a file is.
+
+    Args:
+        layout: the module of its source.
+        tensors: with current names.
+        file: its path.
+        forced: the user says whose it is, so that what is missing is told tensor by tensor.
+
+    Returns:
+        `(PublishedKind, Recognition)`.
+
+    Raises:
+        UserError: an architecture that is not converted, unless `forced`.
+    """
+    kind = kind_of(layout.NAME, tensors)
+    if not forced:
+        foreign.refuse_other_heads(tensors, file, kind)
+        foreign.refuse_other_blocks(tensors, *layout.resnet_convolutions(tensors), file)
+    backbone = layout.backbone_of(tensors)
+    if not (backbone or forced):
+        raise UserError(f"{file}: its backbone has the blocks of no network here; {foreign.readable()}")
+    return kind, kind.recognise(tensors, backbone, file)
