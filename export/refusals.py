@@ -2,6 +2,8 @@
 
 from keras_fpn.errors import UserError
 
+CARRIED_INPUTS = ("proposals", "num_proposals")  # besides images and their sizes: what `runtimes.inputs` checks
+
 
 def check(model, format):
     """Refuse a format that the model, or one of its stages, says it cannot be carried by.
@@ -19,3 +21,7 @@ def check(model, format):
         reason = getattr(part, "refuses", {}).get(format)
         if reason:
             raise UserError(f"{format}: {part.title or part.name}: {reason}")
+    for name in model.further_inputs:
+        if name not in CARRIED_INPUTS:
+            carried = ", ".join(CARRIED_INPUTS)
+            raise UserError(f"{format}: {model.title}: its input {name!r} cannot be exported yet, only {carried} can")

@@ -227,12 +227,18 @@ class Detector(keras.Model):
         maps = self.backbone(pixels, training=training)
         return self.pyramid({level: maps[level] for level in self.pyramid.input}, training=training)
 
-    def inference(self, inputs):
-        """`{"detections": the outputs, ...}` of one forward pass: what leaves the stages, see `Stage.outputs`."""
-        state = {"inputs": with_sizes(inputs)}
+    def steps(self, inputs):
+        """`[(stage, features, state), ...]` of one forward pass: each stage, and what there is once it has run."""
+        state, steps = {"inputs": with_sizes(inputs)}, []
         features = self.features(state["inputs"])
         for stage in self.stages:
-            state |= stage.infer(features, state)
+            state = state | stage.infer(features, state)
+            steps.append((stage, features, state))
+        return steps
+
+    def inference(self, inputs):
+        """`{"detections": the outputs, ...}` of one forward pass: what leaves the stages, see `Stage.outputs`."""
+        _, _, state = self.steps(inputs)[-1]
         return {key: state[key] for stage in self.stages for key in stage.outputs}
 
     def call(self, inputs, training=False):

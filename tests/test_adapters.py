@@ -214,8 +214,6 @@ def test_an_adapter_says_why_a_format_cannot_carry_its_layer(rpn_settings, tmp_p
         export.register_adapter("onx", DarkFade, cannot)
 
 
-
-
 # What a part refuses ------------------------------------------------------------------------------------------
 
 
@@ -227,6 +225,12 @@ def test_what_a_stage_or_a_model_refuses_is_told_by_its_title_before_any_work(fa
     monkeypatch.setattr(FadingRPN, "refuses", {"onnx": "nobody asked"}, raising=False)
     with pytest.raises(UserError, match="^onnx: Region proposal network: nobody asked$"):
         export.write_onnx(fading, tmp_path / "x.onnx")
+    monkeypatch.setattr(FadingRPN, "further_inputs", {"depths": tf.TensorSpec([None], tf.float32, name="depths")})
+    for format in FILES:
+        monkeypatch.setattr(FadingRPN, "refuses", {})
+        monkeypatch.setattr(FadingStage, "refuses", {})
+        with pytest.raises(UserError, match=f"^{format}: Region proposal network: its input 'depths' cannot be export"):
+            export.export_model(fading, format, tmp_path / FILES[format], tell=lines.append)
     assert lines == [] and list(tmp_path.iterdir()) == []
 
 

@@ -15,7 +15,6 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from keras_fpn.errors import UserError
 from keras_fpn.export.adapters import adapted
 from keras_fpn.export.saved_model.bfloat16 import fold_casts
-from keras_fpn.export.walk import walk
 
 # A graph is one protobuf message, of 2 GiB at most; the operations take some of it.
 MAX_WEIGHT_BYTES = 2**31 - 2**25
@@ -67,7 +66,7 @@ def _outputs(model, inputs, signatures):
     if not signatures:
         return {"detections": model(inputs, training=False)}
     outputs = {}
-    for stage, features, state in walk(model, inputs):
+    for stage, features, state in model.steps(inputs):
         further = stage.signatures()
         outputs |= {name: further[name](features, state) for name in signatures if name in further}
     return outputs | {"detections": state["detections"]}

@@ -7,7 +7,6 @@ import numpy as np
 from keras_fpn.export.type_table import TypeTable
 from keras_fpn.export.undecided import detections, proposals, segments
 from keras_fpn.export.undecided.states import IN, SCORE_ROOM, certain
-from keras_fpn.export.walk import walk
 from keras_fpn.stages.classify import ClassifyStage
 from keras_fpn.stages.propose import ObjectsStage, ProposeStage
 from keras_fpn.stages.segment import SegmentStage
@@ -66,7 +65,7 @@ def answer(model, inputs, room=SCORE_ROOM, ratio=1.0):
         ratio: `[4]`, by which its boxes are multiplied.
     """
     possible, before = {}, {}
-    for stage, features, state in walk(model, inputs):
+    for stage, features, state in model.steps(inputs):
         rule = RULES.of(stage)
         if rule is not None:
             possible |= rule(stage, features, state, possible, room)
