@@ -55,7 +55,7 @@ def check_masks(targets):
     """
     if "masks" not in targets:
         raise UserError(
-            'targets: segment proposals need masks; give "masks" [B, G, M, M], 0 or 1 of each object over its own box'
+            'targets: hold no masks; give "masks" [B, G, M, M], 0 or 1 of each object over its own box'
             ' (load_coco with fields=("masks",) does)'
         )
 

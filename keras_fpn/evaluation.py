@@ -351,7 +351,7 @@ def _encode_truth(dataset, source):
             segment = masks.from_annotation(item["segmentation"], *sizes[item["image_id"]])
         except ValueError as problem:
             raise UserError(
-                f'{source}: "segmentation" of annotation {item["name"]} {problem}; segment proposals need masks: add it'
+                f'{source}: "segmentation" of annotation {item["name"]} {problem}; masks are needed here: add it'
             ) from None
         area = item["area"] if item["has_area"] else float(masks.areas([segment])[0])
         annotations.append(item | {"segmentation": segment, "area": area})

@@ -33,8 +33,8 @@ class FixedArguments:
         elif name in vars(self):
             group = self.settings_group or self.name
             raise AttributeError(
-                f"{group}.{name}: a layer's settings are read when its graph is made and cannot change;"
-                f" model.with_settings({group}={{{name!r}: ...}}) gives a changed copy"
+                f"{group}.{name}: what a layer is made of is read when its graph is made and cannot change; where it is"
+                f" a setting of the model, model.with_settings({group}={{{name!r}: ...}}) gives a changed copy"
             )
         elif isinstance(value, collections.abc.Mapping | list | tuple):
             # Past Keras' tracking, which would put lists and dicts of its own in the place of these.

@@ -260,7 +260,7 @@ def test_sizes_without_area_are_those_of_the_masks(scene):
 def test_truth_without_masks_and_results_without_masks_are_refused(scene):
     document, results = copy.deepcopy(scene[0]), scene[1]
     del document["annotations"][2]["segmentation"]
-    with pytest.raises(UserError, match='"segmentation" of annotation 3 is missing; segment proposals need masks'):
+    with pytest.raises(UserError, match='"segmentation" of annotation 3 is missing; masks are needed here'):
         SEGMENTS.measure(COCOEvaluator(document), results)
     with pytest.raises(UserError, match='a result of image id 6 has no run lengths as "segmentation"'):
         SEGMENTS.measure(COCOEvaluator(scene[0]), [{"image_id": 6, "bbox": [0, 0, 1, 1], "score": 1.0}])

@@ -321,5 +321,5 @@ def test_segments_need_masks_before_anything_is_trained(shapes_folder, run, tmp_
             del annotation["segmentation"]
         (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
     code, _, errors = run("paper", "table6", "--data", folder, "--out", "out")
-    assert code == 2 and errors.count("\n") == 1 and "segment proposals need masks" in errors
+    assert code == 2 and errors.count("\n") == 1 and "masks are needed here" in errors
     assert not (tmp_path / "out").exists()

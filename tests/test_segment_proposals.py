@@ -212,7 +212,7 @@ def test_the_same_seed_gives_the_same_losses_and_classes_do_not_matter(model, ba
 
 
 def test_targets_without_masks_are_refused_in_one_line(model, tiny_batch):
-    with pytest.raises(UserError, match="targets: segment proposals need masks") as failure:
+    with pytest.raises(UserError, match="targets: hold no masks") as failure:
         model.training_losses(*tiny_batch, tf.constant([0, 0], tf.int64))
     assert "\n" not in str(failure.value)
 

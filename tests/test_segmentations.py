@@ -186,7 +186,7 @@ def test_jittered_crops_are_refused(folder):
 )
 def test_an_object_without_a_mask_is_one_line(folder, segmentation, told):
     line = (
-        rf"instances.json: annotation 41 of image 7 \(a.png\): \"segmentation\" .*{told}.*segment proposals need masks"
+        rf"instances.json: annotation 41 of image 7 \(a.png\): \"segmentation\" .*{told}.*masks are needed here"
     )
     with pytest.raises(UserError, match=line) as caught:
         read_coco(*folder([TRIANGLE], segmentation), fields=("masks",))
@@ -206,5 +206,5 @@ def test_training_on_a_data_set_without_masks_is_one_line_and_leaves_nothing(run
     names = [f"data.{split}.{key}={path}" for split in ("train", "val")
              for key, path in (("annotations", annotations), ("images", images))]  # fmt: skip
     code, _, error = run("train", "tiny", "--out", "gone", "--set", "model.architecture=segment_proposals", *names)
-    assert code == 2 and error.count("\n") == 1 and "segment proposals need masks" in error
+    assert code == 2 and error.count("\n") == 1 and "masks are needed here" in error
     assert str(annotations) in error and "annotation 40" in error and not (tmp_path / "gone").exists()

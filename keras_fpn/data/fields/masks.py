@@ -20,7 +20,7 @@ class Masks(ObjectField):
         bad = next(segmentations.unusable(objects.entries, sizes), None)
         if bad is not None:
             raise UserError(
-                f'{objects.name(bad[0])}: "segmentation" {bad[1]}; segment proposals need masks: add it, polygons or'
+                f'{objects.name(bad[0])}: "segmentation" {bad[1]}; masks are needed here: add it, polygons or'
                 " run lengths of every object"
             )
         outlines = [entry["segmentation"] for entry in objects.entries]
