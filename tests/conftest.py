@@ -1,6 +1,7 @@
 """What all tests share: recorded reference numbers, a tiny data set on disk and a tiny detector."""
 
 import functools
+import gc
 import importlib.util
 import os
 import pathlib
@@ -22,6 +23,30 @@ GOLDEN = pathlib.Path(__file__).parent / "golden"
 # No deadline: TensorFlow's first calls are slow.
 hypothesis.settings.register_profile("keras_fpn", deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("keras_fpn")
+
+
+# The longest first, so that no worker waits for another at the end.
+LONGEST = (
+    "test_extension", "test_faster_rcnn", "test_training", "test_verification", "test_transfer", "test_adapters",
+    "test_proposal_network", "test_saved_model", "test_export_models", "test_parity", "test_expectations",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Order whole files, for a scheduler that gives them out in this order."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
+# A traced graph is hundreds of thousands of objects, which the collector would go through again and again.
+gc.set_threshold(100_000, 50, 1000)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def graphs_of_one_module():
+    """The graphs of a module's models go with it: they hold on to themselves in cycles."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -82,9 +82,10 @@ def test_an_export_that_fails_leaves_it_alone_too(settings, inputs, tmp_path, mo
 
 
 @pytest.mark.parametrize(
-    "format", ["onnx", *(pytest.param(name, marks=pytest.mark.slow) for name in ("saved_model", "tflite"))]
+    ("format", "verify"),
+    [("onnx", False), *(pytest.param(name, True, marks=pytest.mark.slow) for name in FILES)],
 )
-def test_another_thread_traces_and_predicts_meanwhile(format, model, inputs, tmp_path):
+def test_another_thread_traces_and_predicts_meanwhile(format, verify, model, inputs, tmp_path):
     def traced():
         answer = tf.function(lambda given: model(given), input_signature=[model.input_specs()])(inputs)
         return {name: value.numpy() for name, value in answer.items()}
@@ -92,7 +93,7 @@ def test_another_thread_traces_and_predicts_meanwhile(format, model, inputs, tmp
     expected, predicted, rounds = traced(), model.predict_on_batch(inputs), 0
     before, weights = Attributes(model), model.get_weights()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        done = pool.submit(export.export_model, model, format, tmp_path / FILES[format])
+        done = pool.submit(export.export_model, model, format, tmp_path / FILES[format], verify=verify)
         while not done.done():
             for found, wanted in ((traced(), expected), (model.predict_on_batch(inputs), predicted)):
                 for name, value in wanted.items():

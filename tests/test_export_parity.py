@@ -93,6 +93,7 @@ def table(model, files, data_set):
     )
 
 
+@pytest.mark.slow
 def test_the_model_itself_comes_first_and_again_on_other_pixels(table):
     assert [row.name for row in table.rows] == [
         "keras",
@@ -105,6 +106,7 @@ def test_the_model_itself_comes_first_and_again_on_other_pixels(table):
     assert table.metric == "AP"
 
 
+@pytest.mark.slow
 def test_differences_are_those_of_the_verification(table, model, files):
     row = table.rows[2]
     assert row.refusal is None and row.compared > 50
@@ -117,6 +119,7 @@ def test_differences_are_those_of_the_verification(table, model, files):
     np.testing.assert_allclose(found["boxes"], expected["boxes"], atol=0.05)
 
 
+@pytest.mark.slow
 def test_an_artefact_that_differs_is_refused_in_the_table(table):
     row = table.rows[3]
     assert row.max_box is None and row.max_score is None
@@ -124,6 +127,7 @@ def test_an_artefact_that_differs_is_refused_in_the_table(table):
     assert any(note.startswith("tflite float32 fails the verification: ") for note in table.notes)
 
 
+@pytest.mark.slow
 def test_ap_is_that_of_the_answers(table):
     # The truth itself has an AP of 1 by its definition; the model has random weights.
     assert table.rows[4].metric == pytest.approx(1.0)
@@ -132,6 +136,7 @@ def test_ap_is_that_of_the_answers(table):
     assert table.rows[2].metric == pytest.approx(table.rows[1].metric, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_costs_are_those_of_the_files(table, files):
     keras_row, tflite_row = table.rows[0], table.rows[2]
     assert keras_row.size_bytes == (files / "model.keras").stat().st_size
@@ -143,6 +148,7 @@ def test_costs_are_those_of_the_files(table, files):
     assert keras_row.arena_bytes is None
 
 
+@pytest.mark.slow
 def test_memory_is_of_the_runtime_alone(table):
     # TensorFlow takes 400 MB and more: neither it nor the memory of this process, which has it, is counted.
     assert table.rows[2].peak_bytes < 300e6

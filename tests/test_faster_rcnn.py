@@ -58,6 +58,7 @@ def test_evaluate_gives_the_same_losses_twice(tiny, dataset):
     assert first == model.evaluate(dataset, verbose=0, return_dict=True)
 
 
+@pytest.mark.slow
 def test_training_is_reproducible_and_follows_the_seed(tiny, dataset):
     def weights(seed):
         model = tiny(seed=seed)
@@ -95,6 +96,7 @@ def test_eager_graph_and_reloaded_model_detect_the_same(tiny, tiny_batch, datase
     assert reloaded.class_names == model.class_names and reloaded.get_config() == model.get_config()
 
 
+@pytest.mark.slow
 def test_a_reloaded_model_trains_on_as_if_it_had_not_been_saved(tiny, dataset, tmp_path):
     straight = tiny()
     straight.fit(dataset.repeat(4), verbose=0)
@@ -107,6 +109,7 @@ def test_a_reloaded_model_trains_on_as_if_it_had_not_been_saved(tiny, dataset, t
     assert all(np.array_equal(a, b) for a, b in zip(straight.get_weights(), second.get_weights(), strict=True))
 
 
+@pytest.mark.slow
 def test_keras_export_gives_final_detections_without_the_package(tiny, tiny_batch, tmp_path):
     model = tiny(detections={"max_detections": 10, "score_threshold": 0.0})
     model.export(tmp_path / "served", verbose=False)
@@ -228,7 +231,9 @@ def test_bfloat16_trains_and_detects_in_float32(tiny, dataset, tiny_batch):
     assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
 
 
-@pytest.mark.parametrize("profile", ["detectron2", "torchvision", "paper"])
+@pytest.mark.parametrize(
+    "profile", ["paper", *(pytest.param(name, marks=pytest.mark.slow) for name in ("detectron2", "torchvision"))]
+)
 def test_every_profile_trains_and_exports_its_config(tiny_settings, dataset, profile):
     model = keras_fpn.FasterRCNN(**tiny_settings(), profile=profile)
     model.compile(SGD(WarmupMultiStep(0.01, warmup_steps=1, milestones=[2]), global_clipnorm=10.0))
@@ -450,6 +455,7 @@ MEMORISE = """
 """
 
 
+@pytest.mark.slow
 def test_a_random_model_memorises_four_images(tmp_path):
     """From random weights to AP > 0.95 on the four images it is trained on: the whole chain learns."""
     from keras_fpn.data import write_shapes

@@ -75,11 +75,13 @@ def _same_arrays(model, other):
     return _equal([variable.numpy() for variable in model.variables], [each.numpy() for each in other.variables])
 
 
+@pytest.mark.slow
 def test_the_first_two_steps_start_from_the_same_weights(whole):
     first, second = whole[1][:2]
     assert _equal(first["backbone"], second["backbone"]) and _equal(first["pyramid"], second["pyramid"])
 
 
+@pytest.mark.slow
 def test_the_last_two_steps_start_from_the_second(whole, models):
     (rpn, fast_rcnn, _, _), _ = models
     third, fourth = whole[1][2:]
@@ -88,6 +90,7 @@ def test_the_last_two_steps_start_from_the_second(whole, models):
     assert not _equal(third["rpn_head"], rpn.rpn_head.get_weights())  # anew: the detector network has none
 
 
+@pytest.mark.slow
 def test_backbone_and_pyramid_stay_those_of_the_second_step(whole, models):
     (_, fast_rcnn, rpn, last), assembled = models
     for part in four_step.SHARED:
@@ -99,6 +102,7 @@ def test_backbone_and_pyramid_stay_those_of_the_second_step(whole, models):
     assert statistics and not all(np.isin(each, (0, 1)).all() for each in statistics)  # they did learn in step 2
 
 
+@pytest.mark.slow
 def test_what_is_not_shared_is_tuned(whole, models):
     (_, _, rpn, last), assembled = models
     assert not _equal(whole[1][2]["rpn_head"], rpn.rpn_head.get_weights())
@@ -108,6 +112,7 @@ def test_what_is_not_shared_is_tuned(whole, models):
     assert assembled.frozen == () and tuple(rpn.frozen) == four_step.SHARED
 
 
+@pytest.mark.slow
 def test_the_whole_finds_what_its_last_step_finds_on_its_proposals(models, config):
     steps, assembled = models
     val_set = training.read_data(config)[1]
@@ -121,6 +126,7 @@ def test_the_whole_finds_what_its_last_step_finds_on_its_proposals(models, confi
             np.testing.assert_array_equal(again[name].numpy(), value.numpy(), err_msg=name)
 
 
+@pytest.mark.slow
 def test_each_step_says_where_it_is_and_is_a_run_of_its_own(whole):
     folder, _, printed = whole
     for line in (
@@ -139,6 +145,7 @@ def test_each_step_says_where_it_is_and_is_a_run_of_its_own(whole):
     assert [row["step"] for row in training.runs.read_results(folder / "results.csv")] == [2, 4, 6, 8]
 
 
+@pytest.mark.slow
 def test_the_folder_is_measured_like_that_of_any_run(whole, run, tmp_path):
     code, _, error = run("evaluate", whole[0], "--metrics", tmp_path / "metrics.json")
     assert code == 0, error
@@ -188,6 +195,7 @@ def test_a_run_stopped_anywhere_ends_as_an_uninterrupted_one(whole, tmp_path, ru
     assert code == 0 and "already finished, all 8 steps" in printed
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_moved_goes_on_with_its_own_proposals(whole, tmp_path, monkeypatch):
     moved, gone_on = tmp_path / "moved", []
     _copy_without(whole[0], moved)
@@ -221,6 +229,7 @@ def test_a_damaged_note_of_the_steps_is_one_line(content, message, run, tmp_path
     assert code == 2 and error.count("\n") == 1 and message in error and "write" in error
 
 
+@pytest.mark.slow
 def test_two_steps_are_two_networks(whole, config, tmp_path):
     """Table 3: features not shared."""
     folder = tmp_path / "apart"
@@ -235,6 +244,7 @@ def test_two_steps_are_two_networks(whole, config, tmp_path):
         four_step.carry_out(config, folder)
 
 
+@pytest.mark.slow
 def test_networks_of_other_features_are_not_put_together(models):
     (rpn, fast_rcnn, _, _), assembled = models
     before = assembled.get_weights()

@@ -383,6 +383,7 @@ def test_truth_is_drawn_with_its_masks_and_all_of_it():
     np.testing.assert_allclose(picture[250, 250], both, atol=1)
 
 
+@pytest.mark.slow
 def test_a_tiny_model_goes_the_whole_road(run, shapes_folder, tmp_path):
     settings = ["model.architecture=segment_proposals", "training.steps=2", "training.steps_per_epoch=2"]
     settings += [

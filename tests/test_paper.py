@@ -127,6 +127,7 @@ def one_row(tiny, monkeypatch):
     monkeypatch.setattr(curve, "LIMITS", (1, 1000))
 
 
+@pytest.mark.slow
 def test_a_row_is_trained_then_resumed_then_left_alone(one_row, run, tmp_path, monkeypatch):
     arguments = ("paper", "table1", "--seeds", 1, "--out", "out")
     code, printed, errors = run(*arguments)

@@ -35,9 +35,9 @@ def parity():
     scope="module",
     params=(
         "fasterrcnn_resnet50_fpn",
-        "fasterrcnn_resnet50_fpn_v2",
-        "fasterrcnn_mobilenet_v3_large_fpn",
-        "fasterrcnn_mobilenet_v3_large_320_fpn",
+        pytest.param("fasterrcnn_resnet50_fpn_v2", marks=pytest.mark.slow),
+        pytest.param("fasterrcnn_mobilenet_v3_large_fpn", marks=pytest.mark.slow),
+        pytest.param("fasterrcnn_mobilenet_v3_large_320_fpn", marks=pytest.mark.slow),
         "faster_rcnn_R_50_FPN_1x",
         pytest.param("faster_rcnn_R_101_FPN_3x", marks=pytest.mark.slow),
         "rpn_R_50_FPN_1x",

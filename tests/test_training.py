@@ -147,6 +147,7 @@ def test_a_run_that_diverges_is_told_and_leaves_no_folder(shapes, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_training_at_another_size_than_evaluation_is_told(shapes, tmp_path, capsys):
     settings = ["data.min_sides=[64, 96]", "model.resize.min_side=80", "model.num_classes=4", "training.steps=1"]
     config = load_config("tiny", [*settings, "training.warmup_steps=0", "training.deterministic=false"])
@@ -228,6 +229,7 @@ def test_a_data_set_without_any_object_teaches_nothing(tmp_path):
         training.train(config, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_broken_validation_image_costs_no_step(tmp_path):
     write_shapes(tmp_path / "data", num_train=4, num_val=2, size=64)
     _edited(tmp_path / "data", lambda content: content["annotations"][0].update(bbox=[1, float("nan"), 3, 3]))
