@@ -15,12 +15,12 @@ Each format has a table by type in `tflite.adapters` and `onnx.adapters`; Tensor
 what they are.
 """
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.naming import nearest
 from keras_fpn.export import refusals
 from keras_fpn.export.onnx.adapters import ADAPTERS as ONNX
 from keras_fpn.export.tflite.adapters import ADAPTERS as TFLITE
 from keras_fpn.export.type_table import TypeTable
-from keras_fpn.naming import nearest
 
 ADAPTERS = {
     "saved_model": TypeTable("saved_model adapter"),

@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from keras_fpn import fields
+from keras_fpn.parts import output_fields
 
-BOX_BOUND, SCORE_BOUND = fields.BOXES.bound, fields.SCORES.bound  # of float32: pixels, probabilities
+BOX_BOUND, SCORE_BOUND = output_fields.BOXES.bound, output_fields.SCORES.bound  # of float32: pixels, probabilities
 LEAST_ROOM, TIMES = 1e-5, 10.0  # how far scores may move, from how far those of partners have
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 
 class Parser(argparse.ArgumentParser):

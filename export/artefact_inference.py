@@ -1,4 +1,4 @@
-"""`keras_fpn.inference` for an exported detector: image files in, detections in the files' own pixels out.
+"""`keras_fpn.detect` for an exported detector: image files in, detections in the files' own pixels out.
 
     from keras_fpn.export import artefact_inference, artefacts
     artefact = artefacts.open_artefact("detector.tflite")
@@ -12,13 +12,13 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 from keras_fpn.export import preprocessing
-from keras_fpn.images import ImageDetections, as_list, in_original_pixels, read_image
+from keras_fpn.inference.images import ImageDetections, as_list, in_original_pixels, read_image
 
 
 def detect(artefact, images, threshold=0.5, batch_size=1) -> list[ImageDetections]:
-    """Find objects in one image or in many: see `keras_fpn.inference.detect`.
+    """Find objects in one image or in many: see `keras_fpn.detect`.
 
     Args:
         artefact: what `open_artefact` gives.
@@ -30,7 +30,7 @@ def iterate(artefact, images, threshold=0.5, batch_size=1) -> Iterator[ImageDete
     """`detect` for many images: yields as it goes, and reads an image when its turn comes.
 
     Raises:
-        UserError: see `keras_fpn.inference.detect`; or the detector needs proposals.
+        UserError: see `keras_fpn.detect`; or the detector needs proposals.
     """
     if artefact.description.needs_proposals:
         raise UserError(

@@ -9,7 +9,7 @@ For TFLite and ONNX neither TensorFlow nor Keras is imported: NumPy and the inte
 
 from pathlib import Path
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 SAVED_MODEL_FILE = "saved_model.pb"
 _TFLITE_MARK = b"TFL3"  # the file identifier of its flatbuffer, bytes 4 to 8

@@ -8,8 +8,9 @@
 import dataclasses
 import json
 
-from keras_fpn import __version__, fields
-from keras_fpn.errors import UserError
+from keras_fpn import __version__
+from keras_fpn.console.errors import UserError
+from keras_fpn.parts import output_fields
 
 FORMAT = "keras_fpn detector"  # tells our JSON from anybody else's
 FORMAT_VERSION = 2
@@ -124,7 +125,7 @@ class Description:
     @property
     def output_fields(self):
         """The `OutputField`s of the detections; plain ones where a kind comes from an extension that is not loaded."""
-        return fields.rebuilt(self.outputs)
+        return output_fields.rebuilt(self.outputs)
 
     def labels(self) -> str:
         """The class names, one a line."""

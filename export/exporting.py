@@ -7,7 +7,8 @@ import shlex
 import time
 from pathlib import Path
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.files import built_aside, size_of
 from keras_fpn.export import refusals
 from keras_fpn.export.agreement import VerificationError
 from keras_fpn.export.artefacts import format_of
@@ -15,7 +16,6 @@ from keras_fpn.export.description import MAX_PROPOSALS, default_input_type
 from keras_fpn.export.preprocessing import padded_side
 from keras_fpn.export.request import NAMES, Request
 from keras_fpn.export.tflite.calibration_images import CalibrationImages
-from keras_fpn.files import built_aside, size_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,8 +129,8 @@ def _as_tuple(calibration):
 
 
 def _model_and_pictures(model, tell):
-    from keras_fpn.detector import Detector
-    from keras_fpn.model_files import load_model
+    from keras_fpn.models.detector import Detector
+    from keras_fpn.models.files import load_model
 
     if isinstance(model, str | os.PathLike):
         if format_of(model):
@@ -152,9 +152,9 @@ def _in_float32(model, tell):
 
 def _pictures_of_run(folder):
     """Some validation images of a run, [] where it has none or they have gone."""
-    from keras_fpn.config import load_run_config
+    from keras_fpn.config.loading import load_run_config
     from keras_fpn.export.hard_cases import pictures_of
-    from keras_fpn.images import list_images
+    from keras_fpn.inference.images import list_images
 
     config = folder / "config.yaml"
     if not config.is_file():

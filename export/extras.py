@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 # Where the name that is imported is not the name that is installed.
 DISTRIBUTIONS = {

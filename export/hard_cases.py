@@ -10,9 +10,9 @@ import io
 import numpy as np
 from PIL import Image
 
-from keras_fpn import images as image_files
 from keras_fpn.data import shapes
 from keras_fpn.export import preprocessing, regular_proposals
+from keras_fpn.inference import images as image_files
 
 LARGEST_SIDE = 512  # of the hard cases, pixels: they need not be large to be hard
 ROWS, COLUMNS = 10, 12  # of the picture with more than a hundred objects

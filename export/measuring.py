@@ -107,7 +107,7 @@ def peak_memory() -> int:
 def _opened(path, threads):
     """The model as a function of its inputs."""
     if os.fspath(path).endswith(".keras"):
-        from keras_fpn.model_files import load_model
+        from keras_fpn.models.files import load_model
 
         return load_model(path).predict_on_batch
     artefact = open_artefact(path, threads=threads)

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_fpn import images
+from keras_fpn.console.files import size_of
+from keras_fpn.console.progress import Count
 from keras_fpn.data.coco import CocoDataset
-from keras_fpn.evaluation import COCOEvaluator
+from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.export import (
     artefact_inference,
     artefacts,
@@ -29,9 +30,8 @@ from keras_fpn.export import (
 from keras_fpn.export.agreement import VerificationError
 from keras_fpn.export.description import default_input_type, describe
 from keras_fpn.export.parity_table import Row, Table
-from keras_fpn.files import size_of
+from keras_fpn.inference import images
 from keras_fpn.metrics import all_families
-from keras_fpn.progress import Count
 
 THREADS = (1, 2)
 _USUAL_IMAGE = (480, 640)  # height, width of the noise that is timed where there are no pictures
@@ -85,9 +85,9 @@ def measure(model, model_file, exports, *, data_set=None, files=(), threads=THRE
 
 
 def _model_row(model, model_file, metric, clock):
-    from keras_fpn import inference
+    from keras_fpn.inference import detecting
 
-    found = metric and metric.of("keras", lambda files: inference.iterate(model, files, threshold=0.0))
+    found = metric and metric.of("keras", lambda files: detecting.iterate(model, files, threshold=0.0))
     inputs = preprocessing.batch([clock.image], model.settings["resize"], "float32")
     return Row(
         format="keras",

@@ -11,15 +11,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from keras_fpn import files
-from keras_fpn import images as image_files
-from keras_fpn.errors import UserError
+from keras_fpn.console import files
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.naming import nearest
+from keras_fpn.console.screen import import_quietly
 from keras_fpn.export import parity
 from keras_fpn.export.arguments import Parser, positive
 from keras_fpn.export.description import PRECISIONS
 from keras_fpn.export.request import ENDINGS, Request
-from keras_fpn.naming import nearest
-from keras_fpn.screen import import_quietly
+from keras_fpn.inference import images as image_files
 
 
 def main(argv=None):
@@ -71,7 +71,7 @@ def _check(arguments):
 
 def _print_table(arguments):
     from keras_fpn.data.coco import read_coco
-    from keras_fpn.model_files import load_model
+    from keras_fpn.models.files import load_model
 
     pictures = image_files.list_images([arguments.images]) if arguments.images else []
     data_set = None

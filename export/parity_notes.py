@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_fpn.report import environment_facts
+from keras_fpn.reporting.report import environment_facts
 
 
 def notes(rows, data_set, pictures, timed):

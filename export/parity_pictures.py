@@ -1,7 +1,8 @@
 """One image as every runtime sees it: drawn from each artefact's own detections."""
 
-from keras_fpn import inference, visualize
 from keras_fpn.export import artefact_inference
+from keras_fpn.inference import detecting
+from keras_fpn.reporting import visualize
 
 
 def pictures(model, exports, file, threshold=0.5):
@@ -16,7 +17,7 @@ def pictures(model, exports, file, threshold=0.5):
     Returns:
         `[(caption, PIL image)]`, the model's own first.
     """
-    drawn = [_drawn("Keras", inference.detect(model, file, threshold)[0])]
+    drawn = [_drawn("Keras", detecting.detect(model, file, threshold)[0])]
     for export in exports:
         found = artefact_inference.detect(export.artefact, file, threshold)[0]
         drawn.append(_drawn(f"{export.artefact.format}, {export.artefact.description.precision}", found))

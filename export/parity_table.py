@@ -4,7 +4,7 @@ import dataclasses
 import io
 import textwrap
 
-from keras_fpn.report import Section
+from keras_fpn.reporting.report import Section
 
 _DASH = "–"
 _WIDEST = 200  # columns; a narrower console would cut figures short

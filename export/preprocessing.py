@@ -9,7 +9,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 
 def resize_size(height, width, min_side, max_side, rounding="half_up"):

@@ -1,6 +1,6 @@
 """What a model says of itself that a format cannot carry, told before any work."""
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 CARRIED_INPUTS = ("proposals", "num_proposals")  # besides images and their sizes: what `runtimes.inputs` checks
 

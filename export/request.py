@@ -3,13 +3,13 @@
 import dataclasses
 from pathlib import Path
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.files import check_output
+from keras_fpn.console.naming import nearest
 from keras_fpn.export import extras
 from keras_fpn.export.artefacts import SAVED_MODEL_FILE
 from keras_fpn.export.description import INPUT_TYPES, PRECISIONS
-from keras_fpn.files import check_output
-from keras_fpn.naming import nearest
-from keras_fpn.registry import Registry
+from keras_fpn.parts.registry import Registry
 
 # Beside serving_default and serving_bytes: names, and why a model may lack the one.
 SIGNATURES = Registry("signature", "--signature")

@@ -9,7 +9,7 @@ import itertools
 import logging
 import os
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 from keras_fpn.export import extras
 from keras_fpn.export.adapters import adapted
 from keras_fpn.export.description import describe

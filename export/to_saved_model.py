@@ -18,7 +18,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 from keras_fpn.export import extras
 from keras_fpn.export.description import DESCRIPTION_FILE, LABELS_FILE, PRECISIONS, describe
 from keras_fpn.export.request import SIGNATURES

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 from keras_fpn.export.adapters import adapted
 from keras_fpn.export.description import MAX_PROPOSALS, default_input_type, describe
 from keras_fpn.export.signature import as_function

@@ -1,6 +1,6 @@
 """Functions by the type of what they are for."""
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 
 class TypeTable:

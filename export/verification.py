@@ -22,12 +22,12 @@ noise, where many boxes score alike.
 import numpy as np
 import tensorflow as tf
 
+from keras_fpn.console.progress import Count
 from keras_fpn.export import agreement, hard_cases, undecided
 from keras_fpn.export.agreement import BOX_BOUND, Bounds, Detections, Finding, VerificationError
 from keras_fpn.export.description import describe
 from keras_fpn.export.signature import of_any_size
-from keras_fpn.fields import BOXES, further, labels_of, rescaled
-from keras_fpn.progress import Count
+from keras_fpn.parts.output_fields import BOXES, further, labels_of, rescaled
 
 BOUNDS = {
     "bfloat16": Bounds(level=0.3, overlap=0.80, score=0.10, share=0.05),

@@ -162,7 +162,7 @@ def shapes_folder(tmp_path_factory):
 @pytest.fixture
 def run(capsys, monkeypatch, tmp_path):
     """`run("train", ...)` -> (exit code, stdout, stderr) of the command, from an empty folder."""
-    from keras_fpn import cli
+    from keras_fpn.commands import main as cli
 
     monkeypatch.chdir(tmp_path)
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import keras_fpn
 from keras_fpn import export
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 from keras_fpn.export import hard_cases, undecided, verification
 from keras_fpn.export.agreement import VerificationError
 from keras_fpn.export.undecided import Possible

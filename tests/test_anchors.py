@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.anchors import AnchorGenerator
+from keras_fpn.layers.anchors import AnchorGenerator
 
 LEVELS = ("P2", "P3", "P4", "P5", "P6")
 STRIDES = dict(zip(LEVELS, (4, 8, 16, 32, 64), strict=True))

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import keras_fpn
-from keras_fpn import cli
+from keras_fpn.commands import main as cli
 from keras_fpn.export import artefact_inference, artefacts, to_onnx, to_saved_model, to_tflite
 from keras_fpn.export.description import FORMAT_VERSION, Description, describe
 
@@ -168,7 +168,7 @@ class TestEncoded:
     @pytest.mark.parametrize("most_pixels", [40 * 60 + 1, 1])
     def test_more_pixels_than_it_decodes_at_once_change_little(self, most_pixels, model, opened, monkeypatch):
         images = [np.random.default_rng(seed).integers(0, 256, (40, 60, 3), np.uint8) for seed in (0, 1)]
-        theirs = keras_fpn.inference.detect(model, images, threshold=0.0, batch_size=2)
+        theirs = keras_fpn.detect(model, images, threshold=0.0, batch_size=2)
         monkeypatch.setattr(type(opened["saved_model"]), "most_pixels", most_pixels)
         ours = artefact_inference.detect(opened["saved_model"], images, threshold=0.0, batch_size=2)
         for one, other in zip(ours, theirs, strict=True):
@@ -179,7 +179,7 @@ class TestEncoded:
 class TestDetect:
     @pytest.mark.parametrize("name", ["tflite", "onnx"])
     def test_a_program_without_tensorflow_finds_the_same(self, name, files, pictures, expected, tmp_path):
-        code = f"{WITHOUT_TENSORFLOW}\nfrom keras_fpn import cli\nsys.exit(cli.main(sys.argv[1:]))"
+        code = f"{WITHOUT_TENSORFLOW}\nfrom keras_fpn.commands import main as cli\nsys.exit(cli.main(sys.argv[1:]))"
         command = [sys.executable, "-c", code, "detect", str(getattr(files, name)), str(pictures), *OPTIONS]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
@@ -217,7 +217,7 @@ class TestDetect:
         random = np.random.default_rng(1)
         images = [random.integers(0, 256, (*size, 3), np.uint8) for size in ((50, 70), (120, 31), (64, 96))]
         ours = artefact_inference.detect(artefact, images, threshold=0.0, batch_size=2)
-        theirs = keras_fpn.inference.detect(model, images, threshold=0.0, batch_size=2)
+        theirs = keras_fpn.detect(model, images, threshold=0.0, batch_size=2)
         for one, other in zip(ours, theirs, strict=True):
             assert set(one.names) == {"object"} and len(one.boxes) == len(other.boxes) > 0
             np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)

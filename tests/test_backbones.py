@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from keras_fpn.backbones.build import build_backbone
-from keras_fpn.errors import UserError
-from keras_fpn.normalization import FrozenBatchNormalization
+from keras_fpn.console.errors import UserError
+from keras_fpn.layers.normalization import FrozenBatchNormalization
 
 LEVELS = ("C2", "C3", "C4", "C5")
 PARTS = {"conv": "conv", "norm": "bn", "shortcut_conv": "downsample.0", "shortcut_norm": "downsample.1"}

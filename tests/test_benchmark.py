@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import yaml
 
-from keras_fpn import benchmark
-from keras_fpn.config import load_config
+from keras_fpn.config.loading import load_config
+from keras_fpn.inference import timing
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def fast_rcnn(tmp_path):
 
 
 def test_two_are_timed_by_turns_and_the_ratio_is_told(run, fast_rcnn, tmp_path, monkeypatch):
-    monkeypatch.setattr(benchmark, "PROPOSALS", 20)
+    monkeypatch.setattr(timing, "PROPOSALS", 20)
     code, out, _ = run("benchmark", fast_rcnn, "--against", "tiny", "--size", "64x96", "--runs", 3, "--json", "t.json")
     assert code == 0
     told = json.loads((tmp_path / "t.json").read_text())
@@ -45,12 +45,12 @@ def test_calls_alternate_after_a_warm_up():
 
         return call
 
-    seconds = benchmark._by_turns([function("A"), function("B")], [tf.constant(1.0), tf.constant(2.0)], 3)
+    seconds = timing._by_turns([function("A"), function("B")], [tf.constant(1.0), tf.constant(2.0)], 3)
     assert order == ["A", "B"] * 5 and [len(each) for each in seconds] == [3, 3]
 
 
 def test_boxes_drawn_for_a_second_stage_lie_in_the_image():
-    boxes = benchmark._random_boxes(np.random.default_rng(0), 2, 800, 1000).numpy()
+    boxes = timing._random_boxes(np.random.default_rng(0), 2, 800, 1000).numpy()
     assert boxes.shape == (2, 1000, 4) and boxes.min() >= 0
     assert (boxes[..., 2] <= 1000).all() and (boxes[..., 3] <= 800).all()
     assert (boxes[..., 2:] - boxes[..., :2] >= 15.99).all()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.box_head import BoxHead
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
+from keras_fpn.heads.box_head import BoxHead
 
 CLASSES, UNITS, CHANNELS = 5, 32, 6
 

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from keras_fpn import FasterRCNN
-from keras_fpn.callbacks import COCOEvaluation, DetectionPictures, LearningRateLog, RichProgress
-from keras_fpn.fields import STANDARD
+from keras_fpn.parts.output_fields import STANDARD
+from keras_fpn.training.callbacks import COCOEvaluation, DetectionPictures, LearningRateLog, RichProgress
 
 BOXES = np.array([[4, 4, 20, 24], [10, 2, 30, 12], [1, 8, 9, 16], [12, 12, 28, 28]], np.float32)
 CLASSES = np.array([0, 1, 0, 1])

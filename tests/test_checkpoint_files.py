@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_fpn.checkpoints.files import read_checkpoint, write_safetensors
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 FOLDER = pathlib.Path(__file__).parent / "golden" / "torch_files"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())

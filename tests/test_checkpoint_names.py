@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 
 import keras_fpn
-from keras_fpn import conversion
 from keras_fpn.backbones.build import build_backbone
-from keras_fpn.checkpoint_names import LINEAR, ClassRows, Named, flattened, named, reordered
-from keras_fpn.checkpoints import detectron2, layouts, torchvision
+from keras_fpn.checkpoints import conversion, detectron2, layouts, torchvision
 from keras_fpn.checkpoints.entries import entries
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
+from keras_fpn.parts.checkpoint_names import LINEAR, ClassRows, Named, flattened, named, reordered
 
 
 class ColourHead(keras.layers.Layer):

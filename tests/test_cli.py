@@ -11,10 +11,12 @@ import pytest
 from PIL import Image
 
 import keras_fpn
-from keras_fpn import cli, inference
+from keras_fpn.commands import main as cli
+from keras_fpn.commands import shapes as data_shapes
 from keras_fpn.data.shapes import write_shapes
+from keras_fpn.inference import detecting
 
-HELP = "import sys; from keras_fpn import cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
+HELP = "import sys; from keras_fpn.commands import main as cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +111,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(arguments, message, run, tmp_p
 
 
 def test_ctrl_c_outside_training(run, monkeypatch):
-    monkeypatch.setattr(cli, "_data_shapes", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(data_shapes, "run", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     code, _, error = run("data", "shapes", "x")
     assert (code, error) == (130, "stopped\n")
 
@@ -215,7 +217,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(run, model_file,
 def test_an_error_of_the_system_is_one_line(run, monkeypatch):
     for number, code in ((30, 2), (28, 1)):  # read-only file system; no space left
         error = OSError(number, os.strerror(number), "some/file")
-        monkeypatch.setattr(cli, "_data_shapes", lambda _, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr(data_shapes, "run", lambda _, error=error: (_ for _ in ()).throw(error))
         assert run("data", "shapes", "x")[::2] == (code, f"error: some/file: {os.strerror(number)}\n")
 
 
@@ -262,24 +264,24 @@ def test_demo_goes_the_whole_road(run, tmp_path):
 
 
 class TestInference:
-    """`keras_fpn.inference.detect`, the same from Python."""
+    """`keras_fpn.detect`, the same from Python."""
 
     def test_paths_pictures_and_arrays_give_the_same(self, model, shapes):
         path = sorted((shapes / "val").iterdir())[0]
         picture = Image.open(path)
-        found = inference.detect(model, [path, str(path), picture, np.asarray(picture)], threshold=0.0)
+        found = detecting.detect(model, [path, str(path), picture, np.asarray(picture)], threshold=0.0)
         for other in found[1:]:
             np.testing.assert_array_equal(found[0].boxes, other.boxes)
         assert found[0].file_name == str(path) and found[2].file_name is None
         assert found[0].names == [model.class_names[label] for label in found[0].classes]
 
     def test_one_image_needs_no_list(self, model):
-        assert len(inference.detect(model, np.zeros((40, 30, 3), np.uint8))) == 1
-        assert len(inference.detect(model, np.zeros((40, 30), np.float32))) == 1  # grey
+        assert len(detecting.detect(model, np.zeros((40, 30, 3), np.uint8))) == 1
+        assert len(detecting.detect(model, np.zeros((40, 30), np.float32))) == 1  # grey
 
     def test_boxes_are_in_pixels_of_the_file(self, model):
         image = np.random.default_rng(0).integers(0, 255, (150, 333, 3), np.uint8)
-        found = inference.detect(model, image, threshold=0.0)[0]
+        found = detecting.detect(model, image, threshold=0.0)[0]
         # max_side 96: the network saw 43 x 96, and the ratio of each axis is its own.
         assert found.boxes[:, 2].max() > 96
         assert (found.boxes >= 0).all()
@@ -288,15 +290,15 @@ class TestInference:
     def test_a_batch_of_one_size_changes_nothing_but_rounding(self, model):
         random = np.random.default_rng(1)
         images = [random.integers(0, 255, (64, 90, 3), np.uint8) for _ in range(3)]
-        alone = inference.detect(model, images, threshold=0.0)
-        together = inference.detect(model, images, threshold=0.0, batch_size=3)
+        alone = detecting.detect(model, images, threshold=0.0)
+        together = detecting.detect(model, images, threshold=0.0, batch_size=3)
         for one, other in zip(alone, together, strict=True):
             np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
 
     def test_a_batch_of_mixed_sizes_keeps_order_and_sizes(self, model):
         # Not the scores: with more padding than alone, features beyond the image's edge differ, as in the references.
         images = [np.zeros((*size, 3), np.uint8) for size in ((64, 90), (96, 64), (50, 50))]
-        found = inference.detect(model, images, threshold=0.0, batch_size=3)
+        found = detecting.detect(model, images, threshold=0.0, batch_size=3)
         assert [one.image.shape for one in found] == [image.shape for image in images]
         for one, image in zip(found, images, strict=True):
             height, width = image.shape[:2]
@@ -307,15 +309,15 @@ class TestInference:
         exif = Image.Exif()
         exif[0x0112] = 6  # turned by a quarter when looked at
         picture.save(tmp_path / "turned.png", exif=exif)
-        assert inference.detect(model, tmp_path / "turned.png")[0].image.shape == (60, 40, 3)
+        assert detecting.detect(model, tmp_path / "turned.png")[0].image.shape == (60, 40, 3)
 
     def test_the_threshold_holds(self, model):
         image = np.random.default_rng(3).integers(0, 255, (64, 64, 3), np.uint8)
-        everything = inference.detect(model, image, threshold=0.0)[0]
+        everything = detecting.detect(model, image, threshold=0.0)[0]
         middle = float(np.median(everything.scores))
-        assert (inference.detect(model, image, threshold=middle)[0].scores >= middle).all()
-        assert inference.detect(model, image, threshold=1.1)[0].names == []
+        assert (detecting.detect(model, image, threshold=middle)[0].scores >= middle).all()
+        assert detecting.detect(model, image, threshold=1.1)[0].names == []
 
     def test_a_wrong_array_is_refused(self, model):
         with pytest.raises(keras_fpn.UserError, match=r"shape \(3, 40, 40\)"):
-            inference.detect(model, np.zeros((3, 40, 40), np.uint8))
+            detecting.detect(model, np.zeros((3, 40, 40), np.uint8))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_fpn.console.errors import UserError
 from keras_fpn.data import find_coco_layout, read_coco
-from keras_fpn.errors import UserError
 
 
 @pytest.fixture

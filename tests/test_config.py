@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 import keras_fpn
-from keras_fpn.architectures import ARCHITECTURES
-from keras_fpn.config import Config, load_config, shipped_configs
-from keras_fpn.errors import UserError
-from keras_fpn.model_settings import resolve
-from keras_fpn.settings import PROFILES
+from keras_fpn.config.loading import Config, load_config, shipped_configs
+from keras_fpn.console.errors import UserError
+from keras_fpn.models.architectures import ARCHITECTURES
+from keras_fpn.models.settings import resolve
+from keras_fpn.parts.settings import PROFILES
 
 SHIPPED = [
     "faster_rcnn_mobilenet_v3_large_320_fpn",
@@ -295,8 +295,8 @@ def checkout(request):
 
 
 def test_the_page_of_settings_is_that_of_the_settings(checkout):
-    from keras_fpn import settings_page
+    from keras_fpn.config import settings_page
 
-    code = "from keras_fpn import settings_page; print(settings_page.page(), end='')"  # without a test's extensions
+    code = "from keras_fpn.config import settings_page as page; print(page.page(), end='')"  # no test's extensions
     page = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=checkout).stdout
     assert page == (checkout / "docs" / "settings.md").read_text(), settings_page.__doc__

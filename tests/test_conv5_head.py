@@ -11,11 +11,11 @@ import tensorflow as tf
 
 import keras_fpn
 from keras_fpn.backbones.build import build_backbone, build_conv5
-from keras_fpn.conv5_head import Conv5Head
-from keras_fpn.errors import UserError
-from keras_fpn.model_files import load_model
-from keras_fpn.roi_align import RoIAlign
-from keras_fpn.roi_pool import RoIPool
+from keras_fpn.console.errors import UserError
+from keras_fpn.heads.conv5_head import Conv5Head
+from keras_fpn.layers.roi_align import RoIAlign
+from keras_fpn.layers.roi_pool import RoIPool
+from keras_fpn.models.files import load_model
 
 CLASSES, VALID = 3, 4
 RESNETS = {

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 import keras_fpn
-from keras_fpn import conversion
-from keras_fpn.checkpoints import published, recognition
+from keras_fpn.checkpoints import conversion, published, recognition
 from keras_fpn.checkpoints.classes import read_class_names
 from keras_fpn.checkpoints.files import read_checkpoint, write_safetensors
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 WIDTHS = {64, 128, 256, 512, 1024, 2048, 256 * 49}
 UNUSED_IDS = [12, 26, 29, 30, 45, 66, 68, 69, 71, 83]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.detections import DetectionLayer
+from keras_fpn.layers.detections import DetectionLayer
 
 CLASSES = 4
 

@@ -11,18 +11,18 @@ import tensorflow as tf
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from keras_fpn.classes import numbered
-from keras_fpn.errors import UserError
-from keras_fpn.evaluation import COCOEvaluator, metrics_to_json
-from keras_fpn.fields import STANDARD
-from keras_fpn.metrics import DETECTIONS, PROPOSALS
-from keras_fpn.results import (
+from keras_fpn.console.errors import UserError
+from keras_fpn.evaluation.coco import COCOEvaluator, metrics_to_json
+from keras_fpn.inference.results import (
     best_of_each,
     compile_inference,
     detections_to_results,
     predict_dataset,
     proposals_to_results,
 )
+from keras_fpn.metrics import DETECTIONS, PROPOSALS
+from keras_fpn.parts.classes import numbered
+from keras_fpn.parts.output_fields import STANDARD
 
 CATEGORY_IDS = [3, 7, 90]  # with gaps, and without 1
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import keras_fpn
-from keras_fpn import cli
+from keras_fpn.commands import main as cli
 from keras_fpn.data.shapes import write_shapes
 
 # Random weights find something all the same: some anchor lies on the object.

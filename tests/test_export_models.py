@@ -14,11 +14,11 @@ from PIL import Image
 
 import keras_fpn
 from keras_fpn import export
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 from keras_fpn.export import hard_cases, regular_proposals, undecided, verification
 from keras_fpn.export.agreement import VerificationError
 from keras_fpn.export.description import describe
-from keras_fpn.inference import compiled
+from keras_fpn.inference.detecting import batch, compiled
 
 FRAME = (64, 96)
 MOST = 40  # proposals of a TFLite file here
@@ -288,7 +288,7 @@ def test_encoded_images_get_windows_in_their_own_pixels_and_the_same_masks(segme
     picture.save(tmp_path / "picture.png")
     artefact = export.open_artefact(out_of("saved_model", segment_files))
     found = artefact.run_encoded([(tmp_path / "picture.png").read_bytes()])
-    inputs = keras_fpn.inference.batch([np.asarray(picture)], segmenter.settings["resize"])
+    inputs = batch([np.asarray(picture)], segmenter.settings["resize"])
     expected = {name: value.numpy() for name, value in segmenter(inputs).items()}
     height, width = inputs["image_sizes"][0].numpy()
     expected["boxes"] = expected["boxes"] * np.array([300 / width, 200 / height] * 2, np.float32)

@@ -8,10 +8,10 @@ from hypothesis import strategies
 from PIL import Image
 
 import keras_fpn
-from keras_fpn import inference
 from keras_fpn.data import resampling, transforms
 from keras_fpn.export import preprocessing
 from keras_fpn.export.description import describe
+from keras_fpn.inference import detecting
 
 SIDES = strategies.integers(1, 5000)
 # The graphs once, for all sizes: eager calls of every example would take a minute.
@@ -101,7 +101,7 @@ class TestBatches:
         rule = {"min_side": 50, "max_side": 120, "rounding": "floor", "size_divisor": 32}
         rule["interpolation"] = interpolation
         ours = preprocessing.batch(self.IMAGES, rule, "float32")
-        expected = inference.batch(self.IMAGES, rule)
+        expected = detecting.batch(self.IMAGES, rule)
         np.testing.assert_array_equal(ours["image_sizes"], expected["image_sizes"])
         assert ours["images"].dtype == np.float32 and ours["image_sizes"].dtype == np.int32
         np.testing.assert_allclose(ours["images"], expected["images"], atol=3e-5)

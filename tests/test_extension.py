@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import keras_fpn
-from keras_fpn import cli
+from keras_fpn.commands import main as cli
 
 DOCUMENT = pathlib.Path(__file__).parent.parent / "docs" / "extending.md"
 FILES = ("halo.py", "stripes.py", "colours.py")
@@ -92,7 +92,7 @@ def test_it_is_evaluated_with_expectations_of_its_own(trained, command, capsys):
 
 
 def test_results_and_pictures_tell_the_colour(trained, command, folder, monkeypatch):
-    from keras_fpn import visualize
+    from keras_fpn.reporting import visualize
 
     told = []
     draw = visualize.draw_boxes
@@ -112,7 +112,7 @@ def test_results_and_pictures_tell_the_colour(trained, command, folder, monkeypa
 def test_another_process_reads_it_with_its_extensions_and_refuses_it_without(trained, folder):
     code = (
         "import sys, numpy as np, keras_fpn\n"
-        f"keras_fpn.extensions.load({[str(folder / name) for name in FILES]})\n"
+        f"keras_fpn.parts.extensions.load({[str(folder / name) for name in FILES]})\n"
         f"found = keras_fpn.load_model({str(trained)!r}).predict(np.full((1, 64, 96, 3), 90.0, 'float32'), verbose=0)\n"
         f"np.savez({str(folder / 'answers.npz')!r}, **found)\n"
     )
@@ -121,7 +121,7 @@ def test_another_process_reads_it_with_its_extensions_and_refuses_it_without(tra
     with np.load(folder / "answers.npz") as there:
         for name, value in here.items():
             np.testing.assert_allclose(there[name], value, rtol=1e-5, atol=1e-5)
-    call = [sys.executable, "-m", "keras_fpn.cli", "detect", trained, folder / "data" / "val", "--out", folder / "no"]
+    call = [sys.executable, "-m", "keras_fpn", "detect", trained, folder / "data" / "val", "--out", folder / "no"]
     done = subprocess.run(list(map(str, call)), capture_output=True, text=True, cwd=folder.parent)
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1 and "needs the extension 'colours'" in done.stderr
@@ -177,7 +177,7 @@ def test_other_shapes_of_a_member_train_and_come_back(architecture, folder, comm
 
 def test_a_format_that_a_part_refuses_is_refused_by_its_name(folder, command, tmp_path, capsys):
     keras_fpn.extensions.load([folder / "others.py"])
-    from keras_fpn.detector import architecture
+    from keras_fpn.models.detector import architecture
 
     architecture("centre_net")({"name": "resnet18", "width": 4}, pyramid={"channels": 8}).save(tmp_path / "c.keras")
     out = ("--format", "tflite", "--out", tmp_path / "c.tflite", "--size", "64x96")
@@ -209,7 +209,7 @@ def test_an_installed_package_brings_parts_by_an_entry_point(tmp_path):
     (tmp_path / "quiet-1.0.dist-info" / "entry_points.txt").write_text(points)
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from keras_fpn.config import load_config\n"
+        "from keras_fpn.config.loading import load_config\n"
         "print(load_config('tiny', ['model.pyramid.name=quiet', 'model.pyramid.volume=0.25']).model.pyramid.volume)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -217,7 +217,7 @@ def test_an_installed_package_brings_parts_by_an_entry_point(tmp_path):
 
 
 def test_a_runs_file_imports_nothing_and_says_what_is_missing(tmp_path):
-    from keras_fpn.config import load_config, load_run_config
+    from keras_fpn.config.loading import load_config, load_run_config
 
     (tmp_path / "hostile.py").write_text(f"open({str(tmp_path / 'was_here')!r}, 'w')")
     config = load_config("tiny").to_yaml()

@@ -11,14 +11,17 @@ import pytest
 import tensorflow as tf
 
 import keras_fpn
-from keras_fpn import cli, model_files, training
-from keras_fpn.architectures import ARCHITECTURES
-from keras_fpn.config import load_config
+from keras_fpn.commands import main as cli
+from keras_fpn.config.loading import load_config
+from keras_fpn.console.errors import UserError
 from keras_fpn.data import read_coco
-from keras_fpn.errors import UserError
-from keras_fpn.proposal_files import read_proposals, write_proposals
-from keras_fpn.propose import propose
+from keras_fpn.data.proposal_files import read_proposals, write_proposals
+from keras_fpn.inference import detecting
+from keras_fpn.inference.propose import propose
+from keras_fpn.models import files as model_files
+from keras_fpn.models.architectures import ARCHITECTURES
 from keras_fpn.stages.propose import ProposeStage
+from keras_fpn.training import datasets, training
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +93,7 @@ def test_inputs_without_proposals_are_refused(fast_rcnn, tiny_batch):
     with pytest.raises(UserError, match="Fast R-CNN finds nothing by itself; give .*proposals"):
         fast_rcnn.inference(tiny_batch[0])
     with pytest.raises(UserError, match="it finds objects only among given proposals; keras-fpn evaluate MODEL"):
-        keras_fpn.inference.detect(fast_rcnn, np.zeros((64, 64, 3), np.uint8))
+        keras_fpn.detect(fast_rcnn, np.zeros((64, 64, 3), np.uint8))
 
 
 def _command(*arguments):
@@ -155,7 +158,7 @@ def test_propose_writes_what_the_model_proposes_in_original_pixels(proposed, rpn
     assert boxes.min() >= 0 and boxes.max() <= 96
     # The same by hand for the first image.
     image = np.asarray(keras.utils.load_img(data_set.records[0].path))
-    batch = keras_fpn.inference.batch([image], rpn.settings["resize"])
+    batch = detecting.batch([image], rpn.settings["resize"])
     assert batch["image_sizes"].numpy().tolist() == [[120, 120]]
     stage = rpn.stages[0]
     expected = stage.propose(stage.score_anchors(rpn.features(batch), batch), batch, training=True)
@@ -177,7 +180,7 @@ def test_a_run_is_measured_and_leaves_its_folder(run_dir, proposed):
     assert config.data.train.proposals == str(proposed / "proposals") and config.data.test_proposals == 15
     assert "Fast R-CNN on given proposals" in (run_dir / "report.html").read_text()
     # What a resumed run goes on with.
-    train_set, val_set, _ = training.read_data(config)
+    train_set, val_set, _ = datasets.read_data(config)
     assert (train_set.proposals.most, val_set.proposals.most) == (20, 15)
 
 

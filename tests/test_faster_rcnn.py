@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 
 import keras_fpn
-from keras_fpn.errors import UserError
-from keras_fpn.optimizers import SGD, WarmupMultiStep
+from keras_fpn.console.errors import UserError
+from keras_fpn.models.optimizers import SGD, WarmupMultiStep
 
 LOSSES = ["rpn_objectness_loss", "rpn_box_loss", "roi_class_loss", "roi_box_loss"]
 
@@ -425,10 +425,10 @@ MEMORISE = """
     import keras, keras_fpn
     import tensorflow as tf
     from keras_fpn.data import load_coco
-    from keras_fpn.evaluation import COCOEvaluator
+    from keras_fpn.evaluation.coco import COCOEvaluator
     from keras_fpn.metrics import DETECTIONS
-    from keras_fpn.optimizers import SGD, WarmupMultiStep
-    from keras_fpn.results import predict_dataset
+    from keras_fpn.models.optimizers import SGD, WarmupMultiStep
+    from keras_fpn.inference.results import predict_dataset
 
     annotations, images = sys.argv[1:]
     options = {"batch_size": 4, "min_side": 128, "max_side": 128}

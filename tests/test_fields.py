@@ -10,9 +10,9 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_fpn
+from keras_fpn.console.errors import UserError
 from keras_fpn.data import columns, load_coco, read_coco, segmentations, transforms
 from keras_fpn.data.fields import OBJECT_FIELDS, ObjectField, choose, register_object_field
-from keras_fpn.errors import UserError
 
 SIZE = (40, 60)  # height, width
 

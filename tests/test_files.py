@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from keras_fpn import files
-from keras_fpn.errors import UserError
+from keras_fpn.console import files
+from keras_fpn.console.errors import UserError
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):

@@ -12,11 +12,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_fpn import four_step, training
-from keras_fpn.config import load_config
+from keras_fpn.config import building
+from keras_fpn.config.loading import load_config
+from keras_fpn.console.errors import UserError
+from keras_fpn.data.proposal_files import read_proposals, write_proposals
 from keras_fpn.data.shapes import write_shapes
-from keras_fpn.errors import UserError
-from keras_fpn.proposal_files import read_proposals, write_proposals
+from keras_fpn.evaluation import measuring
+from keras_fpn.training import datasets, four_step, training
 
 SHORT = ["training.evaluate_every=0", "training.steps=2", "training.steps_per_epoch=2", "training.warmup_steps=0"]
 FOLDERS = [step.folder for step in four_step.STEPS]
@@ -48,7 +50,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def config(data):
-    return training.with_data(load_config("tiny", SHORT), data)
+    return datasets.with_data(load_config("tiny", SHORT), data)
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +117,8 @@ def test_what_is_not_shared_is_tuned(whole, models):
 @pytest.mark.slow
 def test_the_whole_finds_what_its_last_step_finds_on_its_proposals(models, config):
     steps, assembled = models
-    val_set = training.read_data(config)[1]
-    for inputs, _ in training.evaluation_dataset(assembled, val_set, 2):
+    val_set = datasets.read_data(config)[1]
+    for inputs, _ in measuring.evaluation_dataset(assembled, val_set, 2):
         found = assembled.inference(inputs)
         own, proposed = found["detections"], found["proposals"]
         given = inputs | {"proposals": proposed["boxes"], "num_proposals": proposed["num_proposals"]}
@@ -177,7 +179,7 @@ def test_a_run_stopped_anywhere_ends_as_an_uninterrupted_one(whole, tmp_path, ru
         return write_proposals(path, some() if path.name == "val" else rows, *arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(importlib.import_module("keras_fpn.propose"), "write_proposals", terminated)
+        patched.setattr(importlib.import_module("keras_fpn.inference.propose"), "write_proposals", terminated)
         code, printed, _ = run("train", "--resume", stopped)
     assert code == 130 and f"keras-fpn train --resume {stopped}" in printed
     assert "stopped in step 3 of 4: region proposal network" in printed
@@ -298,13 +300,13 @@ C4 = [
 
 def test_a_single_scale_shares_the_backbone_up_to_c4(data):
     """Rows a: conv5 is the head's own."""
-    config = training.with_data(load_config("tiny", C4), data)
-    train_set = training.read_data(config)[0]
+    config = datasets.with_data(load_config("tiny", C4), data)
+    train_set = datasets.read_data(config)[0]
     rpn, fast_rcnn = (
-        training.build_model(four_step.step_config(config, step, "run"), train_set) for step in four_step.STEPS[2:]
+        building.build_model(four_step.step_config(config, step, "run"), train_set) for step in four_step.STEPS[2:]
     )
     rpn.backbone.set_weights(fast_rcnn.backbone.get_weights())
-    whole = training.build_model(config, train_set)
+    whole = building.build_model(config, train_set)
     four_step.assemble(whole, rpn, fast_rcnn)
     names = {layer.name for layer in whole.backbone.layers}
     assert any(name.startswith("res4") for name in names) and not any(name.startswith("res5") for name in names)

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import keras_fpn
-from keras_fpn import images
-from keras_fpn.fields import STANDARD
+from keras_fpn.inference import images
+from keras_fpn.parts.output_fields import STANDARD
 
 CLASSES = types.SimpleNamespace(class_names=("cat", "dog"), category_ids=(17, 18), output_fields=STANDARD)
 

@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 import keras_fpn
-from keras_fpn.fixed_settings import FixedArguments
+from keras_fpn.layers.fixed_arguments import FixedArguments
 
 # What of the package's parts no profile has: named here, so that a layer is played back in each of its ways.
 VARIANTS = {
@@ -44,7 +44,7 @@ MOST_CALLS = 4  # of one layer
 def registered_layers():
     """Every layer class of the package, `{registered name: class}`, without models, which wire layers."""
     for module in pkgutil.walk_packages(keras_fpn.__path__, "keras_fpn."):
-        if not module.name.startswith(("keras_fpn.cli", "keras_fpn.configs", "keras_fpn.export")):
+        if not module.name.startswith(("keras_fpn.commands", "keras_fpn.configs", "keras_fpn.export")):
             importlib.import_module(module.name)
     return {
         name: cls

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.losses import roi_losses, rpn_losses, smooth_l1
+from keras_fpn.ops.losses import roi_losses, rpn_losses, smooth_l1
 
 RPN_CONVENTIONS = {
     "torchvision": {"normalizer": "sampled", "box_beta": 1 / 9},

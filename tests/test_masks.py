@@ -14,18 +14,19 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from keras_fpn import masks, visualize
-from keras_fpn.callbacks import COCOEvaluation
-from keras_fpn.errors import UserError
-from keras_fpn.evaluation import COCOEvaluator
-from keras_fpn.expectations import resolve
-from keras_fpn.fields import SCORES, WINDOWS, Masks
-from keras_fpn.images import in_original_pixels
+from keras_fpn.console.errors import UserError
+from keras_fpn.evaluation.coco import COCOEvaluator
+from keras_fpn.evaluation.expectations import resolve
+from keras_fpn.evaluation.measuring import measure
+from keras_fpn.inference.images import in_original_pixels
+from keras_fpn.inference.results import best_of_each, detections_to_results
 from keras_fpn.metrics import DETECTIONS, SEGMENTS, DetectionFamily, Measurement
 from keras_fpn.metrics.table import metrics_table
-from keras_fpn.report import write_report
-from keras_fpn.results import best_of_each, detections_to_results
-from keras_fpn.training import measure
+from keras_fpn.ops import masks
+from keras_fpn.parts.output_fields import SCORES, WINDOWS, Masks
+from keras_fpn.reporting import visualize
+from keras_fpn.reporting.report import write_report
+from keras_fpn.training.callbacks import COCOEvaluation
 
 HEIGHT, WIDTH = 90, 120
 

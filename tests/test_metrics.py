@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import keras_fpn
-from keras_fpn import callbacks, expectations, masks, plots, runs, training
+from keras_fpn.console.errors import UserError
 from keras_fpn.data import load_coco, read_coco
-from keras_fpn.errors import UserError
-from keras_fpn.evaluation import COCOEvaluator, metrics_to_json
+from keras_fpn.evaluation import expectations, measuring
+from keras_fpn.evaluation.coco import COCOEvaluator, metrics_to_json
 from keras_fpn.metrics import DETECTIONS, METRIC_FAMILIES, PROPOSALS, SEGMENTS, Measurement, all_families, families_in
 from keras_fpn.metrics.table import metrics_table
-from keras_fpn.report import write_report
+from keras_fpn.ops import masks
+from keras_fpn.reporting import plots
+from keras_fpn.reporting.report import write_report
+from keras_fpn.training import callbacks, run_folder
 
 SIDE = 40  # pixels of the images
 FAMILIES = pytest.mark.parametrize("family", list(METRIC_FAMILIES), ids=METRIC_FAMILIES.names())
@@ -212,7 +215,7 @@ def model(tiny_settings, looks):
 
 
 def test_a_family_from_outside_is_measured_expected_printed_and_reported(model, looks, data_set, tmp_path):
-    metrics, results, evaluator = training.measure(model, data_set, batch_size=3)
+    metrics, results, evaluator = measuring.measure(model, data_set, batch_size=3)
     assert len(results) == 4 and metrics["AP"] == 1.0
     assert list(metrics)[: len(DETECTIONS.metrics)] == list(DETECTIONS.metrics)
     assert (metrics["looks/share"], metrics["looks/share/circle"], metrics["looks/share/star"]) == (0.75, 0.5, -1)
@@ -240,7 +243,7 @@ def test_a_family_from_outside_is_measured_expected_printed_and_reported(model, 
 
 
 def test_metrics_of_an_extension_that_is_not_loaded_are_shown_plainly(model, looks, data_set, tmp_path):
-    metrics = training.measure(model, data_set)[0]
+    metrics = measuring.measure(model, data_set)[0]
     _forget(looks)
     lines = metrics_table(metrics).splitlines()
     assert {"circle               AP 100.0", "looks/share          75.0", "looks/share/star     -"} <= set(lines)
@@ -265,13 +268,13 @@ def test_a_family_from_outside_reaches_the_logs(model, data_set, per_class, tmp_
 
 def test_the_best_model_is_that_of_the_main_family(model, looks, tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(runs, "save_plain_model", lambda *arguments: saved.append(len(rows)))
-    monkeypatch.setattr(runs, "save_model", lambda *arguments: None)
-    keep, rows = runs.Checkpoints(tmp_path), []
+    monkeypatch.setattr(run_folder, "save_plain_model", lambda *arguments: saved.append(len(rows)))
+    monkeypatch.setattr(run_folder, "save_model", lambda *arguments: None)
+    keep, rows = run_folder.Checkpoints(tmp_path), []
     keep.set_model(types.SimpleNamespace(metric_families={"detections": (looks, DETECTIONS)}))
     for epoch, (share, precision) in enumerate(((0.1, 0.5), (0.3, 0.4), (0.2, 0.9))):
         rows.append({"epoch": epoch + 1, "val_looks/share": share, "val_AP": precision})
-        runs.write_results(tmp_path / "results.csv", rows)
+        run_folder.write_results(tmp_path / "results.csv", rows)
         keep.on_epoch_end(epoch)
     assert saved == [1, 2]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import keras_fpn
-from keras_fpn.detector import FORMAT_VERSION
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
+from keras_fpn.models.detector import FORMAT_VERSION
 
 GOLDEN_FILE = "tests/golden/model_format.keras"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.nms import best, survivors
+from keras_fpn.ops.nms import best, survivors
 
 
 def kept_by(boxes, scores, groups, threshold, most=None, score_threshold=float("-inf")):

@@ -10,13 +10,13 @@ import pytest
 import tensorflow as tf
 
 import keras_fpn
-from keras_fpn.architectures import ARCHITECTURES
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 from keras_fpn.export import to_onnx
 from keras_fpn.export.description import Description
 from keras_fpn.export.onnx import operators
-from keras_fpn.nms import survivors
-from keras_fpn.roi_align import RoIAlign
+from keras_fpn.layers.roi_align import RoIAlign
+from keras_fpn.models.architectures import ARCHITECTURES
+from keras_fpn.ops.nms import survivors
 
 
 def session(model):

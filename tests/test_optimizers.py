@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.optimizers import SGD, WarmupMultiStep
+from keras_fpn.models.optimizers import SGD, WarmupMultiStep
 
 
 def walk(golden, **settings):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn import training
-from keras_fpn.config import load_config
-from keras_fpn.ordered_gradients import crop_and_resize, resize_nearest
-from keras_fpn.pyramids.resampling import UpsampleLike
+from keras_fpn.config import building
+from keras_fpn.config.loading import load_config
+from keras_fpn.necks.resampling import UpsampleLike
+from keras_fpn.ops.ordered_gradients import crop_and_resize, resize_nearest
 
 # A GPU refuses them under op determinism.
 REFUSED = {"ResizeNearestNeighborGrad", "CropAndResizeGradImage", "CropAndResizeGradBoxes"}
@@ -37,7 +37,7 @@ def step_of(model, batch):
 @pytest.mark.parametrize("settings", ([], ["model.profile=paper"]))
 def test_a_deterministic_step_holds_no_gradient_that_a_gpu_refuses(tiny_batch, settings):
     classes = types.SimpleNamespace(class_names=list("abcd"), category_ids=[1, 2, 3, 4])
-    found = operations(step_of(training.build_model(load_config("tiny", settings), classes), tiny_batch))
+    found = operations(step_of(building.build_model(load_config("tiny", settings), classes), tiny_batch))
     assert {"ResizeNearestNeighbor", "Conv2DBackpropFilter"} <= found  # it is a training step
     assert ("CropAndResize" in found) == ("model.profile=paper" not in settings)
     assert not REFUSED & found

@@ -12,11 +12,13 @@ import types
 import numpy as np
 import pytest
 
-from keras_fpn import cli, masks, training
-from keras_fpn.config import shipped_configs
-from keras_fpn.evaluation import COCOEvaluator
+from keras_fpn.commands import main as cli
+from keras_fpn.config.loading import shipped_configs
+from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.metrics import SEGMENTS, family_of
+from keras_fpn.ops import masks
 from keras_fpn.paper import command, curve, embedded, estimate, experiments, pictures, rows, summary, tables
+from keras_fpn.training import training
 
 # AR1000 in percent of the two seeds of each made-up row: c is ahead of all but d, and of e on average alone.
 AR1000 = {"a": (30, 32), "b": (20, 20), "c": (50, 52), "d": (55, 55), "e": (51, 40), "f": (45, 47)}

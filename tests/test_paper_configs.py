@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 
 import keras_fpn
-from keras_fpn import four_step, runs, training
-from keras_fpn.config import load_config, shipped_configs
-from keras_fpn.errors import UserError
+from keras_fpn.config import building
+from keras_fpn.config.loading import load_config, shipped_configs
+from keras_fpn.console.errors import UserError
+from keras_fpn.data.proposal_files import write_proposals
 from keras_fpn.paper.rows import RECIPES
 from keras_fpn.paper.tables import TABLES
-from keras_fpn.proposal_files import write_proposals
+from keras_fpn.training import datasets, four_step, run_folder, training
 
 TABLE_1, TABLE_2 = ([f"paper/table{number}_{row}" for row in "abcdef"] for number in (1, 2))
 TABLE_3, TABLE_5 = [f"paper/table3_{row}" for row in "abc"], ["paper/table5_r101", "paper/table5_r50"]
@@ -71,9 +72,9 @@ def build(shapes_folder):
     """`build(name, overrides)` -> (small `Config` of a row, its untrained model, training set, validation set)."""
 
     def build(name, overrides=()):
-        config = training.with_data(load_config(name, small(name) | dict(overrides)), shapes_folder)
-        train_set, val_set, _ = training.read_data(config)
-        return config, training.build_model(config, train_set), train_set, val_set
+        config = datasets.with_data(load_config(name, small(name) | dict(overrides)), shapes_folder)
+        train_set, val_set, _ = datasets.read_data(config)
+        return config, building.build_model(config, train_set), train_set, val_set
 
     return build
 
@@ -94,7 +95,7 @@ def trained(build, tmp_path_factory):
         # Rows whose data are told alike read the same ones.
         key = (config.data.model_dump_json(), config.model.resize.model_dump_json(), fields)
         if key not in batches:
-            batches[key] = training.training_dataset(config, train_set).take(2).cache()
+            batches[key] = datasets.training_dataset(config, train_set).take(2).cache()
         return batches[key]
 
     @functools.cache
@@ -188,7 +189,7 @@ def test_a_file_is_taken_before_a_shipped_name(tmp_path, monkeypatch):
 def test_a_row_runs_in_a_folder_of_its_own_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for expected in ("runs/table1_c", "runs/table1_c-2"):
-        with runs.new_run_folder(None, "paper/table1_c") as folder:
+        with run_folder.new_run_folder(None, "paper/table1_c") as folder:
             (folder / "last.keras").touch()
         assert folder.as_posix() == expected
 
@@ -204,7 +205,7 @@ def test_train_takes_a_row_by_its_name(run, shapes_folder, monkeypatch):
     run("train", "paper/table1_c", "--data", shapes_folder)
     [(config, folder, is_there)] = started
     assert (folder, is_there) == ("runs/table1_c", True)
-    assert config == training.with_data(load_config("paper/table1_c"), shapes_folder)
+    assert config == datasets.with_data(load_config("paper/table1_c"), shapes_folder)
 
 
 # --- Headers

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fpn import conversion
+from keras_fpn.checkpoints import conversion
 
 ROOT = pathlib.Path(__file__).parents[1]
 RELATIVE = ("pixels", "taps", "pyramid", "RPN logits", "RPN deltas", "pooled", "class logits", "box deltas")

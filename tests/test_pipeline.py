@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from keras_fpn.console.errors import UserError
 from keras_fpn.data import decode_image, load_coco, read_coco, readable_errors
 from keras_fpn.data.order import StreamOrder
-from keras_fpn.errors import UserError
-from keras_fpn.proposal_files import write_proposals
+from keras_fpn.data.proposal_files import write_proposals
 
 # Height, width of the nine images; the fourth has no object, the fifth only a crowd.
 SIZES = [(40, 60), (60, 40), (50, 50), (30, 70), (70, 30), (44, 66), (66, 44), (40, 60), (64, 48)]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.image_settings import PixelSettings
-from keras_fpn.pixels import PixelNormalization
+from keras_fpn.data.image_settings import PixelSettings
+from keras_fpn.layers.pixels import PixelNormalization
 
 SIZES = tf.constant([[4, 5], [3, 2]])
 

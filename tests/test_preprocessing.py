@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_fpn.classes import numbered
 from keras_fpn.data import decode_image, load_coco
-from keras_fpn.model_settings import resolve
-from keras_fpn.pixels import PixelNormalization
-from keras_fpn.results import detections_to_results
+from keras_fpn.inference.results import detections_to_results
+from keras_fpn.layers.pixels import PixelNormalization
+from keras_fpn.models.settings import resolve
+from keras_fpn.parts.classes import numbered
 
 SIZES = ((480, 640), (427, 640), (333, 500), (800, 1333), (797, 601))
 MIXED = (0, 2, 4)

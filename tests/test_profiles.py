@@ -2,9 +2,9 @@
 
 import pytest
 
-from keras_fpn.architectures import ARCHITECTURES
-from keras_fpn.errors import UserError
-from keras_fpn.model_settings import resolve
+from keras_fpn.console.errors import UserError
+from keras_fpn.models.architectures import ARCHITECTURES
+from keras_fpn.models.settings import resolve
 
 # Columns: detectron2, torchvision, paper (Lin et al., sections 4, 5; where silent its authors' release).
 # Sources: detectron2 config/defaults.py and configs/Base-RCNN-FPN.yaml;

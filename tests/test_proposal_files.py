@@ -9,10 +9,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_fpn import proposal_files
-from keras_fpn.data import load_coco, read_coco
-from keras_fpn.errors import UserError
-from keras_fpn.proposal_files import read_proposals, write_proposals
+from keras_fpn.console.errors import UserError
+from keras_fpn.data import load_coco, proposal_files, read_coco
+from keras_fpn.data.proposal_files import read_proposals, write_proposals
 
 # Three images, height and width; the annotation file lists them in this order, the proposals in another.
 SIZES = {11: (40, 60), 12: (33, 50), 13: (30, 20)}

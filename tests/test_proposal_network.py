@@ -13,11 +13,13 @@ import pytest
 import tensorflow as tf
 
 import keras_fpn
-from keras_fpn import cli, runs, training
-from keras_fpn.architectures import ARCHITECTURES
-from keras_fpn.config import load_config
-from keras_fpn.errors import UserError
+from keras_fpn.commands import main as cli
+from keras_fpn.config import building
+from keras_fpn.config.loading import load_config
+from keras_fpn.console.errors import UserError
 from keras_fpn.metrics import PROPOSALS
+from keras_fpn.models.architectures import ARCHITECTURES
+from keras_fpn.training import datasets, run_folder, training
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +99,7 @@ def test_a_file_from_another_process_is_known(rpn, tmp_path):
 
 def test_the_shipped_configuration_is_the_published_network():
     config = load_config("rpn_r50_fpn")
-    model = training.build_model(config, None)
+    model = building.build_model(config, None)
     # The shapes of detectron2's rpn_R_50_FPN: convolutions of the backbone, pyramid, head.
     sizes = [int(np.prod(weight.shape)) for weight in model.weights if "norm" not in weight.path]
     assert sum(sizes) == 23_454_912 + 3_344_384 + 593_935
@@ -105,7 +107,7 @@ def test_the_shipped_configuration_is_the_published_network():
 
 
 def test_the_best_epoch_by_average_recall_is_kept(rpn, tmp_path):
-    keep = runs.Checkpoints(tmp_path)
+    keep = run_folder.Checkpoints(tmp_path)
     keep.set_model(rpn)
     times, text = [], "epoch,val_proposals/AR1000\n"
     for epoch, recall in enumerate((0.1, 0.3, 0.2)):
@@ -129,7 +131,7 @@ def run_dir(shapes_folder, tmp_path_factory):
     """A run of the tiny configuration as an RPN, stopped in its first epoch and resumed to its end."""
     folder = tmp_path_factory.mktemp("runs") / "rpn"
     changes = ["model.architecture=rpn", "training.deterministic=false"]
-    config = training.with_data(load_config("tiny", changes), shapes_folder)
+    config = datasets.with_data(load_config("tiny", changes), shapes_folder)
     stopped = training.train(config, folder, extra_callbacks=[CtrlC()])
     assert (stopped.step, stopped.metrics) == (3, None)
     assert training.resume(folder).step == 8

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.anchors import AnchorGenerator
-from keras_fpn.proposals import ProposalLayer
+from keras_fpn.layers.anchors import AnchorGenerator
+from keras_fpn.layers.proposals import ProposalLayer
 
 LEVELS = ("P2", "P3", "P4", "P5", "P6")
 

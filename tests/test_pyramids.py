@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.errors import UserError
-from keras_fpn.pyramids.build import build_pyramid, pyramid_strides
+from keras_fpn.console.errors import UserError
+from keras_fpn.necks.build import build_pyramid, pyramid_strides
 
 LEVELS = ("P2", "P3", "P4", "P5", "P6")
 

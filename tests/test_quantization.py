@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 from keras_fpn.export import preprocessing
 from keras_fpn.export.tflite import quantization
 from keras_fpn.export.tflite.integer_part import LAYERS, find_integer_part

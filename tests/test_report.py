@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fpn import plots
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 from keras_fpn.metrics import DETECTIONS, PROPOSALS
-from keras_fpn.report import Section, add_section, environment_facts, write_report
+from keras_fpn.reporting import plots
+from keras_fpn.reporting.report import Section, add_section, environment_facts, write_report
 
 FIRST_COLOR = plots._COLORS[0]
 VOID = {"meta", "img", "br"}
@@ -195,7 +195,7 @@ def test_same_numbers_give_the_same_bytes_and_matplotlib_stays_as_it_was():
 
 
 def test_importing_the_report_leaves_matplotlib_for_later():
-    code = "import sys, keras_fpn.report; print('matplotlib' in sys.modules)"
+    code = "import sys, keras_fpn.reporting.report; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

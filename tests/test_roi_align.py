@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.levels import roi_levels
-from keras_fpn.roi_align import RoIAlign
+from keras_fpn.layers.roi_align import RoIAlign
+from keras_fpn.ops.levels import roi_levels
 
 IMPLEMENTATIONS = ("crop_and_resize", "gather")
 both = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.roi_pool import RoIPool
+from keras_fpn.layers.roi_pool import RoIPool
 
 
 def drawn_map(golden, draws):

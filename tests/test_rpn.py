@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.rpn import RPNHead
+from keras_fpn.heads.rpn import RPNHead
 
 CONVOLUTIONS = {"conv_0": "conv.0.0", "conv_1": "conv.1.0", "objectness": "cls_logits", "deltas": "bbox_pred"}
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fpn import inference
-from keras_fpn.architectures import ARCHITECTURES
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
+from keras_fpn.inference import detecting
+from keras_fpn.models.architectures import ARCHITECTURES
 
 SOURCE = pathlib.Path(__file__).parent / "c" / "run_saved_model.c"
 NAMES = ("boxes", "scores", "classes", "num_detections")
@@ -165,14 +165,14 @@ def padded(found, most):
 def test_serving_bytes_answers_as_detect(model, loaded, files):
     for file in files:
         found = signature(loaded, "serving_bytes", image_bytes=contents([file]))
-        (expected,) = inference.detect(model, file, threshold=0)
+        (expected,) = detecting.detect(model, file, threshold=0)
         assert_same({name: value[0] for name, value in found.items()}, padded(expected, 10))
         assert len(expected.scores) == (0 if "strip" in file else 10)
 
 
 def test_serving_bytes_takes_images_of_any_sizes_at_once(model, loaded, files):
     found = signature(loaded, "serving_bytes", image_bytes=contents(files))
-    for index, expected in enumerate(inference.detect(model, files, threshold=0, batch_size=len(files))):
+    for index, expected in enumerate(detecting.detect(model, files, threshold=0, batch_size=len(files))):
         assert_same({name: value[index] for name, value in found.items()}, padded(expected, 10))
         height, width = expected.image.shape[:2]
         assert (found["boxes"][index] <= [width, height, width, height]).all()
@@ -393,7 +393,7 @@ def test_saved_model_cli_runs_image_files(model, folder, files, tmp_path):
     command = [pathlib.Path(sys.executable).parent / "saved_model_cli", "run", "--dir", folder, "--tag_set", "serve"]
     command += ["--signature_def", "serving_bytes", "--inputs", "image_bytes=bytes.npy", "--outdir", "out"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    (expected,) = inference.detect(model, files[0], threshold=0)
+    (expected,) = detecting.detect(model, files[0], threshold=0)
     assert_same(outputs(tmp_path / "out"), {key: np.array([value]) for key, value in padded(expected, 10).items()})
 
 
@@ -448,7 +448,7 @@ def test_the_c_api_runs_it_without_python(model, folder, batch, files, program, 
     error = next(index for index, line in enumerate(lines) if line.startswith("error"))
     assert_same(printed(lines[:4]), answer(model, images, sizes))
     assert_same(printed(lines[4:8]), answer(model, images))
-    (expected,) = inference.detect(model, files[0], threshold=0)
+    (expected,) = detecting.detect(model, files[0], threshold=0)
     expected = {key: np.array([value]) for key, value in padded(expected, 10).items()}
     assert_same(printed(lines[8:12]), expected)
     assert lines[error].startswith("error 3: ")  # TF_INVALID_ARGUMENT

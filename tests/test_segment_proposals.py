@@ -7,14 +7,14 @@ import tensorflow as tf
 
 import keras_fpn
 from keras_fpn.checkpoints.transfer import start_from
-from keras_fpn.config import load_config
+from keras_fpn.config.loading import load_config
+from keras_fpn.console.errors import UserError
 from keras_fpn.data import load_coco
-from keras_fpn.detector import architecture
-from keras_fpn.errors import UserError
-from keras_fpn.losses import segment_losses
-from keras_fpn.pyramids.build import build_pyramid
-from keras_fpn.segment_grid import SegmentGrid
-from keras_fpn.segment_head import SegmentHead
+from keras_fpn.heads.segment_head import SegmentHead
+from keras_fpn.models.detector import architecture
+from keras_fpn.necks.build import build_pyramid
+from keras_fpn.ops.losses import segment_losses
+from keras_fpn.stages.segment_grid import SegmentGrid
 
 SETTINGS = {
     "backbone": {"name": "resnet18", "width": 8, "freeze_at": 0},

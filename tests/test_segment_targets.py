@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.errors import UserError
-from keras_fpn.segment_grid import SegmentGrid
-from keras_fpn.segment_targets import covered, match_positions, segment_targets
+from keras_fpn.console.errors import UserError
+from keras_fpn.stages.segment_grid import SegmentGrid
+from keras_fpn.stages.segment_targets import covered, match_positions, segment_targets
 
 STRIDES = {"P2": 4, "P3": 8, "P4": 16, "P5": 32, "P6": 64}
 SHAPES = [(24, 32), (12, 16), (6, 8), (3, 4), (2, 2)]  # of an image of 96 x 128 px

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from keras_fpn.console.errors import UserError
 from keras_fpn.data import load_coco, read_coco
 from keras_fpn.data.segmentations import PACKED, SIDE, pack, rasterise, unpack
-from keras_fpn.errors import UserError
 
 SIZE = (120, 200)  # height, width
 

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fpn import inference
 from keras_fpn.export.serving import client as serving_client
 from keras_fpn.export.serving import warmup
 from keras_fpn.export.serving.errors import Refused, ServingError, Unknown
 from keras_fpn.export.serving.grpc import GrpcClient
 from keras_fpn.export.serving.rest import RestClient
+from keras_fpn.inference import detecting
 
 SIGNATURES = {"serving_default", "serving_bytes", "raw", "proposals"}
 CLIENTS = {"--rest": RestClient, "--grpc": GrpcClient}
@@ -133,8 +133,8 @@ def ask(addresses, folder, capsys, tmp_path):
 
 
 def expected(model, files, batch_size):
-    """COCO results of `keras_fpn.inference.detect`."""
-    found = inference.detect(model, files, threshold=0.0, batch_size=batch_size)
+    """COCO results of `keras_fpn.detect`."""
+    found = detecting.detect(model, files, threshold=0.0, batch_size=batch_size)
     return [result for number, one in enumerate(found, 1) for result in one.to_results(image_id=number)]
 
 

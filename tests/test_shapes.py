@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from pycocotools import mask as masks
 
+from keras_fpn.console.errors import UserError
 from keras_fpn.data import find_coco_layout, read_coco, shapes, write_shapes
-from keras_fpn.errors import UserError
 
 
 def _digests(root):

@@ -57,7 +57,7 @@ def test_the_box_stage_may_run_twice(tiny_settings, tiny_batch):
 
 def test_what_a_stage_samples_says_which_object_each_roi_is_of(tiny_model, tiny_batch):
     """By hand: the matched object of a positive RoI has its class, and overlaps it by half or more."""
-    from keras_fpn.boxes import pairwise_iou
+    from keras_fpn.ops.boxes import pairwise_iou
 
     inputs, targets = tiny_batch
     propose, classify = tiny_model.stages

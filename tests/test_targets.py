@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn import boxes as box_ops
-from keras_fpn.targets import anchor_targets, match, roi_targets, sample
+from keras_fpn.ops import boxes as box_ops
+from keras_fpn.stages.targets import anchor_targets, match, roi_targets, sample
 
 SETTINGS = {
     "anchors": (0.7, 0.3, True),

@@ -14,17 +14,17 @@ import tensorflow as tf
 from hypothesis import strategies as st
 
 import keras_fpn
-from keras_fpn.errors import UserError
+from keras_fpn.config.building import build_model
+from keras_fpn.console.errors import UserError
 from keras_fpn.export import to_tflite
 from keras_fpn.export.description import Description, describe
 from keras_fpn.export.tflite import metadata, operators
 from keras_fpn.export.tflite.narrow_products import narrow_products
 from keras_fpn.export.tflite.roi_align import crop
 from keras_fpn.export.tflite.suppression import survivors
-from keras_fpn.levels import roi_levels
-from keras_fpn.nms import survivors as reference_survivors
-from keras_fpn.roi_align import RoIAlign
-from keras_fpn.training import build_model
+from keras_fpn.layers.roi_align import RoIAlign
+from keras_fpn.ops.levels import roi_levels
+from keras_fpn.ops.nms import survivors as reference_survivors
 
 interpreting = pytest.importorskip("ai_edge_litert.interpreter", reason="LiteRT is an extra")
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
-from keras_fpn import runs as run_folder
-from keras_fpn import training
-from keras_fpn.config import load_config
+from keras_fpn.config.loading import load_config
+from keras_fpn.console.errors import UserError
+from keras_fpn.data.coco import read_coco
 from keras_fpn.data.shapes import write_shapes
-from keras_fpn.errors import UserError
+from keras_fpn.training import datasets, run_folder, schedule, stopping, training
 
 # Runs in a process of their own, since determinism is a switch of the whole process: one to the end; one that
 # Ctrl-C stops in the middle of an epoch and that then goes on to the end; and that one resumed once more.
@@ -23,12 +23,12 @@ RUNS = """
     import contextlib, io, os, signal, sys
 
     data, whole, stopped = sys.argv[1:]
-    from keras_fpn import cli
+    from keras_fpn.commands import main as cli
     options = ["--data", data, "--set", "training.evaluate_every=2"]
     assert cli.main(["train", "tiny", "--out", whole, *options]) == 0
 
     import keras
-    from keras_fpn import training
+    from keras_fpn.training import training
 
     class CtrlC(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
@@ -120,10 +120,10 @@ def test_the_model_file_holds_no_optimizer(runs):
 
 
 def test_a_failed_start_leaves_no_folder(shapes, tmp_path):
-    config = training.with_data(load_config("tiny", ["training.warmup_steps=8"]), shapes)
+    config = datasets.with_data(load_config("tiny", ["training.warmup_steps=8"]), shapes)
     with pytest.raises(UserError, match="8 steps do not fit a run of 8"):
         training.train(config, tmp_path / "run")
-    config = training.with_data(load_config("tiny", ["model.num_classes=3"]), shapes)
+    config = datasets.with_data(load_config("tiny", ["model.num_classes=3"]), shapes)
     with pytest.raises(UserError, match="model.num_classes: 3, but"):
         training.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -133,7 +133,7 @@ def test_a_broken_image_is_named_and_leaves_no_folder(shapes, tmp_path):
     write_shapes(tmp_path / "shapes", num_train=2, num_val=1, size=64)
     for image in (tmp_path / "shapes" / "train").iterdir():
         image.write_bytes(image.read_bytes()[:100])
-    config = training.with_data(load_config("tiny", ["training.deterministic=false"]), tmp_path / "shapes")
+    config = datasets.with_data(load_config("tiny", ["training.deterministic=false"]), tmp_path / "shapes")
     with pytest.raises(UserError, match=r"shapes/train/.*\.jpg"):
         training.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -141,7 +141,7 @@ def test_a_broken_image_is_named_and_leaves_no_folder(shapes, tmp_path):
 
 def test_a_run_that_diverges_is_told_and_leaves_no_folder(shapes, tmp_path):
     settings = ["training.learning_rate=1.0e+30", "training.clip_norm=null", "training.warmup_steps=0"]
-    config = training.with_data(load_config("tiny", [*settings, "training.deterministic=false"]), shapes)
+    config = datasets.with_data(load_config("tiny", [*settings, "training.deterministic=false"]), shapes)
     with pytest.raises(UserError, match=r"loss.* became (nan|inf) at step [234]; lower training.learning_rate"):
         training.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -151,13 +151,13 @@ def test_a_run_that_diverges_is_told_and_leaves_no_folder(shapes, tmp_path):
 def test_training_at_another_size_than_evaluation_is_told(shapes, tmp_path, capsys):
     settings = ["data.min_sides=[64, 96]", "model.resize.min_side=80", "model.num_classes=4", "training.steps=1"]
     config = load_config("tiny", [*settings, "training.warmup_steps=0", "training.deterministic=false"])
-    training.train(training.with_data(config, shapes), tmp_path / "run")
+    training.train(datasets.with_data(config, shapes), tmp_path / "run")
     assert "trained at a shorter side of 64, 96 (data.min_sides) and evaluated at 80" in capsys.readouterr().out
 
 
 def test_data_must_be_named():
     with pytest.raises(UserError, match="data.train.annotations is not set; give --data DIR"):
-        training.with_data(load_config("tiny"))
+        datasets.with_data(load_config("tiny"))
 
 
 def test_other_classes_in_the_validation_file_are_refused(shapes, tmp_path):
@@ -165,7 +165,7 @@ def test_other_classes_in_the_validation_file_are_refused(shapes, tmp_path):
     content = json.loads((shapes / "annotations" / "instances_val.json").read_text())
     content["categories"][0]["name"] = "disc"
     file.write_text(json.dumps(content))
-    config = training.with_data(load_config("tiny", {"training.deterministic": False}), shapes)
+    config = datasets.with_data(load_config("tiny", {"training.deterministic": False}), shapes)
     tree = config.model_dump()
     tree["data"]["val"]["annotations"] = str(file)
     with pytest.raises(UserError, match="its categories differ"):
@@ -215,7 +215,7 @@ FAST = ["training.deterministic=false", "training.evaluate_every=0"]
 def test_what_evaluation_would_refuse_is_told_before_training(tmp_path):
     write_shapes(tmp_path / "data", num_train=2, num_val=1, size=64)
     _edited(tmp_path / "data", lambda content: content["annotations"][0].update(area="abc"))
-    config = training.with_data(load_config("tiny", FAST), tmp_path / "data")
+    config = datasets.with_data(load_config("tiny", FAST), tmp_path / "data")
     with pytest.raises(UserError, match="annotation 1: area is 'abc'"):
         training.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -224,7 +224,7 @@ def test_what_evaluation_would_refuse_is_told_before_training(tmp_path):
 def test_a_data_set_without_any_object_teaches_nothing(tmp_path):
     write_shapes(tmp_path / "data", num_train=2, num_val=1, size=64)
     _edited(tmp_path / "data", lambda content: content["annotations"].clear(), "train")
-    config = training.with_data(load_config("tiny", FAST), tmp_path / "data")
+    config = datasets.with_data(load_config("tiny", FAST), tmp_path / "data")
     with pytest.raises(UserError, match="instances_train.json: no image has an object"):
         training.train(config, tmp_path / "run")
 
@@ -238,7 +238,7 @@ def test_a_broken_validation_image_costs_no_step(tmp_path):
     picture.write_bytes(whole[:200])
     changes = ["training.deterministic=false", "training.steps=2", "training.steps_per_epoch=2",
                "training.warmup_steps=0", "data.invalid_boxes=drop"]  # fmt: skip
-    config = training.with_data(load_config("tiny", changes), tmp_path / "data")
+    config = datasets.with_data(load_config("tiny", changes), tmp_path / "data")
     with pytest.raises(UserError, match=r"000002\.jpg: cannot be read .*; then go on: keras-fpn train --resume"):
         training.train(config, tmp_path / "run")
     picture.write_bytes(whole)
@@ -278,17 +278,17 @@ def test_no_run_to_resume(tmp_path):
     ],
 )
 def test_what_is_left_of_a_run(step, total, size, stretches):
-    assert [tuple(one) for one in training._stretches(step, training.Schedule(total, size))] == stretches
+    assert [tuple(one) for one in schedule.stretches_from(step, schedule.Schedule(total, size))] == stretches
 
 
 def test_the_length_of_a_run(shapes):
-    data_set = training.read_coco(shapes / "annotations" / "instances_train.json", shapes / "train")
+    data_set = read_coco(shapes / "annotations" / "instances_train.json", shapes / "train")
     # 12 images in batches of 5: three steps a pass.
     overrides = {"data.batch_size": 5, "training.steps_per_epoch": None, "training.epochs": 4}
-    schedule = training.make_schedule(load_config("tiny", overrides), data_set)
-    assert (schedule.total_steps, schedule.steps_per_epoch, schedule.epochs) == (12, 3, 4)
-    schedule = training.make_schedule(load_config("tiny", {"training.steps": 10}), data_set)
-    assert (schedule.total_steps, schedule.steps_per_epoch, schedule.epochs) == (10, 4, 3)
+    length = schedule.make_schedule(load_config("tiny", overrides), data_set)
+    assert (length.total_steps, length.steps_per_epoch, length.epochs) == (12, 3, 4)
+    length = schedule.make_schedule(load_config("tiny", {"training.steps": 10}), data_set)
+    assert (length.total_steps, length.steps_per_epoch, length.epochs) == (10, 4, 3)
 
 
 class _FakeModel:
@@ -296,7 +296,7 @@ class _FakeModel:
 
 
 def test_ctrl_c_in_the_last_step_of_an_epoch_lets_it_end():
-    stop = training._StopOnSignal()
+    stop = stopping.StopOnSignal()
     stop.set_params({"steps": 4})
     stop.set_model(_FakeModel())
     stop.on_train_batch_end(0)
@@ -304,5 +304,5 @@ def test_ctrl_c_in_the_last_step_of_an_epoch_lets_it_end():
     stop.on_train_batch_end(3)
     stop.on_epoch_end(0)
     assert stop.model.stop_training
-    with pytest.raises(training._Interrupted):
+    with pytest.raises(stopping.Interrupted):
         stop.on_train_batch_end(2)

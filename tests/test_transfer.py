@@ -9,11 +9,11 @@ import tensorflow as tf
 import yaml
 
 import keras_fpn
-from keras_fpn.architectures import ARCHITECTURES
 from keras_fpn.backbones.build import build_backbone
 from keras_fpn.checkpoints.transfer import start_from
+from keras_fpn.console.errors import UserError
 from keras_fpn.data.shapes import write_shapes
-from keras_fpn.errors import UserError
+from keras_fpn.models.architectures import ARCHITECTURES
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 from PIL import Image
 
+from keras_fpn.console.errors import UserError
 from keras_fpn.data import transforms
 from keras_fpn.data.fields import OBJECT_FIELDS
-from keras_fpn.errors import UserError
 
 BOXES, CLASSES = OBJECT_FIELDS["boxes"], OBJECT_FIELDS["classes"]
 

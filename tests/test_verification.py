@@ -11,7 +11,7 @@ import keras_fpn
 from keras_fpn.export import hard_cases, undecided, verification
 from keras_fpn.export.agreement import Detections, VerificationError, exactly
 from keras_fpn.export.description import describe
-from keras_fpn.inference import compiled
+from keras_fpn.inference.detecting import compiled
 
 RESIZE = {"min_side": 96, "max_side": 128, "size_divisor": 32, "interpolation": "bilinear"}
 

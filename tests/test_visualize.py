@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fpn import visualize
-from keras_fpn.fields import STANDARD
-from keras_fpn.visualize import (
+from keras_fpn.parts.output_fields import STANDARD
+from keras_fpn.reporting import visualize
+from keras_fpn.reporting.visualize import (
     class_color,
     contact_sheet,
     draw_boxes,

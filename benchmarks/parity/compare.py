@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1]), str(HERE.parents[1] / "tests" / "golden")]
 
-from keras_fpn.cli import import_quietly  # noqa: E402
+from keras_fpn.commands.main import import_quietly  # noqa: E402
 
 import_quietly()
 
@@ -28,9 +28,9 @@ import tensorflow as tf  # noqa: E402
 import training_step  # noqa: E402
 from recording import KEPT  # noqa: E402
 
-from keras_fpn import conversion  # noqa: E402
-from keras_fpn.model_settings import resolve  # noqa: E402
-from keras_fpn.pixels import PixelNormalization  # noqa: E402
+from keras_fpn.checkpoints import conversion  # noqa: E402
+from keras_fpn.layers.pixels import PixelNormalization  # noqa: E402
+from keras_fpn.models.settings import resolve  # noqa: E402
 
 
 def run(model, folder):

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 from recording import fingerprint
 
-from keras_fpn import boxes as box_ops
-from keras_fpn import images, inference
+from keras_fpn.inference import detecting, images
+from keras_fpn.ops import boxes as box_ops
 
 
 class Comparison:
@@ -59,8 +59,8 @@ class Comparison:
 
 
 def read(paths, resize):
-    """The batch that `keras_fpn.inference.detect` makes of picture files."""
-    return inference.batch([images.read_image(path)[0] for path in paths], resize)
+    """The batch that `keras_fpn.detect` makes of picture files."""
+    return detecting.batch([images.read_image(path)[0] for path in paths], resize)
 
 
 def compare_backbone(comparison, model, pixels, resize, batch, paths):
@@ -145,7 +145,7 @@ def compare_heads(comparison, model, features, batch, count):
 
 def compare_detections(comparison, model, batch, paths):
     """Picture files in, detections in their own pixels out, through the public door."""
-    found = inference.iterate(model, [str(path) for path in paths], threshold=0.0, batch_size=len(paths))
+    found = detecting.iterate(model, [str(path) for path in paths], threshold=0.0, batch_size=len(paths))
     for image, ours in enumerate(found):
         theirs = [comparison.kept[f"{batch}/detections/{image}/{part}"] for part in ("boxes", "scores", "labels")]
         labels = np.array(ours.category_ids) if comparison.source == "torchvision" else ours.classes

@@ -5,8 +5,9 @@ import numpy as np
 import stages
 import tensorflow as tf
 
-from keras_fpn import images, targets
 from keras_fpn.data import transforms
+from keras_fpn.inference import images
+from keras_fpn.stages import targets
 
 
 def compare_training(comparison, model, paths, truth, gradients):

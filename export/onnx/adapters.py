@@ -2,14 +2,14 @@
 
 import functools
 
-from keras_fpn import nms
-from keras_fpn.detections import DetectionLayer
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 from keras_fpn.export.onnx.operators import crop_for, survivors
 from keras_fpn.export.replacing import replace
-from keras_fpn.proposals import ProposalLayer
-from keras_fpn.roi_align import RoIAlign
-from keras_fpn.roi_pool import RoIPool
+from keras_fpn.layers.detections import DetectionLayer
+from keras_fpn.layers.proposals import ProposalLayer
+from keras_fpn.layers.roi_align import RoIAlign
+from keras_fpn.layers.roi_pool import RoIPool
+from keras_fpn.ops import nms
 
 
 def _native_suppression(layer, model):

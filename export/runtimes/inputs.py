@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 
 def check_names(path, description, inputs, outputs):

@@ -1,6 +1,6 @@
 """An ONNX detector in onnxruntime, on the CPU; no TensorFlow."""
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 from keras_fpn.export import extras
 from keras_fpn.export.description import Description
 from keras_fpn.export.runtimes.inputs import check_names, checked_inputs

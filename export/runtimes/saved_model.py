@@ -5,7 +5,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 from keras_fpn.export.description import DESCRIPTION_FILE, Description
 from keras_fpn.export.runtimes.inputs import checked_inputs
 from keras_fpn.export.saved_model import encoded_images

@@ -5,11 +5,11 @@ import zipfile
 
 import numpy as np
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.screen import quiet_stderr
 from keras_fpn.export import extras
 from keras_fpn.export.description import DESCRIPTION_FILE, Description
 from keras_fpn.export.runtimes.inputs import check_names, checked_inputs
-from keras_fpn.screen import quiet_stderr
 
 MOST_THREADS = 4  # of its own accord; `threads` asks for more
 

@@ -11,16 +11,16 @@ import sys
 import time
 from collections import Counter
 
-from keras_fpn import files
-from keras_fpn import images as image_files
-from keras_fpn.errors import UserError
+from keras_fpn.console import files
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.screen import import_quietly
 from keras_fpn.export import extras
 from keras_fpn.export.arguments import Parser, positive
 from keras_fpn.export.serving import inputs as serving_inputs
 from keras_fpn.export.serving.errors import Refused, ServingError, Unknown
 from keras_fpn.export.serving.grpc import GrpcClient
 from keras_fpn.export.serving.rest import RestClient
-from keras_fpn.screen import import_quietly
+from keras_fpn.inference import images as image_files
 
 _SIGNATURES = ("serving_bytes", "serving_default")
 

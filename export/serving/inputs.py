@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_fpn import images as image_files
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 from keras_fpn.export import preprocessing
 from keras_fpn.export.artefacts import highest_version
 from keras_fpn.export.description import DESCRIPTION_FILE, Description
-from keras_fpn.fields import OUTPUT_FIELDS, STANDARD
+from keras_fpn.inference import images as image_files
+from keras_fpn.parts.output_fields import OUTPUT_FIELDS, STANDARD
 
 
 class EncodedImages:

@@ -6,10 +6,10 @@ import operator
 
 import numpy as np
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.progress import Count
+from keras_fpn.console.screen import quiet_stderr
 from keras_fpn.export import extras
-from keras_fpn.progress import Count
-from keras_fpn.screen import quiet_stderr
 
 THREADS = 2
 

@@ -4,18 +4,18 @@ import functools
 
 import keras
 
-from keras_fpn import nms
-from keras_fpn.detections import DetectionLayer
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 from keras_fpn.export.replacing import replace
 from keras_fpn.export.tflite.narrow_products import narrow_products
 from keras_fpn.export.tflite.pixels import normalize
 from keras_fpn.export.tflite.roi_align import crop
 from keras_fpn.export.tflite.suppression import survivors
-from keras_fpn.pixels import PixelNormalization
-from keras_fpn.proposals import ProposalLayer
-from keras_fpn.roi_align import RoIAlign
-from keras_fpn.roi_pool import RoIPool
+from keras_fpn.layers.detections import DetectionLayer
+from keras_fpn.layers.pixels import PixelNormalization
+from keras_fpn.layers.proposals import ProposalLayer
+from keras_fpn.layers.roi_align import RoIAlign
+from keras_fpn.layers.roi_pool import RoIPool
+from keras_fpn.ops import nms
 
 
 def _static_pixels(layer, model):

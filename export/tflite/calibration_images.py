@@ -2,10 +2,10 @@
 
 import os
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.progress import Count
 from keras_fpn.export import preprocessing, regular_proposals
-from keras_fpn.images import list_images, read_image
-from keras_fpn.progress import Count
+from keras_fpn.inference.images import list_images, read_image
 
 MOST_IMAGES = 100  # of a folder with more; two to two hundred gave the demo's detector the same AP to 0.004
 

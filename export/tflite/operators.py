@@ -7,7 +7,7 @@ import collections
 import sys
 from pathlib import Path
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 from keras_fpn.export import extras
 
 

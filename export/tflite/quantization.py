@@ -12,7 +12,7 @@ Scores and box deltas leave the last layers as float32 in all of them: 255 steps
 of anchors.
 """
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 from keras_fpn.export import extras
 from keras_fpn.export.tflite.activation_ranges import find_activation_ranges, silence
 from keras_fpn.export.tflite.integer_part import LAYERS, find_integer_part

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from keras_fpn import boxes as box_ops
 from keras_fpn.export.undecided.states import Possible, above, cut, large_enough, survivors, within_the_best
+from keras_fpn.ops import boxes as box_ops
 
 
 def of_stage(stage, features, state, possible, room):

@@ -5,7 +5,7 @@ import warnings
 
 import keras
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 _PROBE_SIDE = 512
 # Layers that change the border, not the content; their output is no feature map.

@@ -4,10 +4,10 @@ import keras
 
 from keras_fpn.backbones.resnet import build_conv5 as build_resnet_conv5
 from keras_fpn.backbones.settings import BACKBONES, RESNETS
-from keras_fpn.errors import UserError
-from keras_fpn.levels import level_number
-from keras_fpn.naming import nearest
-from keras_fpn.normalization import NORMS
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.naming import nearest
+from keras_fpn.layers.normalization import NORMS
+from keras_fpn.ops.levels import level_number
 
 
 def build_backbone(settings):

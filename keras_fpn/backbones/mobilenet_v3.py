@@ -9,7 +9,7 @@ from typing import NamedTuple
 import keras
 
 from keras_fpn.backbones.mobilenet_v3_names import CHECKPOINT_NAMES
-from keras_fpn.normalization import build_norm
+from keras_fpn.layers.normalization import build_norm
 
 NAME = "mobilenet_v3_large"
 # Frozen statistics normalise nothing until weights are loaded: the ten residual sums would grow an image of scale 1 to

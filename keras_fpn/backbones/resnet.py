@@ -9,7 +9,7 @@ from types import MappingProxyType
 import keras
 
 from keras_fpn.backbones.resnet_names import CHECKPOINT_NAMES, STAGES
-from keras_fpn.normalization import MaskedBatchNormalization, build_norm
+from keras_fpn.layers.normalization import MaskedBatchNormalization, build_norm
 
 # name: (bottleneck blocks, blocks in each of the stages 2..5)
 ARCHITECTURES = {

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from keras_fpn.registry import Part, Registry
-from keras_fpn.settings import Norm, Settings
+from keras_fpn.parts.registry import Part, Registry
+from keras_fpn.parts.settings import Norm, Settings
 
 BACKBONES = Registry("backbone", "backbone.name")
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_fpn.box_head_names import BOXES, CLASS_SCORES
 from keras_fpn.checkpoints import coco_classes, torchvision_writing
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
+from keras_fpn.heads.box_head_names import BOXES, CLASS_SCORES
 
 
 class Classes(NamedTuple):

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from keras_fpn.checkpoint_names import CONVOLUTION, DEPTHWISE, LINEAR, VECTOR, Transform, named, reordered
 from keras_fpn.checkpoints.stages import layers_of, own_weights, parts
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
+from keras_fpn.parts.checkpoint_names import CONVOLUTION, DEPTHWISE, LINEAR, VECTOR, Transform, named, reordered
 
 # Our variables' names and torch's.
 TENSORS = {

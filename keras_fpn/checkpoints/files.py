@@ -19,8 +19,8 @@ import safetensors.numpy
 
 from keras_fpn.checkpoints import pickles
 from keras_fpn.checkpoints.tensors import BFLOAT16, Memory, Storage, StoredTensor, as_numbers, numeric_type, shown
-from keras_fpn.errors import UserError
-from keras_fpn.files import whole_or_not_at_all
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.files import whole_or_not_at_all
 
 NESTED = ("model", "state_dict", "model_state_dict")
 WRAPPERS = ("module.", "model.")  # what data-parallel training and Lightning put before every name

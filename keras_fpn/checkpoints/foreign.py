@@ -3,7 +3,7 @@
 import re
 
 from keras_fpn.checkpoints.published.kind import kinds
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 # Pattern of a tensor's name, and what a file with such a tensor is. The first that is found counts.
 ARCHITECTURES = (

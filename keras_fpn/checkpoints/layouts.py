@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from keras_fpn.backbones.resnet import ARCHITECTURES
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 SMALLEST = float(np.finfo(np.float32).tiny)
 MOST_COMPARED = 100  # names; where more differ the file is of another model, and no nearest name says anything

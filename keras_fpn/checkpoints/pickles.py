@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from keras_fpn.checkpoints.tensors import BFLOAT16, LARGEST_SIZE, Storage, StoredTensor, numeric_type, shown, sizes
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 # A detector with its optimizer's state takes about 100 000. One instruction can make 200 bytes of an empty set.
 MOST_INSTRUCTIONS = 1_000_000

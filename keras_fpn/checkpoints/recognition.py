@@ -2,8 +2,8 @@
 
 from keras_fpn.checkpoints import detectron2, foreign, torchvision
 from keras_fpn.checkpoints.published import kind_of
-from keras_fpn.errors import UserError
-from keras_fpn.naming import nearest
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.naming import nearest
 
 SOURCES = {"torchvision": torchvision, "detectron2": detectron2}
 

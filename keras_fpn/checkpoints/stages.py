@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import keras
 
-from keras_fpn.detector import Detector
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
+from keras_fpn.models.detector import Detector
 
 
 class Layout(NamedTuple):

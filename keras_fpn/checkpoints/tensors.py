@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 # numpy has no bfloat16; its sixteen bits travel under a name of their own.
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])

@@ -9,7 +9,7 @@ import re
 from keras_fpn.checkpoints import layouts
 from keras_fpn.checkpoints.coco_classes import IDS, UNUSED_IDS
 from keras_fpn.checkpoints.entries import entries as named_entries
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 NAME, CLASSIFIER = "torchvision", "torchvision classifier"
 COCO_ROWS = 1 + len(IDS) + len(UNUSED_IDS)

@@ -2,12 +2,12 @@
 
 import json
 
-from keras_fpn.architectures import ARCHITECTURES
 from keras_fpn.backbones.resnet import ARCHITECTURES as RESNETS
 from keras_fpn.checkpoints import layouts, torchvision
-from keras_fpn.choice import Choice
-from keras_fpn.errors import UserError
-from keras_fpn.model_settings import chosen_settings
+from keras_fpn.console.errors import UserError
+from keras_fpn.models.architectures import ARCHITECTURES
+from keras_fpn.models.settings import chosen_settings
+from keras_fpn.parts.choice import Choice
 
 EPSILON = "model.backbone.norm_epsilon"  # a state dict does not carry it: recognition knows it of published files
 

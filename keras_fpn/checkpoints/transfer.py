@@ -14,15 +14,15 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_fpn.architectures import ARCHITECTURES
 from keras_fpn.backbones.settings import default_pixels
 from keras_fpn.checkpoints.stages import backbone_norms, head_name, laid_out, own_weights, parts, stages
-from keras_fpn.detector import Detector
-from keras_fpn.errors import UserError
-from keras_fpn.image_settings import PixelSettings
-from keras_fpn.model_files import is_backbone, read_keras_file
-from keras_fpn.model_settings import chosen_settings
-from keras_fpn.read_only import plain, read_only
+from keras_fpn.console.errors import UserError
+from keras_fpn.data.image_settings import PixelSettings
+from keras_fpn.models.architectures import ARCHITECTURES
+from keras_fpn.models.detector import Detector
+from keras_fpn.models.files import is_backbone, read_keras_file
+from keras_fpn.models.settings import chosen_settings
+from keras_fpn.parts.read_only import plain, read_only
 
 # Groups whose conventions another kind of pyramid answers anew, and its head with it.
 _OF_THE_PYRAMID = ("pyramid", "anchors", "roi_pooling")

@@ -1,6 +1,6 @@
 """COCO-format folders in, batches out.
 
-    coco         annotation files, read and checked
+    coco         annotation files, read and checked; coco_layout: where they are
     objects      the objects of a file, as fields read them
     fields/      what each object has: boxes, classes, masks and others by name; how each follows its image
     columns      a row of each object of a data set, in memory that TensorFlow shares
@@ -19,9 +19,9 @@ import importlib
 
 _PUBLIC = {
     "CocoDataset": "coco",
-    "CocoLayout": "coco",
+    "CocoLayout": "coco_layout",
     "Record": "coco",
-    "find_coco_layout": "coco",
+    "find_coco_layout": "coco_layout",
     "read_coco": "coco",
     "write_shapes": "shapes",
     "load_coco": "pipeline",

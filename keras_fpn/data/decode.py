@@ -5,7 +5,7 @@ import re
 
 import tensorflow as tf
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 _START, _END = "<<", ">>"  # around our sentence in a TensorFlow error, to find it again
 

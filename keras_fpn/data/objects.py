@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 _DROP = '--set data.invalid_boxes=drop (from Python invalid_boxes="drop")'
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from keras_fpn.console.errors import UserError
 from keras_fpn.data import columns, transforms
 from keras_fpn.data.coco import CocoDataset, Record, read_coco
 from keras_fpn.data.decode import decode_image, readable_errors
 from keras_fpn.data.fields import CAN_REFUSE, ObjectField, Proposals, RowField, choose
 from keras_fpn.data.order import StreamOrder
-from keras_fpn.errors import UserError
-from keras_fpn.proposal_files import GivenProposals, read_proposals
+from keras_fpn.data.proposal_files import GivenProposals, read_proposals
 
 
 def load_coco(

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_fpn import masks
-from keras_fpn.progress import Count
+from keras_fpn.console.progress import Count
+from keras_fpn.ops import masks
 
 SIDE = 56  # bins across a mask
 PACKED = SIDE * SIDE // 8  # bytes of a mask

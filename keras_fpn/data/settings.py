@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from keras_fpn.settings import Settings
+from keras_fpn.parts.settings import Settings
 
 
 class SplitSettings(Settings):

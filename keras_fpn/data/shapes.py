@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 
 CLASS_NAMES = ("circle", "square", "triangle", "star")
 SMALLEST, LARGEST = 8.0, 160.0  # longer side of the box, pixels; log-uniform between them

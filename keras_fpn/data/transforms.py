@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_fpn.console.errors import UserError
 from keras_fpn.data import resampling
-from keras_fpn.errors import UserError
 
 INTERPOLATIONS = {"pillow": resampling.resize_pillow, "bilinear": resampling.resize_bilinear}
 

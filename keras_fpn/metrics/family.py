@@ -1,7 +1,7 @@
 """What a family of metrics says of itself, once: evaluation, callbacks, reports and tables loop over families."""
 
-from keras_fpn.errors import UserError
-from keras_fpn.naming import nearest
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.naming import nearest
 
 
 class MetricFamily:

@@ -1,6 +1,6 @@
 """The metrics of a model, of the results that come batch by batch."""
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
 from keras_fpn.metrics.family import MetricFamily
 
 MAIN_OUTPUT = "detections"

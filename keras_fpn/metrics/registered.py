@@ -1,7 +1,7 @@
 """The families of metrics that there are, and whose a name of a metric is."""
 
-from keras_fpn.errors import UserError
-from keras_fpn.registry import Registry
+from keras_fpn.console.errors import UserError
+from keras_fpn.parts.registry import Registry
 
 METRIC_FAMILIES = Registry("metric family", "metric family")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_fpn.checkpoints.transfer import weights_file
-from keras_fpn.errors import UserError
-from keras_fpn.files import check_output
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.files import check_output
 from keras_fpn.paper import estimate, experiments, findings, page, tables
 
 

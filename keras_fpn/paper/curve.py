@@ -1,7 +1,7 @@
 """Average recall against the number of proposals an image, by object size (the plot beside tables 1 and 6)."""
 
-from keras_fpn import plots
 from keras_fpn.metrics import AREAS
+from keras_fpn.reporting import plots
 
 LIMITS = (1, 3, 10, 30, 100, 300, 1000)
 

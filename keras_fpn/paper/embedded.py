@@ -5,7 +5,7 @@ what is written here is laid over it, whichever row it is, wherever its parts re
 row.
 """
 
-from keras_fpn.config import load_config
+from keras_fpn.config.loading import load_config
 
 NUM_TRAIN, NUM_VAL, SIZE = 1000, 200, 256  # images, images, pixels
 

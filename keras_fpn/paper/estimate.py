@@ -4,9 +4,11 @@ import time
 
 import tensorflow as tf
 
-from keras_fpn import optimizers, training
+from keras_fpn.config import building
+from keras_fpn.models import optimizers
 from keras_fpn.paper.rows import TRAIN
-from keras_fpn.runs import read_results
+from keras_fpn.training import datasets, schedule
+from keras_fpn.training.run_folder import read_results
 
 _BESIDES_EMBEDDED = 30.0  # seconds of a training that are no steps, some: reading, tracing, measuring, drawing
 _BESIDES = 0.05  # share of the steps, elsewhere
@@ -71,7 +73,7 @@ def _left(experiment, train_set):
     """How many trainings of an experiment are not finished, and how many steps they have still to take."""
     trainings = steps = 0
     for run_dir, config in experiment.trainings:
-        length = training.make_schedule(config, train_set).total_steps
+        length = schedule.make_schedule(config, train_set).total_steps
         if not (run_dir / "metrics.json").is_file():
             begun = read_results(run_dir / "results.csv")
             trainings += 1
@@ -81,9 +83,9 @@ def _left(experiment, train_set):
 
 def _timed_step(config, train_set):
     """Seconds of a step of training, on one batch, after one that traces."""
-    model = training.build_model(config, train_set)
+    model = building.build_model(config, train_set)
     model.compile(optimizer=optimizers.SGD(0.0))
-    inputs, targets = next(iter(training.training_dataset(config, train_set, cache=False)))
+    inputs, targets = next(iter(datasets.training_dataset(config, train_set, cache=False)))
     if "proposals" in model.further_inputs:  # those of another row, which may not be trained yet
         inputs = inputs | _some_proposals(inputs, config.data.train_proposals)
     step = tf.function(model.train_step, autograph=False)  # as Keras has it

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import keras
 
-from keras_fpn import four_step, training
-from keras_fpn.config import Config, load_config, load_run_config
-from keras_fpn.data.coco import find_coco_layout, read_coco
+from keras_fpn.config.loading import Config, load_config, load_run_config
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.files import built_aside, remove_unfinished
+from keras_fpn.console.progress import Count
+from keras_fpn.data.coco import read_coco
+from keras_fpn.data.coco_layout import find_coco_layout
 from keras_fpn.data.shapes import write_shapes
-from keras_fpn.detector import architecture
-from keras_fpn.errors import UserError
-from keras_fpn.files import built_aside, remove_unfinished
-from keras_fpn.model_files import load_model
+from keras_fpn.inference.propose import propose as write_proposals
+from keras_fpn.models.detector import architecture
+from keras_fpn.models.files import load_model
 from keras_fpn.paper import embedded
 from keras_fpn.paper.rows import FOUR_STEPS, RECIPES, TRAIN, TWO_STEPS, Recipe
-from keras_fpn.progress import Count
-from keras_fpn.propose import propose as write_proposals
+from keras_fpn.training import datasets, four_step, training
 
 LAST_STEP = {TWO_STEPS: 2, FOUR_STEPS: 4}  # of the four
 
@@ -290,4 +291,4 @@ def training_images(todo):
     needed = architecture(unfinished.config.model.architecture).further_inputs
     if "proposals" in needed:  # the row that made them read the rest
         return read_coco(data.train.annotations, data.train.images, invalid_boxes=data.invalid_boxes)
-    return training.read_data(unfinished.config)[0]
+    return datasets.read_data(unfinished.config)[0]

@@ -5,16 +5,17 @@ import time
 
 import tensorflow as tf
 
-from keras_fpn import training
-from keras_fpn.config import load_run_config
+from keras_fpn.config.loading import load_run_config
+from keras_fpn.console.files import read_json, write_json
 from keras_fpn.data.coco import read_coco
-from keras_fpn.evaluation import COCOEvaluator
-from keras_fpn.files import read_json, write_json
+from keras_fpn.evaluation import measuring
+from keras_fpn.evaluation.coco import COCOEvaluator
+from keras_fpn.inference.results import compile_inference
 from keras_fpn.metrics import RecallFamily, all_families
-from keras_fpn.model_files import load_model
+from keras_fpn.models.files import load_model
 from keras_fpn.paper import curve
-from keras_fpn.results import compile_inference
 from keras_fpn.stages.propose import ProposeStage
+from keras_fpn.training import datasets
 
 NOMINAL_SIZE = (800, 1000)  # height, width of the image that the paper counts anchors on
 _TIMED_RUNS = 20
@@ -47,7 +48,7 @@ def take(folders, *, timed):
     family = all_families(model.metric_families)[0]
     if isinstance(family, RecallFamily):
         found["curve"] = _curve(family, val_set, folders[-1])
-    datasets = [training.evaluation_dataset(*network, 1) for network in networks]
+    datasets = [measuring.evaluation_dataset(*network, 1) for network in networks]
     batches = [next(iter(dataset))[0] for dataset in datasets]
     size = batches[-1]["images"].shape[1:3]
     for stage in model.stages:
@@ -72,7 +73,7 @@ def _opened(folder):
     val = data.val
     val_set = read_coco(val.annotations, val.images, invalid_boxes=data.invalid_boxes, fields=model.object_fields)
     if "proposals" in model.further_inputs:
-        val_set = training.with_proposals(val_set, val.proposals, data.test_proposals)
+        val_set = datasets.with_proposals(val_set, val.proposals, data.test_proposals)
     return model, val_set
 
 

@@ -6,9 +6,9 @@ import statistics
 import subprocess
 from pathlib import Path
 
-from keras_fpn import report
-from keras_fpn.files import write_text
+from keras_fpn.console.files import write_text
 from keras_fpn.paper import curve, pictures, summary
+from keras_fpn.reporting import report
 
 _NOMINAL = "800x1000"
 _LONG_LABEL = 24  # letters

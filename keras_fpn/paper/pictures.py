@@ -3,14 +3,15 @@
 import numpy as np
 from PIL import Image
 
-from keras_fpn import masks, visualize
-from keras_fpn.boxes import pairwise_iou
+from keras_fpn.console.files import read_json
 from keras_fpn.data import segmentations
 from keras_fpn.data.coco import read_coco
-from keras_fpn.fields import Masks
-from keras_fpn.files import read_json
 from keras_fpn.metrics import PROPOSALS, SEGMENTS, family_of
-from keras_fpn.report import Section
+from keras_fpn.ops import masks
+from keras_fpn.ops.boxes import pairwise_iou
+from keras_fpn.parts.output_fields import Masks
+from keras_fpn.reporting import visualize
+from keras_fpn.reporting.report import Section
 
 NUM_IMAGES, NUM_PROPOSALS = 3, 100
 _FEW_OBJECTS = 2  # images with more of them come first

@@ -3,7 +3,7 @@
 import dataclasses
 import statistics
 
-from keras_fpn.files import read_json
+from keras_fpn.console.files import read_json
 from keras_fpn.paper import findings
 
 

@@ -6,9 +6,9 @@ said. Rows of other people's systems are left out.
 
 import dataclasses
 
-from keras_fpn.errors import UserError
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.naming import nearest
 from keras_fpn.metrics import AREAS, PROPOSALS, SEGMENTS
-from keras_fpn.naming import nearest
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,17 +8,17 @@ B images, R RoIs, K classes, S samples, D detections.
 
 import tensorflow as tf
 
-from keras_fpn.batches import check_classes
-from keras_fpn.detections import DetectionLayer
-from keras_fpn.errors import UserError
-from keras_fpn.fields import STANDARD
-from keras_fpn.levels import level_number
-from keras_fpn.losses import roi_losses
+from keras_fpn.console.errors import UserError
+from keras_fpn.data.batches import check_classes
+from keras_fpn.layers.detections import DetectionLayer
 from keras_fpn.metrics import DETECTIONS
+from keras_fpn.ops.levels import level_number
+from keras_fpn.ops.losses import roi_losses
+from keras_fpn.parts.output_fields import STANDARD
 from keras_fpn.stages.classify_settings import BOX_HEADS, POOLINGS
 from keras_fpn.stages.recall import share
 from keras_fpn.stages.stage import Stage
-from keras_fpn.targets import roi_targets
+from keras_fpn.stages.targets import roi_targets
 
 
 class ClassifyStage(Stage):

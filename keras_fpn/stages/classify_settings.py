@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from keras_fpn.choice import Choice
-from keras_fpn.registry import Part, Registry
-from keras_fpn.settings import BoxWeights, Levels, Norm, Probability, Settings
+from keras_fpn.parts.choice import Choice
+from keras_fpn.parts.registry import Part, Registry
+from keras_fpn.parts.settings import BoxWeights, Levels, Norm, Probability, Settings
 
 POOLINGS = Registry("pooling", "roi_pooling.method")
 BOX_HEADS = Registry("head", "box_head.name")
@@ -113,10 +113,10 @@ def check_levels(groups):
             raise ValueError(f"roi_pooling.levels: {level} is not among pyramid.levels {', '.join(levels)}")
 
 
-POOLINGS.add("align", Part("align", RoIAlignSettings, "keras_fpn.roi_align:RoIAlign"))
-POOLINGS.add("max", Part("max", PoolingSettings, "keras_fpn.roi_pool:RoIPool"))
-BOX_HEADS.add("fc", Part("fc", BoxHeadSettings, "keras_fpn.stages.box_heads:build_fc_head"))
-BOX_HEADS.add("conv5", Part("conv5", HeadSettings, "keras_fpn.stages.box_heads:build_conv5_head"))
+POOLINGS.add("align", Part("align", RoIAlignSettings, "keras_fpn.layers.roi_align:RoIAlign"))
+POOLINGS.add("max", Part("max", PoolingSettings, "keras_fpn.layers.roi_pool:RoIPool"))
+BOX_HEADS.add("fc", Part("fc", BoxHeadSettings, "keras_fpn.heads.build:build_fc_head"))
+BOX_HEADS.add("conv5", Part("conv5", HeadSettings, "keras_fpn.heads.build:build_conv5_head"))
 
 GROUPS = {
     "roi_targets": RoITargetSettings,

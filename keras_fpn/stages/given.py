@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_fpn.batches import check_proposals
+from keras_fpn.data.batches import check_proposals
 from keras_fpn.stages.stage import Stage
 
 

@@ -10,16 +10,16 @@ import math
 
 import tensorflow as tf
 
-from keras_fpn.anchors import AnchorGenerator
-from keras_fpn.errors import UserError
-from keras_fpn.fields import BOXES, SCORES
-from keras_fpn.losses import rpn_losses
+from keras_fpn.console.errors import UserError
+from keras_fpn.heads.rpn import RPNHead
+from keras_fpn.layers.anchors import AnchorGenerator
+from keras_fpn.layers.proposals import ProposalLayer
 from keras_fpn.metrics import PROPOSALS
-from keras_fpn.proposals import ProposalLayer
-from keras_fpn.rpn import RPNHead
+from keras_fpn.ops.losses import rpn_losses
+from keras_fpn.parts.output_fields import BOXES, SCORES
 from keras_fpn.stages.recall import share
 from keras_fpn.stages.stage import Stage
-from keras_fpn.targets import anchor_targets
+from keras_fpn.stages.targets import anchor_targets
 
 
 class ProposeStage(Stage):

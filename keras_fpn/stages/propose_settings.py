@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat, PositiveInt, model_validator
 
-from keras_fpn.settings import BoxWeights, Level, Positives, Probability, Settings
+from keras_fpn.parts.settings import BoxWeights, Level, Positives, Probability, Settings
 
 
 class AnchorSettings(Settings):

@@ -8,15 +8,15 @@ B images, N positions, S samples, D detections, m side of a mask.
 
 import tensorflow as tf
 
-from keras_fpn.batches import check_masks
-from keras_fpn.fields import SCORES, WINDOWS, Masks
-from keras_fpn.losses import segment_losses
+from keras_fpn.data.batches import check_masks
+from keras_fpn.heads.segment_head import SegmentHead
 from keras_fpn.metrics import SEGMENTS
-from keras_fpn.nms import best
-from keras_fpn.segment_grid import SegmentGrid
-from keras_fpn.segment_head import SegmentHead
-from keras_fpn.segment_targets import segment_targets
+from keras_fpn.ops.losses import segment_losses
+from keras_fpn.ops.nms import best
+from keras_fpn.parts.output_fields import SCORES, WINDOWS, Masks
 from keras_fpn.stages.recall import share
+from keras_fpn.stages.segment_grid import SegmentGrid
+from keras_fpn.stages.segment_targets import segment_targets
 from keras_fpn.stages.stage import Stage
 
 _TARGETS = ("mask_size", "samples_per_image", "positive_fraction", "crowd_ioa")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
-from keras_fpn.settings import Probability, Settings
+from keras_fpn.parts.settings import Probability, Settings
 
 
 class SegmentSettings(Settings):

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from keras_fpn.classes import Classes
+from keras_fpn.parts.classes import Classes
 
 
 @dataclass(frozen=True)

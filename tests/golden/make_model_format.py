@@ -37,7 +37,7 @@ def small_model():
         detections={"score_threshold": 0.1, "max_detections": 5},
     )
     model.freeze(["backbone"])
-    model.compile(keras_fpn.optimizers.SGD(0.01, momentum=0.9))
+    model.compile(keras_fpn.SGD(0.01, momentum=0.9))
     return model
 
 

@@ -1,10 +1,10 @@
 """The Faster R-CNNs with a pyramid of torchvision and of detectron2."""
 
-from keras_fpn.box_head_names import CLASS_SCORES
 from keras_fpn.checkpoints import detectron2, layouts, torchvision
 from keras_fpn.checkpoints.classes import classes_of, predictor_rows
 from keras_fpn.checkpoints.layouts import Recognition, last_number, places
 from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
+from keras_fpn.heads.box_head_names import CLASS_SCORES
 
 COCO_V1_R50 = "258fb6c6"  # in the name of the published file: the first digits of its SHA-256
 

@@ -13,13 +13,13 @@ A field of one's own is a subclass of `ObjectField`, made known by `register_obj
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from keras_fpn.console.errors import UserError
 from keras_fpn.data.fields.boxes import Boxes
 from keras_fpn.data.fields.field import ObjectField, RowField
 from keras_fpn.data.fields.labels import Classes, IsCrowd
 from keras_fpn.data.fields.masks import Masks
 from keras_fpn.data.fields.proposals import Proposals
-from keras_fpn.errors import UserError
-from keras_fpn.registry import Registry
+from keras_fpn.parts.registry import Registry
 
 __all__ = ["OBJECT_FIELDS", "STANDARD", "ObjectField", "Proposals", "RowField", "choose", "register_object_field"]
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from keras_fpn.console.errors import UserError
 from keras_fpn.data.fields.field import ObjectField
 from keras_fpn.data.objects import short
-from keras_fpn.errors import UserError
 
 
 class Classes(ObjectField):

@@ -2,9 +2,9 @@
 
 from types import MappingProxyType
 
+from keras_fpn.console.errors import UserError
 from keras_fpn.data import segmentations
 from keras_fpn.data.fields.field import ObjectField
-from keras_fpn.errors import UserError
 
 
 class Masks(ObjectField):

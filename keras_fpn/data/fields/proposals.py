@@ -3,7 +3,7 @@
 from types import MappingProxyType
 
 from keras_fpn.data.fields.boxes import BoxRows
-from keras_fpn.proposal_files import ImageProposals
+from keras_fpn.data.proposal_files import ImageProposals
 
 
 class Proposals(BoxRows):

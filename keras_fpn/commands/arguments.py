@@ -1,0 +1,52 @@
+"""Options that several commands have, and the kinds of values that they take."""
+
+import argparse
+import json
+import re
+
+
+def add_extension(parser):
+    text = "module or .py file that brings parts of its own, see docs/extending.md"
+    parser.add_argument(
+        "--extension", metavar="MODULE_OR_FILE", nargs="+", action="extend", default=[], dest="extensions", help=text
+    )
+
+
+def with_extensions(arguments):
+    """The overrides of a new run, which names the extensions that it was given."""
+    named = [f"extensions={json.dumps(arguments.extensions)}"] if arguments.extensions else []
+    return [*named, *arguments.overrides]
+
+
+def add_set(parser):
+    text = "override settings, for example training.steps=1000"
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[], dest="overrides", help=text
+    )
+
+
+def positive(text):
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return value
+
+
+def probability(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def size(text):
+    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
+    if not match or not int(match[1]) or not int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, for example 800x1344")
+    return int(match[1]), int(match[2])

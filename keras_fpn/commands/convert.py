@@ -1,0 +1,73 @@
+"""`keras-fpn convert`: its options, and its lines on the screen."""
+
+import functools
+import time
+from pathlib import Path
+
+from keras_fpn.commands.arguments import add_extension, add_set
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.files import check_output
+from keras_fpn.console.screen import import_quietly
+
+HELP = "make a model of published weights, or write a model's weights for torchvision"
+
+
+def add_options(parser):
+    """Add its options and what runs it to the parser of the command."""
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help=".pth, .pt, .pkl, .npz or .safetensors; with --to a .keras file"
+    )
+    parser.add_argument("--out", metavar="FILE", required=True, help=".keras file; with --to .safetensors")
+    parser.add_argument("--source", choices=("torchvision", "detectron2"), help="where it is from (told by its names)")
+    parser.add_argument("--config", metavar="NAME", help="configuration to build (told by the tensors)")
+    parser.add_argument("--classes", metavar="LIST", help="of a detector of your own: a,b,c or a file, one a line")
+    parser.add_argument("--to", choices=("torchvision",), help="write a model's weights back under these names")
+    add_set(parser)
+    add_extension(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments):
+    suffix = ".safetensors" if arguments.to else ".keras"
+    if Path(arguments.out).suffix != suffix:
+        raise UserError(f"--out {arguments.out}: convert writes a {suffix} file here; give it that ending")
+    if arguments.to:
+        return _convert_back(arguments)
+    if Path(arguments.checkpoint).suffix == ".keras":
+        raise UserError(f"{arguments.checkpoint}: is a Keras model already; --to torchvision writes it for torchvision")
+    start = time.perf_counter()
+    import_quietly()
+    from keras_fpn.checkpoints import conversion
+    from keras_fpn.checkpoints.classes import read_class_names
+
+    check_output(arguments.out)
+    names = None if arguments.classes is None else read_class_names(arguments.classes)
+    tell = functools.partial(print, flush=True)
+    converted = conversion.convert(
+        arguments.checkpoint, arguments.source, arguments.config, names, arguments.overrides, tell
+    )
+    print(conversion.summary(converted), flush=True)
+    conversion.save(converted.model, arguments.out)
+    print(f"wrote {arguments.out} in {time.perf_counter() - start:.1f} s; next:")
+    print(conversion.next_commands(converted, arguments.out))
+
+
+def _convert_back(arguments):
+    for option, name in (("source", "source"), ("config", "config"), ("classes", "classes"), ("overrides", "set")):
+        if getattr(arguments, option):
+            raise UserError(f"--{name} does not go with --to: the model has its own")
+    if Path(arguments.checkpoint).suffix != ".keras" and Path(arguments.checkpoint).is_file():
+        raise UserError(f"{arguments.checkpoint}: is no .keras file; convert it to one first, without --to")
+    start = time.perf_counter()
+    import_quietly()
+    from keras_fpn.checkpoints import conversion
+    from keras_fpn.models.files import load_model
+
+    check_output(arguments.out)
+    print(f"reading {arguments.checkpoint}", flush=True)
+    model = load_model(arguments.checkpoint)
+    try:
+        print(conversion.write_torchvision(model, arguments.out))
+    except UserError as error:
+        raise UserError(f"{arguments.checkpoint}: {error}") from None
+    print(f"wrote {arguments.out} in {time.perf_counter() - start:.1f} s")

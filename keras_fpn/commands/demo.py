@@ -1,0 +1,38 @@
+"""`keras-fpn demo`: its options, and its lines on the screen."""
+
+
+from keras_fpn.commands.arguments import add_extension, add_set, positive, with_extensions
+from keras_fpn.commands.endings import told
+from keras_fpn.console.screen import import_quietly
+
+HELP = "write the embedded data set, train on it, measure, and leave a report"
+
+
+def add_options(parser):
+    """Add its options and what runs it to the parser of the command."""
+    parser.add_argument("--out", metavar="RUN", help="run folder (default: runs/demo, runs/demo-2 ...)")
+    parser.add_argument("--images", type=positive, metavar="N", help="training images")
+    parser.add_argument("--val-images", type=positive, metavar="N", default=200, help="held-out (200)")
+    parser.add_argument("--size", type=positive, metavar="S", default=256, help="side in pixels (256)")
+    parser.add_argument("--config", default="shapes", help="configuration (shapes)")
+    add_set(parser)
+    add_extension(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments):
+    from keras_fpn.config.loading import load_config
+
+    config = load_config(arguments.config, with_extensions(arguments))
+    import_quietly()
+    from keras_fpn.commands.demonstration import NUM_TRAIN, run_demo
+
+    return told(
+        run_demo(
+            arguments.out,
+            config=config,
+            num_train=arguments.images or NUM_TRAIN,
+            num_val=arguments.val_images,
+            size=arguments.size,
+        )
+    )

@@ -1,0 +1,17 @@
+"""How a long command ends: done, or stopped and to be resumed."""
+
+
+
+
+INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
+
+
+def told(outcome, table=None):
+    """Tell how a run ended; returns the exit code."""
+    if not outcome.interrupted:
+        if table:
+            print(f"{table(outcome.metrics)}\ndone: {outcome.run_dir}")
+        return 0
+    print(f"stopped at step {outcome.step} of {outcome.total_steps}; resume with:")
+    print(f"  keras-fpn train --resume {outcome.run_dir}")
+    return INTERRUPTED

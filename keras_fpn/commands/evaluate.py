@@ -1,0 +1,121 @@
+"""`keras-fpn evaluate`: its options, and its lines on the screen."""
+
+import sys
+from pathlib import Path
+
+from keras_fpn.commands.arguments import add_extension, positive, probability
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.files import check_output, write_json
+from keras_fpn.console.screen import import_quietly
+from keras_fpn.metrics.table import metrics_table
+
+HELP = "measure a model on annotated images: COCO AP and AR"
+
+
+def add_options(parser):
+    """Add its options and what runs it to the parser of the command."""
+    parser.add_argument("model", metavar="MODEL", help=".keras file or run folder")
+    parser.add_argument("--annotations", metavar="F", help="COCO instances JSON (default: the run's own)")
+    parser.add_argument("--images", metavar="DIR", help="folder of the images")
+    parser.add_argument(
+        "--proposals", metavar="DIR", help="of a Fast R-CNN: what keras-fpn propose wrote (default: the run's own)"
+    )
+    parser.add_argument("--json", metavar="OUT", help="write the detections as COCO results")
+    parser.add_argument("--metrics", metavar="OUT", help="write the metrics as JSON")
+    parser.add_argument("--batch-size", type=positive, metavar="N", default=1, help="images at a time (1)")
+    parser.add_argument(
+        "--expect", metavar="NAME=FIGURE", action="append", default=[],
+        help="exit with 1 unless the metric comes out so, from 0 to 1: AP=0.370; may be repeated; names as in the"
+        " --metrics file, and AR1000 for proposals/AR1000 (AR100 alone is that of detections)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tolerance", type=probability, metavar="T", help="how far off a figure of --expect may be (0.002)"
+    )
+    add_extension(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments):
+    if arguments.tolerance is not None and not arguments.expect:
+        raise UserError("--tolerance says how far off --expect may be; give --expect, for example AP=0.370")
+    import_quietly()
+    from keras_fpn.data.coco import read_coco
+    from keras_fpn.evaluation import coco as evaluation
+    from keras_fpn.evaluation import expectations, measuring
+    from keras_fpn.models.files import load_model
+
+    expected = [expectations.parse(text) for text in arguments.expect]
+    for path in filter(None, (arguments.json, arguments.metrics)):
+        check_output(path)
+    annotations, images, invalid_boxes = _annotated_images(arguments)
+    model = load_model(arguments.model)
+    data_set = read_coco(annotations, images, invalid_boxes=invalid_boxes, fields=model.object_fields)
+    data_set = _with_given_proposals(arguments, model, data_set)
+    evaluator = evaluation.COCOEvaluator(data_set.annotations, leave_out=data_set.dropped)
+    figures = expectations.resolve(expected, evaluator.class_names, model.metric_families)
+    metrics, results, _ = measuring.measure(
+        model,
+        data_set,
+        batch_size=arguments.batch_size,
+        evaluator=evaluator,
+        most_results=None if arguments.json else 0,
+    )
+    print(f"{arguments.model} on {annotations}, {len(data_set)} images, in percent")
+    print(metrics_table(metrics))
+    if arguments.json:
+        file_names = {record.image_id: record.file_name for record in data_set.records}
+        write_json(arguments.json, [{"file_name": file_names[r["image_id"]]} | r for r in results])
+        print(f"wrote {len(results)} detections to {arguments.json}")
+    if arguments.metrics:
+        write_json(arguments.metrics, evaluation.metrics_to_json(metrics))
+        print(f"wrote {arguments.metrics}")
+    return _held_against(metrics, figures, arguments.tolerance)
+
+
+def _held_against(metrics, figures, tolerance):
+    """Tell which metrics came out as expected and which did not; returns the exit code."""
+    from keras_fpn.evaluation import expectations
+
+    tolerance = expectations.DEFAULT_TOLERANCE if tolerance is None else tolerance
+    inside, outside = expectations.compare(metrics, figures, tolerance)
+    for line in inside:
+        print(line)
+    for line in outside:
+        print(line, file=sys.stderr)
+    return 1 if outside else 0
+
+
+def _annotated_images(arguments):
+    """The annotations and images asked for, or those that a run kept for its validation."""
+    from keras_fpn.config.loading import load_run_config
+
+    if arguments.annotations and arguments.images:
+        return arguments.annotations, arguments.images, "refuse"
+    if arguments.annotations or arguments.images:
+        raise UserError("--annotations and --images go together")
+    run_config = Path(arguments.model) / "config.yaml"
+    if not run_config.is_file():
+        raise UserError("give --annotations FILE and --images DIR; only a run folder knows images of its own")
+    data = load_run_config(run_config).data
+    return data.val.annotations, data.val.images, data.invalid_boxes
+
+
+def _with_given_proposals(arguments, model, data_set):
+    """The data set with the proposals asked for, or those that a run kept, where the model needs some."""
+    if "proposals" not in model.further_inputs:
+        if arguments.proposals:
+            raise UserError(f"--proposals: {arguments.model} finds boxes itself ({model.title}); leave it out")
+        return data_set
+    from keras_fpn.config.loading import load_run_config
+    from keras_fpn.data.settings import DataSettings
+    from keras_fpn.training.datasets import with_proposals
+
+    run_config = Path(arguments.model) / "config.yaml"
+    data = load_run_config(run_config).data if run_config.is_file() else DataSettings()
+    path = arguments.proposals or (None if arguments.annotations else data.val.proposals)
+    if path is None:
+        raise UserError(
+            f"{arguments.model}: {model.title} needs proposals; give --proposals DIR, a folder that keras-fpn propose"
+            " wrote for these images"
+        )
+    return with_proposals(data_set, path, data.test_proposals)

@@ -1,0 +1,76 @@
+"""The `keras-fpn` command: arguments in, a sub-command at work, an exit code out.
+
+0: done. 1: the work failed. 2: the call, the configuration or the data is wrong; one line on stderr says
+how to mend it. 130: stopped by Ctrl-C or SIGTERM.
+Nothing heavy is imported before a sub-command runs, so `--help` answers at once.
+"""
+
+import errno
+import os
+import sys
+
+from keras_fpn import __version__
+from keras_fpn.commands import (
+    benchmark,
+    convert,
+    demo,
+    detect,
+    evaluate,
+    export,
+    paper,
+    propose,
+    shapes,
+    train,
+)
+from keras_fpn.commands.endings import INTERRUPTED
+from keras_fpn.commands.parser import Parser, parse
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.signals import sigterm_as_ctrl_c
+from keras_fpn.parts import extensions
+
+
+def main(argv=None):
+    """Run one command; returns its exit code (`keras-fpn` is this function)."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    # Set before anything imports Keras. Level 3 keeps TensorFlow's C++ notes off the screen.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    parser = _build_parser()
+    try:
+        if not argv:
+            parser.print_help()
+            return 2
+        arguments = parse(parser, argv)
+        with sigterm_as_ctrl_c():
+            arguments.extensions = extensions.load(getattr(arguments, "extensions", []))
+            return arguments.run(arguments) or 0
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read our lines went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else 2
+
+
+def _build_parser():
+    parser = Parser(prog="keras-fpn", description="Feature Pyramid Networks for object detection.")
+    parser.add_argument("--version", action="version", version=f"keras-fpn {__version__}")
+    add = parser.add_commands("commands")
+    demo.add_options(add("demo", demo.HELP))
+    data = add("data", "make data sets").add_commands("data commands")
+    shapes.add_options(data("shapes", shapes.HELP))
+    for command in (train, evaluate, propose, detect, export, convert, benchmark, paper):
+        command.add_options(add(command.__name__.rpartition(".")[2], command.HELP))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""`keras-fpn train`: its options, and its lines on the screen."""
+
+
+from keras_fpn.commands.arguments import add_extension, add_set, with_extensions
+from keras_fpn.commands.endings import told
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.screen import import_quietly
+from keras_fpn.metrics.table import metrics_table
+
+HELP = "train a detector on a COCO-format data set"
+
+
+def add_options(parser):
+    """Add its options and what runs it to the parser of the command."""
+    parser.add_argument("config", metavar="CONFIG", nargs="?", help="shipped configuration or YAML file")
+    parser.add_argument("--data", metavar="DIR", help="COCO-format folder; fills in data.train and data.val")
+    parser.add_argument("--out", metavar="RUN", help="run folder (default: runs/CONFIG, runs/CONFIG-2 ...)")
+    parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped")
+    parser.add_argument(
+        "--weights", metavar="MODEL", help=".keras file or run folder to start from: what fits is taken"
+    )
+    parser.add_argument(
+        "--four-step", action="store_true",
+        help="train RPN, Fast R-CNN on its proposals, and both again on shared features: one Faster R-CNN",
+    )  # fmt: skip
+    add_set(parser)
+    add_extension(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments):
+    if (arguments.config is None) == (arguments.resume is None):
+        raise UserError(
+            "train needs a CONFIG (for example faster_rcnn_r50_fpn) or --resume RUN, and not both"
+        )
+    if arguments.resume is not None:
+        return _resume(arguments)
+    from keras_fpn.config.loading import load_config
+
+    config = load_config(arguments.config, with_extensions(arguments))
+    if arguments.weights and any(item.startswith("training.weights=") for item in arguments.overrides):
+        raise UserError("--weights and --set training.weights both name weights; give one of them")
+    named = ("data.train.annotations=", "data.train.images=", "data.val.annotations=", "data.val.images=")
+    twice = [item for item in arguments.overrides if item.startswith(named)]
+    if arguments.data is not None and twice:
+        raise UserError(f"--data {arguments.data} and --set {twice[0]} both name the data; give one of them")
+    import_quietly()
+    from keras_fpn.training import datasets, four_step, run_folder, training
+
+    if arguments.four_step:
+        four_step.check(config, arguments.config)
+    config = training.with_weights(datasets.with_data(config, arguments.data), arguments.weights)
+    with run_folder.new_run_folder(arguments.out, arguments.config) as run_dir:
+        outcome = (four_step.carry_out if arguments.four_step else training.train)(config, run_dir)
+    return told(outcome, metrics_table)
+
+
+def _resume(arguments):
+    options = {"data": "data", "out": "out", "weights": "weights", "overrides": "set", "four_step": "four-step"}
+    for option, name in options.items():
+        if getattr(arguments, option):
+            raise UserError(
+                f"--{name} does not go with --resume: a run goes on with the settings it began with"
+            )
+    import_quietly()
+    from keras_fpn.training import four_step, training
+
+    resume = four_step.resume if four_step.is_four_step(arguments.resume) else training.resume
+    return told(resume(arguments.resume), metrics_table)

@@ -1,0 +1,101 @@
+"""The page of all settings, docs/settings.md, made of the `Settings` that the parts state.
+
+    python -m keras_fpn.config.settings_page > docs/settings.md
+"""
+
+import inspect
+import typing
+
+from pydantic.fields import FieldInfo
+
+from keras_fpn.config.training_settings import FourStepSettings, TrainingSettings
+from keras_fpn.data.settings import DataSettings, SplitSettings
+from keras_fpn.models.architectures import ARCHITECTURES
+from keras_fpn.parts.choice import Choice
+from keras_fpn.parts.settings import PROFILES
+
+_HEAD = """# Settings
+
+Every key that a configuration can hold, by section, made of what the parts state beside themselves. After a change of
+one run `python -m keras_fpn.config.settings_page > docs/settings.md` (a test holds the two against each other).
+A model has the groups of its architecture, and a group the keys of the part that it names. A value is the profile's,
+then the YAML file's, then `--set`'s.
+"""
+
+
+def page() -> str:
+    """Return the page as Markdown."""
+    parts = [_HEAD, "## model\n", _architectures()]
+    groups = {group: kind for member in ARCHITECTURES for group, kind in member.groups.items()}
+    for group, kind in groups.items():
+        for title, settings in _variants(group, kind):
+            parts.append(f"### model.{title}\n\n{_text(settings)}\n\n{_table(settings)}")
+    for name, settings in (
+        ("data", DataSettings), ("data.train, data.val", SplitSettings), ("training", TrainingSettings),
+        ("four_step", FourStepSettings),
+    ):  # fmt: skip
+        parts.append(f"## {name}\n\n{_text(settings)}\n\n{_table(settings)}")
+    return "\n".join(part.rstrip() + "\n" for part in parts)
+
+
+def _architectures():
+    rows = "\n".join(f"| `{member.name}` | {', '.join(member.groups)} |" for member in ARCHITECTURES)
+    return f"| `architecture` | groups |\n|---|---|\n{rows}\n"
+
+
+def _variants(group, kind):
+    """`(title, Settings)` of a group, of each kind of part where it names one."""
+    if not isinstance(kind, Choice):
+        yield group, kind
+        return
+    named = {}
+    for part in kind.parts:
+        named.setdefault(part.settings, []).append(part.name)
+    for settings, names in named.items():
+        shown = ", ".join(names[:7]) + (" ..." if len(names) > 7 else "")
+        yield f"{group} ({kind.key}: {shown})", settings
+
+
+def _text(settings):
+    return inspect.cleandoc(settings.__doc__ or "")
+
+
+def _table(settings):
+    defaults = {profile: settings.defaults(profile) for profile in PROFILES}
+    own = [profile for profile in PROFILES[1:] if settings.profiles.get(profile)]
+    rows = [("key", "values", "default", *own)]
+    rows += [
+        (f"`{name}`", _values(field), *(_shown(defaults[profile].get(name)) for profile in (PROFILES[0], *own)))
+        for name, field in settings.model_fields.items()
+    ]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], f"|{'---|' * len(rows[0])}", *lines[1:]])
+
+
+def _values(field: FieldInfo):
+    text = _type_name(field.annotation)
+    limits = {"gt": "above", "ge": "from", "lt": "below", "le": "up to"}
+    for limit in field.metadata:
+        text += "".join(f", {word} {getattr(limit, key)}" for key, word in limits.items() if hasattr(limit, key))
+    return text
+
+
+def _type_name(annotation):
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return " \\| ".join(map(str, arguments))
+    if origin is typing.Annotated:
+        return _type_name(arguments[0])
+    if origin in (list, dict):
+        return f"{origin.__name__} of {' to '.join(map(_type_name, arguments))}"
+    if arguments:
+        return " \\| ".join(map(_type_name, arguments))
+    return "null" if annotation is type(None) else getattr(annotation, "__name__", str(annotation))
+
+
+def _shown(value):
+    return "null" if value is None else str(value).replace("|", "\\|").replace("'", "")
+
+
+if __name__ == "__main__":
+    print(page(), end="")

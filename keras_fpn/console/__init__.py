@@ -1,0 +1,9 @@
+"""What a person sees of a program, and what lies on the disk: knows nothing of detection.
+
+    errors     the error that is the user's to mend: one line, exit code 2
+    naming     the nearest name to a misspelt one
+    files      files written whole or not at all; JSON
+    progress   counts of a long job
+    screen     what other libraries write there, kept away
+    signals    SIGTERM as Ctrl-C
+"""

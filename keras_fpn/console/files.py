@@ -1,0 +1,129 @@
+"""Files whole or not at all: written under a temporary name beside their place, then renamed."""
+
+import contextlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from keras_fpn.console.errors import UserError
+
+
+def check_output(path, *, folder=False):
+    """Refuse a place that cannot be written before the work begins rather than after it.
+
+    Raises:
+        UserError: `path` is a folder (or, for `folder`, a file), or lies where nothing may be written.
+    """
+    path = Path(path)
+    if path.exists() and path.is_dir() != folder:
+        found, wanted = ("file", "folder") if folder else ("folder", "file")
+        raise UserError(f"{path}: is a {found}; give the name of a {wanted}")
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if there != path and not there.is_dir():
+        raise UserError(f"{path}: cannot be written, since {there} is a file; choose another place")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"{path}: cannot be written, since {there} is read-only; choose another place")
+
+
+@contextlib.contextmanager
+def whole_or_not_at_all(path, temporary):
+    """Rename the temporary file that is written inside; where that fails, remove it, and let the error name `path`."""
+    try:
+        with errors_name(path):
+            yield
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def errors_name(path):
+    """An `OSError` inside names `path` instead of a temporary file; a full disk is told without any name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextlib.contextmanager
+def built_aside(path):
+    """Give a path in a temporary folder; what lies there at the end, file or folder, takes the place of `path`.
+
+    Until then an older `path` stays as it is, and where the work inside fails, or is stopped, it is all that is left:
+    folders on the way that were made for it are removed again. Other files of the temporary folder come along where
+    there are none of their names beside `path`.
+    """
+    path = Path(path)
+    made = [folder for folder in path.absolute().parents if not folder.exists()]
+    aside = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        with errors_name(path):
+            aside.mkdir(parents=True)
+            yield aside / path.name
+            _take_the_place_of(path, aside)
+            made = []
+            _bring_along(path.parent, aside)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        for folder in made:
+            with contextlib.suppress(OSError):  # something else is in it by now
+                folder.rmdir()
+
+
+def remove_unfinished(folder):
+    """Remove what `built_aside` left in a folder when it was killed outright; nobody else may be writing there."""
+    for leftover in Path(folder).glob(".*.unfinished"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _take_the_place_of(path, aside):
+    # A folder cannot be renamed over another: the old one steps aside first, and back where the new one cannot come.
+    old = aside / "old" / path.name
+    has_old = path.is_dir()
+    if has_old:
+        old.parent.mkdir()
+        path.replace(old)
+    try:
+        (aside / path.name).replace(path)
+    except BaseException:
+        if has_old:
+            old.replace(path)
+        raise
+
+
+def write_text(path, text):
+    """Write a file whole or not at all: to a temporary name, then renamed; its folder is made if absent."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    with whole_or_not_at_all(path, temporary):
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path, content):
+    """Write `content` as JSON, whole or not at all."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def read_json(path, mend="remove it, and it will be made again"):
+    """Return the content of a JSON file; `mend` is what to do about one that is damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not a whole JSON file ({error}); {mend}") from None
+
+
+def _bring_along(folder, aside):
+    for companion in aside.iterdir():
+        if companion.is_file() and not (folder / companion.name).exists():
+            companion.replace(folder / companion.name)
+
+
+def size_of(path) -> int:
+    """Bytes of a file, or of all the files in a folder."""
+    path = Path(path)
+    files = [path] if path.is_file() else [item for item in path.rglob("*") if item.is_file()]
+    return sum(file.stat().st_size for file in files)

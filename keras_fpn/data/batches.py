@@ -1,0 +1,79 @@
+"""What a caller hands to a detector, checked where it comes in: inputs and targets of a batch."""
+
+import keras
+import tensorflow as tf
+
+from keras_fpn.console.errors import UserError
+
+
+def with_sizes(inputs):
+    """Inputs as a dict; images without sizes are valid to their edges.
+
+    Args:
+        inputs: `{"images": [B, H, W, 3], "image_sizes": [B, 2] (optional)}`, or the images alone.
+
+    Raises:
+        UserError: the images are no array of four dimensions.
+    """
+    inputs = inputs if isinstance(inputs, dict) else {"images": inputs}
+    images = inputs["images"]
+    if isinstance(images, (list, tuple)) or tf.TensorShape(images.shape).rank not in (None, 4):
+        raise UserError("images: one array [B, H, W, 3] is needed; give a single image as image[None], a list stacked")
+    if "image_sizes" in inputs:
+        return inputs
+    shape = tf.shape(images)
+    return inputs | {"image_sizes": tf.repeat(shape[None, 1:3], shape[0], axis=0)}
+
+
+def inputs_and_targets(data):
+    """`(inputs, targets)` of what `fit` and `evaluate` hand to a step.
+
+    Raises:
+        UserError: there are sample weights.
+    """
+    inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
+    if weights is not None:
+        raise UserError("sample_weight: the losses of a detector are weighted by its sampling; leave it out")
+    return inputs, targets
+
+
+def check_targets(targets):
+    """Refuse targets without boxes and classes.
+
+    Raises:
+        UserError: a key is missing.
+    """
+    if not isinstance(targets, dict) or not {"boxes", "classes"} <= set(targets):
+        raise UserError('targets: a dict with "boxes" [B, G, 4] and "classes" [B, G] is needed, see Detector')
+
+
+def check_masks(targets):
+    """Refuse targets without masks.
+
+    Raises:
+        UserError: the key is missing.
+    """
+    if "masks" not in targets:
+        raise UserError(
+            'targets: hold no masks; give "masks" [B, G, M, M], 0 or 1 of each object over its own box'
+            ' (load_coco with fields=("masks",) does)'
+        )
+
+
+def check_proposals(inputs):
+    """Refuse inputs without proposals.
+
+    Raises:
+        UserError: a key is missing.
+    """
+    if not isinstance(inputs, dict) or not {"images", "proposals", "num_proposals"} <= set(inputs):
+        raise UserError(
+            'inputs: Fast R-CNN finds nothing by itself; give {"images", "image_sizes", "proposals" [B, P, 4],'
+            ' "num_proposals" [B]}'
+        )
+
+
+def check_classes(classes, num_classes):
+    """Refuse, when the batch is run, a class that the model does not have: K would silently be the background."""
+    message = f"targets: classes must be 0..{num_classes - 1}, padded with -1"
+    tf.debugging.assert_less(tf.cast(classes, tf.int32), num_classes, message)

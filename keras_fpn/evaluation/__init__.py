@@ -1,0 +1,9 @@
+"""COCO results -> what pycocotools measures, by the families of `metrics`.
+
+    coco             `COCOEvaluator`: annotations and pycocotools
+    ground_truth     annotations as pycocotools takes them
+    checked_results  results from anywhere, checked
+    curves           precision by recall
+    measuring        a model measured on a data set
+    expectations     figures that a measurement is held against
+"""

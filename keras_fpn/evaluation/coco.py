@@ -1,0 +1,286 @@
+"""COCO metrics of detections and proposals: pycocotools decides what AP and AR are, and nothing else.
+
+This file alone has pycocotools measure (`masks` has it encode). It gives it clean copies (so that annotations without
+`info`, `area`, `iscrowd` or sensible ids are fine), refuses what pycocotools would silently score as
+zero, and keeps its prints off the screen.
+
+A *result* is one dict of the COCO results format: `image_id`, `category_id`, `bbox` ([x, y, width,
+height] in pixels of the original image) and `score`; of a model with masks also `segmentation` (see `masks`). Which
+metrics there are, and what they are called, the families of `metrics` say.
+"""
+
+import contextlib
+import io
+import math
+
+import numpy as np
+
+from keras_fpn.console.errors import UserError
+from keras_fpn.evaluation.checked_results import copy_result, segment_of, sound_segment
+from keras_fpn.evaluation.curves import best_f1, curve_of, mean_defined
+from keras_fpn.evaluation.ground_truth import (
+    clean_annotations,
+    encode_truth,
+    indexed,
+    read_annotations,
+    shorten,
+    unique_names,
+)
+from keras_fpn.inference.results import best_first, by_image
+from keras_fpn.metrics import AREAS, PROPOSAL_LIMITS
+from keras_fpn.ops import masks
+from keras_fpn.parts.output_fields import plain
+
+_LOWEST_IOU = 0.5  # of COCO's ten thresholds: what overlaps less matches nothing
+_DETECTION_LIMITS = (1, 10, 100)
+
+
+class COCOEvaluator:
+    """One annotation file, and what pycocotools measures against it; a `MetricFamily` gives the figures their names.
+
+    annotations: the path of an instances JSON, or its content as a dict. The dict is not changed.
+    leave_out: ids of annotations to leave out, such as `CocoDataset.dropped`.
+
+    Has the `image_ids`, and the classes in the order of their ids: `category_ids`, `class_names`.
+    Raises UserError where the annotations are no instances file, or contradict themselves; its methods for results
+    whose image or category ids the annotations lack, and for non-finite numbers.
+    Results may come in any order: the order changes nothing. `image_ids` are the images to measure on; all of the
+    annotations by default. An image without results counts as one on which nothing was found.
+    Figures that the annotations leave undefined (no object of that size, no object of that class) are -1,
+    as pycocotools has it; `metrics_to_json` turns them into null.
+    """
+
+    def __init__(self, annotations, leave_out=()):
+        self.source, content = read_annotations(annotations)
+        self._dataset, self._entries = clean_annotations(content, self.source, frozenset(leave_out))
+        self.image_ids = [image["id"] for image in self._dataset["images"]]
+        self.category_ids = sorted(category["id"] for category in self._dataset["categories"])
+        names = unique_names(self._dataset["categories"])
+        self.class_names = [names[category_id] for category_id in self.category_ids]
+        self._truth = indexed(self._dataset)
+        self._accumulated, self._masked_truth = {}, None
+
+    def average_precision(self, results, image_ids=None, kind="bbox"):
+        """Average precision and recall of detections with classes.
+
+        Args:
+            results: list of COCO results. None at all gives zeros.
+            kind: "bbox", or "segm" to go by the IoU of masks, each result's "segmentation".
+
+        Returns:
+            `([12 figures in pycocotools' order], {class: its AP})`.
+        """
+        checked, image_ids = self._checked_detections(results, image_ids, kind)
+        evaluation = self._run(best_first(checked), image_ids, _DETECTION_LIMITS, use_categories=True, kind=kind)
+        self._accumulated[kind] = evaluation.eval
+        of_classes = zip(self.class_names, map(mean_defined, self._class_precision(kind)), strict=True)
+        return [float(figure) for figure in evaluation.stats], dict(of_classes)
+
+    def proposal_recalls(self, results, limits, image_ids=None):
+        """`{limit: {area: average recall}}` of the `limit` best proposals of each image, at most 1000, by AREAS."""
+        image_ids = self._selected(image_ids)
+        checked = self._checked(results, image_ids, None)
+        recalls = {}
+        for limit in limits:
+            useful = self._useful_proposals(checked, limit)
+            recalls[limit] = self._recalls(useful, image_ids)
+        return recalls
+
+    def segment_recalls(self, results, limits, image_ids=None):
+        """`{limit: {area: average recall}}` of the `limit` best segments of each image, at most 1000, by AREAS."""
+        image_ids = self._selected(image_ids)
+        checked = self._checked(results, image_ids, None)
+        images = self._truth_with_masks().imgs
+        for copy, result in zip(checked, results, strict=True):
+            if "place" in result:  # our own, of `matching_segments`
+                copy |= {"segmentation": result["segmentation"], "place": result["place"]}
+            else:
+                copy["segmentation"] = sound_segment(result, images[copy["image_id"]])
+        useful, recalls = best_first(self.matching_segments(checked)), {}
+        for limit in limits:
+            recalls[limit] = self._recalls([item for item in useful if item["place"] < limit], image_ids, "segm")
+        return recalls
+
+    def matching_segments(self, results):
+        """Of the segments of whole images those that recall can depend on, so that a large data set fits in memory.
+
+        Those that meet no object at the lowest IoU go, and those beyond the largest limit; the others get their "place"
+        among the segments of their image, 0 for the best. Those that have one are what is left already.
+        """
+        if all("place" in result for result in results):
+            return results
+        useful, truth = [], self._truth_with_masks()
+        for image_id, group in by_image(results):
+            objects, group = truth.imgToAnns.get(image_id, []), group[: PROPOSAL_LIMITS[-1]]
+            crowd = [item["iscrowd"] for item in objects]
+            segments = [segment_of(result) for result in group]
+            overlap = masks.overlaps(segments, [item["segmentation"] for item in objects], crowd)
+            places = np.flatnonzero((overlap >= _LOWEST_IOU).any(axis=1)).tolist()
+            useful += [group[place] | {"place": place} for place in places]
+        return useful
+
+    def precision_recall(self, kind="bbox"):
+        """Curves of the last call of `average_precision` of this kind, at pycocotools' 101 recall values.
+
+        Returns {"recall": [101], "mean": curve, "classes": {name: curve}} where a curve is
+        {"precision50": [101] at IoU 0.5, "precision": [101] mean over IoU 0.5:0.95, "AP50", "AP"};
+        curves of classes add "best_f1" and "best_threshold", the score at which F1 at IoU 0.5 is best.
+        Classes without ground truth are left out. All plain floats, ready for JSON.
+        """
+        if kind not in self._accumulated:
+            raise ValueError("call COCOEvaluator.average_precision(results) before precision_recall()")
+        recall = np.asarray(self._accumulated[kind]["params"].recThrs)
+        scores = self._accumulated[kind]["scores"][0, :, :, 0, -1]
+        curves, classes = [], {}
+        for index, precision in enumerate(self._class_precision(kind)):
+            if (precision < 0).all():
+                continue
+            curves.append(precision)
+            curve = curve_of(precision) | best_f1(recall, precision[0], scores[:, index])
+            classes[self.class_names[index]] = curve
+        mean = curve_of(np.mean(curves, axis=0)) if curves else None
+        return {"recall": recall.tolist(), "mean": mean, "classes": classes}
+
+    def truth_of(self, image_id):
+        """Truth of one image: boxes [n, 4] xyxy in original pixels, classes [n] 0..K-1, crowd [n] 0/1."""
+        records = self._truth.imgToAnns.get(image_id, [])
+        boxes = np.array([record["bbox"] for record in records], dtype=np.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        classes = [self.category_ids.index(record["category_id"]) for record in records]
+        crowd = [record["iscrowd"] for record in records]
+        return boxes, np.array(classes, dtype=np.int32), np.array(crowd, dtype=np.int32)
+
+    def annotations_of(self, image_id):
+        """The entries of one image as the annotation file has them, in its order; not to be changed."""
+        return [self._entries[record["id"] - 1] for record in self._truth.imgToAnns.get(image_id, [])]
+
+    def matches(self, results, image_ids=None, kind="bbox"):
+        """Detections and the objects that they find: those that count as right at IoU 0.5.
+
+        Args:
+            results: as of `average_precision`; the 100 best of an image and class are looked at.
+
+        Returns:
+            `[(result, entry), ...]`: one of the results, and an entry of the annotation file, of the same class. Each
+            object is found once, by the best that overlaps it; crowds are not found.
+        """
+        checked, image_ids = self._checked_detections(results, image_ids, kind)
+        evaluation = self._run(best_first(checked), image_ids, _DETECTION_LIMITS, use_categories=True, kind=kind)
+        by_number = {copy["id"]: result for copy, result in zip(checked, results, strict=True)}
+        pairs = []
+        for group in evaluation.evalImgs:  # of a class, a range of areas and an image; the first range is of all
+            if group is not None and group["aRng"] == evaluation.params.areaRng[0]:
+                columns = zip(group["dtIds"], group["dtMatches"][0], group["dtIgnore"][0], strict=True)
+                pairs += [(by_number[n], self._entries[int(m) - 1]) for n, m, ignored in columns if m and not ignored]
+        return pairs
+
+    def _class_precision(self, kind):
+        """[IoU threshold, recall] per class: all areas, most detections."""
+        return np.moveaxis(self._accumulated[kind]["precision"][:, :, :, 0, -1], 2, 0)
+
+    def _selected(self, image_ids):
+        if image_ids is None:
+            return self.image_ids
+        image_ids = sorted({plain(image_id) for image_id in image_ids})
+        self._refuse_unknown_images(set(image_ids))
+        return image_ids
+
+    def _refuse_unknown_images(self, image_ids):
+        unknown = sorted(image_ids - set(self.image_ids))
+        if unknown:
+            raise UserError(
+                f"{self.source}: the results name image id {unknown[0]!r}, which is not among its"
+                f" {len(self.image_ids)} images ({len(unknown)} such ids); evaluate with the annotations of"
+                " the images that were detected"
+            )
+
+    def _checked_detections(self, results, image_ids, kind):
+        """Copies of the results with what pycocotools reads for this kind, and the image ids selected."""
+        image_ids = self._selected(image_ids)
+        checked = self._checked(results, image_ids, self.category_ids)
+        if kind == "segm":
+            images = self._truth_with_masks().imgs
+            for copy, result in zip(checked, results, strict=True):
+                segment = sound_segment(result, images[copy["image_id"]])
+                copy |= {"segmentation": segment, "area": float(masks.areas([segment])[0])}
+        return checked, image_ids
+
+    def _checked(self, results, image_ids, category_ids):
+        """Copies of the results with the keys pycocotools reads; UserError on what it would misread.
+
+        Without category_ids every result gets the same existing category: with `useCats=0` pycocotools
+        still drops results whose category the annotations lack.
+        """
+        copies = [copy_result(number, result, category_ids) for number, result in enumerate(results)]
+        seen = {copy["image_id"] for copy in copies}
+        self._refuse_unknown_images(seen)
+        if not seen <= set(image_ids):
+            left_out = min(seen - set(image_ids))
+            raise UserError(f"the results name image id {left_out!r}, which image_ids leaves out")
+        if category_ids is None:
+            first = self.category_ids[0] if self.category_ids else 1
+            return [copy | {"category_id": first} for copy in copies]
+        unknown = sorted({copy["category_id"] for copy in copies} - set(category_ids))
+        if unknown:
+            raise UserError(
+                f"{self.source}: category id {unknown[0]!r} of the results is not among its categories"
+                f" {shorten(category_ids)}; the model was trained on other classes"
+            )
+        return copies
+
+    def _useful_proposals(self, results, limit):
+        """The `limit` best proposals of each image, without those that meet no object at the lowest IoU.
+
+        A box that overlaps nothing matches nothing, and recall does not count false alarms: leaving them
+        out changes no digit and spares pycocotools' Python loops most of their work.
+        """
+        from pycocotools import mask
+
+        useful = []
+        for image_id, group in by_image(results):
+            truth = self._truth.imgToAnns.get(image_id, [])
+            if not truth:
+                continue
+            group = group[:limit]
+            boxes = np.array([result["bbox"] for result in group], dtype=np.float64)
+            objects = np.array([record["bbox"] for record in truth], dtype=np.float64)
+            overlap = mask.iou(boxes, objects, [record["iscrowd"] for record in truth])
+            useful += [result for result, best in zip(group, overlap.max(axis=1), strict=True) if best >= _LOWEST_IOU]
+        return useful
+
+    def _truth_with_masks(self):
+        """The truth with every "segmentation" run-length encoded, made when masks are measured first."""
+        if self._masked_truth is None:
+            self._masked_truth = indexed(encode_truth(self._dataset, self.source))
+        return self._masked_truth
+
+    def _recalls(self, results, image_ids, kind="bbox"):
+        """{area: average recall} of results that are not more than 1000 an image."""
+        evaluation = self._run(results, image_ids, (1, *PROPOSAL_LIMITS), use_categories=False, kind=kind)
+        recall = evaluation.eval["recall"][:, 0, :, -1]  # [IoU threshold, area]
+        return {area: mean_defined(recall[:, column]) for column, area in enumerate(AREAS)}
+
+    def _run(self, results, image_ids, max_detections, use_categories, kind="bbox"):
+        from pycocotools.cocoeval import COCOeval
+
+        for number, result in enumerate(results, start=1):
+            result["id"] = number  # 0 would read as "unmatched"
+        truth = self._truth if kind == "bbox" else self._truth_with_masks()
+        found = indexed({**truth.dataset, "annotations": results})
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation = COCOeval(truth, found, iouType=kind)
+            evaluation.params.imgIds = list(image_ids)
+            evaluation.params.maxDets = list(max_detections)
+            evaluation.params.useCats = int(use_categories)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        return evaluation
+
+
+def metrics_to_json(metrics):
+    """The metrics with every undefined (-1) or non-finite value as None, for `json.dump`."""
+    return {
+        name: None if isinstance(value, float) and (value == -1 or not math.isfinite(value)) else value
+        for name, value in metrics.items()
+    }

@@ -1,0 +1,8 @@
+"""Heads: features in, raw predictions out.
+
+    rpn            objectness and deltas of every anchor
+    box_head       class scores and deltas of every RoI; box_head_names: in published files
+    conv5_head     the same by conv5 of a ResNet (the C4 baselines)
+    segment_head   scores and masks of every position
+    build          the box heads by name
+"""

@@ -1,0 +1,97 @@
+"""Image files in, detections in the files' own pixels out.
+
+    import keras_fpn
+    model = keras_fpn.load_model("runs/demo")
+    for found in keras_fpn.detect(model, ["street.jpg", "harbour.png"], threshold=0.5):
+        print(found.file_name, found.names, found.scores, found.boxes)
+
+Images are resized by the model's own rule, `model.settings["resize"]`, by the function that training and
+evaluation use. `keras_fpn.export.artefact_inference` is the same for an exported detector.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from keras_fpn.console.errors import UserError
+from keras_fpn.data import transforms
+from keras_fpn.inference.images import ImageDetections, as_list, in_original_pixels, read_image
+
+
+def detect(model, images, threshold=0.5, batch_size=1) -> list[ImageDetections]:
+    """Find objects in one image or in many.
+
+    Args:
+        model: a `FasterRCNN`, `RPN` or `SegmentProposals`: whatever `keras_fpn.load_model` returns, but a `FastRCNN`.
+        images: a path, a PIL image, an array `[H, W, 3]` or `[H, W]` of 0..255, or a list of these in any
+            mixture.
+        threshold: lowest score to return; the model itself drops what is below its
+            `detections.score_threshold`.
+        batch_size: images in one forward pass, padded to the largest of them.
+
+    Returns:
+        One `ImageDetections` for each image, in their order.
+
+    Raises:
+        UserError: a file is absent or no image, or an array has another shape.
+    """
+    return list(iterate(model, as_list(images), threshold, batch_size))
+
+
+def iterate(model, images, threshold=0.5, batch_size=1) -> Iterator[ImageDetections]:
+    """`detect` for many images: yields as it goes, and reads an image when its turn comes."""
+    if "proposals" in model.further_inputs:
+        raise UserError(
+            f"{model.title}: it finds objects only among given proposals; keras-fpn evaluate MODEL --proposals DIR"
+            " measures it, and detect takes an RPN or a Faster R-CNN"
+        )
+    infer = compiled(model)
+    images = list(images)
+    for start in range(0, len(images), batch_size):
+        loaded = [read_image(image) for image in images[start : start + batch_size]]
+        inputs = batch([image for image, _ in loaded], model.settings["resize"])
+        found = {name: value.numpy() for name, value in infer(inputs).items()}
+        for index, (image, file_name) in enumerate(loaded):
+            rows = {name: value[index] for name, value in found.items()}
+            resized_size = inputs["image_sizes"][index].numpy()
+            yield in_original_pixels(rows, image, file_name, resized_size, threshold, model)
+
+
+def compiled(model):
+    """One graph for every batch and image size, kept with the model."""
+    infer = getattr(model, "_inference_graph", None)
+    if infer is None:
+        infer = tf.function(lambda inputs: model(inputs, training=False), input_signature=[model.input_specs()])
+        object.__setattr__(
+            model, "_inference_graph", infer
+        )  # past Keras' tracking: it is no part of the model
+    return infer
+
+
+def batch(images, rule):
+    """What a model is given for images of any sizes.
+
+    Args:
+        images: list of `[H, W, 3]` uint8 RGB.
+        rule: the model's `settings["resize"]`.
+
+    Returns:
+        `{"images": [B, H, W, 3] float32, "image_sizes": [B, 2] int32}`, padded with 0 to multiples of the rule's
+        `size_divisor`.
+    """
+    resized = [_resize(image, rule) for image in images]
+    sizes = np.array([image.shape[:2] for image in resized], dtype=np.int32)
+    divisor = rule["size_divisor"]
+    height, width = (-(-int(side) // divisor) * divisor for side in sizes.max(axis=0))
+    padded = np.zeros((len(resized), height, width, 3), np.float32)
+    for index, image in enumerate(resized):
+        padded[index, : image.shape[0], : image.shape[1]] = image
+    return {"images": tf.constant(padded), "image_sizes": tf.constant(sizes)}
+
+
+def _resize(image, rule):
+    height, width = transforms.resize_size(
+        image.shape[0], image.shape[1], rule["min_side"], rule["max_side"], rounding=rule["rounding"]
+    )
+    return transforms.resize_image(image, height, width, rule["interpolation"]).numpy()

@@ -1,0 +1,11 @@
+"""Keras layers, in the order in which data meets them.
+
+    pixels            RGB 0..255 -> what the backbone was trained on
+    normalization     batch normalisation that is frozen, or leaves padding out
+    anchors           reference boxes of every level
+    proposals         objectness and deltas -> the best boxes
+    roi_align, roi_pool
+                      crops of the pyramid
+    detections        class scores and deltas -> the 100 best boxes of an image
+    fixed_arguments   arguments of a layer that can be read and not changed
+"""

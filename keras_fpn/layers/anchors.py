@@ -1,0 +1,146 @@
+"""Anchors: the reference boxes of every cell of every pyramid level (paper, section 4.1).
+
+One size a level (32 px on P2 to 512 px on P6) and three ratios of height to width. Implementations agree on that
+and differ in four things, which are arguments here:
+
+`rounding` of the boxes of one cell
+    "none": detectron2, exact sizes. "torchvision": half sides rounded to whole pixels.
+    "detectron": the paper's authors' release, which makes a stride-sized box, rounds its sides and scales it up,
+    in pixels counted inclusively; written here with an exclusive right and bottom.
+`offset` of the first cell's centre, in strides
+    0.0 in all three (Detectron's own half stride is part of its rounding).
+`stride_source`
+    "nominal": the level's stride. "floor": torchvision's image side // feature side, which is 61 instead of 64
+    on P6 of an image padded to 800 px.
+`order` of the anchors of one cell, where a level has several sizes
+    "size_major": all ratios of the first size, then those of the next (detectron2). "ratio_major": all sizes of the
+    first ratio, then those of the next (torchvision).
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_fpn.layers.fixed_arguments import FixedArguments
+
+ROUNDINGS = ("none", "torchvision", "detectron")
+STRIDE_SOURCES = ("nominal", "floor")
+ORDERS = ("size_major", "ratio_major")
+
+
+@keras.saving.register_keras_serializable("keras_fpn")
+class AnchorGenerator(FixedArguments, keras.layers.Layer):
+    """Anchors of all levels for feature maps of given sizes.
+
+    Args:
+        sizes: `{level: [side of the square anchor in pixels, ...]}`.
+        ratios: height / width of the anchors, for every size.
+        strides: `{level: pixels between neighbouring cells}`.
+        rounding: "none", "torchvision" or "detectron", see above.
+        offset: centre of the first cell, in strides.
+        stride_source: "nominal" or "floor", see above.
+        order: "size_major" or "ratio_major", see above.
+
+    Raises:
+        ValueError: for an unknown `rounding`, `stride_source` or `order`, or a level without a stride.
+    """
+
+    def __init__(
+        self,
+        sizes,
+        ratios,
+        strides,
+        rounding="none",
+        offset=0.0,
+        stride_source="nominal",
+        order="size_major",
+        **kwargs,
+    ):
+        super().__init__(autocast=False, **kwargs)
+        for name, value, valid in (
+            ("rounding", rounding, ROUNDINGS),
+            ("stride_source", stride_source, STRIDE_SOURCES),
+            ("order", order, ORDERS),
+        ):
+            if value not in valid:
+                raise ValueError(f"{name} must be one of {valid}, not {value!r}")
+        missing = [level for level in sizes if level not in strides]
+        if missing:
+            raise ValueError(f"no stride for the anchors of {', '.join(missing)}")
+        self.sizes = {level: [float(size) for size in level_sizes] for level, level_sizes in sizes.items()}
+        self.ratios = [float(ratio) for ratio in ratios]
+        self.strides = dict(strides)
+        self.rounding = rounding
+        self.offset = float(offset)
+        self.stride_source = stride_source
+        self.order = order
+
+    @property
+    def num_anchors(self):
+        """Anchors in one cell, `{level: count}`."""
+        return {level: len(level_sizes) * len(self.ratios) for level, level_sizes in self.sizes.items()}
+
+    def cell_anchors(self, level):
+        """The anchors of the cell at the origin: float32 numpy array `[A, 4]`, in the order of `order`."""
+        cell = self._boxes_of_cell(level)  # [sizes, ratios, 4]
+        if self.order == "ratio_major":
+            cell = cell.transpose(1, 0, 2)
+        return cell.reshape(-1, 4).astype(np.float32)
+
+    def _boxes_of_cell(self, level):
+        sizes, ratios = self.sizes[level], self.ratios
+        if self.rounding == "detectron":
+            stride = self.strides[level]
+            return np.array([[_detectron_cell(size, ratio, stride) for ratio in ratios] for size in sizes])
+        if self.rounding == "torchvision":
+            # float32 like the reference, so that rounding falls the same way.
+            height_factor = np.sqrt(np.array(ratios, np.float32))
+            sides = np.array(sizes, np.float32)[:, None]
+            widths, heights = (1 / height_factor) * sides, height_factor * sides
+            return np.round(_around_origin(widths, heights))
+        widths = np.sqrt(np.array(sizes)[:, None] ** 2 / np.array(ratios))
+        return _around_origin(widths, widths * np.array(ratios))
+
+    def __call__(self, feature_shapes, image_shape):
+        # By name: Keras takes nothing but tensors by position, and sizes may be ints.
+        return super().__call__(feature_shapes=feature_shapes, image_shape=image_shape)
+
+    def call(self, feature_shapes, image_shape):
+        """Anchors of every level.
+
+        Args:
+            feature_shapes: `{level: (height, width)}`, ints or scalar tensors.
+            image_shape: (height, width) of the padded images; read by `stride_source="floor"` only.
+
+        Returns:
+            `{level: [height * width * A, 4]}` float32, in the order (y, x, anchor), not clipped.
+        """
+        return {level: self._level(level, feature_shapes[level], image_shape) for level in self.sizes}
+
+    def _level(self, level, feature_shape, image_shape):
+        height, width = feature_shape
+        stride_y = stride_x = self.strides[level]
+        if self.stride_source == "floor":
+            stride_y, stride_x = image_shape[0] // height, image_shape[1] // width
+        y = self._centres(height, stride_y)
+        x = self._centres(width, stride_x)
+        grid_y, grid_x = tf.meshgrid(y, x, indexing="ij")
+        shifts = tf.reshape(tf.stack([grid_x, grid_y, grid_x, grid_y], axis=-1), [-1, 1, 4])
+        return tf.reshape(shifts + self.cell_anchors(level)[None], [-1, 4])
+
+    def _centres(self, count, stride):
+        return (tf.cast(tf.range(count), tf.float32) + self.offset) * tf.cast(stride, tf.float32)
+
+
+def _around_origin(widths, heights):
+    return np.stack([-widths, -heights, widths, heights], axis=-1) / 2
+
+
+def _detectron_cell(size, ratio, stride):
+    """One anchor as Detectron's `generate_anchors` makes it, converted to an exclusive right and bottom."""
+    width = np.round(np.sqrt(stride**2 / ratio))
+    height = np.round(width * ratio)
+    centre = (stride - 1) / 2
+    width, height = width * size / stride, height * size / stride
+    x1, y1 = centre - (width - 1) / 2, centre - (height - 1) / 2
+    return [x1, y1, x1 + width, y1 + height]

@@ -1,0 +1,14 @@
+"""The members of the family, each a list of stages, and the loop that they share.
+
+    detector            the loop: features, then each stage; a `keras.Model` with its own losses
+    own_losses          what `fit` asks of it
+    class_detector      one that tells classes apart
+    rpn                 the RPN alone (table 1 of the paper)
+    fast_rcnn           on given proposals (table 2)
+    faster_rcnn         the whole (tables 3, 5)
+    segment_proposals   table 6
+    architectures       which members a configuration can name
+    settings            all settings of one
+    files, writing      models from files, and into them
+    optimizers          SGD as the sources have it, and its schedule
+"""

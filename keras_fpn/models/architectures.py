@@ -1,0 +1,90 @@
+"""The members of the family that a configuration can name, and the groups of settings of each; without TensorFlow."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from keras_fpn.backbones.settings import BACKBONES
+from keras_fpn.data.image_settings import PixelSettings, ResizeSettings
+from keras_fpn.necks.settings import NECKS
+from keras_fpn.parts.choice import Choice
+from keras_fpn.parts.registry import Part, Registry
+from keras_fpn.stages import classify_settings, propose_settings, segment_settings
+
+ARCHITECTURES = Registry("architecture", "architecture")
+
+# Those of every detector.
+SHARED_GROUPS = {
+    "pixels": PixelSettings,
+    "resize": ResizeSettings,
+    "backbone": Choice(BACKBONES, "name", "resnet50"),
+    "pyramid": Choice(NECKS, "name", "fpn"),
+}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A member of the family.
+
+    Attributes:
+        name: in a configuration.
+        target: its class, a `Detector`, or "module:name" of that.
+        own_groups: `{group: Settings or Choice}` of its stages.
+        checks: called with the settings of all groups; raise a ValueError where they do not fit each other.
+    """
+
+    name: str
+    target: Callable | str
+    own_groups: Mapping = field(default_factory=dict)
+    checks: tuple[Callable, ...] = ()
+
+    @property
+    def groups(self):
+        """`{group: Settings or Choice}` of the whole."""
+        return SHARED_GROUPS | dict(self.own_groups)
+
+    @property
+    def origin(self):
+        """Module that it comes from."""
+        return Part(self.name, None, self.target).origin
+
+    def load(self):
+        """Its class."""
+        return Part(self.name, None, self.target).load()
+
+
+def register_model(name, groups=None, checks=(), like=None):
+    """Register a class of detectors under a name of its own for `model.architecture`; a decorator.
+
+    Args:
+        name: for `model.architecture`.
+        groups: `{group: Settings or Choice}` of its stages, besides those of every detector.
+        checks: called with the settings of all groups; raise a ValueError where they do not fit each other.
+        like: another member, whose groups and checks it has, too: "faster_rcnn" where it has the stages of that.
+
+    The class decorated derives from `keras_fpn.Detector`, or from `keras_fpn.ClassDetector` where it knows classes. It
+    is registered with Keras, too.
+    """
+    base = Architecture(name, "") if like is None else ARCHITECTURES[like]
+
+    def add(target):
+        import keras
+
+        target.architecture = name
+        own_groups = {**base.own_groups, **(groups or {})}
+        ARCHITECTURES.add(name, Architecture(name, target, own_groups, (*base.checks, *checks)))
+        return keras.saving.register_keras_serializable(target.__module__)(target)
+
+    return add
+
+
+def _add_own(name, class_name, *stages, checks=()):
+    groups = {group: kind for stage in stages for group, kind in stage.GROUPS.items()}
+    ARCHITECTURES.add(name, Architecture(name, class_name, groups, checks))
+
+
+_CLASSIFIES = (classify_settings.check_levels,)
+_TWO_STAGES = (propose_settings, classify_settings)
+_add_own("faster_rcnn", "keras_fpn.models.faster_rcnn:FasterRCNN", *_TWO_STAGES, checks=_CLASSIFIES)
+_add_own("rpn", "keras_fpn.models.rpn:RPN", propose_settings)
+_add_own("fast_rcnn", "keras_fpn.models.fast_rcnn:FastRCNN", classify_settings, checks=_CLASSIFIES)
+_add_own("segment_proposals", "keras_fpn.models.segment_proposals:SegmentProposals", segment_settings)

@@ -1,0 +1,358 @@
+"""What every model of this package is: a `keras.Model` from images to boxes, with its own losses.
+
+    images -> features -> each stage in order -> detections          `call`, `predict`
+    images -> features -> each stage in order -> losses              `train_step`, `test_step`
+
+A member of the family is a list of stages (`stages/`): Faster R-CNN proposes and classifies. B images, D detections, G
+objects.
+"""
+
+import contextlib
+
+import keras
+import tensorflow as tf
+
+from keras_fpn.backbones.build import build_backbone, cut_backbone
+from keras_fpn.console.errors import UserError
+from keras_fpn.data.batches import check_targets, with_sizes
+from keras_fpn.layers.pixels import PixelNormalization
+from keras_fpn.models import settings as model_settings
+from keras_fpn.models.architectures import ARCHITECTURES
+from keras_fpn.models.own_losses import OwnLosses
+from keras_fpn.necks.build import build_pyramid, pyramid_strides
+from keras_fpn.parts.choice import Choice
+from keras_fpn.parts.classes import OBJECT
+from keras_fpn.parts.read_only import plain, read_only
+from keras_fpn.stages.stage import StageContext, in_order
+
+# Of what a file of a model holds. Who changes that raises the number, and makes the golden file anew.
+FORMAT_VERSION = 1
+
+
+class Detector(OwnLosses):
+    """A `keras.Model` that finds boxes in images.
+
+    Inputs are `{"images": [B, H, W, 3] RGB 0..255, "image_sizes": [B, 2] int32 height and width of the valid part}`
+    or images alone, and what `further_inputs` names; outputs are `{"boxes": [B, D, 4] pixels, "scores": [B, D], ...,
+    "num_detections": [B] int32}`, best first, padded. Targets for `fit` and `evaluate` are `{"boxes": [B, G, 4] pixels,
+    "classes": [B, G] int32 padded with -1, "is_crowd": [B, G] (optional)}`, and what `object_fields` names.
+
+    The losses are the model's own: `compile(optimizer)` is enough. `fit` reports their sum, each of `loss_names`, and
+    each of `recall_names`, the share of the sampled positives that a stage gets right.
+
+    A member of the family names its `stage_types`; one that has two of a kind, or tells them more than the settings,
+    also defines `make_stages`. `settings`, `{group: {key: value}}`, can be read; `with_settings` gives a model with
+    others.
+
+    Attributes:
+        object_fields: names of what it learns from of each object, besides boxes, classes and crowds.
+        further_inputs: `{name: tf.TensorSpec}` of its inputs besides images and their sizes.
+        metric_families: what it is measured by, `{output: (MetricFamily, ...)}`: the main metric of the first family of
+            its detections is the higher, the better the model.
+
+    Args:
+        backbone: name, or a dict of `backbone` settings.
+        profile: "detectron2", "torchvision" or "paper": the conventions, see `keras_fpn.parts.settings`.
+        seed: of the sampling of anchors, RoIs or positions.
+        **groups: dicts of differences from the profile, one for each group of the architecture's settings.
+
+    Raises:
+        UserError: for an unknown profile, setting or backbone.
+    """
+
+    architecture = None  # its name in a configuration, see `register_model`
+    title = "Detector"
+    stage_types = ()
+    classes = OBJECT
+    object_fields = ()
+    further_inputs = {}
+    metric_families = {}
+
+    def __init__(
+        self,
+        backbone="resnet50",
+        *,
+        profile="detectron2",
+        seed=0,
+        name=None,
+        dtype=None,
+        trainable=True,
+        **groups,
+    ):
+        # Inputs are pixels and sizes: only the stages inside compute in a lower precision.
+        super().__init__(name=name, dtype=dtype, trainable=trainable, autocast=False)
+        self.profile, self.seed = profile, seed
+        groups |= {"backbone": {"name": backbone} if isinstance(backbone, str) else backbone}
+        # Past Keras' tracking, which would put dicts of its own in the place of these.
+        object.__setattr__(self, "settings", read_only(model_settings.resolve(self.architecture, profile, groups)))
+        self.frozen = ()  # names of parts, see `freeze`
+        with self._own_policy():
+            self._make_features()
+            object.__setattr__(self, "stages", in_order(self.make_stages(self._context())))
+        for stage in self.stages:
+            for attribute, layer in stage.layers().items():
+                setattr(self, attribute, layer)
+        self.make_metrics()
+        self.build()
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        # Of the class: the data are read before there is a model.
+        cls.object_fields = tuple(dict.fromkeys(name for stage in cls.stage_types for name in stage.object_fields))
+        cls.further_inputs = {name: spec for stage in cls.stage_types for name, spec in stage.further_inputs.items()}
+        cls.metric_families = {}
+        for output in dict.fromkeys(output for stage in cls.stage_types for output in stage.families):
+            families = [family for stage in cls.stage_types for family in stage.families.get(output, ())]
+            cls.metric_families[output] = tuple(dict.fromkeys(families))
+
+    @classmethod
+    def for_data(cls, classes, **settings):
+        """A model for a data set.
+
+        Args:
+            classes: has the data set's `class_names` and `category_ids`.
+            **settings: arguments of the constructor.
+        """
+        return cls(**settings)
+
+    def make_stages(self, context):
+        """The steps after the features, in order.
+
+        Args:
+            context: a `StageContext`.
+        """
+        return [stage_type(context) for stage_type in self.stage_types]
+
+    @contextlib.contextmanager
+    def _own_policy(self):
+        """The dtype policy under which the layers inside are made: the model's own."""
+        outside = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.dtype_policy)
+        try:
+            yield
+        finally:
+            keras.config.set_dtype_policy(outside)
+
+    def _make_features(self):
+        backbone = build_backbone(self.settings["backbone"])
+        channels = {level: feature.shape[-1] for level, feature in backbone.output.items()}
+        self.pixels = PixelNormalization(name="pixels", **self.settings["pixels"])
+        pyramid = build_pyramid(channels, **self.settings["pyramid"])
+        # In this order: Keras numbers the two in a file by the order in which they became attributes.
+        self.backbone = cut_backbone(backbone, list(pyramid.input))
+        self.pyramid = pyramid
+
+    def _context(self):
+        strides = pyramid_strides(self.backbone.strides, self.settings["pyramid"]["levels"])
+        channels = {level: feature.shape[-1] for level, feature in self.pyramid.output.items()}
+        return StageContext(strides, channels, self.classes, self.settings)
+
+    def build(self, input_shape=None):
+        """Make all variables; called by the constructor, the argument is not read."""
+        for stage in self.stages:
+            stage.build()
+        self.pixels.built = True
+        self.built = True
+
+    # What the stages say of themselves -----------------------------------------------------------------------
+
+    @property
+    def parts(self):
+        """`{name: layer or model}` of what has weights: backbone, pyramid, and the heads of the stages."""
+        heads = {name: getattr(self, name) for stage in self.stages for name in stage.parts}
+        return {"backbone": self.backbone, "pyramid": self.pyramid} | heads
+
+    @property
+    def strides(self):
+        """`{level: pixels of the image between cells}` of the pyramid."""
+        return dict(self._context().strides)
+
+    @property
+    def loss_names(self):
+        """Names of the losses, in the order in which they are added up."""
+        return tuple(name for stage in self.stages for name in stage.loss_names)
+
+    @property
+    def recall_names(self):
+        """Names of the recalls that `fit` reports."""
+        return tuple(name for stage in self.stages for name in stage.recall_names)
+
+    @property
+    def output_fields(self):
+        """The `OutputField`s of its detections, in their order."""
+        return tuple(field for stage in self.stages for field in stage.fields)
+
+    @property
+    def max_detections(self):
+        """Rows of its detections."""
+        return next(stage.max_detections for stage in self.stages if stage.max_detections is not None)
+
+    @property
+    def score_threshold(self):
+        """What scores this or less it drops."""
+        return max(stage.score_threshold for stage in self.stages)
+
+    @property
+    def class_names(self):
+        """Names of the classes, 0..K-1."""
+        return self.classes.class_names
+
+    @property
+    def category_ids(self):
+        """Ids of the classes in the numbering of the data set."""
+        return self.classes.category_ids
+
+    def freeze(self, parts):
+        """Keep the variables of some parts, and the statistics in them, as they are from here on.
+
+        Args:
+            parts: names of `self.parts`.
+
+        Raises:
+            UserError: the model has no such part.
+        """
+        own = self.parts
+        for name in parts:
+            if name not in own:
+                raise UserError(f"training.freeze: {name!r} is no part of {self.title}; valid are {', '.join(own)}")
+            own[name].trainable = False
+        self.frozen = tuple(dict.fromkeys([*self.frozen, *parts]))
+
+    # The loop -------------------------------------------------------------------------------------------------
+
+    def features(self, inputs, training=False):
+        """The pyramid of a batch: `{level: [B, h, w, C]}`."""
+        pixels = self.pixels(inputs["images"], inputs["image_sizes"])
+        maps = self.backbone(pixels, training=training)
+        return self.pyramid({level: maps[level] for level in self.pyramid.input}, training=training)
+
+    def steps(self, inputs):
+        """`[(stage, features, state), ...]` of one forward pass: each stage, and what there is once it has run."""
+        state, steps = {"inputs": with_sizes(inputs)}, []
+        features = self.features(state["inputs"])
+        for stage in self.stages:
+            state = state | stage.infer(features, state)
+            steps.append((stage, features, state))
+        return steps
+
+    def inference(self, inputs):
+        """`{"detections": the outputs, ...}` of one forward pass: what leaves the stages, see `Stage.outputs`."""
+        _, _, state = self.steps(inputs)[-1]
+        return {key: state[key] for stage in self.stages for key in stage.outputs}
+
+    def call(self, inputs, training=False):
+        """Detections of a batch, in pixels of the images given; the same whatever `training` is."""
+        return self.inference(inputs)["detections"]
+
+    def training_losses(self, inputs, targets, seed, training=True):
+        """The losses of a batch and the recalls of its sampled positives, of one forward pass.
+
+        Args:
+            inputs, targets: see the class.
+            seed: `[2]` int64 that the sampling follows.
+            training: whether live batch normalisation learns, and which counts of proposals are used.
+
+        Returns:
+            `{name: scalar}` of `loss_names`, and `{name: (share, how many positives)}` of `recall_names`.
+        """
+        check_targets(targets)
+        state, losses, recalls = {"inputs": with_sizes(inputs)}, {}, {}
+        features = self.features(state["inputs"], training=training)
+        for stage in self.stages:
+            own_seed = tf.random.experimental.stateless_fold_in(seed, stage.seed_number)
+            additions, own_losses, own_recalls = stage.train(features, state, targets, own_seed, training)
+            state, losses, recalls = state | additions, losses | own_losses, recalls | own_recalls
+        return losses, recalls
+
+    # Judgement ------------------------------------------------------------------------------------------------
+
+    def check_classes(self, class_names, category_ids, source):
+        """Refuse annotations that the model cannot be measured on; one that names no classes takes all."""
+
+    # Files and copies -----------------------------------------------------------------------------------------
+
+    def input_specs(self):
+        """`{name: tf.TensorSpec}` of the inputs, for images of any number and size: what a graph is traced with."""
+        return {
+            "images": tf.TensorSpec([None, None, None, 3], tf.float32, name="images"),
+            "image_sizes": tf.TensorSpec([None, 2], tf.int32, name="image_sizes"),
+        } | self.further_inputs
+
+    def export(self, filepath, format="tf_saved_model", input_signature=None, **kwargs):
+        """`keras.Model.export` with images of any size and their sizes as the signature; gives final detections."""
+        if input_signature is None:
+            input_signature = [self.input_specs()]
+        return super().export(filepath, format=format, input_signature=input_signature, **kwargs)
+
+    def with_settings(self, **groups):
+        """A model with other settings and the same weights; this one stays as it is.
+
+        Args:
+            **groups: `{key: value}` of what changes, group by group: `proposals={"post_nms_top_k_test": 300}`.
+
+        Raises:
+            UserError: an unknown setting, or one that the weights do not fit.
+        """
+        config = self.get_config()
+        for group, differences in groups.items():
+            if group not in self.settings:
+                model_settings.resolve(self.architecture, self.profile, {group: differences})  # says what is wrong
+            config[group] = config[group] | differences
+        try:
+            return self._copy(config)
+        except ValueError as error:
+            changed = ", ".join(f"{group}.{key}" for group, keys in groups.items() for key in keys)
+            raise UserError(f"{changed}: the weights of this model do not fit it; train another") from error
+
+    def twin(self, dtype=None):
+        """A model with the same settings and weights: what is done to one does not show in the other.
+
+        Args:
+            dtype: policy that it computes under, "mixed_bfloat16"; without, this one's.
+        """
+        return self._copy(self.get_config() | ({} if dtype is None else {"dtype": dtype}))
+
+    def _copy(self, config):
+        copy = type(self).from_config(config)
+        copy.set_weights(self.get_weights())
+        return copy
+
+    @property
+    def extensions(self):
+        """Modules outside the package that its parts come from."""
+        families = (family for each in self.metric_families.values() for family in each)
+        origins = [type(one).__module__ for one in (self, *self.stages, *self.output_fields, *families)]
+        origins.append(ARCHITECTURES[self.architecture].origin)
+        for group, kind in ARCHITECTURES[self.architecture].groups.items():
+            if isinstance(kind, Choice):
+                origins.append(kind.parts[self.settings[group][kind.key]].origin)
+        return sorted({origin for origin in origins if origin.partition(".")[0] != "keras_fpn"})
+
+    def get_config(self):
+        return plain(self.settings) | {
+            "format_version": FORMAT_VERSION,
+            "extensions": self.extensions,
+            "profile": self.profile,
+            "seed": self.seed,
+            "name": self.name,
+            "trainable": self.trainable,
+            "frozen": list(self.frozen),
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        for key in ("format_version", "extensions"):  # of the file, see `model_files`
+            config.pop(key, None)
+        # The variables come from the file: nothing is to be downloaded for them.
+        config["backbone"] = config["backbone"] | {"weights": None}
+        frozen = config.pop("frozen", ())
+        model = super().from_config(config)
+        model.freeze(frozen)  # before the optimizer is made, which holds what is trained
+        return model
+
+
+def architecture(name):
+    """The class of detector that a configuration calls `name`."""
+    return ARCHITECTURES[name].load()

@@ -1,0 +1,23 @@
+"""Models into files, whole or not at all."""
+
+from pathlib import Path
+
+from keras_fpn.console.files import whole_or_not_at_all
+
+
+def save_model(model, path):
+    """Write a `.keras` file, whole or not at all."""
+    temporary = Path(path).with_suffix(".tmp.keras")
+    with whole_or_not_at_all(path, temporary):
+        model.save(temporary)
+
+
+def save_plain_model(model, path, plain=None):
+    """Write a detector without its optimizer, which would double the file that people keep and ship.
+
+    Returns the copy that was written; given back as `plain` it spares the building of another.
+    """
+    plain = plain or type(model).from_config(model.get_config())
+    plain.set_weights(model.get_weights())
+    save_model(plain, path)
+    return plain

@@ -1,0 +1,45 @@
+"""The pyramid that the settings name, and how far apart its cells are."""
+
+from keras_fpn.necks.settings import NECKS
+from keras_fpn.ops.levels import level_number
+
+
+def build_pyramid(channels_per_level, levels=("P2", "P3", "P4", "P5", "P6"), name="fpn", **options):
+    """Functional model of the pyramid `name`: {"C2".."C5"} -> {"P2".."P6"}.
+
+    Args:
+        channels_per_level: `{"C2": 256, ...}`, channels of the backbone's maps, as it declares them.
+        levels: outputs wanted, finest first. The finest decides which laterals exist; a level above the backbone's
+            coarsest is every second cell of the one below (P6).
+        name: of a part of `NECKS`.
+        **options: what that part reads, see its settings: `channels` of every output (256, d in the paper), `norm`,
+            None or that after each convolution, which then has no bias (torchvision's version 2), `norm_epsilon`.
+
+    Returns:
+        `keras.Model` from `{"Ck": [B, h, w, C_k]}` to `{level: [B, h, w, channels]}`. Its inputs are the backbone's
+        maps that it reads.
+
+    Raises:
+        UserError: an unknown pyramid or norm, or levels that this pyramid cannot give.
+    """
+    part = NECKS[name]
+    settings = part.settings.defaults() | {"levels": list(levels)} | options
+    return part.build(channels_per_level, **{key: value for key, value in settings.items() if key != "name"})
+
+
+def pyramid_strides(backbone_strides, levels):
+    """Pixels of the image between neighbouring cells of each pyramid level.
+
+    Args:
+        backbone_strides: `{"C2": 4, ...}`, as a backbone declares them in `strides`.
+        levels: names of pyramid levels, none finer than the backbone's.
+
+    Returns:
+        `{"P2": 4, ...}` in the order of `levels`: C_k's for P_k, doubled for each level above the backbone's coarsest.
+    """
+    top = max(level_number(level) for level in backbone_strides)
+    strides = {}
+    for level in levels:
+        above = max(level_number(level) - top, 0)
+        strides[level] = backbone_strides[f"C{level_number(level) - above}"] * 2**above
+    return strides

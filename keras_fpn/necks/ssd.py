@@ -1,0 +1,30 @@
+"""A pyramid from the upper levels on, after SSD (Liu et al., ECCV 2016), which the paper names among its neighbours.
+
+    C4 --1x1--> P4
+    C5 --1x1--> P5 --1x1, 3x3 stride 2--> P6 --1x1, 3x3 stride 2--> P7 --1x1, 3x3 stride 2--> P8
+
+No top-down pathway, and nothing of the finer maps: "it misses the opportunity to reuse the higher-resolution maps". SSD
+has a head for each level; here one is shared, so that the levels are brought to the same channels.
+"""
+
+import keras
+
+from keras_fpn.necks.convolutions import Convolutions
+from keras_fpn.necks.stretches import check_run
+from keras_fpn.ops.levels import level_number
+
+
+def build_ssd(channels_per_level, channels, levels, norm=None, norm_epsilon=1e-5):
+    """Functional model {"C4", "C5"} -> {"P4".."P8"}; arguments: see `build_pyramid`."""
+    wanted = check_run(channels_per_level, levels)
+    top = max(map(level_number, channels_per_level))
+    inputs = {
+        f"C{k}": keras.Input((None, None, channels_per_level[f"C{k}"]), name=f"C{k}")
+        for k in range(wanted[0], min(top, wanted[-1]) + 1)
+    }
+    apply = Convolutions(channels, norm, norm_epsilon)
+    outputs = {k: apply(inputs[f"C{k}"], 1, f"output_P{k}") for k in wanted if k <= top}
+    for k in range(top + 1, wanted[-1] + 1):
+        narrow = apply(outputs[k - 1], 1, f"narrow_P{k}", channels=max(channels // 2, 1), activation="relu")
+        outputs[k] = apply.downsample(narrow, f"output_P{k}")
+    return keras.Model(inputs, {f"P{k}": outputs[k] for k in wanted}, name="pyramid")

@@ -1,0 +1,52 @@
+"""What the pyramids of a run of levels share: one merged map M_k for each backbone map, and P_k = 3x3(M_k).
+
+The way in which C_k become M_k tells the pyramids apart: `fpn`, `bottom_up`, `top_down`.
+"""
+
+import keras
+
+from keras_fpn.console.errors import UserError
+from keras_fpn.necks.convolutions import Convolutions
+from keras_fpn.necks.resampling import subsample
+from keras_fpn.ops.levels import level_number
+
+
+def build_run(merge, channels_per_level, channels, levels, norm, norm_epsilon):
+    """Functional model {"C2".."C5"} -> {"P2".."P6"}.
+
+    Args:
+        merge: `merge({k: C_k}, convolutions)` yields `k, M_k` from the backbone's coarsest level down to the finest.
+        channels_per_level, channels, levels, norm, norm_epsilon: see `build_pyramid`.
+
+    Raises:
+        UserError: a level has no backbone map to start from, or the levels have a gap.
+    """
+    wanted, inputs = check_run(channels_per_level, levels), {}
+    for level, number in channels_per_level.items():
+        if level_number(level) >= wanted[0]:
+            inputs[level] = keras.Input((None, None, number), name=level)
+    apply = Convolutions(channels, norm, norm_epsilon)
+    outputs = {}
+    for k, merged in merge({level_number(level): x for level, x in inputs.items()}, apply):
+        if k <= wanted[-1]:
+            outputs[k] = apply(merged, 3, f"output_P{k}")
+    for k in range(max(map(level_number, inputs)) + 1, wanted[-1] + 1):
+        outputs[k] = subsample(outputs[k - 1], f"subsample_P{k}")
+    return keras.Model(inputs, {f"P{k}": outputs[k] for k in wanted}, name="pyramid")
+
+
+def check_run(channels_per_level, levels):
+    """The numbers of the levels, finest first.
+
+    Raises:
+        UserError: no run of levels, or one that begins below the backbone's maps.
+    """
+    wanted = [level_number(level) for level in levels]
+    if any(level[0] != "P" for level in levels) or wanted != list(range(wanted[0], wanted[-1] + 1)):
+        raise UserError(f"pyramid.levels: must be neighbours, finest first, as in P2, P3, P4; not {', '.join(levels)}")
+    available = sorted(map(level_number, channels_per_level))
+    if wanted[0] not in available:
+        raise UserError(
+            f"pyramid.levels: P{wanted[0]} needs C{wanted[0]}; the backbone gives C{available[0]}..C{available[-1]}"
+        )
+    return wanted

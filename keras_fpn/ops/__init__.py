@@ -1,0 +1,10 @@
+"""Functions on tensors and arrays; they know no layer and no model.
+
+    boxes              corners, areas, overlaps, deltas
+    nms                suppression, group by group
+    levels             the level of the pyramid that a RoI is cropped from (equation 1 of the paper)
+    bin_maxima         maxima over the bins of a map
+    losses             of the RPN, of RoIs, of segments
+    masks              pasted into images, run-length encoded
+    ordered_gradients  gradients whose sums have an order
+"""

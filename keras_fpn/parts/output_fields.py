@@ -1,0 +1,289 @@
+"""What stands in the rows of a detector's detections, each declared once, without TensorFlow.
+
+    a field     its name, its numbers and their meaning, how they go to the original image, into results, into pictures
+    Boxes       x1, y1, x2, y2, clipped to the image
+    Windows     boxes that masks cover: not clipped; the box of the result is that of the pasted mask
+    Scores, Classes
+    Masks       probabilities over the box, pasted into the image as a segment
+
+Evaluation, images, pictures, results and exports loop over the fields of a model; a stage names those that it gives. An
+exported detector carries their descriptions, from which `rebuilt` makes them again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from keras_fpn.console.errors import UserError
+from keras_fpn.ops import masks
+from keras_fpn.parts.registry import Registry
+
+OUTPUT_FIELDS = Registry("output field", "kind")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the detections of one image lie in the image itself.
+
+    Attributes:
+        size: height and width of the image, pixels.
+        ratio: `[2]` width and height of the image over those that the detector saw; its dtype is that of the results.
+        boxes: `[n, 4]` of the detections in pixels of the image, not clipped.
+    """
+
+    size: tuple[int, int]
+    ratio: np.ndarray
+    boxes: np.ndarray
+
+
+class OutputField:
+    """A value of each detection: `[B, D, *shape]` of "detections", best first.
+
+    An object is made for one model; what depends on its settings are arguments of the constructor, and `arguments`.
+
+    Attributes:
+        kind: name of the class among the registered ones.
+        name: key of the detections.
+        dtype: "float32" or "int32".
+        shape: of one value.
+        padding: of the rows past the last detection.
+        meaning: what the numbers are, for whoever has only an exported detector.
+        axes: of the last axis of `shape` what its components are, a letter each: "x" and "y" are pixels of the image
+            that was given and go along when it is resized, others stay. "" of numbers that are no places.
+        is_clipped: whether those end at the borders of the image.
+        drawing: what is drawn in the place of boxes: a name among `visualize.DRAWINGS`, or a function that is called
+            like `visualize.draw_boxes`, with the values as the keyword of the field's name; None leaves the boxes.
+        note: how pictures show it, if there is something to say.
+        bound: how far the values of an exported float32 detector may be from the model's.
+    """
+
+    kind = ""
+    name = ""
+    dtype = "float32"
+    shape = ()
+    padding = 0
+    meaning = ""
+    axes = ""
+    is_clipped = False
+    drawing = None
+    note = ""
+    bound = 1e-4
+
+    @property
+    def arguments(self) -> Mapping:
+        """Arguments of the constructor that make the field again, as JSON has them."""
+        return MappingProxyType({})
+
+    def to_original(self, values, place):
+        """Values `[n, *shape]` of what the detector saw, in the image itself; as they are unless they have `axes`.
+
+        Args:
+            place: `Place` of the detections.
+
+        Returns:
+            n values, an array or a list.
+        """
+        values = rescaled(values, self.axes, place.ratio)
+        return np.clip(values, *limits_of(self.axes, place.size, values.dtype)) if self.is_clipped else values
+
+    def finish(self, values):
+        """Its own values once those of all fields are in the image itself; `{field: n values}`."""
+        return values[self.name]
+
+    def to_result(self, value, classes) -> dict:
+        """What one value adds to a COCO result, as JSON has it; by default itself under its name."""
+        return {self.name: np.asarray(value).tolist()}
+
+    def caption(self, value, classes) -> str:
+        """Text that follows the name of a detection in a picture."""
+        return ""
+
+    def describe(self, rows):
+        """What an exported detector says of the field: "dtype", "shape", "meaning", "kind", "arguments".
+
+        Args:
+            rows: `[B, D]` of the artefact, None where any.
+        """
+        return {
+            "dtype": self.dtype,
+            "shape": [*rows, *self.shape],
+            "meaning": self.meaning,
+            "kind": self.kind,
+            "arguments": dict(self.arguments),
+        }
+
+
+def register_output_field(field_type):
+    """Make a class of fields known by its `kind`; a decorator. Exported detectors name their fields by it.
+
+    Raises:
+        UserError: it has no kind or no name, or another has the kind.
+    """
+    if not field_type.kind or not field_type.name:
+        raise UserError(f"register_output_field: {field_type.__name__} needs a kind and a name")
+    return OUTPUT_FIELDS.add(field_type.kind, field_type)
+
+
+def rescaled(values, axes, ratio):
+    """Values times the ratio of the axis that each component of the last one lies on."""
+    if not axes:
+        return values
+    factors = {"x": ratio[0], "y": ratio[1]}
+    return np.asarray(values, ratio.dtype) * np.array([factors.get(axis, 1) for axis in axes], ratio.dtype)
+
+
+def limits_of(axes, size, dtype):
+    """Least and most of each component of the last axis: the borders of the image, no limits where it is no place."""
+    borders = {"x": (0, size[1]), "y": (0, size[0])}
+    return np.array([borders.get(axis, (-np.inf, np.inf)) for axis in axes], dtype).T
+
+
+@register_output_field
+class Boxes(OutputField):
+    """Boxes of objects."""
+
+    kind, name, shape, axes, is_clipped, bound = "boxes", "boxes", (4,), "xyxy", True, 0.05
+    meaning = "x1, y1, x2, y2 in pixels of the image given, right and bottom exclusive; best first, then 0"
+
+    def to_result(self, value, classes):
+        x1, y1, x2, y2 = np.asarray(value, np.float64).tolist()
+        return {"bbox": [x1, y1, x2 - x1, y2 - y1]}
+
+
+@register_output_field
+class Windows(Boxes):
+    """Boxes that masks cover and that may reach beyond the image; what is told of an object is the box of its mask."""
+
+    kind, is_clipped = "windows", False
+
+    def finish(self, values):
+        boxes = masks.bounding_boxes(values["masks"])
+        return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+
+
+@register_output_field
+class Scores(OutputField):
+    """How likely a detection is an object, or one of its class."""
+
+    kind = name = "scores"
+    meaning = "from 0 to 1; best first, then 0"
+
+    def to_result(self, value, classes):
+        return {"score": float(value)}
+
+
+@register_output_field
+class Classes(OutputField):
+    """The class of a detection, 0..K-1."""
+
+    kind = name = "classes"
+    dtype, padding, bound = "int32", -1, 0
+    meaning = "number of the class in class_names; -1 past the last detection"
+
+    def to_result(self, value, classes):
+        return {"category_id": plain(classes.category_ids[value]), "category": classes.class_names[value]}
+
+
+@register_output_field
+class Masks(OutputField):
+    """The mask of a detection over its box, `[side, side]` probabilities; in the image itself a segment (`masks`)."""
+
+    kind, name, bound = "masks", "masks", 1e-3
+    drawing = "segments"
+    note = "each with the best segments that do not overlap much"
+    meaning = (
+        "from 0 to 1 in each of the equal bins of its box, rows from the top; the box is the window that the mask"
+        " covers, and may reach beyond the image"
+    )
+
+    def __init__(self, side=14):
+        self.side, self.shape = side, (side, side)
+
+    @property
+    def arguments(self):
+        return {"side": self.side}
+
+    def to_original(self, values, place):
+        return masks.paste_all(values, place.boxes, *place.size)
+
+    def to_result(self, value, classes):
+        return {"segmentation": value}
+
+
+BOXES, SCORES, CLASSES, WINDOWS = Boxes(), Scores(), Classes(), Windows()
+STANDARD = (BOXES, SCORES, CLASSES)  # of a detector with classes and nothing further
+_OWN = ("boxes", "scores", "classes")
+
+
+def further(fields):
+    """Those of the fields that are neither box, score nor class."""
+    return tuple(field for field in fields if field.name not in _OWN)
+
+
+def labels_of(found):
+    """`[D]` int32 class of each row of the detections of an image: 0 where a model tells none apart."""
+    return np.asarray(found["classes"]) if "classes" in found else np.zeros(len(found["scores"]), np.int32)
+
+
+def in_original(found, rows, fields, size, ratio):
+    """`{field: n values}` of some rows of the detections of an image, in the image itself.
+
+    Args:
+        found: `{field: [D, *shape]}`.
+        rows: which of them, n numbers or a slice.
+        size: height and width of the image, pixels.
+        ratio: see `Place`.
+    """
+    boxes = rescaled(np.asarray(found["boxes"])[rows], BOXES.axes, ratio)
+    place = Place(tuple(int(side) for side in size), ratio, boxes)
+    present = [field for field in fields if field.name in found]
+    values = {field.name: field.to_original(np.asarray(found[field.name])[rows], place) for field in present}
+    return {field.name: field.finish(values) for field in present}
+
+
+def to_result(values, index, label, fields, classes):
+    """The COCO result of one detection, without its image: class, box, score, and what further fields add.
+
+    Args:
+        values: of `in_original`.
+        index: of the detection among them.
+        label: its class.
+        classes: has `class_names` and `category_ids`.
+    """
+    result = CLASSES.to_result(label, classes)
+    for field in fields:
+        if field.name != CLASSES.name and field.name in values:
+            result |= field.to_result(values[field.name][index], classes)
+    return result
+
+
+def rebuilt(outputs):
+    """The fields that an exported detector's outputs describe, `{name: what describe gave}`, without the counts.
+
+    A kind that nothing here registers gives a plain field, whose numbers are passed on as they are.
+    """
+    fields = []
+    for name, told in outputs.items():
+        if name == "num_detections":
+            continue
+        field = None
+        if told.get("kind") in OUTPUT_FIELDS:
+            field = OUTPUT_FIELDS[told["kind"]](**told.get("arguments", {}))
+        if field is None or field.name != name:
+            field = _unknown(name, told)
+        fields.append(field)
+    return tuple(fields)
+
+
+def _unknown(name, told):
+    field = OutputField()
+    field.name, field.kind, field.dtype = name, told.get("kind", ""), told["dtype"]
+    field.shape, field.meaning = tuple(told["shape"][2:]), told.get("meaning", "")
+    return field
+
+
+def plain(value):
+    """A Python number or string for a numpy one: JSON and dict keys want it."""
+    return value.item() if hasattr(value, "item") else value

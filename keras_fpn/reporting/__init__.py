@@ -1,0 +1,6 @@
+"""What is looked at: pictures, curves, the page of a run.
+
+    visualize   boxes and masks drawn into images; contact sheets
+    plots       curves
+    report      one HTML page
+"""

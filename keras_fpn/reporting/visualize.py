@@ -1,0 +1,401 @@
+"""Pictures of boxes and masks, drawn with Pillow: class names and scores that stay readable.
+
+Small pictures are enlarged before drawing, colours are never near white, and a label moves (below its
+box, to its side, further away with a thin leader) rather than leave the picture or cover another label.
+"""
+
+import colorsys
+import functools
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from keras_fpn.ops import masks as segment_masks
+from keras_fpn.parts import output_fields
+from keras_fpn.parts.classes import Classes
+
+SMALLEST_LONG_SIDE = 512  # px; a picture below this is enlarged by a whole factor
+
+TRUTH_KEYS = ("boxes", "classes", "is_crowd")  # and the fields that the truth of an object has, too
+_SAME_OBJECT = 0.3  # IoU of two segments from which a picture shows the better one alone
+_MOST_SEGMENTS = 16  # proposals in a picture: with more of them nothing can be seen
+_FILL = 0.4  # share of the colour in a mask
+
+# Told apart by people with the common colour blindnesses in its first eight, all dark enough for white text.
+_PALETTE = (
+    (0, 114, 178), (196, 78, 0), (0, 128, 92), (176, 58, 132), (110, 84, 190), (168, 32, 38), (134, 104, 0),
+    (64, 64, 64), (0, 134, 150), (120, 70, 40), (60, 120, 20), (220, 30, 100),
+)  # fmt: skip
+
+
+def class_color(index):
+    """RGB of class `index`: a hand-picked one for the first, then hues that keep their distance."""
+    if 0 <= index < len(_PALETTE):
+        return _PALETTE[index]
+    hue = (index * 0.618033988749895) % 1.0  # the golden ratio never repeats a hue nearby
+    channels = np.array(colorsys.hls_to_rgb(hue, 0.42, 0.75))
+    # Greens and yellows look lighter than blues: darken each to where white text is readable on it.
+    while np.dot(channels**2.2, (0.2126, 0.7152, 0.0722)) > 0.17:
+        channels *= 0.95
+    return tuple(round(255 * channel) for channel in channels)
+
+
+def draw_boxes(
+    image, boxes, labels, scores=None, *, classes=None, colors=None, truth=False, long_side=SMALLEST_LONG_SIDE
+):
+    """A copy of the picture with boxes, names and scores.
+
+    image: PIL image, or array [H, W, 3] or [H, W] of 0..255. boxes: [N, 4] xyxy in its pixels.
+    labels: N names. scores: N numbers, shown with two digits. classes: N class indices that choose the
+    colours; without them a name chooses its own. colors: N RGB colours in their place.
+    truth: draws thicker lines, as for ground truth.
+    long_side: pictures smaller than this are enlarged by a whole factor (labels need the room).
+    Returns a PIL image, RGB. Non-finite boxes are skipped.
+    """
+    picture, factor = _enlarge(to_picture(image), long_side)
+    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) * factor
+    if classes is None:
+        classes = [len(_PALETTE) + zlib.crc32(str(label).encode()) % 997 for label in labels]
+    drawable = [index for index in range(len(boxes)) if np.isfinite(boxes[index]).all()]
+    drawable.sort(key=lambda index: -np.prod(boxes[index, 2:] - boxes[index, :2]))  # small ones on top
+    draw = ImageDraw.Draw(picture)
+    width = _line_width(picture) + int(truth)
+    colors = [class_color(int(label)) for label in classes] if colors is None else colors
+    for index in drawable:
+        _outline(draw, boxes[index], colors[index], width)
+    _draw_labels(picture, boxes, drawable, colors, labels, scores, width)
+    return picture
+
+
+def draw_segments(
+    image, boxes, labels, scores=None, *, masks, classes=None, colors=None, truth=False, long_side=SMALLEST_LONG_SIDE
+):
+    """`draw_boxes` with masks in the place of the boxes, translucent with an outline.
+
+    masks: N run-length encoded masks of the image (`keras_fpn.masks`), without colors each in one of its own; of those
+    with scores, which are proposals, the 16 best that do not overlap much. classes: not read.
+    """
+    picture, factor = _enlarge(to_picture(image), long_side)
+    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) * factor
+    shown = list(range(len(masks))) if scores is None else _distinct(masks, scores)
+    shown = [index for index in shown if (boxes[index, 2:] > boxes[index, :2]).all()]
+    colors = dict(zip(shown, map(class_color, range(len(shown))), strict=True)) if colors is None else colors
+    width = _line_width(picture) + int(truth)
+    shown.sort(key=lambda index: -np.prod(boxes[index, 2:] - boxes[index, :2]))  # small ones on top
+    for index in shown:
+        _draw_mask(picture, segment_masks.decode(masks[index]), colors[index], width)
+    _draw_labels(picture, boxes, shown, colors, labels, scores, width)
+    return picture
+
+
+def _distinct(masks, scores):
+    """Numbers of the best segments that overlap no better one much, best first."""
+    order = np.argsort(-np.asarray(scores, np.float64), kind="stable").tolist()
+    overlap = segment_masks.overlaps(masks, masks)
+    kept = []
+    for index in order:
+        if not (overlap[index, kept] >= _SAME_OBJECT).any():
+            kept.append(index)
+    return kept[:_MOST_SEGMENTS]
+
+
+def _draw_mask(picture, mask, color, width):
+    """Fill a mask [H, W] bool translucently in the picture, which may be larger, and draw a line along its inside."""
+    mask = Image.fromarray(mask.astype(np.uint8) * 255).resize(picture.size, Image.Resampling.BILINEAR)
+    mask = mask.point(lambda value: 255 * (value >= 128))
+    bounds = mask.getbbox()
+    if bounds is None:
+        return
+    frame = tuple(np.clip(np.add(bounds, (-3, -3, 3, 3)), 0, (*picture.size, *picture.size)).tolist())
+    # A border of zeros: the line runs along the picture's edge, too.
+    grown = Image.new("L", (frame[2] - frame[0] + 2, frame[3] - frame[1] + 2))
+    grown.paste(mask.crop(frame), (1, 1))
+    inner = np.asarray(grown.filter(ImageFilter.MinFilter(2 * width + 1))) > 0
+    outer, mask = np.asarray(grown.filter(ImageFilter.MaxFilter(3))) > 0, np.asarray(grown) > 0
+    area = np.zeros((*mask.shape, 3), np.float32)
+    area[1:-1, 1:-1] = np.asarray(picture.crop(frame), np.float32)
+    area[mask] += _FILL * (np.array(color) - area[mask])
+    area[outer & ~mask] = 255  # a light rim, as of boxes
+    area[mask & ~inner] = color
+    picture.paste(Image.fromarray(np.rint(area[1:-1, 1:-1]).astype(np.uint8)), frame[:2])
+
+
+def _line_width(picture):
+    return max(2, round(max(picture.size) / 400))
+
+
+def _draw_labels(picture, boxes, drawable, colors, labels, scores, width):
+    """Names and scores of the boxes [N, 4] of which `drawable` are drawn, where they hide least."""
+    draw = ImageDraw.Draw(picture)
+    placer = _LabelPlacer(picture.size, boxes[drawable], gap=width + 1)
+    tags = []
+    for index in sorted(drawable, key=lambda index: index if scores is None else -scores[index]):
+        name, score = str(labels[index]), "" if scores is None else f" {float(scores[index]):.2f}"
+        if name + score:
+            tags.append(_place_label(boxes[index], (name, score), colors[index], placer))
+    for box, place, color, _, _ in tags:  # all leaders below all labels
+        if not placer.touches(place, box):
+            draw.line(_leader(place, box), fill=color, width=1)
+    for _, place, color, text, font in tags:
+        draw.rectangle((place[0], place[1], place[2] - 1, place[3] - 1), fill=color)
+        draw.text((place[0] + 3, place[1]), text, fill=(255, 255, 255), font=font)
+
+
+DRAWINGS = {"segments": draw_segments}
+
+
+def draw_found(image, values, fields, labels, scores=None, **options):
+    """A copy of the picture with objects as their fields draw them: boxes, unless a field has a drawing of its own.
+
+    image: see `draw_boxes`. values: `{field: N values}` in the image itself, "boxes" among them. fields:
+    `OutputField`s. options: of `draw_boxes`.
+    """
+    for field in fields:
+        if field.drawing is not None and field.name in values:
+            draw = field.drawing if callable(field.drawing) else DRAWINGS[field.drawing]
+            return draw(image, values["boxes"], labels, scores, **{field.name: values[field.name]}, **options)
+    return draw_boxes(image, values["boxes"], labels, scores, **options)
+
+
+def draw_truth(image, truth, class_names, fields=output_fields.STANDARD, **options):
+    """The picture with its ground truth.
+
+    truth: {"boxes": [G, 4] xyxy px of the image, "classes": [G], rows with class -1 are padding, and
+    "is_crowd": [G], optional: such regions are marked in their label, and [G, ...] of what further fields there are
+    over the boxes}. fields: of the model; what the truth has of them is drawn as of detections. options: of
+    `draw_boxes`.
+    """
+    classes = np.asarray(truth["classes"])
+    crowd = np.asarray(truth["is_crowd"]) if "is_crowd" in truth else np.zeros_like(classes)
+    rows = np.flatnonzero(classes >= 0)
+    labels = [class_names[classes[row]] + (" (crowd)" if crowd[row] else "") for row in rows]
+    further = [field for field in output_fields.further(fields) if field.name in truth]
+    values = {"boxes": np.asarray(truth["boxes"])[rows]} | _in_picture(image, truth, rows, further)
+    return draw_found(image, values, further, labels, classes=classes[rows], truth=True, **options)
+
+
+def draw_detections(
+    image, detections, class_names, threshold=0.5, fields=output_fields.STANDARD, category_ids=None, **options
+):
+    """The picture with the detections that score at least `threshold`.
+
+    detections: those of one image, `{field: [D, *shape]}` in px of the image and "num_detections". fields: of the
+    model. options: of `draw_boxes`.
+    """
+    count = int(detections["num_detections"])
+    scores = np.asarray(detections["scores"])[:count]
+    rows = np.flatnonzero(scores >= threshold)
+    classes = output_fields.labels_of(detections)[rows]
+    known = Classes(tuple(class_names), tuple(category_ids or range(len(class_names))))
+    further = output_fields.further(fields)
+    values = {"boxes": np.asarray(detections["boxes"])[rows]}
+    if further:
+        values |= _in_picture(image, detections, rows, fields)
+    labels = [
+        " ".join(filter(None, [known.class_names[label], *(f.caption(values[f.name][row], known) for f in further)]))
+        for row, label in enumerate(classes)
+    ]
+    return draw_found(image, values, further, labels, scores[rows], classes=classes, **options)
+
+
+def _in_picture(image, found, rows, fields):
+    """Values of some rows in a picture that is the image that the detector saw."""
+    width, height = to_picture(image).size
+    return output_fields.in_original(found, rows, fields, (height, width), np.ones(2)) if fields else {}
+
+
+def truth_and_detections(inputs, targets, detections, class_names, threshold=0.5, fields=output_fields.STANDARD):
+    """For every image of a batch the pair (ground truth picture, detections picture), padding cut off.
+
+    inputs, targets, detections: a batch of the package's data contract, as arrays or tensors. Beside detections without
+    classes the truth has none either. fields: of the model.
+    """
+    pairs, keys = [], (*TRUTH_KEYS, *(field.name for field in output_fields.further(fields)))
+    for index, (height, width) in enumerate(np.asarray(inputs["image_sizes"])):
+        image = np.asarray(inputs["images"][index])[:height, :width]
+        truth = {key: np.asarray(targets[key][index]) for key in keys if key in targets}
+        found = {key: np.asarray(value[index]) for key, value in detections.items()}
+        if len(class_names) == 1:
+            truth["classes"] = np.minimum(truth["classes"], 0)
+        truth = draw_truth(image, truth, class_names, fields)
+        pairs.append((truth, draw_detections(image, found, class_names, threshold, fields)))
+    return pairs
+
+
+def gallery(model, dataset, count=8, threshold=0.5):
+    """Pairs (ground truth, detections) of the first `count` images of a `load_coco` dataset."""
+    pairs = []
+    for inputs, targets in dataset:
+        detections = model.inference(inputs)["detections"]
+        pairs += truth_and_detections(
+            inputs, targets, detections, model.class_names, threshold, model.output_fields
+        )
+        if len(pairs) >= count:
+            break
+    return pairs[:count]
+
+
+def contact_sheet(pictures, columns=4, titles=None, gap=8):
+    """Pictures in a grid, row by row, on white; each cell as large as the largest picture.
+
+    titles: one line above each picture; the space is only taken where there are any.
+    """
+    pictures = [to_picture(picture) for picture in pictures]
+    if not pictures:
+        raise ValueError("contact_sheet needs at least one picture")
+    columns = min(columns, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    width = max(picture.width for picture in pictures)
+    height = max(picture.height for picture in pictures)
+    size = max(14, round(width / 36))
+    head = 0 if titles is None else size + 10
+    sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + head + gap) + gap), "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, picture in enumerate(pictures):
+        left = gap + (index % columns) * (width + gap)
+        top = gap + (index // columns) * (height + head + gap)
+        if titles is not None:
+            text = _fit_text(str(titles[index]), _font(size), width)
+            draw.text((left, top + 2), text, fill=(40, 40, 40), font=_font(size))
+        sheet.paste(picture, (left, top + head))
+    return sheet
+
+
+def save_picture(picture, path):
+    """Write a picture whole or not at all: to a temporary name, then renamed."""
+    path = Path(path)
+    temporary = path.with_name(f"{path.stem}.tmp{path.suffix}")
+    try:
+        picture.save(temporary, quality=90)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def to_picture(image):
+    """An RGB PIL image of a PIL image or an array of 0..255 ([H, W], [H, W, 1], [H, W, 3])."""
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    array = np.asarray(image)
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.dtype != np.uint8:
+        array = np.clip(np.rint(array), 0, 255).astype(np.uint8)
+    return Image.fromarray(array).convert("RGB")
+
+
+def _enlarge(picture, long_side):
+    factor = max(1, math.ceil(long_side / max(picture.size)))
+    if factor == 1:
+        return picture.copy(), 1
+    size = (picture.width * factor, picture.height * factor)
+    return picture.resize(size, Image.Resampling.BICUBIC), factor
+
+
+def _outline(draw, box, color, width):
+    """A rectangle whose line lies outside the box, so that small objects stay visible, on a light rim."""
+    x1, y1, x2, y2 = (round(value) for value in box)
+    outer = (x1 - width, y1 - width, max(x2, x1 + 1) + width - 1, max(y2, y1 + 1) + width - 1)
+    rim = (outer[0] - 1, outer[1] - 1, outer[2] + 1, outer[3] + 1)
+    # A line that leaves the picture is drawn on its border instead.
+    limits = np.array((*draw.im.size, *draw.im.size)) - 1
+    outer, rim = (tuple(np.clip(line, 0, limits).tolist()) for line in (outer, rim))
+    draw.rectangle(rim, outline=(255, 255, 255), width=1)
+    draw.rectangle(outer, outline=color, width=width)
+
+
+def _place_label(box, name_and_score, color, placer):
+    """(box, place of its label, color, text, font): the name shrinks, then loses its end; the score stays."""
+    room = placer.size[0] - 6
+    font_size = min(28, max(12, round(max(placer.size) / 42)))
+    while font_size > 10 and _font(font_size).getlength("".join(name_and_score)) > room:
+        font_size -= 1
+    font = _font(font_size)
+    name, score = name_and_score
+    text = _fit_text(name, font, room - font.getlength(score)) + score
+    ascent, descent = font.getmetrics()
+    place = placer.place(box, (math.ceil(font.getlength(text)) + 6, ascent + descent + 1))
+    return box, place, color, text, font
+
+
+class _LabelPlacer:
+    """Finds a free place for each label, near its box, inside the picture."""
+
+    def __init__(self, size, boxes, gap):
+        self.size, self.gap = size, gap  # gap: px between a box and its label, for the box's line
+        self.boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+        self.taken = np.zeros((0, 4))
+
+    def place(self, box, label_size):
+        """xyxy of the label. Covering another label costs most, then small objects, then distance."""
+        candidates = self._candidates(box, label_size)
+        area = label_size[0] * label_size[1]
+        covered = _overlaps(candidates, self.taken).sum(axis=1) / area
+        sides = np.maximum(self.boxes[:, 2:] - self.boxes[:, :2], 1.0)
+        # Covering a small object hides it, a large one bears a label: weigh by the hidden share.
+        hidden = (_overlaps(candidates, self.boxes) / sides.prod(axis=1)).sum(axis=1)
+        way = np.maximum(candidates[:, :2] - box[2:], box[:2] - candidates[:, 2:]).max(axis=1)
+        preference = np.arange(len(candidates)) * 1e-3
+        way = np.maximum(way - self.gap, 0) / label_size[1]
+        cost = 20 * covered + 3 * hidden + 0.4 * way + preference
+        best = candidates[int(cost.argmin())]
+        self.taken = np.concatenate([self.taken, best[None]])
+        return tuple(int(value) for value in best)
+
+    def _candidates(self, box, label_size):
+        width, height = label_size
+        x1, y1, x2, y2 = (round(value) for value in box)
+        gap = self.gap
+        corners = [(x1 - gap, y1 - height - gap), (x1 - gap, y2 + gap), (x2 + gap - width, y1 - height - gap)]
+        corners += [(x2 + gap - width, y2 + gap), (x2 + gap, y1), (x1 - gap - width, y1)]
+        corners += [(x1 + gap, y1 + gap), (x1 + gap, y2 - height - gap), (x2 - gap - width, y1 + gap)]
+        middle = ((x1 + x2 - width) / 2, (y1 + y2 - height) / 2)
+        for ring in range(1, 9):
+            reach_x = ring * (height + 2) + (x2 - x1 + width) / 2
+            reach_y = ring * (height + 2) + (y2 - y1 + height) / 2
+            for angle in np.arange(16) * math.pi / 8:
+                corners.append((middle[0] + reach_x * math.cos(angle), middle[1] + reach_y * math.sin(angle)))
+        corners = np.round(np.array(corners, dtype=np.float64))
+        corners = np.clip(corners, 0, np.maximum(np.array(self.size) - label_size, 0))
+        return np.concatenate([corners, corners + label_size], axis=1)
+
+    @staticmethod
+    def touches(place, box, slack=6):
+        return (
+            place[0] <= box[2] + slack
+            and place[2] >= box[0] - slack
+            and place[1] <= box[3] + slack
+            and place[3] >= box[1] - slack
+        )
+
+
+def _leader(place, box):
+    """The line from the label's nearest point to the box's nearest point."""
+    ends = []
+    for axis in (0, 1):
+        near = min(max((box[axis] + box[axis + 2]) / 2, place[axis]), place[axis + 2] - 1)
+        ends.append((near, min(max(near, box[axis]), box[axis + 2])))
+    return [(ends[0][0], ends[1][0]), (ends[0][1], ends[1][1])]
+
+
+def _overlaps(a, b):
+    """Areas of the intersections, [len(a), len(b)]."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    return np.clip(high - low, 0, None).prod(axis=2)
+
+
+def _fit_text(text, font, width):
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."
+
+
+@functools.cache
+def _font(size):
+    return ImageFont.load_default(size)

@@ -1,0 +1,10 @@
+"""A configuration -> a run folder.
+
+    training     data, model, optimizer and `fit` put together; resuming
+    datasets     annotations read and checked, batches to train on
+    schedule     length, epochs and learning rate
+    stopping     Ctrl-C, a loss that is no number
+    four_step    the same in the four steps of table 5, or their first two (table 3)
+    run_folder   what a run keeps on disk
+    callbacks    evaluation, progress and learning rate during `fit`
+"""

@@ -1,0 +1,125 @@
+"""The data of a run: annotations read and checked, batches to train on."""
+
+import dataclasses
+import os
+
+from keras_fpn.config.loading import Config
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.progress import Count
+from keras_fpn.data.coco import read_coco
+from keras_fpn.data.coco_layout import find_coco_layout
+from keras_fpn.data.pipeline import load_coco
+from keras_fpn.data.proposal_files import read_proposals
+from keras_fpn.evaluation.measuring import evaluator_of
+from keras_fpn.models.detector import architecture
+
+
+def with_data(config: Config, data_dir=None) -> Config:
+    """Return `config` with absolute data paths: those of the COCO layout in `data_dir`, or its own.
+
+    Raises:
+        UserError: no known layout in `data_dir`, or no data named at all.
+    """
+    if data_dir:
+        layout = find_coco_layout(data_dir)
+        train = {"annotations": layout.train_annotations, "images": layout.train_images}
+        val = {"annotations": layout.val_annotations, "images": layout.val_images}
+    else:
+        train, val = {}, {}
+    tree = config.model_dump()
+    for name, found in (("train", train), ("val", val)):
+        split = tree["data"][name] | found
+        for key in ("annotations", "images"):
+            if split[key] is None:
+                raise UserError(
+                    f"data.{name}.{key} is not set; give --data DIR or --set data.{name}.{key}=PATH"
+                )
+        tree["data"][name] = {key: value and os.path.abspath(value) for key, value in split.items()}
+    return Config.model_validate(tree)
+
+
+def with_proposals(data_set, path, most):
+    """Return a `CocoDataset` with the proposals of its images, every one of them checked.
+
+    Args:
+        path: a folder that `keras-fpn propose` wrote.
+        most: how many of an image are used, the best.
+
+    Raises:
+        UserError: see `proposal_files.read_proposals` and `GivenProposals.for_data_set`.
+    """
+    given = read_proposals(path)
+    with Count("check proposals", len(data_set)) as count:
+        return dataclasses.replace(data_set, proposals=given.for_data_set(data_set, most, count))
+
+
+def training_dataset(config: Config, train_set, skip_batches=0, cache=None):
+    """Return the endless `tf.data.Dataset` of batches of a `CocoDataset`, from batch `skip_batches` on."""
+    data, resize = config.data, config.model.resize
+    return load_coco(
+        train_set,
+        batch_size=data.batch_size,
+        min_side=data.min_sides,
+        max_side=resize.max_side,
+        rounding=resize.rounding,
+        interpolation=resize.interpolation,
+        size_divisor=resize.size_divisor,
+        canvas=data.canvas,
+        horizontal_flip=data.horizontal_flip,
+        scale_jitter=data.scale_jitter,
+        fields=_object_fields(config),
+        group_by_aspect_ratio=data.group_by_aspect_ratio,
+        keep_empty=data.keep_empty,
+        shuffle=True,
+        repeat=True,
+        seed=config.training.seed,
+        skip_batches=skip_batches,
+        cache=data.cache if cache is None else cache,
+    )
+
+
+def _object_fields(config):
+    return architecture(config.model.architecture).object_fields
+
+
+def read_data(config):
+    """Return the training and the validation `CocoDataset` and the `COCOEvaluator` of the latter.
+
+    Raises:
+        UserError: one of the files is wrong, they do not belong together, or there is nothing to learn from.
+    """
+    data = config.data
+    needs_proposals = "proposals" in architecture(config.model.architecture).further_inputs
+    if needs_proposals:
+        _check_proposals_named(data)
+    train_set, val_set = (
+        read_coco(split.annotations, split.images, invalid_boxes=data.invalid_boxes, fields=_object_fields(config))
+        for split in (data.train, data.val)
+    )
+    if (train_set.category_ids, train_set.class_names) != (val_set.category_ids, val_set.class_names):
+        raise UserError(
+            f"{data.val.annotations}: its categories differ from those of {data.train.annotations};"
+            " give both the same list"
+        )
+    number = config.model.num_classes
+    if number not in (None, len(train_set.class_names)):
+        raise UserError(
+            f"model.num_classes: {number}, but {data.train.annotations} has"
+            f" {len(train_set.class_names)} categories; leave it null"
+        )
+    if not any((record.is_crowd == 0).any() for record in train_set.records):
+        raise UserError(f"{data.train.annotations}: no image has an object, so nothing can be learnt; annotate some")
+    if needs_proposals:
+        train_set = with_proposals(train_set, data.train.proposals, data.train_proposals)
+        val_set = with_proposals(val_set, data.val.proposals, data.test_proposals)
+    return train_set, val_set, evaluator_of(val_set)
+
+
+def _check_proposals_named(data):
+    for name, split in (("train", data.train), ("val", data.val)):
+        if split.proposals is None:
+            raise UserError(
+                f"data.{name}.proposals is not set, and Fast R-CNN needs proposals; give --set"
+                f" data.{name}.proposals=DIR, a folder that keras-fpn propose MODEL --annotations {split.annotations}"
+                f" --images {split.images} --out DIR wrote"
+            )

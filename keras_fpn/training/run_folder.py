@@ -1,0 +1,198 @@
+"""The run folder: what a training run keeps on disk, every file whole or not there at all.
+
+config.yaml      every setting, resolved: what `train --resume` goes on with
+model.keras      the best model by its main metric (val_AP; of an RPN val_proposals/AR1000), or the last one where
+                 nothing was evaluated on the way
+last.keras       model and optimizer at the last checkpoint
+results.csv      a row for each epoch: losses, recalls, learning rate, val_AP ...
+logs/            the same for TensorBoard
+train_batch.jpg  what the network is fed
+val_detections.jpg, results.json
+                 what it finds in the validation images: some beside the truth, all as COCO results (of segments the
+                 100 best of each image; evaluate --json writes all)
+report.html      metrics, curves and pictures on one page
+metrics.json     COCO metrics of model.keras; its presence says that the run is finished
+"""
+
+import contextlib
+import csv
+import io
+import os
+import shutil
+import time
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_fpn import __version__
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.files import write_text
+from keras_fpn.metrics import all_families, families_in
+from keras_fpn.models.writing import save_model, save_plain_model
+from keras_fpn.parts.output_fields import further
+from keras_fpn.reporting import report, visualize
+
+
+@contextlib.contextmanager
+def new_run_folder(out, config_name):
+    """Make a folder for the run inside: `out`, or runs/<config>, or runs/<config>-2 and so on.
+
+    No other run gets the same one. A run that fails before its first checkpoint leaves nothing behind.
+    """
+    folder, made = _make_run_folder(out, config_name)
+    try:
+        yield folder
+    except BaseException:
+        if not any(folder.rglob("last.keras")):  # of the run, or of one of its steps
+            shutil.rmtree(folder, ignore_errors=True)
+            if folder not in made:  # it was there, empty, before
+                folder.mkdir(exist_ok=True)
+            for parent in made[1:]:
+                with contextlib.suppress(OSError):  # another run is in it
+                    parent.rmdir()
+        raise
+
+
+def _make_run_folder(out, config_name):
+    """Return the folder and the ones that were made for it, itself first."""
+    if out:
+        folder = Path(out)
+        if folder.exists():
+            if not folder.is_dir() or any(folder.iterdir()):
+                raise UserError(f"{out}: exists already; choose another --out, or train --resume {out} goes on with it")
+            return folder, []
+        return folder, _make_folders(folder)
+    stem = Path("runs") / Path(config_name).stem
+    for folder in [stem, *(stem.with_name(f"{stem.name}-{number}") for number in range(2, 10_000))]:
+        with contextlib.suppress(FileExistsError):
+            return folder, _make_folders(folder)
+    raise UserError(f"{stem.parent}: is full of runs of this name; give --out RUN")
+
+
+def _make_folders(folder):
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(made):
+        path.mkdir(exist_ok=path != folder)
+    if folder not in made:
+        raise FileExistsError(folder)
+    return made
+
+
+def read_results(path) -> list[dict]:
+    """Return the rows of a results.csv, numbers as float, empty cells left out; [] where there is no file."""
+    if not Path(path).is_file():
+        return []
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise UserError(f"{path}: not a table of numbers ({error}); mend or remove it") from None
+
+
+def write_results(path, rows):
+    """Write the rows of a results.csv, dicts of whichever columns they have."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, table.getvalue())
+
+
+class ResultsFile(keras.callbacks.Callback):
+    """results.csv: a row for each epoch, whichever columns it has; rows of repeated epochs are replaced.
+
+    Takes the -1 with which `COCOEvaluation` marks an epoch without measurement out of the logs.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self._path = path
+        self._start = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {} if logs is None else logs
+        for name in [name for name, value in logs.items() if name.startswith("val_") and value == -1]:
+            del logs[name]
+        rows = [row for row in read_results(self._path) if row["epoch"] <= epoch]
+        seconds, self._start = round(time.monotonic() - self._start, 1), time.monotonic()
+        facts = {"epoch": epoch + 1, "step": int(self.model.optimizer.iterations), "seconds": seconds}
+        rows.append(facts | {name: float(value) for name, value in logs.items()})
+        write_results(self._path, rows)
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """model.keras when an epoch is the best so far by the model's main metric (or has none), then last.keras."""
+
+    def __init__(self, run_dir):
+        super().__init__()
+        self._run_dir, self._plain = run_dir, None
+
+    def on_epoch_end(self, epoch, logs=None):
+        rows = read_results(self._run_dir / "results.csv")
+        metric = f"val_{all_families(self.model.metric_families)[0].main}"
+        scores = [row[metric] for row in rows if metric in row]
+        evaluated = bool(rows) and metric in rows[-1]
+        if not scores or (evaluated and scores[-1] >= max(scores)):
+            self._plain = save_plain_model(self.model, self._run_dir / "model.keras", self._plain)
+        save_model(self.model, self._run_dir / "last.keras")
+
+
+def draw_train_batch(batch, class_names, fields, path):
+    """Write a picture of one batch as the network sees it: wrong boxes or names show before they cost a day.
+
+    Args:
+        batch: (inputs, targets) of `load_coco`.
+        fields: `OutputField`s of the model: what the targets have of them is drawn, too.
+    """
+    inputs, targets = batch
+    pictures, keys = [], (*visualize.TRUTH_KEYS, *(field.name for field in further(fields)))
+    for index, (height, width) in enumerate(inputs["image_sizes"].numpy()[:16]):
+        truth = {name: targets[name][index].numpy() for name in keys if name in targets}
+        image = inputs["images"][index, :height, :width].numpy()
+        pictures.append(visualize.draw_truth(image, truth, class_names, fields))
+    visualize.save_picture(visualize.contact_sheet(pictures), path)
+
+
+def write_findings(run_dir, config, model, dataset, metrics, evaluator, learning_rate=None, count=8):
+    """Write val_detections.jpg and report.html of a trained model.
+
+    Args:
+        dataset: validation images, of `load_coco`; the first `count` are drawn.
+        metrics, evaluator: what `COCOEvaluator` measured, and itself for its curves.
+        learning_rate: `(steps, values)` of every step; without it the curve is that of results.csv.
+    """
+    pairs = visualize.gallery(model, dataset, count)
+    titles = ["truth", "detections"] * len(pairs)
+    pictures = [picture for pair in pairs for picture in pair]
+    visualize.save_picture(visualize.contact_sheet(pictures, titles=titles), run_dir / "val_detections.jpg")
+    rows = read_results(run_dir / "results.csv")
+    report.write_report(
+        run_dir / "report.html",
+        title=f"{model.title}: {run_dir.name}",
+        metrics=metrics,
+        history=rows,
+        curves={family.name: family.curves(evaluator) for family in families_in(metrics)},
+        pictures=pairs,
+        facts=_facts(config, model, evaluator, rows),
+        learning_rate=learning_rate,
+    )
+
+
+def _facts(config, model, evaluator, rows):
+    backbone, channels = config.model.backbone, {feature.shape[-1] for feature in model.pyramid.output.values()}
+    width = f"width {backbone.width}, " if hasattr(backbone, "width") else ""
+    return {
+        "backbone": f"{backbone.name}, {width}weights {backbone.weights or 'random'}",
+        "pyramid": f"{', '.join(model.pyramid.output)}; {', '.join(map(str, sorted(channels)))} channels",
+        "conventions": config.model.profile,
+        "parameters": f"{model.count_params():,}",
+        "training": f"{rows[-1]['step'] if rows else 0:.0f} steps of {config.data.batch_size} images",
+        "seed": f"{config.training.seed}",
+        "training time": f"{sum(row['seconds'] for row in rows) / 60:.1f} minutes",
+        "validation images": f"{len(evaluator.image_ids)}",
+        "machine": f"{os.cpu_count()} CPU cores, {len(tf.config.list_physical_devices('GPU'))} GPUs",
+        "versions": f"keras_fpn {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}",
+        "date": time.strftime("%Y-%m-%d"),
+    }

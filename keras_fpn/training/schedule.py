@@ -1,0 +1,81 @@
+"""The length of a run, its epochs, its learning rate."""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+from keras_fpn.config.loading import Config
+from keras_fpn.console.errors import UserError
+from keras_fpn.models import optimizers
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The length of a run. An epoch is a stretch of `steps_per_epoch` batches; the last may be shorter."""
+
+    total_steps: int
+    steps_per_epoch: int
+
+    @property
+    def epochs(self) -> int:
+        return math.ceil(self.total_steps / self.steps_per_epoch)
+
+
+class Stretch(NamedTuple):
+    first_epoch: int
+    end_epoch: int
+    steps_per_epoch: int
+
+
+def make_schedule(config: Config, train_set) -> Schedule:
+    """Return the length of a run on the training images of a `CocoDataset`.
+
+    Raises:
+        UserError: the warm-up is longer than the run.
+    """
+    settings = config.training
+    num_images = sum(config.data.keep_empty or len(record.boxes) > 0 for record in train_set.records)
+    steps_per_epoch = settings.steps_per_epoch or math.ceil(num_images / config.data.batch_size)
+    total_steps = settings.steps or settings.epochs * steps_per_epoch
+    if settings.warmup_steps >= total_steps:
+        raise UserError(
+            f"training.warmup_steps: {settings.warmup_steps} steps do not fit a run of {total_steps};"
+            f" set training.warmup_steps={total_steps // 10}"
+        )
+    return Schedule(total_steps, min(steps_per_epoch, total_steps))
+
+
+def make_optimizer(config, schedule):
+    settings = config.training
+    learning_rate = optimizers.WarmupMultiStep(
+        settings.learning_rate,
+        warmup_steps=settings.warmup_steps,
+        warmup_factor=settings.warmup_factor,
+        milestones=[round(share * schedule.total_steps) for share in settings.milestones],
+        gamma=settings.gamma,
+    )
+    return optimizers.SGD(
+        learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        global_clipnorm=settings.clip_norm,
+    )
+
+
+def stretches_from(step, schedule):
+    """Return the `Stretch`es from `step` to the end: each a call of `fit`.
+
+    An epoch that was interrupted is completed in a call of its own, and so is a short last one.
+    """
+    stretches, size = [], schedule.steps_per_epoch
+    while step < schedule.total_steps:
+        epoch, done = divmod(step, size)
+        whole = (schedule.total_steps - step) // size if not done else 0
+        if whole:
+            stretches.append(Stretch(epoch, epoch + whole, size))
+            step += whole * size
+        else:
+            rest = min(size - done, schedule.total_steps - step)
+            stretches.append(Stretch(epoch, epoch + 1, rest))
+            step += rest
+    return stretches

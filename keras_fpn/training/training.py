@@ -1,0 +1,267 @@
+"""A configuration in, a run folder (`run_folder`) out: data, model, optimizer and `fit` put together.
+
+A resumed run equals an uninterrupted one: the order and the variation of the data are functions of (seed,
+position), the samples of the losses of (seed, step), and model and optimizer are in last.keras. With
+`training.deterministic` they are equal to the last bit; without, TensorFlow adds gradients in any order.
+"""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_fpn.checkpoints.transfer import start_from, weights_file
+from keras_fpn.config.building import as_built, build_model
+from keras_fpn.config.loading import Config, load_run_config
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.files import read_json, write_json, write_text
+from keras_fpn.data.pipeline import readable_errors
+from keras_fpn.evaluation.coco import metrics_to_json
+from keras_fpn.evaluation.measuring import evaluation_dataset, measure
+from keras_fpn.metrics import all_families
+from keras_fpn.models import writing
+from keras_fpn.models.files import load_model
+from keras_fpn.reporting import report
+from keras_fpn.training import run_folder
+from keras_fpn.training.callbacks import COCOEvaluation, LearningRateLog, RichProgress
+from keras_fpn.training.datasets import read_data, training_dataset
+from keras_fpn.training.schedule import make_optimizer, make_schedule, stretches_from
+from keras_fpn.training.stopping import Diverged, Interrupted, StopAfter, StopOnSignal, StopWhenDiverged
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended: `metrics` (COCO names) when it was finished, None when it was interrupted before."""
+
+    run_dir: Path
+    step: int
+    total_steps: int
+    metrics: dict | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        return self.metrics is None
+
+
+def with_weights(config: Config, path=None) -> Config:
+    """Return `config` with the absolute path of the weights that training starts from: `path`, or its own if any.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    path = path or config.training.weights
+    if path is None:
+        return config
+    tree = config.model_dump()
+    tree["training"]["weights"] = str(weights_file(path))
+    return Config.model_validate(tree)
+
+
+def train(config: Config, run_dir, *, extra_callbacks=()) -> Outcome:
+    """Train a new model as `config` says and leave the run in `run_dir` (see `run_folder`).
+
+    `config.data` must name its files (`with_data`). Ctrl-C ends the run after the step at hand, with a
+    checkpoint. A start that fails leaves no folder behind.
+
+    Raises:
+        UserError: the data or the configuration is wrong.
+    """
+    set_determinism(config)
+    data = train_set, val_set, _ = read_data(config)
+    schedule = make_schedule(config, train_set)
+    model = build_model(config, train_set)
+    config = with_weights(config)
+    transfer = start_from(model, config.training.weights) if config.training.weights else None
+    _freeze(model, config.training.freeze)
+    model.compile(optimizer=make_optimizer(config, schedule))
+    run_dir = Path(run_dir)
+    with contextlib.nullcontext() if run_dir.exists() else run_folder.new_run_folder(run_dir, None):
+        write_text(run_dir / "config.yaml", as_built(config, model).to_yaml())
+        with readable_errors():
+            batch = next(iter(training_dataset(config, train_set, cache=False)))
+        run_folder.draw_train_batch(batch, train_set.class_names, model.output_fields, run_dir / "train_batch.jpg")
+        print(_start_lines(model, config, schedule, train_set, val_set, run_dir), flush=True)
+        if transfer:
+            print("\n".join(transfer.lines()), flush=True)
+        return _run(model, config, schedule, run_dir, data, extra_callbacks)
+
+
+def resume(run_dir, *, extra_callbacks=()) -> Outcome:
+    """Go on with an interrupted run; of a finished one, say so and return its outcome.
+
+    Raises:
+        UserError: `run_dir` is no run folder.
+    """
+    run_dir = Path(run_dir)
+    for name in ("config.yaml", "last.keras"):
+        if not (run_dir / name).is_file():
+            raise UserError(
+                f"{run_dir}: no run to resume, {name} is missing; train writes it at the first checkpoint"
+            )
+    config = load_run_config(run_dir / "config.yaml")
+    if (run_dir / "metrics.json").is_file():
+        metrics = read_json(run_dir / "metrics.json")
+        rows = run_folder.read_results(run_dir / "results.csv")
+        step = int(rows[-1]["step"]) if rows else 0
+        print(f"{run_dir}: already finished{f', all {step} steps' if rows else ''}; nothing to do")
+        return Outcome(run_dir, step, step, metrics)
+    set_determinism(config)
+    data = read_data(config)
+    schedule = make_schedule(config, data[0])
+    model = load_model(run_dir / "last.keras")
+    if getattr(model, "optimizer", None) is None:
+        raise UserError(f"{run_dir / 'last.keras'}: holds no optimizer, so no run can go on from it; start a new run")
+    step = int(model.optimizer.iterations)
+    print(f"resuming {run_dir} at step {step} of {schedule.total_steps}", flush=True)
+    return _run(model, config, schedule, run_dir, data, extra_callbacks)
+
+
+def set_determinism(config):
+    """Seed what draws, and with `training.deterministic` have TensorFlow add up in one order from here on."""
+    keras.utils.set_random_seed(config.training.seed)
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def _freeze(model, parts):
+    model.freeze(parts)
+    if not model.trainable_variables:
+        raise UserError(f"training.freeze: {', '.join(parts)} are all that {model.title} has; leave one to be trained")
+
+
+def _run(model, config, schedule, run_dir, data, extra_callbacks):
+    train_set, val_set, evaluator = data
+    first = int(model.optimizer.iterations)
+    callbacks = _callbacks(model, config, run_dir, val_set, evaluator, extra_callbacks)
+    try:
+        step = _fit(model, config, schedule, run_dir, train_set, callbacks)
+        if step < schedule.total_steps:
+            return Outcome(run_dir, step, schedule.total_steps)
+        rates = next(callback for callback in callbacks if isinstance(callback, LearningRateLog))
+        learning_rate = None if first else (rates.steps, rates.values)
+        if not (run_dir / "model.keras").exists():  # a bad validation image came in the way
+            writing.save_plain_model(model, run_dir / "model.keras")
+        metrics = finish(config, run_dir, val_set, evaluator, learning_rate)
+    except UserError as error:
+        if isinstance(error, Diverged) or not (run_dir / "last.keras").exists():
+            raise
+        raise UserError(f"{error}; then go on: keras-fpn train --resume {run_dir}") from None
+    except KeyboardInterrupt:
+        if not (run_dir / "last.keras").exists():
+            raise
+        return Outcome(run_dir, int(model.optimizer.iterations), schedule.total_steps)
+    return Outcome(run_dir, step, schedule.total_steps, metrics)
+
+
+def _fit(model, config, schedule, run_dir, train_set, callbacks):
+    """Call `model.fit` from the optimizer's step on; returns the step reached: less than all after Ctrl-C."""
+    stop = StopOnSignal()
+    callbacks = [stop, *callbacks]
+    first = int(model.optimizer.iterations)
+    try:
+        for stretch in stretches_from(int(model.optimizer.iterations), schedule):
+            dataset = training_dataset(config, train_set, skip_batches=int(model.optimizer.iterations))
+            with readable_errors():
+                model.fit(
+                    dataset,
+                    initial_epoch=stretch.first_epoch,
+                    # Of the whole run, not of this stretch: callbacks ask which epoch is the last.
+                    epochs=schedule.epochs,
+                    steps_per_epoch=stretch.steps_per_epoch,
+                    callbacks=[*callbacks, StopAfter(stretch.end_epoch)],
+                    shuffle=False,  # the data set has its own order
+                    verbose=0,
+                )
+            if stop.asked:
+                break
+    except Interrupted:
+        _end(callbacks)
+        writing.save_model(model, run_dir / "last.keras")
+    except BaseException as error:
+        _end(callbacks)  # above all the live bar, which would garble the message
+        is_bad_image = isinstance(error, UserError) and not isinstance(error, Diverged)
+        if is_bad_image and int(model.optimizer.iterations) > first:  # met between two steps
+            writing.save_model(model, run_dir / "last.keras")
+        raise
+    return int(model.optimizer.iterations)
+
+
+def _end(callbacks):
+    for callback in callbacks:
+        callback.on_train_end()
+
+
+def _callbacks(model, config, run_dir, val_set, evaluator, extra_callbacks):
+    """In the order in which they must see an epoch end: measure, write, keep, show."""
+    settings = config.training
+    callbacks = [StopWhenDiverged(), LearningRateLog()]
+    if settings.evaluate_every:
+        dataset = evaluation_dataset(model, val_set, config.data.evaluation_batch_size)
+        callbacks.append(
+            COCOEvaluation(
+                dataset,
+                evaluator,
+                every=settings.evaluate_every,
+                max_images=settings.evaluation_images,
+            )
+        )
+    callbacks += [
+        run_folder.ResultsFile(run_dir / "results.csv"),
+        keras.callbacks.TensorBoard(str(run_dir / "logs"), write_graph=False),
+        *extra_callbacks,
+        run_folder.Checkpoints(run_dir),
+        RichProgress(),
+    ]
+    return callbacks
+
+
+def finish(config, run_dir, val_set, evaluator, learning_rate=None, sections=()):
+    """Measure model.keras and write what is told of it; metrics.json is the last file of a run.
+
+    Args:
+        val_set, evaluator: of `read_data`.
+        learning_rate: `(steps, values)` of every step, for its curve.
+        sections: `report.Section`s that the report gets besides.
+    """
+    model = load_model(run_dir / "model.keras")
+    batch_size = config.data.evaluation_batch_size
+    metrics, results, _ = measure(
+        model,
+        val_set,
+        batch_size=batch_size,
+        evaluator=evaluator,
+        most_results=all_families(model.metric_families)[0].most_results,
+    )
+    write_json(run_dir / "results.json", results)
+    dataset = evaluation_dataset(model, val_set, batch_size)
+    run_folder.write_findings(run_dir, config, model, dataset, metrics, evaluator, learning_rate)
+    for section in sections:
+        report.add_section(run_dir / "report.html", section)
+    metrics = metrics_to_json(metrics)
+    write_json(run_dir / "metrics.json", metrics)
+    return metrics
+
+
+def _start_lines(model, config, schedule, train_set, val_set, run_dir):
+    lines = (
+        f"{len(train_set)} training and {len(val_set)} validation images,"
+        f" {len(train_set.class_names)} classes; {model.count_params():,} parameters;"
+        f" {schedule.total_steps} steps of {config.data.batch_size} images; writing {run_dir}"
+    )
+    backbone = config.model.backbone
+    if backbone.weights is None and config.training.weights is None and backbone.freeze_at:
+        lines += (
+            "\nnote: the backbone starts from random weights and is partly frozen, which learns little;"
+            "\n      without weights use --set model.backbone.norm=batch_norm model.backbone.freeze_at=0"
+        )
+    if model.frozen:
+        lines += f"\nfrozen: {', '.join(model.frozen)}"
+    sizes, size = config.data.min_sides, config.model.resize.min_side
+    if size not in sizes:
+        lines += (
+            f"\nnote: trained at a shorter side of {', '.join(map(str, sizes))} (data.min_sides) and evaluated at"
+            f" {size} (model.resize.min_side)"
+        )
+    return lines
