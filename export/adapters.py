@@ -7,7 +7,7 @@ as it is.
 
 What the layers of this package compute by, each an attribute that may be set on a layer:
 
-    ProposalLayer, DetectionLayer   suppression   see `nms.survivors`
+    ProposalLayer, DetectionLayer   suppression   see `nms.nms_mask`
     RoIAlign                        crop          see `RoIAlign.crop`
     any Keras layer                 call
 

@@ -200,11 +200,11 @@ def _inputs(input_type, frame):
 
 
 def _given_proposals(frame, max_proposals):
-    batch, most = (None, None) if frame is None else (1, max_proposals)
+    batch, rows = (None, None) if frame is None else (1, max_proposals)
     return {
         "proposals": {
             "dtype": "float32",
-            "shape": [batch, most, 4],
+            "shape": [batch, rows, 4],
             "meaning": "boxes that may hold an object: x1, y1, x2, y2 in pixels of the image given; then 0",
         },
         "num_proposals": {"dtype": "int32", "shape": [batch], "meaning": "how many of the rows are proposals"},

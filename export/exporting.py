@@ -67,10 +67,10 @@ def export_model(
         verify, force,
     )  # fmt: skip
     request.check()
-    return carry_out(request, model, tell, pictures)
+    return run(request, model, tell, pictures)
 
 
-def carry_out(request, model, tell, pictures=()) -> Outcome:
+def run(request, model, tell, pictures=()) -> Outcome:
     """Do what a `Request` asks for that has been checked; see `export_model`."""
     start = time.perf_counter()
     model, own_pictures = _model_and_pictures(model, tell)

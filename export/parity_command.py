@@ -99,7 +99,7 @@ def _print_table(arguments):
 
 def _write(model, folder, arguments):
     """Yield the path of each file that was asked for; what cannot be written is told in a line."""
-    from keras_fpn.export.exporting import carry_out
+    from keras_fpn.export.exporting import run
 
     asked = arguments.formats or [[(name, precision) for name in PRECISIONS for precision in PRECISIONS[name]]]
     for name, precision in dict.fromkeys(variant for variants in asked for variant in variants):
@@ -114,7 +114,7 @@ def _write(model, folder, arguments):
         )
         try:
             dataclasses.replace(request, verify=True).check()  # the runtime has to be there, too
-            yield carry_out(request, model, lambda line: print(line, flush=True)).path
+            yield run(request, model, lambda line: print(line, flush=True)).path
         except UserError as error:
             print(f"left out: {name} {precision}: {error}", flush=True)
 

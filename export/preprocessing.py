@@ -1,7 +1,7 @@
 """From an image to what an artefact is fed, without TensorFlow: the sizes and the pixels of `keras_fpn.data`.
 
-Sizes are computed in Python floats, as the references do. The "pillow" filter equals `resampling.resize_pillow` bit
-for bit; "bilinear" equals `resampling.resize_bilinear` to the rounding of float32.
+Sizes are computed in Python floats, as the references do. The "pillow" filter equals `pillow_resize.resize_pillow` bit
+for bit; "bilinear" equals `pillow_resize.resize_bilinear` to the rounding of float32.
 """
 
 import math
@@ -57,7 +57,7 @@ def resize(image, new_size, interpolation):
     Args:
         image: `[H, W, 3]` uint8.
         new_size: (height, width), pixels.
-        interpolation: "pillow" or "bilinear", see `keras_fpn.data.resampling`.
+        interpolation: "pillow" or "bilinear", see `keras_fpn.data.pillow_resize`.
 
     Returns:
         `[height, width, 3]`, uint8 of "pillow", float32 of "bilinear".
@@ -80,7 +80,7 @@ def _bilinear(image, height, width):
 
 def _linear(image, length, axis):
     old = image.shape[axis]
-    # A float32 scale, and product and difference rounded together, as in `resampling`.
+    # A float32 scale, and product and difference rounded together, as in `pillow_resize`.
     scale = float(np.float32(old) / np.float32(length))
     positions = np.maximum(((np.arange(length) + 0.5) * scale - 0.5).astype(np.float32), np.float32(0))
     lower = np.minimum(positions.astype(np.int32), old - 1)

@@ -15,31 +15,31 @@ def needed_by(description, sizes):
     return for_images(sizes, description.inputs["proposals"]["shape"][1])
 
 
-def for_images(sizes, most=None):
+def for_images(sizes, max_proposals=None):
     """Boxes for each image, regular ones after the hard ones.
 
     Args:
         sizes: `[B, 2]` height and width of the images, pixels.
-        most: P, rows of a static input; images with more boxes than that keep some of all sizes. None: as many rows as
-            the image with the most boxes needs.
+        max_proposals: P, rows of a static input; images with more boxes than that keep some of all sizes. None: as many
+            rows as the image with the most boxes needs.
 
     Returns:
         `{"proposals": [B, P, 4] float32 pixels, padded with 0, "num_proposals": [B] int32}`.
     """
-    boxes = [_of_image(float(height), float(width), most) for height, width in sizes]
-    rows = most or max(map(len, boxes))
+    boxes = [_of_image(float(height), float(width), max_proposals) for height, width in sizes]
+    rows = max_proposals or max(map(len, boxes))
     padded = [np.pad(one, [(0, rows - len(one)), (0, 0)]) for one in boxes]
     return {"proposals": np.stack(padded), "num_proposals": np.array([len(one) for one in boxes], np.int32)}
 
 
-def _of_image(height, width, most):
+def _of_image(height, width, max_proposals):
     boxes = np.concatenate([_hard(height, width), *_regular(height, width)])
     boxes = np.clip(boxes, 0, [width, height, width, height]).astype(np.float32)
     _, first = np.unique(boxes, axis=0, return_index=True)  # of two equal boxes a runtime may keep either
     boxes = boxes[np.sort(first)]
-    if most is None or len(boxes) <= most:
+    if max_proposals is None or len(boxes) <= max_proposals:
         return boxes
-    return boxes[np.arange(most) * len(boxes) // most]
+    return boxes[np.arange(max_proposals) * len(boxes) // max_proposals]
 
 
 def _regular(height, width):

@@ -6,7 +6,7 @@ import pytest
 
 import keras_fpn
 from keras_fpn.backbones.build import build_backbone
-from keras_fpn.checkpoints import conversion, detectron2, layouts, torchvision
+from keras_fpn.checkpoints import conversion, detectron2, torchvision, variables
 from keras_fpn.checkpoints.entries import entries
 from keras_fpn.console.errors import UserError
 from keras_fpn.parts.checkpoint_names import LINEAR, ClassRows, Named, flattened, named, reordered
@@ -92,7 +92,7 @@ def test_a_part_of_ones_own_is_written_and_read_by_its_table(model):
     before = [variable.numpy() for variable in head.weights]
     for variable in head.weights:
         variable.assign(np.zeros(variable.shape))
-    layouts.load(torchvision.entries(model), tensors, file="f")
+    variables.load(torchvision.entries(model), tensors, file="f")
     for variable, value in zip(head.weights, before, strict=True):
         np.testing.assert_array_equal(variable, value)
 

@@ -57,15 +57,15 @@ def make_annotations(seed=0, images=30, crowds=True):
 
 
 def make_results(annotations, seed=1, false_alarms=12, jitter=0.08):
-    """Noisy copies of the truth plus random boxes, with distinct scores."""
+    """Noisy copies of the ground truth plus random boxes, with distinct scores."""
     rng = np.random.default_rng(seed)
     results = []
-    for truth in annotations["annotations"]:
+    for ground_truth in annotations["annotations"]:
         for _ in range(rng.integers(0, 4)):
-            noise = rng.normal(0, jitter, 4) * truth["bbox"][2]
-            box = np.maximum(np.array(truth["bbox"]) + noise, 1.0)
-            category = truth["category_id"] if rng.random() < 0.8 else int(rng.choice(CATEGORY_IDS))
-            results.append((truth["image_id"], category, box))
+            noise = rng.normal(0, jitter, 4) * ground_truth["bbox"][2]
+            box = np.maximum(np.array(ground_truth["bbox"]) + noise, 1.0)
+            category = ground_truth["category_id"] if rng.random() < 0.8 else int(rng.choice(CATEGORY_IDS))
+            results.append((ground_truth["image_id"], category, box))
     for image in annotations["images"]:
         for _ in range(false_alarms):
             results.append((image["id"], int(rng.choice(CATEGORY_IDS)), rng.uniform(1, 200, 4)))
@@ -85,10 +85,10 @@ def perfect_results(annotations):
 def direct_run(annotations, results, use_categories=1, max_detections=(1, 10, 100)):
     """What anyone would write with pycocotools: the reference for every number here."""
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = copy.deepcopy(annotations)
-        truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(copy.deepcopy(results)), "bbox")
+        ground_truth = COCO()
+        ground_truth.dataset = copy.deepcopy(annotations)
+        ground_truth.createIndex()
+        evaluation = COCOeval(ground_truth, ground_truth.loadRes(copy.deepcopy(results)), "bbox")
         evaluation.params.useCats = use_categories
         evaluation.params.maxDets = list(max_detections)
         evaluation.evaluate()
@@ -397,7 +397,7 @@ class TruthTellingModel:
 
 
 @pytest.fixture
-def truth_telling():
+def ground_truth_telling():
     """(model, annotations, dataset of a batch size): 5 images, shown at half and a third of their size."""
     rng = np.random.default_rng(3)
     corners = rng.uniform(2, 18, (5, 2))
@@ -428,8 +428,8 @@ def truth_telling():
     return TruthTellingModel(boxes, classes), annotations, dataset
 
 
-def test_predict_dataset_finds_everything_whatever_the_batches(truth_telling):
-    model, annotations, dataset = truth_telling
+def test_predict_dataset_finds_everything_whatever_the_batches(ground_truth_telling):
+    model, annotations, dataset = ground_truth_telling
     evaluator = COCOEvaluator(annotations)
     for batch_size in (1, 2, 5):
         done = []
@@ -441,16 +441,16 @@ def test_predict_dataset_finds_everything_whatever_the_batches(truth_telling):
     assert predict_dataset(model, dataset(2), with_proposals=False)[1] == []
 
 
-def test_predict_dataset_traces_once(truth_telling):
-    model, _, dataset = truth_telling
+def test_predict_dataset_traces_once(ground_truth_telling):
+    model, _, dataset = ground_truth_telling
     inference = compile_inference(model, dataset(2))  # the last batch is short
     predict_dataset(model, dataset(2), inference=inference)
     predict_dataset(model, dataset(2), inference=inference)
     assert model.traces == 1
 
 
-def test_predict_dataset_refuses_endless_and_repeated_data(truth_telling):
-    model, _, dataset = truth_telling
+def test_predict_dataset_refuses_endless_and_repeated_data(ground_truth_telling):
+    model, _, dataset = ground_truth_telling
     with pytest.raises(UserError, match="never ends"):
         predict_dataset(model, dataset(2).repeat())
     with pytest.raises(UserError, match="image id 1 twice"):

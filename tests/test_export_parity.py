@@ -43,7 +43,7 @@ def files(model, tmp_path_factory):
 
 
 class Answering:
-    """In the place of an artefact: the truth of each record in turn, in the pixels of the frame."""
+    """In the place of an artefact: the ground truth of each record in turn, in the pixels of the frame."""
 
     format = "onnx"
 
@@ -129,7 +129,7 @@ def test_an_artefact_that_differs_is_refused_in_the_table(table):
 
 @pytest.mark.slow
 def test_ap_is_that_of_the_answers(table):
-    # The truth itself has an AP of 1 by its definition; the model has random weights.
+    # The ground truth itself has an AP of 1 by its definition; the model has random weights.
     assert table.rows[4].metric == pytest.approx(1.0)
     assert table.rows[4].max_box == 0.25 and table.rows[4].max_score == 0.125
     assert 0 <= table.rows[0].metric < 0.2

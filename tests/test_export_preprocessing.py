@@ -8,7 +8,7 @@ from hypothesis import strategies
 from PIL import Image
 
 import keras_fpn
-from keras_fpn.data import resampling, transforms
+from keras_fpn.data import pillow_resize, transforms
 from keras_fpn.export import preprocessing
 from keras_fpn.export.description import describe
 from keras_fpn.inference import detecting
@@ -16,8 +16,8 @@ from keras_fpn.inference import detecting
 SIDES = strategies.integers(1, 5000)
 # The graphs once, for all sizes: eager calls of every example would take a minute.
 SIGNATURE = [tf.TensorSpec([None, None, 3], tf.uint8), *[tf.TensorSpec([], tf.int32)] * 2]
-PILLOW = tf.function(resampling.resize_pillow, input_signature=SIGNATURE)
-BILINEAR = tf.function(resampling.resize_bilinear, input_signature=SIGNATURE)
+PILLOW = tf.function(pillow_resize.resize_pillow, input_signature=SIGNATURE)
+BILINEAR = tf.function(pillow_resize.resize_bilinear, input_signature=SIGNATURE)
 
 
 def noise(height, width, seed=0):

@@ -181,7 +181,7 @@ def test_a_run_is_measured_and_leaves_its_folder(run_dir, proposed):
     assert "Fast R-CNN on given proposals" in (run_dir / "report.html").read_text()
     # What a resumed run goes on with.
     train_set, val_set, _ = datasets.read_data(config)
-    assert (train_set.proposals.most, val_set.proposals.most) == (20, 15)
+    assert (train_set.proposals.max_proposals, val_set.proposals.max_proposals) == (20, 15)
 
 
 @pytest.mark.parametrize(("model", "is_named", "most"), [("", False, 15), ("", True, 15), ("model.keras", True, 1000)])
@@ -191,7 +191,7 @@ def test_evaluate_takes_its_own_proposals_or_those_named(
     seen = []
 
     def measure(model, data_set, **kwargs):
-        seen.append((data_set.proposals.given.source, data_set.proposals.most, len(data_set)))
+        seen.append((data_set.proposals.given.source, data_set.proposals.max_proposals, len(data_set)))
         return {"AP": 0.5}, [], None
 
     monkeypatch.setattr(training, "measure", measure)

@@ -58,7 +58,7 @@ def whole(config, tmp_path_factory):
     """The folder of an uninterrupted run, the weights that its steps began with, and what it printed."""
     folder, starts, printed = tmp_path_factory.mktemp("runs") / "whole", Starts(), io.StringIO()
     with contextlib.redirect_stdout(printed):
-        outcome = four_step.carry_out(config, folder, extra_callbacks=[starts])
+        outcome = four_step.run(config, folder, extra_callbacks=[starts])
     assert (outcome.step, outcome.total_steps) == (8, 8)
     return folder, starts.parts, printed.getvalue()
 
@@ -237,13 +237,13 @@ def test_two_steps_are_two_networks(whole, config, tmp_path):
     folder = tmp_path / "apart"
     _copy_without(whole[0], folder, "3_rpn", "3_proposals", "4_fast_rcnn", "four_step.json")
     (folder / "four_step.json").write_text('{"version": 1, "last": 2}')
-    outcome = four_step.carry_out(config, folder, last=2)
+    outcome = four_step.run(config, folder, last=2)
     assert outcome.metrics == json.loads((folder / "2_fast_rcnn" / "metrics.json").read_text())
     assert outcome.total_steps == 4 and not (folder / "model.keras").exists() and not (folder / "3_rpn").exists()
     page = (folder / "report.html").read_text()
     assert 'href="2_fast_rcnn/report.html"' in page and "3_rpn" not in page
     with pytest.raises(UserError, match="was begun to end after step 2, not 4"):
-        four_step.carry_out(config, folder)
+        four_step.run(config, folder)
 
 
 @pytest.mark.slow

@@ -81,9 +81,9 @@ def test_a_mask_of_ones_is_the_rectangle_of_its_window():
 def test_a_disc_of_a_few_bins_becomes_the_circle_of_the_polygon(side, least):
     angles = np.linspace(0, 2 * np.pi, 200, endpoint=False)
     circle = np.stack([300 + 128 * np.cos(angles), 220 + 128 * np.sin(angles)], 1).ravel().tolist()
-    truth = masks.from_annotation([circle], 480, 640)
+    ground_truth = masks.from_annotation([circle], 480, 640)
     pasted = masks.paste(disc(side), (140, 60, 460, 380), 480, 640)  # the window is 320 px wide: radius 0.4 is 128 px
-    assert masks.overlaps([pasted], [truth])[0, 0] > least
+    assert masks.overlaps([pasted], [ground_truth])[0, 0] > least
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
@@ -131,7 +131,7 @@ def _polygon(rng, height, width):
 
 
 def make_results(document, seed=1, false_alarms=150):
-    """The truth moved by a pixel or more, and many segments elsewhere; some images get more than 100."""
+    """The ground truth moved by a pixel or more, and many segments elsewhere; some images get more than 100."""
     rng, results = np.random.default_rng(seed), []
     sizes = {image["id"]: (image["height"], image["width"]) for image in document["images"]}
     found = [(item["image_id"], item["segmentation"]) for item in document["annotations"] for _ in range(3)]
@@ -158,13 +158,13 @@ def scene():
 def of_pycocotools(document, results, limit):
     """Average recall of pycocotools by itself: all, small, medium, large."""
     with contextlib.redirect_stdout(io.StringIO()):
-        truth, found = COCO(), COCO()
-        truth.dataset = copy.deepcopy(document)
-        truth.createIndex()
-        found = truth.loadRes(
+        ground_truth, found = COCO(), COCO()
+        ground_truth.dataset = copy.deepcopy(document)
+        ground_truth.createIndex()
+        found = ground_truth.loadRes(
             [result | {"category_id": document["categories"][0]["id"]} for result in copy.deepcopy(results)]
         )
-        evaluation = COCOeval(truth, found, "segm")
+        evaluation = COCOeval(ground_truth, found, "segm")
         evaluation.params.useCats, evaluation.params.maxDets = 0, [1, 10, limit]
         evaluation.evaluate()
         evaluation.accumulate()
@@ -207,12 +207,12 @@ def test_average_precision_of_masks_counts_false_alarms_as_pycocotools_does(scen
     classes = [category["id"] for category in document["categories"]]
     results = [result | {"category_id": classes[index % len(classes)]} for index, result in enumerate(results)]
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = copy.deepcopy(document)
-        truth.createIndex()
+        ground_truth = COCO()
+        ground_truth.dataset = copy.deepcopy(document)
+        ground_truth.createIndex()
         # Without boxes, whose areas pycocotools would take for those of the masks.
         found = [{key: value for key, value in result.items() if key != "bbox"} for result in results]
-        evaluation = COCOeval(truth, truth.loadRes(copy.deepcopy(found)), "segm")
+        evaluation = COCOeval(ground_truth, ground_truth.loadRes(copy.deepcopy(found)), "segm")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -377,8 +377,8 @@ def test_segments_are_drawn_translucent_with_an_outline_and_only_the_distinct_on
 def test_truth_is_drawn_with_its_masks_and_all_of_it():
     image = np.full((600, 600, 3), 200, np.uint8)
     ones = np.ones((2, 56, 56), np.uint8)
-    truth = {"boxes": np.array([[100, 100, 400, 400], [100, 100, 380, 400.0]]), "classes": [0, 0], "masks": ones}
-    picture = np.asarray(visualize.draw_truth(image, truth, ["thing"], FakeModel.output_fields))
+    ground_truth = {"boxes": np.array([[100, 100, 400, 400], [100, 100, 380, 400.0]]), "classes": [0, 0], "masks": ones}
+    picture = np.asarray(visualize.draw_ground_truth(image, ground_truth, ["thing"], FakeModel.output_fields))
     both = 200 + 0.4 * (np.array(visualize.class_color(0)) - 200)
     both += 0.4 * (np.array(visualize.class_color(1)) - both)
     np.testing.assert_allclose(picture[250, 250], both, atol=1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.ops.nms import best, survivors
+from keras_fpn.ops.nms import best, nms_mask
 
 
 def kept_by(boxes, scores, groups, threshold, most=None, score_threshold=float("-inf")):
@@ -14,7 +14,7 @@ def kept_by(boxes, scores, groups, threshold, most=None, score_threshold=float("
     of_group = np.asarray(groups) == np.arange(max(groups, default=0) + 1)[:, None]
     row_scores = np.where(of_group, scores, -np.inf).astype(np.float32)
     rows = np.broadcast_to(boxes, (len(of_group), *boxes.shape))
-    kept = survivors(tf.constant(rows), tf.constant(row_scores), threshold, most, score_threshold)
+    kept = nms_mask(tf.constant(rows), tf.constant(row_scores), threshold, most, score_threshold)
     assert kept.dtype == tf.bool and kept.shape == row_scores.shape
     masked = np.where(kept.numpy().any(0), scores, -np.inf).astype(np.float32)
     _, _, indices, count = best(tf.constant(boxes[None]), tf.constant(masked[None]), most)
@@ -102,8 +102,8 @@ def test_groups_without_a_candidate_stay_empty():
 def test_graph_and_eager_agree(golden):
     kept = golden("boxes").under("nms")
     arguments = tf.constant(kept["boxes"][None]), tf.constant(kept["scores"][None])
-    eager = survivors(*arguments, 0.5, 50)
-    graph = tf.function(lambda *a: survivors(*a, 0.5, 50))(*arguments)
+    eager = nms_mask(*arguments, 0.5, 50)
+    graph = tf.function(lambda *a: nms_mask(*a, 0.5, 50))(*arguments)
     np.testing.assert_array_equal(eager, graph)
     assert eager.numpy().sum() == 50
 

@@ -16,7 +16,7 @@ from keras_fpn.export.description import Description
 from keras_fpn.export.onnx import operators
 from keras_fpn.layers.roi_align import RoIAlign
 from keras_fpn.models.architectures import ARCHITECTURES
-from keras_fpn.ops.nms import survivors
+from keras_fpn.ops.nms import nms_mask
 
 
 def session(model):
@@ -117,7 +117,7 @@ def test_the_graph_is_clean(path):
     assert count["NonMaxSuppression"] == 6 and count["RoiAlign"] == 4  # five levels and the classes; four levels
     assert not {"Identity", "If", "Loop", "BatchNormalization"} & set(count)
     permutations = [list(node.attribute[0].ints) for node in nodes if node.op_type == "Transpose" and node.attribute]
-    # Pixels, mask; objectness and deltas of five levels; boxes, scores and survivors of the classes.
+    # Pixels, mask; objectness and deltas of five levels; boxes, scores and the NMS mask of the classes.
     assert permutations.count([0, 3, 1, 2]) == 2 and permutations.count([0, 2, 3, 1]) == 10
     assert len([one for one in permutations if len(one) == 4]) == 13
     weights = {one.name for one in onnx.load(path).graph.initializer}
@@ -146,7 +146,7 @@ def test_max_pooling_is_refused(tmp_path, tiny_settings):
 def test_conversion_is_quiet(tiny_model, capfd, caplog):
     @tf.function(input_signature=[tf.TensorSpec([None, None, 4]), tf.TensorSpec([None, None])])
     def suppress(boxes, scores):
-        return operators.survivors(boxes, scores, 0.5, 10)
+        return operators.nms_mask(boxes, scores, 0.5, 10)
 
     with caplog.at_level(logging.WARNING):
         to_onnx.convert(suppress)
@@ -158,19 +158,19 @@ def test_conversion_is_quiet(tiny_model, capfd, caplog):
 
 @pytest.fixture(scope="module")
 def suppression():
-    """`suppression(boxes, scores)` at an IoU of .5, 3 survivors, scores above .05: in onnxruntime and in TensorFlow."""
+    """`suppression(boxes, scores)` at an IoU of .5, 3 kept, scores above .05: in onnxruntime and in TensorFlow."""
     signature = [tf.TensorSpec([None, None, 4]), tf.TensorSpec([None, None])]
 
     @tf.function(input_signature=signature)
     def native(boxes, scores):
-        return {"kept": operators.survivors(boxes, scores, 0.5, 3, 0.05)}
+        return {"kept": operators.nms_mask(boxes, scores, 0.5, 3, 0.05)}
 
     runtime = session(to_onnx.convert(native))
 
     def both(boxes, scores):
         boxes, scores = np.array(boxes, np.float32), np.array(scores, np.float32)
         kept = outputs_of(runtime, boxes=boxes, scores=scores)["kept"]
-        np.testing.assert_array_equal(kept, survivors(tf.constant(boxes), tf.constant(scores), 0.5, 3, 0.05))
+        np.testing.assert_array_equal(kept, nms_mask(tf.constant(boxes), tf.constant(scores), 0.5, 3, 0.05))
         return kept.astype(int).tolist()
 
     return both

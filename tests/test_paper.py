@@ -109,7 +109,7 @@ def test_the_page_needs_nothing_from_outside(written):
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "") and "<script" not in page
     # all, small, medium; of large objects there are none
     assert page.count("<svg") == 3 and "Average recall, small objects" in page
-    assert page.count("<img") % 7 == 0 and page.count("<img") >= 7  # the truth and six rows of each image
+    assert page.count("<img") % 7 == 0 and page.count("<img") >= 7  # the ground truth and six rows of each image
     assert "51.0<br>± 1.4<br>(56.3)" in page and "(e) top-down pyramid,<br>w/o lateral" in page
 
 
@@ -299,8 +299,9 @@ def test_the_curve_of_segments_ends_at_what_was_measured_of_all():
     image = {"id": 1, "height": 20, "width": 40}
     mask = np.zeros((20, 40), bool)
     mask[5:15, 5:15] = True
-    truth = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [5, 5, 10, 10], "segmentation": masks.encode(mask)}
-    evaluator = COCOEvaluator({"images": [image], "categories": [{"id": 1}], "annotations": [truth]})
+    segment = masks.encode(mask)
+    ground_truth = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [5, 5, 10, 10], "segmentation": segment}
+    evaluator = COCOEvaluator({"images": [image], "categories": [{"id": 1}], "annotations": [ground_truth]})
     others = [np.roll(mask, 20, axis=1), mask]  # the better one comes second
     common = {"image_id": 1, "category_id": 1, "bbox": [0.0, 0.0, 1.0, 1.0]}
     results = [

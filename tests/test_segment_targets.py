@@ -30,9 +30,9 @@ def around(x, y, width, height):
     return [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
 
 
-def draw(grid, layout, truth, image_sizes=((96, 128),), **options):
+def draw(grid, layout, ground_truth, image_sizes=((96, 128),), **options):
     sizes = tf.constant(image_sizes, tf.int32)
-    drawn = segment_targets(grid, layout, truth, sizes, SEED, **(OPTIONS | options))
+    drawn = segment_targets(grid, layout, ground_truth, sizes, SEED, **(OPTIONS | options))
     return {name: value.numpy() for name, value in drawn.items()}
 
 
@@ -145,27 +145,27 @@ def test_matching_equals_a_plain_search_and_the_nearest_of_several_wins(grid, la
 
 
 def test_one_in_four_samples_is_positive_and_they_come_first(grid, layout):
-    truth = one_image([around(16 * i + 8, 8 * j + 8, 30, 30) for i in range(7) for j in range(9)])
-    drawn = draw(grid, layout, truth)
+    ground_truth = one_image([around(16 * i + 8, 8 * j + 8, 30, 30) for i in range(7) for j in range(9)])
+    drawn = draw(grid, layout, ground_truth)
     assert drawn["is_valid"].all() and drawn["indices"].shape == (1, 128)
     assert drawn["is_positive"][0].tolist() == [True] * 32 + [False] * 96
     assert drawn["masks"].shape == (1, 32, 14, 14)
     assert len(set(drawn["indices"][0])) == 128
-    again, other = draw(grid, layout, truth), draw(grid, layout, truth, samples_per_image=64)
+    again, other = draw(grid, layout, ground_truth), draw(grid, layout, ground_truth, samples_per_image=64)
     np.testing.assert_array_equal(again["indices"], drawn["indices"])
     assert other["indices"].shape == (1, 64) and other["is_positive"].sum() == 16
 
 
 def test_an_image_without_objects_gives_negatives(grid, layout):
-    for truth in (one_image([]), one_image([around(40, 40, 32, 32)]) | {"classes": np.array([[-1]])}):
-        drawn = draw(grid, layout, truth)
+    for ground_truth in (one_image([]), one_image([around(40, 40, 32, 32)]) | {"classes": np.array([[-1]])}):
+        drawn = draw(grid, layout, ground_truth)
         assert drawn["is_valid"].all() and not drawn["is_positive"].any() and not drawn["masks"].any()
 
 
 def test_positions_outside_the_image_are_never_drawn(grid, layout):
     boxes = [around(40, 24, 32, 32), around(100, 60, 32, 32)]  # the second is outside 56 x 72 px
-    truth = {key: np.repeat(value, 2, axis=0) for key, value in one_image(boxes).items()}
-    drawn = draw(grid, layout, truth, [(56, 72), (96, 128)], samples_per_image=1200, positive_fraction=0.5)
+    ground_truth = {key: np.repeat(value, 2, axis=0) for key, value in one_image(boxes).items()}
+    drawn = draw(grid, layout, ground_truth, [(56, 72), (96, 128)], samples_per_image=1200, positive_fraction=0.5)
     centres = layout.centres.numpy()
     inside = (centres < [72, 56]).all(axis=1)
     small, whole = (set(indices[valid]) for indices, valid in zip(drawn["indices"], drawn["is_valid"], strict=True))
@@ -175,8 +175,8 @@ def test_positions_outside_the_image_are_never_drawn(grid, layout):
 
 def test_no_position_is_negative_inside_a_crowd(grid, layout):
     crowd = [0, 0, 64, 64]
-    truth = one_image([crowd, around(24, 24, 32, 32)], is_crowd=[1, 0])
-    drawn = draw(grid, layout, truth, samples_per_image=2100, positive_fraction=0.5)
+    ground_truth = one_image([crowd, around(24, 24, 32, 32)], is_crowd=[1, 0])
+    drawn = draw(grid, layout, ground_truth, samples_per_image=2100, positive_fraction=0.5)
     indices = drawn["indices"][0][drawn["is_valid"][0] & ~drawn["is_positive"][0]]
     windows = layout.windows.numpy()[indices]
     shared = np.clip(np.minimum(windows[:, 2:], 64) - np.maximum(windows[:, :2], 0), 0, None).prod(axis=1)
@@ -255,8 +255,8 @@ def test_a_full_mask_is_its_box_to_the_last_share_of_a_bin(grid, layout):
 
 
 def test_masks_go_with_their_own_objects(grid, layout):
-    truth = one_image([around(40, 24, 32, 32), around(80, 64, 32, 32)])
-    truth["masks"][0, 1] = 0
-    drawn = draw(grid, layout, truth)
+    ground_truth = one_image([around(40, 24, 32, 32), around(80, 64, 32, 32)])
+    ground_truth["masks"][0, 1] = 0
+    drawn = draw(grid, layout, ground_truth)
     near_first = layout.centres.numpy()[drawn["indices"][0, :18], 0] < 60
     np.testing.assert_array_equal(drawn["masks"][0, :18].any(axis=(1, 2)), near_first)

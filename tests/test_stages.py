@@ -69,5 +69,5 @@ def test_what_a_stage_samples_says_which_object_each_roi_is_of(tiny_model, tiny_
     for image, row in zip(*np.nonzero(objects >= 0), strict=True):
         number = objects[image, row]
         assert targets["classes"][image, number] == classes[image, row]
-        box, truth = samples["boxes"][image, row][None], targets["boxes"][image, number][None]
-        assert pairwise_iou(tf.constant(box), tf.constant(truth))[0, 0] >= 0.5
+        box, ground_truth = samples["boxes"][image, row][None], targets["boxes"][image, number][None]
+        assert pairwise_iou(tf.constant(box), tf.constant(ground_truth))[0, 0] >= 0.5

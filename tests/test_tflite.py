@@ -21,10 +21,10 @@ from keras_fpn.export.description import Description, describe
 from keras_fpn.export.tflite import metadata, operators
 from keras_fpn.export.tflite.narrow_products import narrow_products
 from keras_fpn.export.tflite.roi_align import crop
-from keras_fpn.export.tflite.suppression import survivors
+from keras_fpn.export.tflite.suppression import nms_mask
 from keras_fpn.layers.roi_align import RoIAlign
 from keras_fpn.ops.levels import roi_levels
-from keras_fpn.ops.nms import survivors as reference_survivors
+from keras_fpn.ops.nms import nms_mask as reference_nms_mask
 
 interpreting = pytest.importorskip("ai_edge_litert.interpreter", reason="LiteRT is an extra")
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
@@ -204,10 +204,10 @@ _score = st.sampled_from([0.9, 0.5, 0.5, 0.25, 0.0, -1.0, np.nan, np.inf, -np.in
 
 @pytest.fixture(scope="module", params=[(0.5, 3, 0.25), (1 / 3, 20, float("-inf"))], ids=["detections", "proposals"])
 def suppression(request):
-    """(threshold, most, score threshold), and `suppression.survivors` with them in LiteRT."""
+    """(threshold, most, score threshold), and `suppression.nms_mask` with them in LiteRT."""
 
     def suppress(boxes, scores):
-        return {"kept": survivors(boxes, scores, *request.param)}
+        return {"kept": nms_mask(boxes, scores, *request.param)}
 
     boxes, scores = tf.TensorSpec([GROUPS, BOXES, 4], tf.float32), tf.TensorSpec([GROUPS, BOXES], tf.float32)
     return request.param, converted(suppress, boxes, scores)
@@ -222,7 +222,7 @@ def test_suppression_in_litert_is_that_of_the_model(suppression, boxes, scores):
     parameters, suppress = suppression
     boxes = np.array(boxes, np.float32).reshape(GROUPS, BOXES, 4)
     scores = np.array(scores, np.float32).reshape(GROUPS, BOXES)
-    expected = reference_survivors(tf.constant(boxes), tf.constant(scores), *parameters)
+    expected = reference_nms_mask(tf.constant(boxes), tf.constant(scores), *parameters)
     np.testing.assert_array_equal(suppress(boxes=boxes, scores=scores)["kept"], expected)
 
 

@@ -11,9 +11,9 @@ from keras_fpn.reporting.visualize import (
     contact_sheet,
     draw_boxes,
     draw_detections,
-    draw_truth,
+    draw_ground_truth,
     gallery,
-    truth_and_detections,
+    ground_truth_and_detections,
 )
 
 
@@ -117,8 +117,9 @@ def test_threshold_and_padding_rows_are_respected():
     picture = draw_detections(gray(600, 600), detections, ["cup", "plate"], threshold=0.5)
     assert (pixels(picture) == class_color(0)).all(axis=-1).any()
     assert not (pixels(picture) == class_color(1)).all(axis=-1).any()
-    truth = {"boxes": np.array([[10, 10, 50, 50], [0, 0, 0, 0]]), "classes": np.array([1, -1])}
-    assert (pixels(draw_truth(gray(600, 600), truth, ["cup", "plate"])) == class_color(1)).all(axis=-1).any()
+    ground_truth = {"boxes": np.array([[10, 10, 50, 50], [0, 0, 0, 0]]), "classes": np.array([1, -1])}
+    drawn = draw_ground_truth(gray(600, 600), ground_truth, ["cup", "plate"])
+    assert (pixels(drawn) == class_color(1)).all(axis=-1).any()
 
 
 def batch():
@@ -139,7 +140,7 @@ def batch():
 
 
 def test_pairs_of_a_batch_have_the_padding_cut_off():
-    pairs = truth_and_detections(*batch(), ["cup", "plate"])
+    pairs = ground_truth_and_detections(*batch(), ["cup", "plate"])
     assert [picture.size for pair in pairs for picture in pair] == [(600, 300)] * 2 + [(400, 640)] * 2
     sheet = contact_sheet(pairs[0], columns=2, titles=("ground truth", "detections"))
     assert sheet.width > 1200 and sheet.height > 300

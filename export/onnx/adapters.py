@@ -3,7 +3,7 @@
 import functools
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.export.onnx.operators import crop_for, survivors
+from keras_fpn.export.onnx.operators import crop_for, nms_mask
 from keras_fpn.export.replacing import replace
 from keras_fpn.layers.detections import DetectionLayer
 from keras_fpn.layers.proposals import ProposalLayer
@@ -13,7 +13,7 @@ from keras_fpn.ops import nms
 
 
 def _native_suppression(layer, model):
-    replace(layer, "suppression", nms.survivors, survivors)
+    replace(layer, "suppression", nms.nms_mask, nms_mask)
 
 
 def _native_crops(layer, model):

@@ -80,8 +80,8 @@ def give_axes(context, nodes):
 # Suppression ----------------------------------------------------------------------------------------------------
 
 
-def survivors(boxes, scores, iou_threshold, most, score_threshold=float("-inf")):
-    """`nms.survivors` by one NonMaxSuppression node for all groups.
+def nms_mask(boxes, scores, iou_threshold, max_kept, score_threshold=float("-inf")):
+    """`nms.nms_mask` by one NonMaxSuppression node for all groups.
 
     The operator has the same rules: strictly greater IoU, strictly greater score, of equal scores the lower index. NaN
     scores are above nothing.
@@ -92,7 +92,7 @@ def survivors(boxes, scores, iou_threshold, most, score_threshold=float("-inf"))
     limits = tf.constant(iou_threshold, tf.float32), tf.constant(max(score_threshold, LOWEST), tf.float32)
     selected = native(
         "NonMaxSuppression",
-        [boxes, tf.expand_dims(scores, 1), tf.constant([most], tf.int64), *limits],
+        [boxes, tf.expand_dims(scores, 1), tf.constant([max_kept], tf.int64), *limits],
         tf.int64,
         [None, 3],
     )

@@ -39,8 +39,8 @@ def checked_inputs(path, description, images, image_sizes=None, proposals=None, 
         if proposals is None:
             raise UserError(f"{path}: finds nothing without proposals; give proposals [batch, P, 4] and num_proposals")
         boxes, numbers = _checked_proposals(path, inputs["images"], np.asarray(proposals), num_proposals)
-        most = description.inputs["proposals"]["shape"][1]
-        rows = _rows(path, boxes, numbers, most)
+        max_rows = description.inputs["proposals"]["shape"][1]
+        rows = _rows(path, boxes, numbers, max_rows)
         return inputs | {"proposals": rows, "num_proposals": numbers}
     if proposals is not None or num_proposals is not None:
         raise UserError(f"{path}: makes proposals of its own or needs none; leave them out")
@@ -78,12 +78,12 @@ def _checked_proposals(path, images, boxes, numbers):
     return np.where(is_there[..., None], boxes, 0).astype(np.float32), numbers.astype(np.int32)
 
 
-def _rows(path, boxes, numbers, most):
+def _rows(path, boxes, numbers, max_rows):
     """Boxes with as many rows as a static input has; where any number will do, with one at least."""
-    most = most or max(boxes.shape[1], 1)
-    if numbers.max() > most:
-        raise UserError(f"{path}: {numbers.max()} proposals; this artefact takes {most}: leave out the worst")
-    return np.pad(boxes[:, :most], [(0, 0), (0, max(most - boxes.shape[1], 0)), (0, 0)])
+    max_rows = max_rows or max(boxes.shape[1], 1)
+    if numbers.max() > max_rows:
+        raise UserError(f"{path}: {numbers.max()} proposals; this artefact takes {max_rows}: leave out the worst")
+    return np.pad(boxes[:, :max_rows], [(0, 0), (0, max(max_rows - boxes.shape[1], 0)), (0, 0)])
 
 
 def _checked_sizes(path, images, sizes):

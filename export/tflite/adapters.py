@@ -9,7 +9,7 @@ from keras_fpn.export.replacing import replace
 from keras_fpn.export.tflite.narrow_products import narrow_products
 from keras_fpn.export.tflite.pixels import normalize
 from keras_fpn.export.tflite.roi_align import crop
-from keras_fpn.export.tflite.suppression import survivors
+from keras_fpn.export.tflite.suppression import nms_mask
 from keras_fpn.layers.detections import DetectionLayer
 from keras_fpn.layers.pixels import PixelNormalization
 from keras_fpn.layers.proposals import ProposalLayer
@@ -23,7 +23,7 @@ def _static_pixels(layer, model):
 
 
 def _static_suppression(layer, model):
-    replace(layer, "suppression", nms.survivors, survivors)
+    replace(layer, "suppression", nms.nms_mask, nms_mask)
 
 
 def _crops_by_products(layer, model):

@@ -6,8 +6,8 @@ import tensorflow as tf
 AWAY = -1e6  # pixels; further from images than any box, and a float32 that has room for halves
 
 
-def survivors(boxes, scores, iou_threshold, most, score_threshold=float("-inf")):
-    """`nms.survivors` for static shapes, unrolled over the groups: the same arguments and the same answer.
+def nms_mask(boxes, scores, iou_threshold, max_kept, score_threshold=float("-inf")):
+    """`nms.nms_mask` for static shapes, unrolled over the groups: the same arguments and the same answer.
 
     LiteRT's kernel differs from TensorFlow's in three rules, which are worked around here. It suppresses at an IoU
     that equals the threshold: it is given the next float32. It takes equal scores in any order: it is given ranks,
@@ -16,22 +16,22 @@ def survivors(boxes, scores, iou_threshold, most, score_threshold=float("-inf"))
     Args:
         boxes: `[G, N, 4]` float32, static.
         scores: `[G, N]` float32, static.
-        iou_threshold, most, score_threshold: see `nms.survivors`.
+        iou_threshold, max_kept, score_threshold: see `nms.nms_mask`.
 
     Returns:
         `[G, N]` bool.
     """
     groups, number = scores.shape
-    most = min(most, number)
+    max_kept = min(max_kept, number)
     scores, order = tf.math.top_k(_usable_scores(boxes, scores, score_threshold), number)
     boxes = tf.gather(boxes, order, batch_dims=1)
     boxes = _without_empty(tf.where(scores[..., None] > float("-inf"), boxes, 0.0))
     ranks = tf.where(scores > float("-inf"), tf.range(number, 0, -1, tf.float32), 0.0)
-    kept, counts = _suppress_each(boxes, ranks, float(np.nextafter(np.float32(iou_threshold), np.float32(2))), most)
+    kept, counts = _suppress_each(boxes, ranks, float(np.nextafter(np.float32(iou_threshold), np.float32(2))), max_kept)
     kept = tf.gather(order, kept, batch_dims=1)  # [G, most], indices into N
     kept += tf.range(groups)[:, None] * number
-    kept = tf.where(tf.range(most) < counts[:, None], kept, groups * number)  # padding, past the end
-    hits = tf.scatter_nd(tf.reshape(kept, [-1, 1]), tf.ones([groups * most], tf.int32), [groups * number + 1])
+    kept = tf.where(tf.range(max_kept) < counts[:, None], kept, groups * number)  # padding, past the end
+    hits = tf.scatter_nd(tf.reshape(kept, [-1, 1]), tf.ones([groups * max_kept], tf.int32), [groups * number + 1])
     return tf.reshape(hits[:-1], [groups, number]) > 0
 
 
@@ -50,13 +50,13 @@ def _without_empty(boxes):
     return tf.where(is_empty[..., None], square, boxes)
 
 
-def _suppress_each(boxes, ranks, iou_threshold, most):
+def _suppress_each(boxes, ranks, iou_threshold, max_kept):
     """Kept indices `[G, most]` and their numbers `[G]`, group by group; only ranks above 0 take part."""
     each = [
         tf.raw_ops.NonMaxSuppressionV4(
             boxes=group_boxes,
             scores=group_ranks,
-            max_output_size=most,
+            max_output_size=max_kept,
             iou_threshold=iou_threshold,
             score_threshold=0.0,
             pad_to_max_output_size=True,

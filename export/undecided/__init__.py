@@ -16,8 +16,8 @@ it only adds a field to stay as certain as they were.
 """
 
 from keras_fpn.export.undecided.answers import Answer, answer, register_undecided
-from keras_fpn.export.undecided.states import IN, OUT, UNDECIDED, Possible, survivors, within_the_best
+from keras_fpn.export.undecided.states import IN, OUT, UNDECIDED, Possible, nms_states, within_the_best
 
 __all__ = [
-    "IN", "OUT", "UNDECIDED", "Answer", "Possible", "answer", "register_undecided", "survivors", "within_the_best",
+    "IN", "OUT", "UNDECIDED", "Answer", "Possible", "answer", "register_undecided", "nms_states", "within_the_best",
 ]  # fmt: skip

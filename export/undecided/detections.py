@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_fpn.export.undecided.states import Possible, above, certain, large_enough, survivors, within_the_best
+from keras_fpn.export.undecided.states import Possible, above, certain, large_enough, nms_states, within_the_best
 from keras_fpn.ops import boxes as box_ops
 
 
@@ -38,7 +38,7 @@ def of_layer(layer, proposals, class_logits, deltas, image_sizes, room):
         of_class, own = boxes[rows, label], scores[rows, label]
         states = np.minimum(proposals.states[rows], above(own, layer.score_threshold, room))
         states = np.minimum(states, large_enough(of_class, layer.min_size))
-        states = survivors(of_class, own, states, layer.nms_threshold, room)
+        states = nms_states(of_class, own, states, layer.nms_threshold, room)
         found.append((of_class, own, np.full(len(rows), label), states))
     boxes, scores, classes, states = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return Possible.of(boxes, scores, within_the_best(scores, states, layer.max_detections, room), classes)

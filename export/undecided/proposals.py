@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from keras_fpn.export.undecided.states import Possible, above, cut, large_enough, survivors, within_the_best
+from keras_fpn.export.undecided.states import Possible, above, cut, large_enough, nms_states, within_the_best
 from keras_fpn.ops import boxes as box_ops
 
 
@@ -41,6 +41,6 @@ def of_layer(layer, scored, image_sizes, room):
         states = np.minimum(states, large_enough(boxes, layer.min_size))
         probabilities = tf.sigmoid(logits[rows]).numpy()
         states = np.minimum(states, above(probabilities, layer.score_threshold, room))
-        levels.append((boxes, logits[rows], survivors(boxes, logits[rows], states, layer.nms_threshold, room)))
+        levels.append((boxes, logits[rows], nms_states(boxes, logits[rows], states, layer.nms_threshold, room)))
     boxes, logits, states = (np.concatenate(parts) for parts in zip(*levels, strict=True))
     return Possible.of(boxes, logits, within_the_best(logits, states, layer.post_nms_top_k_test, room))

@@ -75,7 +75,7 @@ def large_enough(boxes, min_size):
     return np.where(np.abs(sides - min_size) <= SIDE_ROOM, UNDECIDED, np.where(sides > min_size, IN, OUT))
 
 
-def survivors(boxes, scores, states, iou_threshold, room=SCORE_ROOM):
+def nms_states(boxes, scores, states, iou_threshold, room=SCORE_ROOM):
     """States after greedy suppression, whichever way scores and overlaps are rounded.
 
     Args:

@@ -9,11 +9,12 @@
               what files they publish, a file for each kind
     recognition, foreign
               which source and kind a file is; what is none of ours
-    entries, layouts
+    entries, variables
               tensors <-> variables, by the tables that stand beside the parts; every tensor accounted for
+    sizes     widths and depths, read off shapes
     classes   which classes the rows of a file's predictors are
     torchvision_writing
               a model as a file of torchvision's
-    stages, transfer
+    weighted_layers, transfer
               the weights of one model as the start of another
 """

@@ -21,7 +21,7 @@ class Classes(NamedTuple):
         return tuple(self.category_ids) == coco_classes.IDS
 
 
-def predictor_rows(layout, tensors, file, forced):
+def predictor_rows(source, tensors, file, forced):
     """Rows of the class scores, None where there are none, or none that say anything.
 
     Raises:
@@ -32,7 +32,7 @@ def predictor_rows(layout, tensors, file, forced):
         return None
     if len(scores) < 2:
         raise UserError(f"{file}: {CLASS_SCORES} has no rows for a class and the background; download it again")
-    with_box = len(scores) - (0 if layout.BACKGROUND_HAS_A_BOX else 1)
+    with_box = len(scores) - (0 if source.BACKGROUND_HAS_A_BOX else 1)
     if len(boxes) == 4 * with_box:
         return len(scores)
     if forced:  # the list of what does not fit tells more
@@ -45,11 +45,11 @@ def predictor_rows(layout, tensors, file, forced):
     )
 
 
-def classes_of(layout, rows, class_names, metadata, file):
+def classes_of(source, rows, class_names, metadata, file):
     """The `Classes` of a detector's file.
 
     Args:
-        layout: its source, `torchvision` or `detectron2`.
+        source: its source, `torchvision` or `detectron2`.
         rows: of its class scores, or None.
         class_names: what the user says, or None.
         metadata: what the file says.
@@ -62,14 +62,14 @@ def classes_of(layout, rows, class_names, metadata, file):
         return _own_classes(list(class_names), list(range(1, len(class_names) + 1)), rows, file, "--classes names")
     names, ids = torchvision_writing.written_classes(metadata)
     if names:
-        if rows != layout.COCO_ROWS or tuple(ids) != coco_classes.IDS:
+        if rows != source.COCO_ROWS or tuple(ids) != coco_classes.IDS:
             return _own_classes(names, ids, rows, file, "the file names")
         return Classes(names, ids, rows - len(names))
-    if rows in (None, layout.COCO_ROWS):
+    if rows in (None, source.COCO_ROWS):
         names, ids = list(coco_classes.NAMES), list(coco_classes.IDS)
-        return Classes(names, ids, layout.COCO_ROWS - len(names))
+        return Classes(names, ids, source.COCO_ROWS - len(names))
     raise UserError(
-        f"{file}: its predictor has {rows} rows, those of COCO have {layout.COCO_ROWS}; name the {rows - 1} classes of "
+        f"{file}: its predictor has {rows} rows, those of COCO have {source.COCO_ROWS}; name the {rows - 1} classes of "
         "a detector of your own in the order of their labels: --classes a,b,c or a text file, one name a line"
     )
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import keras
 
 from keras_fpn.backbones.build import build_backbone
-from keras_fpn.checkpoints import layouts, torchvision, torchvision_writing
+from keras_fpn.checkpoints import torchvision, torchvision_writing, variables
 from keras_fpn.checkpoints.classes import Classes
 from keras_fpn.checkpoints.files import read_checkpoint, write_safetensors
-from keras_fpn.checkpoints.published import kinds
+from keras_fpn.checkpoints.published import kinds, recognition
 from keras_fpn.checkpoints.recognition import recognise, source_of
 from keras_fpn.checkpoints.torchvision_writing import EPSILON
 from keras_fpn.config.building import build_model
@@ -40,7 +40,7 @@ class Conversion:
     """
 
     model: keras.Model
-    recognition: layouts.Recognition
+    recognition: recognition.Recognition
     num_tensors: int
     published: str | None
     config: str
@@ -72,14 +72,14 @@ def convert(path, source=None, config=None, class_names=None, overrides=(), tell
     path = Path(path)
     tell(f"reading {path}")
     checkpoint = read_checkpoint(path)
-    layout, forced = source_of(checkpoint.tensors, path, source), source is not None
-    tensors = layout.current_names(checkpoint.tensors)
-    kind, recognition = recognise(layout, tensors, path, forced)
-    tell(f"recognised {layout.NAME} {recognition.title}: configuration {config or recognition.config}")
+    source, forced = source_of(checkpoint.tensors, path, source), source is not None
+    tensors = source.current_names(checkpoint.tensors)
+    kind, recognition = recognise(source, tensors, path, forced)
+    tell(f"recognised {source.NAME} {recognition.title}: configuration {config or recognition.config}")
     written = torchvision_writing.written_settings(checkpoint.metadata)
     for note in recognition.notes if config is None and not written else ():
         tell(f"note: {note}")
-    classes, of_classes = kind.classes(layout, tensors, class_names, checkpoint.metadata, path, forced)
+    classes, of_classes = kind.classes(source, tensors, class_names, checkpoint.metadata, path, forced)
     if classes is None and class_names is not None:
         raise UserError(f"{path}: {recognition.title} knows no classes; leave --classes out")
     settings = _settings(recognition, config) | of_classes | (written if config is None else {})
@@ -88,11 +88,11 @@ def convert(path, source=None, config=None, class_names=None, overrides=(), tell
     overrides = [*_items(overrides)]
     settings = _read_by(load_config(config or recognition.config, overrides), settings)
     resolved = load_config(config or recognition.config, [*settings.items(), *overrides])
-    _check_suits(resolved, config or recognition.config, layout, recognition, classes, path, forced)
+    _check_suits(resolved, config or recognition.config, source, recognition, classes, path, forced)
     tell("building the model")
     model = _build(recognition, resolved, classes)
-    entries = list(_entries(layout, recognition, model))
-    layouts.load(entries, tensors, file=path, is_ignored=layout.is_ignored)
+    entries = list(_entries(source, recognition, model))
+    variables.load(entries, tensors, file=path, is_ignored=source.is_ignored)
     config = str(config or recognition.config)
     settings = _differing(resolved, config, recognition, of_classes)
     published = kind.reached.get(config) if not settings and (classes is None or classes.are_coco) else None
@@ -196,16 +196,16 @@ def _check_sizes(recognition, settings, file):
         raise UserError(f"{file}: no {recognition.title} has its sizes: {reason}; download it again") from None
 
 
-def _check_suits(resolved, config, layout, recognition, classes, file, forced):
+def _check_suits(resolved, config, source, recognition, classes, file, forced):
     """Refuse what the shapes of the tensors cannot tell: other conventions, no detector, another number of classes.
 
     `forced`: the user says whose file it is, so that it may be of an architecture that nobody recognises.
     """
     model = resolved.model
-    if model.profile != layout.NAME:
+    if model.profile != source.NAME:
         raise UserError(
-            f"{file}: {layout.NAME}'s weights give other answers under the profile {model.profile!r}, which {config} "
-            f"has; leave --config out, or name one with model.profile={layout.NAME}"
+            f"{file}: {source.NAME}'s weights give other answers under the profile {model.profile!r}, which {config} "
+            f"has; leave --config out, or name one with model.profile={source.NAME}"
         )
     if recognition.architecture is None:
         return
@@ -248,7 +248,7 @@ def _build(recognition, config, classes):
     return build_model(config, classes or Classes([], []))
 
 
-def _entries(layout, recognition, model):
+def _entries(source, recognition, model):
     if recognition.architecture is None:
-        return layout.backbone_entries(model)
-    return layout.entries(model)
+        return source.backbone_entries(model)
+    return source.entries(model)

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from keras_fpn.checkpoints import layouts
+from keras_fpn.checkpoints import sizes
 from keras_fpn.checkpoints.coco_classes import IDS
 from keras_fpn.checkpoints.entries import entries as named_entries
 
@@ -37,7 +37,7 @@ def is_source_of(tensors):
 
 def backbone_of(tensors):
     """Name of the network that the blocks in a file make, or None where they make none of ours."""
-    return layouts.resnet_name(tensors, RESNET_BLOCK)
+    return sizes.resnet_name(tensors, RESNET_BLOCK)
 
 
 def resnet_convolutions(tensors):
@@ -53,10 +53,10 @@ def shared_settings(tensors, backbone):
     """
     witnesses = {
         "model.backbone.width": [(f"{BODY}stem.conv1.weight", 0), (f"{BODY}res2.0.conv1.weight", 0)],
-        "model.pyramid.channels": layouts.places(tensors, r"backbone\.fpn_(lateral|output)\d\.weight"),
+        "model.pyramid.channels": sizes.places(tensors, r"backbone\.fpn_(lateral|output)\d\.weight"),
         "model.rpn.channels": [(f"{HEAD}conv.weight", 0)],
     }
-    settings = {"model.backbone.name": backbone} | layouts.common_sizes(tensors, witnesses) | _pixels(tensors)
+    settings = {"model.backbone.name": backbone} | sizes.common_sizes(tensors, witnesses) | _pixels(tensors)
     return settings, _pixel_notes(settings)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from keras_fpn.checkpoints.stages import layers_of, own_weights, parts
+from keras_fpn.checkpoints.weighted_layers import layers_of, own_weights, parts
 from keras_fpn.console.errors import UserError
 from keras_fpn.parts.checkpoint_names import CONVOLUTION, DEPTHWISE, LINEAR, VECTOR, Transform, named, reordered
 

@@ -23,17 +23,17 @@ def source_of(tensors, file, name=None):
         if name not in SOURCES:
             raise UserError(f"--source {name}: unknown{nearest(name, SOURCES)}")
         return SOURCES[name]
-    for layout in SOURCES.values():
-        if layout.is_source_of(tensors):
-            return layout
+    for source in SOURCES.values():
+        if source.is_source_of(tensors):
+            return source
     raise foreign.refusal(tensors, file)
 
 
-def recognise(layout, tensors, file, forced=False):
+def recognise(source, tensors, file, forced=False):
     """Tell what a file is.
 
     Args:
-        layout: the module of its source.
+        source: the module of its source.
         tensors: with current names.
         file: its path.
         forced: the user says whose it is, so that what is missing is told tensor by tensor.
@@ -44,11 +44,11 @@ def recognise(layout, tensors, file, forced=False):
     Raises:
         UserError: an architecture that is not converted, unless `forced`.
     """
-    kind = kind_of(layout.NAME, tensors)
+    kind = kind_of(source.NAME, tensors)
     if not forced:
         foreign.refuse_other_heads(tensors, file, kind)
-        foreign.refuse_other_blocks(tensors, *layout.resnet_convolutions(tensors), file)
-    backbone = layout.backbone_of(tensors)
+        foreign.refuse_other_blocks(tensors, *source.resnet_convolutions(tensors), file)
+    backbone = source.backbone_of(tensors)
     if not (backbone or forced):
         raise UserError(f"{file}: its backbone has the blocks of no network here; {foreign.readable()}")
     return kind, kind.recognise(tensors, backbone, file)

@@ -6,7 +6,7 @@ models have older names for the pyramid and the RPN (`current_names`).
 
 import re
 
-from keras_fpn.checkpoints import layouts
+from keras_fpn.checkpoints import sizes
 from keras_fpn.checkpoints.coco_classes import IDS, UNUSED_IDS
 from keras_fpn.checkpoints.entries import entries as named_entries
 from keras_fpn.console.errors import UserError
@@ -52,7 +52,7 @@ def backbone_of(tensors):
     prefix = "" if is_classifier(tensors) else BODY
     if (prefix.rstrip(".") or "features") + MOBILENET_LAST in tensors:
         return "mobilenet_v3_large"
-    return layouts.resnet_name(tensors, re.escape(prefix) + RESNET_BLOCK)
+    return sizes.resnet_name(tensors, re.escape(prefix) + RESNET_BLOCK)
 
 
 def resnet_convolutions(tensors):
@@ -63,7 +63,7 @@ def resnet_convolutions(tensors):
 
 def width(tensors, prefix=BODY):
     """The setting of a ResNet's width."""
-    found = layouts.common_size(tensors, [(f"{prefix}conv1.weight", 0), (f"{prefix}layer1.0.conv1.weight", 0)])
+    found = sizes.common_size(tensors, [(f"{prefix}conv1.weight", 0), (f"{prefix}layer1.0.conv1.weight", 0)])
     return {"model.backbone.width": found} if found else {}
 
 

@@ -3,7 +3,7 @@
 import json
 
 from keras_fpn.backbones.resnet import ARCHITECTURES as RESNETS
-from keras_fpn.checkpoints import layouts, torchvision
+from keras_fpn.checkpoints import torchvision, variables
 from keras_fpn.console.errors import UserError
 from keras_fpn.models.architectures import ARCHITECTURES
 from keras_fpn.models.settings import chosen_settings
@@ -22,7 +22,7 @@ def tensors(model):
         UserError: torchvision cannot run the same network; everything that is in the way is named.
     """
     _check_network(model)
-    return layouts.written(torchvision.entries(model))
+    return variables.written(torchvision.entries(model))
 
 
 def metadata(model):

@@ -1,8 +1,8 @@
 """The weights of one model as the start of another: what fits is taken, the rest is told.
 
-A tensor has its place by stage (of `Detector.parts`), layer and variable: "box_head/class_logits/kernel". It fits where
+A tensor has its place by part (of `Detector.parts`), layer and variable: "box_head/class_logits/kernel". It fits where
 the model has the same place with the same shape; conv5 of a ResNet has its place in the backbone or, in the C4
-baseline, in the head (`stages`).
+baseline, in the head (`weighted_layers`).
 """
 
 import collections
@@ -15,7 +15,14 @@ import keras
 import numpy as np
 
 from keras_fpn.backbones.settings import default_pixels
-from keras_fpn.checkpoints.stages import backbone_norms, head_name, laid_out, own_weights, parts, stages
+from keras_fpn.checkpoints.weighted_layers import (
+    backbone_norms,
+    head_name,
+    laid_out,
+    layers_by_part,
+    own_weights,
+    parts,
+)
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.image_settings import PixelSettings
 from keras_fpn.models.architectures import ARCHITECTURES
@@ -26,7 +33,7 @@ from keras_fpn.parts.read_only import plain, read_only
 
 # Groups whose conventions another kind of pyramid answers anew, and its head with it.
 _OF_THE_PYRAMID = ("pyramid", "anchors", "roi_pooling")
-_SHOWN = 12  # names in a line; of more, each stage's number is told
+_SHOWN = 12  # names in a line; of more, each part's number is told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Transfer:
 
     Attributes:
         file: where they came from.
-        taken: `{stage: (tensors taken, tensors of the model)}`, stages of the model that the file has, too.
+        taken: `{part: (tensors taken, tensors of the model)}`, parts of the model that the file has, too.
         resized: `[(name, shape in the file, shape in the model)]`, left as the model was initialised.
         absent: names of the model's other tensors that were left as they were: the file has none for them.
         unused: names of the file's tensors that the model has no place for.
@@ -55,7 +62,7 @@ class Transfer:
 
     def lines(self):
         """The report, a list of lines of text."""
-        counts = ", ".join(f"{stage} {took} of {number}" for stage, (took, number) in self.taken.items())
+        counts = ", ".join(f"{part} {took} of {number}" for part, (took, number) in self.taken.items())
         lines = [f"weights of {self.file}", f"  taken: {counts} tensors"]
         for title, names in (
             ("re-initialised, another size", self.resized_lines()),
@@ -71,7 +78,7 @@ def _told(names):
     if len(names) <= _SHOWN:
         return ", ".join(names)
     numbers = collections.Counter(name.partition("/")[0] for name in names)
-    return ", ".join(f"{number} tensors of {stage}" for stage, number in numbers.items())
+    return ", ".join(f"{number} tensors of {part}" for part, number in numbers.items())
 
 
 def weights_file(path):
@@ -108,10 +115,10 @@ def start_from(model, path) -> Transfer:
     file = weights_file(path)
     source = _open(file)
     theirs, left = laid_out(source, model, file)
-    ours = stages(model)
-    tensors = {stage: _paired(theirs[stage], ours[stage]) for stage in ours if stage in theirs}
-    for stage, given in tensors.items():
-        _fit_class_rows(stage, given, source, model)
+    ours = layers_by_part(model)
+    tensors = {part: _paired(theirs[part], ours[part]) for part in ours if part in theirs}
+    for part, given in tensors.items():
+        _fit_class_rows(part, given, source, model)
     transfer = _plan(file, tensors, theirs, ours, _notes(source, model))
     # Much of ResNet-101 has the names and shapes of ResNet-50, and means nothing there: a backbone fits whole.
     misfits = [*transfer.resized_lines(), *transfer.absent, *transfer.unused]
@@ -123,7 +130,7 @@ def start_from(model, path) -> Transfer:
             " model.backbone to the file's"
         )
     _assign(file, tensors, ours)
-    unused = [f"{stage}/{name}" for stage, layers in left.items() for name in _names(layers)]
+    unused = [f"{part}/{name}" for part, layers in left.items() for name in _names(layers)]
     notes = transfer.notes + _take_epsilon(source, model) + _ends(left, model)
     return dataclasses.replace(transfer, unused=transfer.unused + unused, notes=notes)
 
@@ -168,7 +175,7 @@ def _names(layers):
 
 
 def _paired(theirs, ours):
-    """`{our name: array of the file}` of one stage.
+    """`{our name: array of the file}` of one part.
 
     Stages of the same structure pair layer by layer: Keras numbers layers without a name of their own through the
     whole process. Others pair by name, those numbered ones left out, since a number means nothing elsewhere.
@@ -190,10 +197,10 @@ def _is_numbered(name):
     return re.match(r"(conv2d|depthwise_conv2d|separable_conv2d|batch_normalization|dense)(_\d+)?/", name) is not None
 
 
-def _fit_class_rows(stage, tensors, source, model):
+def _fit_class_rows(part, tensors, source, model):
     """Put the rows of classes where the model has the same class, or keep those of other classes out."""
-    theirs, ours = (getattr(parts(each).get(stage), "class_rows", {}) for each in (source, model))
-    variables = _names(stages(model)[stage])
+    theirs, ours = (getattr(parts(each).get(part), "class_rows", {}) for each in (source, model))
+    variables = _names(layers_by_part(model)[part])
     for name, tensor in tensors.items():
         layer = name.partition("/")[0]
         if layer not in ours or layer not in theirs:
@@ -222,27 +229,27 @@ def _matched(tensor, variable, width, others, source, model):
 
 def _plan(file, tensors, theirs, ours, notes):
     taken, resized, absent, unused = {}, [], [], []
-    for stage, layers in ours.items():
-        variables, given = _names(layers), tensors.get(stage, {})
+    for part, layers in ours.items():
+        variables, given = _names(layers), tensors.get(part, {})
         for name, variable in variables.items():
             if name not in given:
-                absent.append(f"{stage}/{name}")
+                absent.append(f"{part}/{name}")
             elif given[name].shape != tuple(variable.shape):
-                resized.append((f"{stage}/{name}", given[name].shape, tuple(variable.shape)))
+                resized.append((f"{part}/{name}", given[name].shape, tuple(variable.shape)))
         fits = sum(given[name].shape == tuple(variables[name].shape) for name in given)
-        if stage in theirs:
-            taken[stage] = (fits, len(variables))
-    for stage, layers in theirs.items():
-        paired = len(tensors.get(stage, {})) == len(_names(layers))
-        unused += [f"{stage}/{name}" for name in _names(layers) if not paired and name not in tensors.get(stage, {})]
+        if part in theirs:
+            taken[part] = (fits, len(variables))
+    for part, layers in theirs.items():
+        paired = len(tensors.get(part, {})) == len(_names(layers))
+        unused += [f"{part}/{name}" for name in _names(layers) if not paired and name not in tensors.get(part, {})]
     return Transfer(file, taken, resized, absent, unused, notes)
 
 
 def _assign(file, tensors, ours):
-    variables = {stage: _names(layers) for stage, layers in ours.items()}
+    variables = {part: _names(layers) for part, layers in ours.items()}
     pairs = [
-        (f"{stage}/{name}", variables[stage][name], tensor)
-        for stage, given in tensors.items()
+        (f"{part}/{name}", variables[part][name], tensor)
+        for part, given in tensors.items()
         for name, tensor in given.items()
     ]
     for name, _, tensor in pairs:
@@ -295,8 +302,8 @@ def _differing_settings(theirs, model):
 def _differing_layers(source, model):
     """The same of a backbone, read off its layers: it has no settings."""
     differing = {}
-    theirs = {layer.name: layer for layer in stages(source)["backbone"]}
-    for layer in stages(model)["backbone"]:
+    theirs = {layer.name: layer for layer in layers_by_part(source)["backbone"]}
+    for layer in layers_by_part(model)["backbone"]:
         other = theirs.get(layer.name, layer)
         if getattr(other, "strides", None) != getattr(layer, "strides", None):
             is_first = model.settings["backbone"]["stride_in"] == "first_1x1"

@@ -58,7 +58,7 @@ def run(arguments):
         data_set,
         batch_size=arguments.batch_size,
         evaluator=evaluator,
-        most_results=None if arguments.json else 0,
+        max_results=None if arguments.json else 0,
     )
     print(f"{arguments.model} on {annotations}, {len(data_set)} images, in percent")
     print(metrics_table(metrics))

@@ -72,7 +72,7 @@ def run(arguments):
     request.check()
     import_quietly()
     try:
-        outcome = exporting.carry_out(request, arguments.model, tell=functools.partial(print, flush=True))
+        outcome = exporting.run(request, arguments.model, tell=functools.partial(print, flush=True))
     except VerificationError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

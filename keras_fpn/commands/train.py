@@ -51,7 +51,7 @@ def run(arguments):
         four_step.check(config, arguments.config)
     config = training.with_weights(datasets.with_data(config, arguments.data), arguments.weights)
     with run_folder.new_run_folder(arguments.out, arguments.config) as run_dir:
-        outcome = (four_step.carry_out if arguments.four_step else training.train)(config, run_dir)
+        outcome = (four_step.run if arguments.four_step else training.train)(config, run_dir)
     return told(outcome, metrics_table)
 
 

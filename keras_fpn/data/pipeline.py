@@ -154,12 +154,12 @@ def _object_fields(dataset, fields) -> list[ObjectField]:
     return [dataset.fields[name] for name in names]
 
 
-def _proposals_of(dataset, given, most) -> list[Proposals]:
+def _proposals_of(dataset, given, max_proposals) -> list[Proposals]:
     """Those given, or else the data set's own, which are checked already and know how many are used; or none."""
     if given is None:
         return [] if dataset.proposals is None else [Proposals(dataset.proposals)]
     given = given if isinstance(given, GivenProposals) else read_proposals(given)
-    return [Proposals(given.for_data_set(dataset, most))]
+    return [Proposals(given.for_data_set(dataset, max_proposals))]
 
 
 def _records(dataset, keep_empty) -> list[Record]:

@@ -201,12 +201,12 @@ class GivenProposals:
     scores: np.ndarray
     image_bytes: np.ndarray | None = None
 
-    def for_data_set(self, data_set, most, progress=None) -> "ImageProposals":
+    def for_data_set(self, data_set, max_proposals, progress=None) -> "ImageProposals":
         """Check that these are proposals of the images of a `CocoDataset`, every box of them.
 
         Args:
             data_set: has `records` and names the `annotations` and `images` that they are from.
-            most: proposals of an image that will be used, the best.
+            max_proposals: proposals of an image that will be used, the best.
             progress: called with the number of images that are checked.
 
         Raises:
@@ -219,7 +219,7 @@ class GivenProposals:
             self._check_boxes(data_set, start, rows[start:stop])
             if progress is not None:
                 progress(stop)
-        return ImageProposals(self, int(most))
+        return ImageProposals(self, int(max_proposals))
 
     def find(self, image_ids):
         """`[n]` int64: where each of `image_ids` is among these, or -1."""
@@ -320,7 +320,7 @@ class ImageProposals:
     """Proposals that were found to be those of a data set's images; at most the `most` best of each are used."""
 
     given: GivenProposals
-    most: int
+    max_proposals: int
 
     @property
     def file(self):

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import resampling
+from keras_fpn.data import pillow_resize
 
-INTERPOLATIONS = {"pillow": resampling.resize_pillow, "bilinear": resampling.resize_bilinear}
+INTERPOLATIONS = {"pillow": pillow_resize.resize_pillow, "bilinear": pillow_resize.resize_bilinear}
 
 
 def resize_size(height, width, min_side, max_side, rounding: str = "half_up"):
@@ -63,7 +63,7 @@ def resize_image(image, new_height, new_width, interpolation: str = "pillow"):
 
     Args:
         interpolation: "pillow" (detectron2) takes uint8 and returns uint8; "bilinear" (torchvision) returns float32.
-            See `resampling`.
+            See `pillow_resize`.
     """
     if interpolation not in INTERPOLATIONS:
         raise UserError(f'interpolation must be "pillow" or "bilinear", not {interpolation!r}')

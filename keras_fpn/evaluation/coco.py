@@ -20,7 +20,7 @@ from keras_fpn.evaluation.checked_results import copy_result, segment_of, sound_
 from keras_fpn.evaluation.curves import best_f1, curve_of, mean_defined
 from keras_fpn.evaluation.ground_truth import (
     clean_annotations,
-    encode_truth,
+    encode_ground_truth,
     indexed,
     read_annotations,
     shorten,
@@ -57,8 +57,8 @@ class COCOEvaluator:
         self.category_ids = sorted(category["id"] for category in self._dataset["categories"])
         names = unique_names(self._dataset["categories"])
         self.class_names = [names[category_id] for category_id in self.category_ids]
-        self._truth = indexed(self._dataset)
-        self._accumulated, self._masked_truth = {}, None
+        self._ground_truth = indexed(self._dataset)
+        self._accumulated, self._masked_ground_truth = {}, None
 
     def average_precision(self, results, image_ids=None, kind="bbox"):
         """Average precision and recall of detections with classes.
@@ -90,7 +90,7 @@ class COCOEvaluator:
         """`{limit: {area: average recall}}` of the `limit` best segments of each image, at most 1000, by AREAS."""
         image_ids = self._selected(image_ids)
         checked = self._checked(results, image_ids, None)
-        images = self._truth_with_masks().imgs
+        images = self._ground_truth_with_masks().imgs
         for copy, result in zip(checked, results, strict=True):
             if "place" in result:  # our own, of `matching_segments`
                 copy |= {"segmentation": result["segmentation"], "place": result["place"]}
@@ -109,9 +109,9 @@ class COCOEvaluator:
         """
         if all("place" in result for result in results):
             return results
-        useful, truth = [], self._truth_with_masks()
+        useful, ground_truth = [], self._ground_truth_with_masks()
         for image_id, group in by_image(results):
-            objects, group = truth.imgToAnns.get(image_id, []), group[: PROPOSAL_LIMITS[-1]]
+            objects, group = ground_truth.imgToAnns.get(image_id, []), group[: PROPOSAL_LIMITS[-1]]
             crowd = [item["iscrowd"] for item in objects]
             segments = [segment_of(result) for result in group]
             overlap = masks.overlaps(segments, [item["segmentation"] for item in objects], crowd)
@@ -141,9 +141,9 @@ class COCOEvaluator:
         mean = curve_of(np.mean(curves, axis=0)) if curves else None
         return {"recall": recall.tolist(), "mean": mean, "classes": classes}
 
-    def truth_of(self, image_id):
+    def ground_truth_of(self, image_id):
         """Truth of one image: boxes [n, 4] xyxy in original pixels, classes [n] 0..K-1, crowd [n] 0/1."""
-        records = self._truth.imgToAnns.get(image_id, [])
+        records = self._ground_truth.imgToAnns.get(image_id, [])
         boxes = np.array([record["bbox"] for record in records], dtype=np.float64).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         classes = [self.category_ids.index(record["category_id"]) for record in records]
@@ -152,7 +152,7 @@ class COCOEvaluator:
 
     def annotations_of(self, image_id):
         """The entries of one image as the annotation file has them, in its order; not to be changed."""
-        return [self._entries[record["id"] - 1] for record in self._truth.imgToAnns.get(image_id, [])]
+        return [self._entries[record["id"] - 1] for record in self._ground_truth.imgToAnns.get(image_id, [])]
 
     def matches(self, results, image_ids=None, kind="bbox"):
         """Detections and the objects that they find: those that count as right at IoU 0.5.
@@ -199,7 +199,7 @@ class COCOEvaluator:
         image_ids = self._selected(image_ids)
         checked = self._checked(results, image_ids, self.category_ids)
         if kind == "segm":
-            images = self._truth_with_masks().imgs
+            images = self._ground_truth_with_masks().imgs
             for copy, result in zip(checked, results, strict=True):
                 segment = sound_segment(result, images[copy["image_id"]])
                 copy |= {"segmentation": segment, "area": float(masks.areas([segment])[0])}
@@ -238,21 +238,21 @@ class COCOEvaluator:
 
         useful = []
         for image_id, group in by_image(results):
-            truth = self._truth.imgToAnns.get(image_id, [])
-            if not truth:
+            ground_truth = self._ground_truth.imgToAnns.get(image_id, [])
+            if not ground_truth:
                 continue
             group = group[:limit]
             boxes = np.array([result["bbox"] for result in group], dtype=np.float64)
-            objects = np.array([record["bbox"] for record in truth], dtype=np.float64)
-            overlap = mask.iou(boxes, objects, [record["iscrowd"] for record in truth])
+            objects = np.array([record["bbox"] for record in ground_truth], dtype=np.float64)
+            overlap = mask.iou(boxes, objects, [record["iscrowd"] for record in ground_truth])
             useful += [result for result, best in zip(group, overlap.max(axis=1), strict=True) if best >= _LOWEST_IOU]
         return useful
 
-    def _truth_with_masks(self):
-        """The truth with every "segmentation" run-length encoded, made when masks are measured first."""
-        if self._masked_truth is None:
-            self._masked_truth = indexed(encode_truth(self._dataset, self.source))
-        return self._masked_truth
+    def _ground_truth_with_masks(self):
+        """The ground truth with every "segmentation" run-length encoded, made when masks are measured first."""
+        if self._masked_ground_truth is None:
+            self._masked_ground_truth = indexed(encode_ground_truth(self._dataset, self.source))
+        return self._masked_ground_truth
 
     def _recalls(self, results, image_ids, kind="bbox"):
         """{area: average recall} of results that are not more than 1000 an image."""
@@ -265,10 +265,10 @@ class COCOEvaluator:
 
         for number, result in enumerate(results, start=1):
             result["id"] = number  # 0 would read as "unmatched"
-        truth = self._truth if kind == "bbox" else self._truth_with_masks()
-        found = indexed({**truth.dataset, "annotations": results})
+        ground_truth = self._ground_truth if kind == "bbox" else self._ground_truth_with_masks()
+        found = indexed({**ground_truth.dataset, "annotations": results})
         with contextlib.redirect_stdout(io.StringIO()):
-            evaluation = COCOeval(truth, found, iouType=kind)
+            evaluation = COCOeval(ground_truth, found, iouType=kind)
             evaluation.params.imgIds = list(image_ids)
             evaluation.params.maxDets = list(max_detections)
             evaluation.params.useCats = int(use_categories)

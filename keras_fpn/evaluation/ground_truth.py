@@ -71,7 +71,7 @@ def _clean_annotation(annotation, source, image_ids, category_ids):
     }
 
 
-def encode_truth(dataset, source):
+def encode_ground_truth(dataset, source):
     """The data set with every "segmentation" as a segment; UserError where one is missing or wrong."""
     sizes = {image["id"]: (image.get("height"), image.get("width")) for image in dataset["images"]}
     unsized = next((image_id for image_id, size in sizes.items() if None in size), None)

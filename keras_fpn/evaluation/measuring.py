@@ -15,12 +15,12 @@ def evaluation_dataset(model, data_set, batch_size=1):
     return load_coco(data_set, batch_size=batch_size, fields=fields, **model.settings["resize"])
 
 
-def measure(model, data_set, *, batch_size=1, evaluator=None, most_results=None):
+def measure(model, data_set, *, batch_size=1, evaluator=None, max_results=None):
     """Evaluate `model` on a `CocoDataset`, with a progress bar.
 
     Args:
         evaluator: a `COCOEvaluator` of its annotations; made if not given.
-        most_results: how many of an image to return, the best; all by default. The metrics look at all of them. (Of
+        max_results: how many of an image to return, the best; all by default. The metrics look at all of them. (Of
             5000 images the 1000 segments of each take some 6 GB.)
 
     Returns:
@@ -43,7 +43,7 @@ def measure(model, data_set, *, batch_size=1, evaluator=None, most_results=None)
     with Count("evaluate", len(data_set.records)) as count, readable_errors():
         for image_ids, found, proposed in predict_batches(model, dataset):
             measurement.add({"detections": found, "proposals": proposed})
-            results += best_of_each(found, most_results)
+            results += best_of_each(found, max_results)
             done += len(image_ids)
             count(done)
     return measurement.metrics(), sorted(results, key=lambda result: -result["score"]), evaluator

@@ -108,11 +108,12 @@ def predict_batches(model, dataset, with_proposals=True, inference=None):
         yield image_ids, detections, proposals
 
 
-def best_of_each(results, most=None):
-    """The `most` results of each image with the highest scores, whatever their classes; all of them by default."""
-    if most is None:
+def best_of_each(results, max_results=None):
+    """The results of each image with the highest scores, whatever their classes; all of them without a limit."""
+    if max_results is None:
         return results
-    return [result for _, group in by_image(results) for result in sorted(group, key=lambda r: -r["score"])[:most]]
+    best = (sorted(group, key=lambda result: -result["score"])[:max_results] for _, group in by_image(results))
+    return [result for results_of_image in best for result in results_of_image]
 
 
 def predict_dataset(model, dataset, with_proposals=True, progress=None, inference=None):

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_fpn.layers.fixed_arguments import FixedArguments
 from keras_fpn.ops import boxes as box_ops
-from keras_fpn.ops.nms import best, survivors
+from keras_fpn.ops.nms import best, nms_mask
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
@@ -22,8 +22,8 @@ class DetectionLayer(FixedArguments, keras.layers.Layer):
         box_weights: factors of (dx, dy, dw, dh).
     """
 
-    # The signature of `nms.survivors`: the exporters put the suppression of their runtime in its place.
-    suppression = staticmethod(survivors)
+    # The signature of `nms.nms_mask`: the exporters put the suppression of their runtime in its place.
+    suppression = staticmethod(nms_mask)
 
     def __init__(
         self,

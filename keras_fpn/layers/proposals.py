@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_fpn.layers.fixed_arguments import FixedArguments
 from keras_fpn.ops import boxes as box_ops
-from keras_fpn.ops.nms import best, survivors
+from keras_fpn.ops.nms import best, nms_mask
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
@@ -24,8 +24,8 @@ class ProposalLayer(FixedArguments, keras.layers.Layer):
         box_weights: factors of (dx, dy, dw, dh).
     """
 
-    # The signature of `nms.survivors`: the exporters put the suppression of their runtime in its place.
-    suppression = staticmethod(survivors)
+    # The signature of `nms.nms_mask`: the exporters put the suppression of their runtime in its place.
+    suppression = staticmethod(nms_mask)
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class ProposalLayer(FixedArguments, keras.layers.Layer):
         pre_nms = self.pre_nms_top_k_train if training else self.pre_nms_top_k_test
         post_nms = self.post_nms_top_k_train if training else self.post_nms_top_k_test
         levels = [
-            self._survivors_of_level(
+            self._nms_of_level(
                 objectness[level], deltas[level], anchors[level], image_sizes, pre_nms, post_nms
             )
             for level in anchors
@@ -75,7 +75,7 @@ class ProposalLayer(FixedArguments, keras.layers.Layer):
         boxes, scores, _, numbers = best(boxes, scores, post_nms)
         return {"boxes": boxes, "scores": scores, "num_proposals": numbers}
 
-    def _survivors_of_level(self, objectness, deltas, anchors, image_sizes, pre_nms, post_nms):
+    def _nms_of_level(self, objectness, deltas, anchors, image_sizes, pre_nms, post_nms):
         """Boxes `[B, k, 4]` of a level and scores `[B, k]`, minus infinity for those that went."""
         scores, boxes = self._best_of_level(objectness, deltas, anchors, pre_nms)
         boxes = box_ops.clip(boxes, image_sizes)

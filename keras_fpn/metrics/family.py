@@ -15,7 +15,7 @@ class MetricFamily:
         metrics: names of its metrics, unique among all families. `"<family>/AR"` is shown as "AR".
         main: the metric that says which of two models is the better; the first one if left out.
         class_prefix: where each class has a metric, too, what stands before its name: "AP/" for "AP/cat".
-        most_results: how many results of an image, the best, a run keeps in its results.json; None for all.
+        max_results: how many results of an image, the best, a run keeps in its results.json; None for all.
         model_kind: of a model that is measured by it first, why it has no metrics of other families: "proposes boxes
             without classes". Said where one is expected.
         lines: rows of the printed table, each a tuple of metrics.
@@ -36,7 +36,7 @@ class MetricFamily:
     metrics = ()
     main = None
     class_prefix = None
-    most_results = None
+    max_results = None
     model_kind = None
     lines = None
     cards = None

@@ -12,7 +12,7 @@ class SegmentFamily(RecallFamily):
 
     name = "segments"
     model_kind = "proposes segments without classes"
-    most_results = PROPOSAL_LIMITS[0]  # 1000 masks of each of 5000 images take some 6 GB
+    max_results = PROPOSAL_LIMITS[0]  # 1000 masks of each of 5000 images take some 6 GB
     note = (
         "By the IoU of masks, class-agnostic, mean over IoU 0.50:0.95 (useCats = 0, maxDets = 1, 100, 1000; iouType ="
         " segm). Sizes are the areas of the annotated masks. The pictures show the 16 best that do not overlap much."

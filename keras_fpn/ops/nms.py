@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def survivors(boxes, scores, iou_threshold, most, score_threshold=float("-inf")):
+def nms_mask(boxes, scores, iou_threshold, max_kept, score_threshold=float("-inf")):
     """Greedy suppression inside each group: which boxes are among the best that no better one suppresses.
 
     Boxes of different groups (levels for proposals, classes for detections) never meet, so that every IoU is of the
@@ -12,11 +12,11 @@ def survivors(boxes, scores, iou_threshold, most, score_threshold=float("-inf"))
     suppressed by a better one if their IoU is greater than, not equal to, the threshold.
 
     Args:
-        boxes: `[G, N, 4]` float32; one that is not finite neither survives nor suppresses.
-        scores: `[G, N]` float32; of equal scores the lower index is the better. NaN and minus infinity never survive.
+        boxes: `[G, N, 4]` float32; one that is not finite is neither kept nor suppresses.
+        scores: `[G, N]` float32; of equal scores the lower index is the better. NaN and minus infinity are never kept.
         iou_threshold: IoU above which the worse box goes.
-        most: survivors of a group, at most.
-        score_threshold: only scores above it survive.
+        max_kept: boxes kept of a group, at most.
+        score_threshold: only scores above it are kept.
 
     Returns:
         `[G, N]` bool.
@@ -31,17 +31,17 @@ def survivors(boxes, scores, iou_threshold, most, score_threshold=float("-inf"))
         kept, count = tf.raw_ops.NonMaxSuppressionV4(
             boxes=boxes[group],
             scores=scores[group],
-            max_output_size=most,
+            max_output_size=max_kept,
             iou_threshold=iou_threshold,
             score_threshold=score_threshold,
             pad_to_max_output_size=True,
         )
-        return kept, tf.range(most) < count
+        return kept, tf.range(max_kept) < count
 
-    signature = (tf.TensorSpec([most], tf.int32), tf.TensorSpec([most], tf.bool))
+    signature = (tf.TensorSpec([max_kept], tf.int32), tf.TensorSpec([max_kept], tf.bool))
     kept, is_kept = tf.map_fn(one_group, groups, fn_output_signature=signature)
     where = tf.stack([tf.broadcast_to(groups[:, None], tf.shape(kept)), tf.cast(kept, tf.int64)], axis=-1)
-    places = tf.boolean_mask(where, is_kept)  # [survivors, 2]
+    places = tf.boolean_mask(where, is_kept)  # [kept, 2]
     return tf.scatter_nd(places, tf.ones_like(places[:, 0], tf.int32), tf.shape(scores, tf.int64)) > 0
 
 

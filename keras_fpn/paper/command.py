@@ -44,7 +44,7 @@ def run_table(
     try:
         if setting.is_embedded:
             experiments.draw_data(setting.out)
-        is_finished = _carry_out(todo, planned, setting)
+        is_finished = _run(todo, planned, setting)
         paths = page.write(table, planned, setting) if is_finished else ()
     except KeyboardInterrupt:
         return False
@@ -68,7 +68,7 @@ def make_setting(out, data=None, annotations=None, images=None, seeds=3, overrid
     return experiments.Setting(out, *layout, found is None, seeds, tuple(overrides), starts)
 
 
-def _carry_out(todo, planned, setting):
+def _run(todo, planned, setting):
     """Run what is not finished, and take the findings of every row; returns whether all are finished."""
     clock = _estimate(todo, setting)
     for number, experiment in enumerate(todo, start=1):
@@ -76,7 +76,7 @@ def _carry_out(todo, planned, setting):
             left = estimate.shown(clock.seconds)
             print(f"\nrun {number} of {len(todo)}: {experiment.title}, about {left} left", flush=True)
             start = time.monotonic()
-            if experiment.carry_out().interrupted:
+            if experiment.run().interrupted:
                 return False
             clock.ended(experiment, time.monotonic() - start)
             experiments.forget_graphs()

@@ -18,7 +18,7 @@ def measure(family, evaluator, results, metrics):
         results: COCO results that the run has kept.
         metrics: of the run's metrics.json.
     """
-    kept, most = family.most_results or LIMITS[-1], LIMITS[-1]
+    kept, most = family.max_results or LIMITS[-1], LIMITS[-1]
     recalls = family.recalls(evaluator, results, [limit for limit in LIMITS if limit <= kept])
     if most not in recalls:
         of_all = {area: metrics[family.metric(most, area)] for area in AREAS}

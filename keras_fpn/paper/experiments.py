@@ -82,10 +82,10 @@ class Experiment:
         """The run folder whose metrics the row shows: the last of `folders`."""
         return self.folders[-1]
 
-    def carry_out(self):
+    def run(self):
         """Train, or go on with what was begun; returns the `Outcome`."""
         if self.recipe.procedure != TRAIN:
-            return four_step.carry_out(self.config, self.run_dir, last=LAST_STEP[self.recipe.procedure])
+            return four_step.run(self.config, self.run_dir, last=LAST_STEP[self.recipe.procedure])
         if (self.run_dir / "last.keras").is_file():
             return training.resume(self.run_dir)
         return training.train(self.config, self.run_dir)

@@ -25,7 +25,7 @@ _OF_PROPOSALS = (
 
 
 def sections(table, planned):
-    """A `Section` for each image: the truth, and what the first seed of every row finds.
+    """A `Section` for each image: the ground truth, and what the first seed of every row finds.
 
     A row that proposes boxes or segments shows, for each object, the best of its first 100 proposals and their overlap;
     one that detects shows its detections.
@@ -60,17 +60,18 @@ def _of_image(results, image_id):
 
 def _section(table, record, val_set, found, draw, text):
     image = np.asarray(Image.open(record.path).convert("RGB"))
-    drawn = [("truth", visualize.draw_truth(image, _truth(record), val_set.class_names, (Masks(),)))]
+    objects = visualize.draw_ground_truth(image, _ground_truth(record), val_set.class_names, (Masks(),))
+    drawn = [("ground truth", objects)]
     for row in table.rows:
         picture, words = draw(image, record, val_set, found[row.name][record.image_id])
         drawn.append((f"{row.label}: {words}", picture))
     return Section(f"Image {record.file_name}", text, pictures=tuple(drawn))
 
 
-def _truth(record):
-    truth = {"boxes": record.boxes, "classes": record.classes, "is_crowd": record.is_crowd}
+def _ground_truth(record):
+    ground_truth = {"boxes": record.boxes, "classes": record.classes, "is_crowd": record.is_crowd}
     packed = record.fields.get("masks")
-    return truth if packed is None else truth | {"masks": segmentations.unpack(packed)}
+    return ground_truth if packed is None else ground_truth | {"masks": segmentations.unpack(packed)}
 
 
 def _best_boxes(image, record, val_set, results):

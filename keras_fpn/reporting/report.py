@@ -263,9 +263,9 @@ def _figures(charts):
 def _picture_pairs(pictures):
     rows = []
     for number, item in enumerate(pictures, start=1):
-        caption, truth, found = item if len(item) == 3 else (f"image {number}", *item)
+        caption, ground_truth, found = item if len(item) == 3 else (f"image {number}", *item)
         caption = html.escape(str(caption))
-        pair = (("ground truth", truth), ("detections", found))
+        pair = (("ground truth", ground_truth), ("detections", found))
         figures = "".join(_figure(f"{caption}: {kind}", picture) for kind, picture in pair)
         rows.append(f'<div class="pairs">{figures}</div>')
     return "<h2>Pictures</h2>" + "".join(rows) if rows else ""

@@ -19,7 +19,7 @@ from keras_fpn.parts.classes import Classes
 
 SMALLEST_LONG_SIDE = 512  # px; a picture below this is enlarged by a whole factor
 
-TRUTH_KEYS = ("boxes", "classes", "is_crowd")  # and the fields that the truth of an object has, too
+GROUND_TRUTH_KEYS = ("boxes", "classes", "is_crowd")  # and the fields that the ground truth of an object has, too
 _SAME_OBJECT = 0.3  # IoU of two segments from which a picture shows the better one alone
 _MOST_SEGMENTS = 16  # proposals in a picture: with more of them nothing can be seen
 _FILL = 0.4  # share of the colour in a mask
@@ -44,14 +44,14 @@ def class_color(index):
 
 
 def draw_boxes(
-    image, boxes, labels, scores=None, *, classes=None, colors=None, truth=False, long_side=SMALLEST_LONG_SIDE
+    image, boxes, labels, scores=None, *, classes=None, colors=None, ground_truth=False, long_side=SMALLEST_LONG_SIDE
 ):
     """A copy of the picture with boxes, names and scores.
 
     image: PIL image, or array [H, W, 3] or [H, W] of 0..255. boxes: [N, 4] xyxy in its pixels.
     labels: N names. scores: N numbers, shown with two digits. classes: N class indices that choose the
     colours; without them a name chooses its own. colors: N RGB colours in their place.
-    truth: draws thicker lines, as for ground truth.
+    ground_truth: draws thicker lines, as for ground truth.
     long_side: pictures smaller than this are enlarged by a whole factor (labels need the room).
     Returns a PIL image, RGB. Non-finite boxes are skipped.
     """
@@ -62,7 +62,7 @@ def draw_boxes(
     drawable = [index for index in range(len(boxes)) if np.isfinite(boxes[index]).all()]
     drawable.sort(key=lambda index: -np.prod(boxes[index, 2:] - boxes[index, :2]))  # small ones on top
     draw = ImageDraw.Draw(picture)
-    width = _line_width(picture) + int(truth)
+    width = _line_width(picture) + int(ground_truth)
     colors = [class_color(int(label)) for label in classes] if colors is None else colors
     for index in drawable:
         _outline(draw, boxes[index], colors[index], width)
@@ -71,7 +71,8 @@ def draw_boxes(
 
 
 def draw_segments(
-    image, boxes, labels, scores=None, *, masks, classes=None, colors=None, truth=False, long_side=SMALLEST_LONG_SIDE
+    image, boxes, labels, scores=None, *, masks, classes=None, colors=None, ground_truth=False,
+    long_side=SMALLEST_LONG_SIDE,
 ):
     """`draw_boxes` with masks in the place of the boxes, translucent with an outline.
 
@@ -83,7 +84,7 @@ def draw_segments(
     shown = list(range(len(masks))) if scores is None else _distinct(masks, scores)
     shown = [index for index in shown if (boxes[index, 2:] > boxes[index, :2]).all()]
     colors = dict(zip(shown, map(class_color, range(len(shown))), strict=True)) if colors is None else colors
-    width = _line_width(picture) + int(truth)
+    width = _line_width(picture) + int(ground_truth)
     shown.sort(key=lambda index: -np.prod(boxes[index, 2:] - boxes[index, :2]))  # small ones on top
     for index in shown:
         _draw_mask(picture, segment_masks.decode(masks[index]), colors[index], width)
@@ -160,21 +161,21 @@ def draw_found(image, values, fields, labels, scores=None, **options):
     return draw_boxes(image, values["boxes"], labels, scores, **options)
 
 
-def draw_truth(image, truth, class_names, fields=output_fields.STANDARD, **options):
+def draw_ground_truth(image, ground_truth, class_names, fields=output_fields.STANDARD, **options):
     """The picture with its ground truth.
 
-    truth: {"boxes": [G, 4] xyxy px of the image, "classes": [G], rows with class -1 are padding, and
+    ground_truth: {"boxes": [G, 4] xyxy px of the image, "classes": [G], rows with class -1 are padding, and
     "is_crowd": [G], optional: such regions are marked in their label, and [G, ...] of what further fields there are
-    over the boxes}. fields: of the model; what the truth has of them is drawn as of detections. options: of
+    over the boxes}. fields: of the model; what the ground truth has of them is drawn as of detections. options: of
     `draw_boxes`.
     """
-    classes = np.asarray(truth["classes"])
-    crowd = np.asarray(truth["is_crowd"]) if "is_crowd" in truth else np.zeros_like(classes)
+    classes = np.asarray(ground_truth["classes"])
+    crowd = np.asarray(ground_truth["is_crowd"]) if "is_crowd" in ground_truth else np.zeros_like(classes)
     rows = np.flatnonzero(classes >= 0)
     labels = [class_names[classes[row]] + (" (crowd)" if crowd[row] else "") for row in rows]
-    further = [field for field in output_fields.further(fields) if field.name in truth]
-    values = {"boxes": np.asarray(truth["boxes"])[rows]} | _in_picture(image, truth, rows, further)
-    return draw_found(image, values, further, labels, classes=classes[rows], truth=True, **options)
+    further = [field for field in output_fields.further(fields) if field.name in ground_truth]
+    values = {"boxes": np.asarray(ground_truth["boxes"])[rows]} | _in_picture(image, ground_truth, rows, further)
+    return draw_found(image, values, further, labels, classes=classes[rows], ground_truth=True, **options)
 
 
 def draw_detections(
@@ -207,21 +208,21 @@ def _in_picture(image, found, rows, fields):
     return output_fields.in_original(found, rows, fields, (height, width), np.ones(2)) if fields else {}
 
 
-def truth_and_detections(inputs, targets, detections, class_names, threshold=0.5, fields=output_fields.STANDARD):
+def ground_truth_and_detections(inputs, targets, detections, class_names, threshold=0.5, fields=output_fields.STANDARD):
     """For every image of a batch the pair (ground truth picture, detections picture), padding cut off.
 
     inputs, targets, detections: a batch of the package's data contract, as arrays or tensors. Beside detections without
-    classes the truth has none either. fields: of the model.
+    classes the ground truth has none either. fields: of the model.
     """
-    pairs, keys = [], (*TRUTH_KEYS, *(field.name for field in output_fields.further(fields)))
+    pairs, keys = [], (*GROUND_TRUTH_KEYS, *(field.name for field in output_fields.further(fields)))
     for index, (height, width) in enumerate(np.asarray(inputs["image_sizes"])):
         image = np.asarray(inputs["images"][index])[:height, :width]
-        truth = {key: np.asarray(targets[key][index]) for key in keys if key in targets}
+        ground_truth = {key: np.asarray(targets[key][index]) for key in keys if key in targets}
         found = {key: np.asarray(value[index]) for key, value in detections.items()}
         if len(class_names) == 1:
-            truth["classes"] = np.minimum(truth["classes"], 0)
-        truth = draw_truth(image, truth, class_names, fields)
-        pairs.append((truth, draw_detections(image, found, class_names, threshold, fields)))
+            ground_truth["classes"] = np.minimum(ground_truth["classes"], 0)
+        ground_truth = draw_ground_truth(image, ground_truth, class_names, fields)
+        pairs.append((ground_truth, draw_detections(image, found, class_names, threshold, fields)))
     return pairs
 
 
@@ -230,7 +231,7 @@ def gallery(model, dataset, count=8, threshold=0.5):
     pairs = []
     for inputs, targets in dataset:
         detections = model.inference(inputs)["detections"]
-        pairs += truth_and_detections(
+        pairs += ground_truth_and_detections(
             inputs, targets, detections, model.class_names, threshold, model.output_fields
         )
         if len(pairs) >= count:

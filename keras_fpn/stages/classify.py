@@ -16,7 +16,7 @@ from keras_fpn.ops.levels import level_number
 from keras_fpn.ops.losses import roi_losses
 from keras_fpn.parts.output_fields import STANDARD
 from keras_fpn.stages.classify_settings import BOX_HEADS, POOLINGS
-from keras_fpn.stages.recall import share
+from keras_fpn.stages.recall import recall
 from keras_fpn.stages.stage import Stage
 from keras_fpn.stages.targets import roi_targets
 
@@ -113,7 +113,7 @@ class ClassifyStage(Stage):
         losses = dict(zip(self.loss_names, losses.values(), strict=True))
         is_right = tf.argmax(logits, axis=-1, output_type=tf.int32) == sampled["classes"]
         is_object = sampled["is_valid"] & (sampled["classes"] < self.num_classes)
-        return {"samples": sampled}, losses, {self.recall_names[0]: share(is_right, is_object)}
+        return {"samples": sampled}, losses, {self.recall_names[0]: recall(is_right, is_object)}
 
     def timed_steps(self, features, state):
         proposals, inputs = state["proposals"], state["inputs"]

@@ -17,7 +17,7 @@ from keras_fpn.layers.proposals import ProposalLayer
 from keras_fpn.metrics import PROPOSALS
 from keras_fpn.ops.losses import rpn_losses
 from keras_fpn.parts.output_fields import BOXES, SCORES
-from keras_fpn.stages.recall import share
+from keras_fpn.stages.recall import recall
 from keras_fpn.stages.stage import Stage
 from keras_fpn.stages.targets import anchor_targets
 
@@ -102,7 +102,7 @@ class ProposeStage(Stage):
             samples_per_image=settings["anchor_targets"]["samples_per_image"],
             **settings["rpn_losses"],
         )
-        return values, {"rpn_recall": share(logits > 0, sampled["is_positive"])}
+        return values, {"rpn_recall": recall(logits > 0, sampled["is_positive"])}
 
 
 class ObjectsStage(ProposeStage):

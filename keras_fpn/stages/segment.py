@@ -14,7 +14,7 @@ from keras_fpn.metrics import SEGMENTS
 from keras_fpn.ops.losses import segment_losses
 from keras_fpn.ops.nms import best
 from keras_fpn.parts.output_fields import SCORES, WINDOWS, Masks
-from keras_fpn.stages.recall import share
+from keras_fpn.stages.recall import recall
 from keras_fpn.stages.segment_grid import SegmentGrid
 from keras_fpn.stages.segment_targets import segment_targets
 from keras_fpn.stages.stage import Stage
@@ -108,7 +108,7 @@ class SegmentStage(Stage):
             sampled["is_valid"],
             mask_weight=self.settings["mask_loss_weight"],
         )
-        return {}, losses, {"segment_recall": share(scores > 0, sampled["is_positive"])}
+        return {}, losses, {"segment_recall": recall(scores > 0, sampled["is_positive"])}
 
     def timed_steps(self, features, state):
         inputs = state["inputs"]

@@ -14,7 +14,7 @@ from keras_fpn.stages.targets import ignore_crowd, images_of, sample
 def segment_targets(
     grid,
     layout,
-    truth,
+    ground_truth,
     image_sizes,
     seed,
     *,
@@ -28,7 +28,7 @@ def segment_targets(
     Args:
         grid: a `SegmentGrid`.
         layout: its `Layout` of the features.
-        truth: `{"boxes": [B, G, 4], "classes": [B, G], "masks": [B, G, M, M] 0 or 1 of each object over its own box,
+        ground_truth: `{"boxes": [B, G, 4], "classes": [B, G], "masks": [B, G, M, M] 0 or 1 of each object over its box,
             "is_crowd": [B, G] (optional)}`, any numeric dtypes.
         image_sizes: `[B, 2]` height and width of the valid part; positions outside it are not drawn.
         seed: `[2]` int.
@@ -41,7 +41,7 @@ def segment_targets(
         "masks": [B, P, m, m] float32 in [0, 1]}`, the masks of the first P samples (positives come first): the share of
         each bin of the window that the object covers, 0 where the sample is not positive.
     """
-    most = int(samples_per_image * positive_fraction)
+    max_positives = int(samples_per_image * positive_fraction)
 
     def one_image(image):
         boxes, is_object, is_crowd, _, index, masks, image_size = image
@@ -51,22 +51,22 @@ def segment_targets(
         labels = tf.where(is_inside, labels, -1)
         image_seed = tf.random.experimental.stateless_fold_in(seed, index)
         indices, is_positive, is_valid = sample(labels, samples_per_image, positive_fraction, image_seed)
-        first = indices[:most]
+        first = indices[:max_positives]
         own = tf.gather(matched, first)
         coverage = covered(
             tf.gather(masks, own), tf.gather(boxes, own), tf.gather(layout.windows, first), mask_size
         )
-        return indices, is_positive, is_valid, tf.where(is_positive[:most, None, None], coverage, 0.0)
+        return indices, is_positive, is_valid, tf.where(is_positive[:max_positives, None, None], coverage, 0.0)
 
     count = samples_per_image
     signature = (
         tf.TensorSpec([count], tf.int32),
         tf.TensorSpec([count], tf.bool),
         tf.TensorSpec([count], tf.bool),
-        tf.TensorSpec([most, mask_size, mask_size], tf.float32),
+        tf.TensorSpec([max_positives, mask_size, mask_size], tf.float32),
     )
-    masks = tf.pad(truth["masks"], [[0, 0], [0, 1], [0, 0], [0, 0]])
-    sampled = tf.map_fn(one_image, (*images_of(truth), masks, image_sizes), fn_output_signature=signature)
+    masks = tf.pad(ground_truth["masks"], [[0, 0], [0, 1], [0, 0], [0, 0]])
+    sampled = tf.map_fn(one_image, (*images_of(ground_truth), masks, image_sizes), fn_output_signature=signature)
     return dict(zip(("indices", "is_positive", "is_valid", "masks"), sampled, strict=True))
 
 

@@ -13,34 +13,34 @@ from keras_fpn.ops import boxes as box_ops
 
 # Ground truth is compared in tiles of this many boxes: 268,569 anchors of an 800x1344 image against a tile are
 # 17 MB, whatever the number of objects.
-TRUTH_TILE = 16
+GROUND_TRUTH_TILE = 16
 
 
-def match(boxes, truth, truth_valid, positive_iou, negative_iou, low_quality_matches=False):
+def match(boxes, ground_truth, ground_truth_valid, positive_iou, negative_iou, low_quality_matches=False):
     """Match boxes to ground truth (Faster R-CNN, section 3.1.2).
 
     A box is positive if its best IoU reaches `positive_iou`, negative if that is below `negative_iou`, else
-    ignored. With `low_quality_matches` every box that has the highest IoU of some truth, ties included, is positive
-    too and wins over negative, but keeps its own best truth (detectron2, torchvision). A truth that overlaps no box
+    ignored. With `low_quality_matches` every box that has the highest IoU of some ground truth, ties included, is
+    positive too and wins over negative, but keeps its own best one (detectron2, torchvision). One that overlaps no box
     at all forces none.
 
     Args:
         boxes: `[N, 4]` pixels.
-        truth: `[G, 4]` pixels, padded.
+        ground_truth: `[G, 4]` pixels, padded.
         truth_valid: `[G]` bool, False for padding and whatever else is not to be matched.
         positive_iou, negative_iou: thresholds.
         low_quality_matches: see above.
 
     Returns:
-        `matched`, `[N]` int32, index of each box's best truth (0 where there is none), and `labels`, `[N]` int32.
+        `matched`, `[N]` int32, index of each box's best ground truth (0 without any), and `labels`, `[N]` int32.
     """
-    tiles, valid_tiles = _tiles(truth), _tiles(truth_valid)
+    tiles, valid_tiles = _tiles(ground_truth), _tiles(ground_truth_valid)
     count = tf.shape(boxes)[0]
     state = (tf.fill([count], -1.0), tf.zeros([count], tf.int32), tf.zeros([count], tf.bool))
 
     def step(index, *state):
         iou = box_ops.pairwise_iou(tiles[index], boxes)
-        return (index + 1, *_best_so_far(state, iou, valid_tiles[index], index * TRUTH_TILE))
+        return (index + 1, *_best_so_far(state, iou, valid_tiles[index], index * GROUND_TRUTH_TILE))
 
     _, best, matched, forced = tf.while_loop(
         lambda index, *_: index < tf.shape(tiles)[0], step, (0, *state), parallel_iterations=1
@@ -50,13 +50,13 @@ def match(boxes, truth, truth_valid, positive_iou, negative_iou, low_quality_mat
 
 def _tiles(values):
     """`[G, ...] -> [ceil(G / tile), tile, ...]`, padded with zeros."""
-    missing = -tf.shape(values)[0] % TRUTH_TILE
+    missing = -tf.shape(values)[0] % GROUND_TRUTH_TILE
     padded = tf.pad(values, [[0, missing]] + [[0, 0]] * (values.shape.rank - 1))
-    return tf.reshape(padded, [-1, TRUTH_TILE, *values.shape[1:]])
+    return tf.reshape(padded, [-1, GROUND_TRUTH_TILE, *values.shape[1:]])
 
 
 def _best_so_far(state, iou, valid, offset):
-    """Take a tile of truth into account: best IoU and truth of each box, and whether it is some truth's best.
+    """Take a tile of ground truth into account: best IoU and object of each box, and whether it is some object's best.
 
     `iou` is `[G, N]`: with the many boxes innermost, TensorFlow is several times faster than the other way round.
     """
@@ -64,9 +64,9 @@ def _best_so_far(state, iou, valid, offset):
     iou = tf.where(valid[:, None], iou, -1.0)
     tile_best = tf.reduce_max(iou, axis=0)
     tile_matched = tf.argmax(iou, axis=0, output_type=tf.int32) + offset
-    best_of_truth = tf.reduce_max(iou, axis=1, keepdims=True)  # [G, 1]
-    is_best = (iou == best_of_truth) & (best_of_truth > 0.0)
-    better = tile_best > best  # strictly: of equal ones the first truth stays
+    best_of_ground_truth = tf.reduce_max(iou, axis=1, keepdims=True)  # [G, 1]
+    is_best = (iou == best_of_ground_truth) & (best_of_ground_truth > 0.0)
+    better = tile_best > best  # strictly: of equal ones the first ground truth stays
     return (
         tf.where(better, tile_best, best),
         tf.where(better, tf.where(tile_best >= 0.0, tile_matched, 0), matched),
@@ -79,20 +79,20 @@ def _labels(best, forced, positive_iou, negative_iou, low_quality_matches):
     return tf.where(forced, 1, labels) if low_quality_matches else labels
 
 
-def ignore_crowd(labels, boxes, truth, is_crowd, crowd_ioa):
+def ignore_crowd(labels, boxes, ground_truth, is_crowd, crowd_ioa):
     """Ignore negatives that lie in a crowd region: there are objects, only not boxed one by one.
 
     Args:
         labels: `[N]`.
         boxes: `[N, 4]`.
-        truth: `[G, 4]`.
+        ground_truth: `[G, 4]`.
         is_crowd: `[G]` bool.
         crowd_ioa: share of the box's own area inside the region from which it is ignored (Detectron: 0.7).
 
     Returns:
         `[N]` labels.
     """
-    regions = _tiles(tf.boolean_mask(truth, is_crowd))  # without a crowd, the common case, there are none
+    regions = _tiles(tf.boolean_mask(ground_truth, is_crowd))  # without a crowd, the common case, there are none
 
     def step(index, inside):
         share = box_ops.pairwise_ioa(boxes, regions[index])
@@ -121,8 +121,8 @@ def sample(labels, num_samples, positive_fraction, seed):
     # Padding, so that S can be drawn of any number of boxes.
     labels = tf.pad(labels, [[0, num_samples]], constant_values=-1)
     order = tf.random.stateless_uniform(tf.shape(labels), seed)
-    most = int(num_samples * positive_fraction)
-    positive_order, positives = tf.math.top_k(tf.where(labels == 1, order, -1.0), most)
+    max_positives = int(num_samples * positive_fraction)
+    positive_order, positives = tf.math.top_k(tf.where(labels == 1, order, -1.0), max_positives)
     negative_order, negatives = tf.math.top_k(tf.where(labels == 0, order, -1.0), num_samples)
     is_drawn_positive = positive_order >= 0.0
     rank = tf.range(num_samples) + tf.reduce_sum(tf.cast(is_drawn_positive, tf.int32))
@@ -131,12 +131,12 @@ def sample(labels, num_samples, positive_fraction, seed):
     is_valid, places = tf.math.top_k(tf.cast(is_drawn, tf.int32), num_samples)
     is_valid = is_valid == 1
     indices = tf.gather(tf.concat([positives, negatives], axis=0), places)
-    return tf.where(is_valid, indices, 0), is_valid & (places < most), is_valid
+    return tf.where(is_valid, indices, 0), is_valid & (places < max_positives), is_valid
 
 
 def anchor_targets(
     anchors,
-    truth,
+    ground_truth,
     seed,
     *,
     positive_iou,
@@ -151,7 +151,7 @@ def anchor_targets(
 
     Args:
         anchors: `[N, 4]`, all levels; those that reach outside the image are trained on too (paper, section 5.1).
-        truth: `{"boxes": [B, G, 4], "classes": [B, G], "is_crowd": [B, G] (optional)}`, any numeric dtypes.
+        ground_truth: `{"boxes": [B, G, 4], "classes": [B, G], "is_crowd": [B, G] (optional)}`, any numeric dtypes.
         seed: `[2]` int.
         positive_iou, negative_iou, low_quality_matches: see `match`.
         samples_per_image, positive_fraction: see `sample`.
@@ -178,13 +178,13 @@ def anchor_targets(
         tf.TensorSpec([count], tf.bool),
         tf.TensorSpec([count, 4], tf.float32),
     )
-    sampled = tf.map_fn(one_image, images_of(truth), fn_output_signature=signature)
+    sampled = tf.map_fn(one_image, images_of(ground_truth), fn_output_signature=signature)
     return dict(zip(("indices", "is_positive", "is_valid", "deltas"), sampled, strict=True))
 
 
 def roi_targets(
     proposals,
-    truth,
+    ground_truth,
     seed,
     *,
     num_classes,
@@ -199,7 +199,7 @@ def roi_targets(
 
     Args:
         proposals: `{"boxes": [B, P, 4], "num_proposals": [B]}`.
-        truth: as for `anchor_targets`.
+        ground_truth: as for `anchor_targets`.
         seed: `[2]` int.
         num_classes: K, the class of the background.
         positive_iou: IoU from which a proposal is an object; below it, it is background.
@@ -210,7 +210,7 @@ def roi_targets(
 
     Returns:
         `{"boxes": [B, S, 4], "classes": [B, S] int32, "deltas": [B, S, 4], "is_valid": [B, S] bool, "objects": [B, S]
-        int32}`, the last the row of the truth that an RoI of an object is matched to, -1 of the background.
+        int32}`, the last the row of the ground truth that an RoI of an object is matched to, -1 of the background.
     """
 
     def one_image(image):
@@ -224,10 +224,10 @@ def roi_targets(
         labels = tf.where(is_candidate, labels, -1)
         image_seed = tf.random.experimental.stateless_fold_in(seed, index)
         indices, is_positive, is_valid = sample(labels, samples_per_image, positive_fraction, image_seed)
-        rois, truth_index = tf.gather(candidates, indices), tf.gather(matched, indices)
-        roi_classes = tf.where(is_positive, tf.gather(classes, truth_index), num_classes)
-        deltas = box_ops.encode(tf.gather(boxes, truth_index), rois, box_weights)
-        return rois, roi_classes, deltas, is_valid, tf.where(is_positive, truth_index, -1)
+        rois, ground_truth_index = tf.gather(candidates, indices), tf.gather(matched, indices)
+        roi_classes = tf.where(is_positive, tf.gather(classes, ground_truth_index), num_classes)
+        deltas = box_ops.encode(tf.gather(boxes, ground_truth_index), rois, box_weights)
+        return rois, roi_classes, deltas, is_valid, tf.where(is_positive, ground_truth_index, -1)
 
     count = samples_per_image
     signature = (
@@ -239,20 +239,20 @@ def roi_targets(
     )
     # Constants, whoever moved them: no target may be reached by moving the box that it is measured from.
     boxes = tf.stop_gradient(proposals["boxes"])
-    images = (*images_of(truth), boxes, proposals["num_proposals"])
+    images = (*images_of(ground_truth), boxes, proposals["num_proposals"])
     sampled = tf.map_fn(one_image, images, fn_output_signature=signature)
     return dict(zip(("boxes", "classes", "deltas", "is_valid", "objects"), sampled, strict=True))
 
 
-def images_of(truth):
+def images_of(ground_truth):
     """Boxes, is_object, is_crowd, classes and index of every image, with a row of padding.
 
-    The row gives boxes without any truth something to point at.
+    The row gives boxes without any ground truth something to point at.
     """
-    boxes = tf.pad(tf.cast(truth["boxes"], tf.float32), [[0, 0], [0, 1], [0, 0]])
-    classes = tf.pad(tf.cast(truth["classes"], tf.int32), [[0, 0], [0, 1]], constant_values=-1)
-    is_truth = classes >= 0
-    is_crowd = tf.zeros_like(is_truth)
-    if "is_crowd" in truth:
-        is_crowd = is_truth & (tf.pad(tf.cast(truth["is_crowd"], tf.bool), [[0, 0], [0, 1]]))
-    return boxes, is_truth & ~is_crowd, is_crowd, classes, tf.range(tf.shape(is_truth)[0])
+    boxes = tf.pad(tf.cast(ground_truth["boxes"], tf.float32), [[0, 0], [0, 1], [0, 0]])
+    classes = tf.pad(tf.cast(ground_truth["classes"], tf.int32), [[0, 0], [0, 1]], constant_values=-1)
+    is_ground_truth = classes >= 0
+    is_crowd = tf.zeros_like(is_ground_truth)
+    if "is_crowd" in ground_truth:
+        is_crowd = is_ground_truth & (tf.pad(tf.cast(ground_truth["is_crowd"], tf.bool), [[0, 0], [0, 1]]))
+    return boxes, is_ground_truth & ~is_crowd, is_crowd, classes, tf.range(tf.shape(is_ground_truth)[0])

@@ -143,7 +143,7 @@ class DetectionPictures(keras.callbacks.Callback):
         for inputs, targets in self.dataset:
             found = self._inference(inputs)["detections"]
             names, fields = self.model.class_names, self.model.output_fields
-            pairs += visualize.truth_and_detections(inputs, targets, found, names, self.threshold, fields)
+            pairs += visualize.ground_truth_and_detections(inputs, targets, found, names, self.threshold, fields)
             if len(pairs) >= self.count:
                 break
         pairs = pairs[: self.count]

@@ -38,19 +38,19 @@ def with_data(config: Config, data_dir=None) -> Config:
     return Config.model_validate(tree)
 
 
-def with_proposals(data_set, path, most):
+def with_proposals(data_set, path, max_proposals):
     """Return a `CocoDataset` with the proposals of its images, every one of them checked.
 
     Args:
         path: a folder that `keras-fpn propose` wrote.
-        most: how many of an image are used, the best.
+        max_proposals: how many of an image are used, the best.
 
     Raises:
         UserError: see `proposal_files.read_proposals` and `GivenProposals.for_data_set`.
     """
     given = read_proposals(path)
     with Count("check proposals", len(data_set)) as count:
-        return dataclasses.replace(data_set, proposals=given.for_data_set(data_set, most, count))
+        return dataclasses.replace(data_set, proposals=given.for_data_set(data_set, max_proposals, count))
 
 
 def training_dataset(config: Config, train_set, skip_batches=0, cache=None):

@@ -85,7 +85,7 @@ STEPS = (
 )
 
 
-def carry_out(config: Config, run_dir, *, last=4, extra_callbacks=()) -> training.Outcome:
+def run(config: Config, run_dir, *, last=4, extra_callbacks=()) -> training.Outcome:
     """Train a Faster R-CNN step by step, or go on where it was stopped, and leave the run in `run_dir`.
 
     Args:

@@ -8,8 +8,8 @@ results.csv      a row for each epoch: losses, recalls, learning rate, val_AP ..
 logs/            the same for TensorBoard
 train_batch.jpg  what the network is fed
 val_detections.jpg, results.json
-                 what it finds in the validation images: some beside the truth, all as COCO results (of segments the
-                 100 best of each image; evaluate --json writes all)
+                 what it finds in the validation images: some beside the ground truth, all as COCO results (of
+                 segments the 100 best of each image; evaluate --json writes all)
 report.html      metrics, curves and pictures on one page
 metrics.json     COCO metrics of model.keras; its presence says that the run is finished
 """
@@ -147,11 +147,11 @@ def draw_train_batch(batch, class_names, fields, path):
         fields: `OutputField`s of the model: what the targets have of them is drawn, too.
     """
     inputs, targets = batch
-    pictures, keys = [], (*visualize.TRUTH_KEYS, *(field.name for field in further(fields)))
+    pictures, keys = [], (*visualize.GROUND_TRUTH_KEYS, *(field.name for field in further(fields)))
     for index, (height, width) in enumerate(inputs["image_sizes"].numpy()[:16]):
-        truth = {name: targets[name][index].numpy() for name in keys if name in targets}
+        ground_truth = {name: targets[name][index].numpy() for name in keys if name in targets}
         image = inputs["images"][index, :height, :width].numpy()
-        pictures.append(visualize.draw_truth(image, truth, class_names, fields))
+        pictures.append(visualize.draw_ground_truth(image, ground_truth, class_names, fields))
     visualize.save_picture(visualize.contact_sheet(pictures), path)
 
 
@@ -164,7 +164,7 @@ def write_findings(run_dir, config, model, dataset, metrics, evaluator, learning
         learning_rate: `(steps, values)` of every step; without it the curve is that of results.csv.
     """
     pairs = visualize.gallery(model, dataset, count)
-    titles = ["truth", "detections"] * len(pairs)
+    titles = ["ground truth", "detections"] * len(pairs)
     pictures = [picture for pair in pairs for picture in pair]
     visualize.save_picture(visualize.contact_sheet(pictures, titles=titles), run_dir / "val_detections.jpg")
     rows = read_results(run_dir / "results.csv")

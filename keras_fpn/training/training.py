@@ -232,7 +232,7 @@ def finish(config, run_dir, val_set, evaluator, learning_rate=None, sections=())
         val_set,
         batch_size=batch_size,
         evaluator=evaluator,
-        most_results=all_families(model.metric_families)[0].most_results,
+        max_results=all_families(model.metric_families)[0].max_results,
     )
     write_json(run_dir / "results.json", results)
     dataset = evaluation_dataset(model, val_set, batch_size)

@@ -1,8 +1,8 @@
 """torchvision's ImageNet classifiers, of which the backbone is taken."""
 
 from keras_fpn.checkpoints import torchvision
-from keras_fpn.checkpoints.layouts import Recognition
 from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
+from keras_fpn.checkpoints.published.recognition import Recognition
 
 
 @register_published

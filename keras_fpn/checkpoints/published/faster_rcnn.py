@@ -1,9 +1,10 @@
 """The Faster R-CNNs with a pyramid of torchvision and of detectron2."""
 
-from keras_fpn.checkpoints import detectron2, layouts, torchvision
+from keras_fpn.checkpoints import detectron2, sizes, torchvision
 from keras_fpn.checkpoints.classes import classes_of, predictor_rows
-from keras_fpn.checkpoints.layouts import Recognition, last_number, places
 from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
+from keras_fpn.checkpoints.published.recognition import Recognition
+from keras_fpn.checkpoints.sizes import last_number, places
 from keras_fpn.heads.box_head_names import CLASS_SCORES
 
 COCO_V1_R50 = "258fb6c6"  # in the name of the published file: the first digits of its SHA-256
@@ -22,12 +23,12 @@ class _FasterRCNN(PublishedKind):
     }
 
     @classmethod
-    def classes(cls, layout, tensors, class_names, metadata, file, forced):
-        rows = predictor_rows(layout, tensors, file, forced)
-        classes = classes_of(layout, rows, class_names, metadata, file)
+    def classes(cls, source, tensors, class_names, metadata, file, forced):
+        rows = predictor_rows(source, tensors, file, forced)
+        classes = classes_of(source, rows, class_names, metadata, file)
         return classes, {
             "model.box_head.background_logits": classes.background_logits,
-            "model.box_head.background_boxes": classes.background_logits if layout.BACKGROUND_HAS_A_BOX else 0,
+            "model.box_head.background_boxes": classes.background_logits if source.BACKGROUND_HAS_A_BOX else 0,
         }
 
     @classmethod
@@ -90,7 +91,7 @@ class Detectron2FasterRCNN(_FasterRCNN):
 
 def _coco_v1_epsilon(tensors, file):
     """The batch-norm epsilon that a ResNet-50 without normed pyramid runs with, and what to tell about it."""
-    if layouts.common_size(tensors, [(f"{CLASS_SCORES}.bias", 0)]) != torchvision.COCO_ROWS:
+    if sizes.common_size(tensors, [(f"{CLASS_SCORES}.bias", 0)]) != torchvision.COCO_ROWS:
         note = "batch-norm epsilon 1e-5, with which torchvision builds; weights trained from its COCO_V1, which it runs"
         return {}, (note + " with 0, need --set model.backbone.norm_epsilon=0",)
     note = "batch-norm epsilon 0, with which torchvision runs its COCO_V1; weights of another training on COCO need "
@@ -108,7 +109,7 @@ def torchvision_sizes(tensors):
         ],
         "model.box_head.conv_channels": places(tensors, r"roi_heads\.box_head\.\d\.0\.weight"),
     }  # fmt: skip
-    settings = layouts.common_sizes(tensors, witnesses)
+    settings = sizes.common_sizes(tensors, witnesses)
     last = last_number(tensors, r"rpn\.head\.conv\.(\d)\.0\.weight")
     return settings | ({} if last is None else {"model.rpn.conv_layers": last + 1}) | _box_head_depths(tensors)
 
@@ -129,4 +130,4 @@ def _box_head_depths(tensors):
 def detectron2_units(tensors):
     """The width of detectron2's box head."""
     linear = places(tensors, r"roi_heads\.box_head\.fc\d\.weight")
-    return layouts.common_sizes(tensors, {"model.box_head.units": [*linear, (f"{CLASS_SCORES}.weight", 1)]})
+    return sizes.common_sizes(tensors, {"model.box_head.units": [*linear, (f"{CLASS_SCORES}.weight", 1)]})

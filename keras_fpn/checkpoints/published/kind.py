@@ -44,11 +44,11 @@ class PublishedKind:
         raise NotImplementedError
 
     @classmethod
-    def classes(cls, layout, tensors, class_names, metadata, file, forced):
+    def classes(cls, source, tensors, class_names, metadata, file, forced):
         """The `Classes` of a file and the settings that follow from them, or None for a model that knows none.
 
         Args:
-            layout: the module of the source.
+            source: the module of the source.
             tensors: `{name: array}` with current names.
             class_names: what the user says, or None.
             metadata: what the file says.

@@ -1,8 +1,8 @@
 """detectron2's region proposal network on a pyramid."""
 
 from keras_fpn.checkpoints import detectron2
-from keras_fpn.checkpoints.layouts import Recognition
 from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
+from keras_fpn.checkpoints.published.recognition import Recognition
 
 
 @register_published

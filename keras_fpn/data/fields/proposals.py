@@ -10,7 +10,7 @@ class Proposals(BoxRows):
     """The best boxes of a folder of proposals: inputs of a batch, not targets.
 
     Args:
-        proposals: those of the data set's images; at most `proposals.most` of an image are given.
+        proposals: those of the data set's images; at most `proposals.max_proposals` of an image are given.
     """
 
     name, part = "proposals", "inputs"
@@ -36,7 +36,7 @@ class Proposals(BoxRows):
             )
             first = tf.raw_ops.TakeDataset(input_dataset=from_there_on, count=tf.constant(1, tf.int64), **content)
             (numbers,) = tf.raw_ops.DatasetToSingleElement(dataset=first, **content)
-            return tf.reshape(tf.io.decode_raw(numbers, tf.float32), [-1, 4])[: self.proposals.most]
+            return tf.reshape(tf.io.decode_raw(numbers, tf.float32), [-1, 4])[: self.proposals.max_proposals]
 
         return load
 
@@ -44,7 +44,7 @@ class Proposals(BoxRows):
         """`{"proposals": [most, 4], "num_proposals": how many of them are proposals}`."""
         import tensorflow as tf
 
-        boxes = tf.ensure_shape(self.pad(rows, self.proposals.most), [self.proposals.most, 4])
+        boxes = tf.ensure_shape(self.pad(rows, self.proposals.max_proposals), [self.proposals.max_proposals, 4])
         return {self.name: boxes, f"num_{self.name}": tf.shape(rows)[0]}
 
     def batch_padding(self):

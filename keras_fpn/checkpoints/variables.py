@@ -1,41 +1,16 @@
-"""A published file's tensors into our variables, every one of them accounted for, and back; and what a file is.
+"""A published file's tensors into our variables, every one of them accounted for, and back.
 
 Which tensor is which variable, `entries` tells.
 """
 
-import dataclasses
 import difflib
-import re
-from collections.abc import Mapping
 
 import numpy as np
 
-from keras_fpn.backbones.resnet import ARCHITECTURES
 from keras_fpn.console.errors import UserError
 
 SMALLEST = float(np.finfo(np.float32).tiny)
 MOST_COMPARED = 100  # names; where more differ the file is of another model, and no nearest name says anything
-
-
-@dataclasses.dataclass(frozen=True)
-class Recognition:
-    """What a file is taken for.
-
-    Attributes:
-        source: "torchvision" or "detectron2".
-        architecture: of the model that it becomes, as a configuration calls it; None for a backbone alone.
-        title: the model's name at its source.
-        config: shipped configuration that it belongs to.
-        settings: `{"model.group.key": value}`, what the file differs in from that configuration.
-        notes: what the keys cannot tell and the user should know.
-    """
-
-    source: str
-    architecture: str | None
-    title: str
-    config: str
-    settings: Mapping = dataclasses.field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 def load(entries, tensors, *, file, is_ignored=lambda name: False):
@@ -133,39 +108,3 @@ def _check_variance(entry, tensor, file):
             f"{file}: {entry.name} has a variance of {least:g} and the epsilon is 0, a division by zero; if the file "
             "is whole, add --set model.backbone.norm_epsilon=1e-5"
         )
-
-
-def resnet_name(tensors, convolution):
-    """The ResNet that the blocks in a file make, such as "resnet50", or None where they make none of ours.
-
-    Args:
-        convolution: pattern of the names of each block's convolutions, with groups `stage`, `block`, `number`.
-    """
-    blocks, bottleneck = {}, False
-    for match in filter(None, (re.fullmatch(convolution, name) for name in tensors)):
-        blocks.setdefault(match["stage"], set()).add(match["block"])
-        bottleneck |= match["number"] == "3"
-    counts = tuple(len(blocks[stage]) for stage in sorted(blocks))
-    return next((name for name, found in ARCHITECTURES.items() if found == (bottleneck, counts)), None)
-
-
-def common_size(tensors, places):
-    """The size that most of `places`, `(name, axis)`, have, or None: one tensor that is wrong is no witness."""
-    sizes = [tensors[name].shape[axis] for name, axis in places if name in tensors and tensors[name].ndim > axis]
-    return next((size for size in sizes if 2 * sizes.count(size) > len(sizes)), None)
-
-
-def common_sizes(tensors, places_of):
-    """`{key: common_size}` of each key of `{key: places}` that has one."""
-    sizes = {key: common_size(tensors, witnesses) for key, witnesses in places_of.items()}
-    return {key: size for key, size in sizes.items() if size is not None}
-
-
-def places(tensors, pattern):
-    """`[(name, 0)]` of the tensors whose whole names match, for `common_size`."""
-    return [(name, 0) for name in tensors if re.fullmatch(pattern, name)]
-
-
-def last_number(tensors, pattern):
-    """The highest number that the group of a pattern has among the whole names that match, or None."""
-    return max((int(match[1]) for match in (re.fullmatch(pattern, name) for name in tensors) if match), default=None)

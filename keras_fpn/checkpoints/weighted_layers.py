@@ -1,7 +1,7 @@
-"""The layers with weights of a model, stage by stage, and those of a file laid out as the model's are.
+"""The layers with weights of a model, part by part, and those of a file laid out as the model's are.
 
-ResNet's conv5 is the last stage of a whole backbone, but part of the head in the C4 baseline, whose backbone ends
-at C4: the same layers, in another stage.
+ResNet's conv5 is the end of a whole backbone, but part of the head in the C4 baseline, whose backbone ends
+at C4: the same layers, in another part.
 """
 
 from typing import NamedTuple
@@ -12,15 +12,15 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.models.detector import Detector
 
 
-class Layout(NamedTuple):
+class LaidOut(NamedTuple):
     """The layers of a file.
 
     Attributes:
-        stages: `{stage: layers}`, where the model has their like.
-        left: `{stage: layers}` that the model has no place for, whatever their names.
+        parts: `{part: layers}`, where the model has their like.
+        left: `{part: layers}` that the model has no place for, whatever their names.
     """
 
-    stages: dict
+    parts: dict
     left: dict
 
 
@@ -31,12 +31,12 @@ def parts(model):
     return model.parts
 
 
-def stages(model):
-    """`{stage: [layers with weights]}` of a detector or of a backbone."""
+def layers_by_part(model):
+    """`{part: [layers with weights]}` of a detector or of a backbone."""
     return {name: layers_of(part) for name, part in parts(model).items()}
 
 
-def laid_out(source, model, file) -> Layout:
+def laid_out(source, model, file) -> LaidOut:
     """The layers of `source` where `model` has their like.
 
     Args:
@@ -47,7 +47,7 @@ def laid_out(source, model, file) -> Layout:
     Raises:
         UserError: the model's backbone goes on where the file's ends.
     """
-    theirs, left = stages(source), {}
+    theirs, left = layers_by_part(source), {}
     ours, our_head, their_head = model.backbone, head_name(model), head_name(source)
     backbone = source.backbone if isinstance(source, Detector) else source
     if their_head not in (None, our_head):
@@ -62,14 +62,14 @@ def laid_out(source, model, file) -> Layout:
                 f"{file}: its backbone ends at {max(backbone.output)}, the model's goes on to {missing[-1]};"
                 " give weights of a whole backbone"
             )
-        return Layout(theirs, left)
+        return LaidOut(theirs, left)
     beyond = _beyond(backbone, ours.output)
     theirs["backbone"] = [layer for layer in theirs["backbone"] if layer not in beyond]
     if our_head == "conv5" and beyond:
         theirs["box_head"] = beyond
     elif beyond:
         left["backbone"] = beyond
-    return Layout(theirs, left)
+    return LaidOut(theirs, left)
 
 
 def head_name(model):
@@ -79,7 +79,7 @@ def head_name(model):
 
 def backbone_norms(model):
     """The layers that normalise with `backbone.norm_epsilon`: the backbone's, and those of conv5 in a head."""
-    layers = stages(model)["backbone"]
+    layers = layers_by_part(model)["backbone"]
     if head_name(model) == "conv5":
         layers = layers + layers_of(model.box_head.conv5)
     return [layer for layer in layers if hasattr(layer, "moving_variance")]
