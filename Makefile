@@ -1,6 +1,7 @@
 # make test   the test suite (make test-all: its slow part, too)    make demo   data -> training -> AP -> report, in runs/demo
 # make lint   ruff                  make clean  removes what these made, but never runs/
 # make parity the converted models against torchvision and detectron2, in runs/parity (MODELS=... for some)
+# make help   one line for each target, made of the `## ` comments below
 # Needs Python 3.11 and make; everything else goes into .venv (once, until setup.cfg changes).
 
 PYTHON ?= python3.11
@@ -15,7 +16,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
 .DEFAULT_GOAL := test
-.PHONY: install test test-all demo lint parity clean
+.PHONY: help install test test-all demo lint parity clean
 
 $(STAMP): setup.cfg pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or run make PYTHON=/path/to/python" >&2; exit 2; }
@@ -23,18 +24,21 @@ $(STAMP): setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[test]"
 	@touch $@
 
-install: $(STAMP)
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: $(STAMP)
+install: $(STAMP) ## make .venv with this package and all that its tests need
+
+test: $(STAMP) ## the test suite without its slow part
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-all: $(STAMP)
+test-all: $(STAMP) ## the test suite with its slow part
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m ""
 
-demo: $(STAMP)
+demo: $(STAMP) ## data -> training -> AP -> report and exports, in runs/demo
 	$(BIN)/keras-fpn demo
 
-lint: $(STAMP)
+lint: $(STAMP) ## ruff
 	$(BIN)/ruff check .
 
 $(PARITY_STAMP):
@@ -42,7 +46,7 @@ $(PARITY_STAMP):
 	$(PARITY_VENV)/bin/python -m pip install --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 numpy==2.4.6 pillow==13.0.0
 	@touch $@
 
-parity: $(STAMP) $(PARITY_STAMP)
+parity: $(STAMP) $(PARITY_STAMP) ## the converted models against torchvision and detectron2, in runs/parity
 ifneq ($(DETECTRON2),)
 	@$(PARITY_VENV)/bin/python -c "import detectron2" 2>/dev/null || { \
 	  $(PARITY_VENV)/bin/python -m pip install --disable-pip-version-check setuptools wheel ninja && \
@@ -50,5 +54,5 @@ ifneq ($(DETECTRON2),)
 endif
 	$(BIN)/python benchmarks/parity/run.py --reference $(PARITY_VENV)/bin/python --out runs/parity $(MODELS)
 
-clean:
+clean: ## remove what these made, but never runs/
 	rm -rf $(VENV) $(PARITY_VENV) build dist keras_fpn.egg-info .pytest_cache .ruff_cache .hypothesis
