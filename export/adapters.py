@@ -1,4 +1,4 @@
-"""What becomes of a model's layers in each format.
+"""Replacements of a model's layers in each format.
 
 A layer that a runtime does better otherwise, or not at all, has an adapter: `adapter(layer, model)` is called with each
 such layer of a twin of the caller's model, wherever in it the layer is, and with the twin. It sets what the layer

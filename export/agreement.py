@@ -26,7 +26,7 @@ class Detections:
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """What a lower precision is held to.
+    """Bounds that a lower precision is held to.
 
     Attributes:
         level: score from which detections count.
@@ -43,7 +43,7 @@ class Bounds:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What a comparison saw.
+    """Result of a comparison.
 
     Attributes:
         pictures: images compared.
@@ -52,18 +52,18 @@ class Finding:
         max_score: largest difference of their scores.
         further: `{field: largest difference}` of what further fields they have, anywhere in a mask; of a lower
             precision the largest mean one.
-        excused: detections without a partner that may be: of float32 those whose decision hangs on rounding.
+        unpaired: detections without a partner that may be: of float32 those that rounding decides.
     """
 
     pictures: int = 0
     detections: int = 0
     max_box: float = 0.0
     max_score: float = 0.0
-    excused: int = 0
+    unpaired: int = 0
     further: dict = dataclasses.field(default_factory=dict)
 
     def __add__(self, other):
-        sums = {key: getattr(self, key) + getattr(other, key) for key in ("pictures", "detections", "excused")}
+        sums = {key: getattr(self, key) + getattr(other, key) for key in ("pictures", "detections", "unpaired")}
         most = {key: max(getattr(self, key), getattr(other, key)) for key in ("max_box", "max_score")}
         names = dict.fromkeys([*self.further, *other.further])
         further = {name: max(self.further.get(name, 0.0), other.further.get(name, 0.0)) for name in names}
@@ -92,7 +92,7 @@ def exactly(found, expected, class_names, possible, box_bound=BOX_BOUND, further
             if strict:
                 raise VerificationError(_difference(side, strict[0], other, side is found, class_names, box_bound))
     if not len(pairs):
-        return Finding(1, len(expected.scores), excused=len(lone_found) + len(lone_expected))
+        return Finding(1, len(expected.scores), unpaired=len(lone_found) + len(lone_expected))
     of_found, of_expected = pairs.T
     _check_order(expected.scores[of_expected[np.argsort(of_found)]])
     return Finding(
@@ -100,7 +100,7 @@ def exactly(found, expected, class_names, possible, box_bound=BOX_BOUND, further
         detections=len(expected.scores),
         max_box=float(np.abs(found.boxes[of_found] - expected.boxes[of_expected]).max()),
         max_score=float(np.abs(found.scores[of_found] - expected.scores[of_expected]).max()),
-        excused=len(lone_found) + len(lone_expected),
+        unpaired=len(lone_found) + len(lone_expected),
         further=_check_further(found, expected, pairs, class_names, further),
     )
 
@@ -125,11 +125,11 @@ def _partner_of(side, row, other, bounds):
     )
     overlaps = overlaps_with(other.boxes[candidates], side.boxes[row])
     if not len(candidates) or overlaps.max() < bounds.overlap:
-        return Finding(detections=1, excused=1)
+        return Finding(detections=1, unpaired=1)
     best = candidates[overlaps.argmax()]
     further = {name: float(np.abs(other.further[name][best] - side.further[name][row]).mean()) for name in side.further}
     if max(further.values(), default=0.0) > bounds.score:
-        return Finding(detections=1, excused=1)
+        return Finding(detections=1, unpaired=1)
     return Finding(
         detections=1,
         max_box=float(np.abs(other.boxes[best] - side.boxes[row]).max()),
@@ -159,7 +159,7 @@ def _same(side, box, score, label, box_bound):
 
 
 def _room(found, expected, pairs):
-    """Ten times the largest difference of partners' scores: the smaller, the fewer detections hang on it."""
+    """Ten times the largest difference of partners' scores: the smaller, the fewer detections it decides."""
     differences = np.abs(found.scores[pairs[:, 0]] - expected.scores[pairs[:, 1]])
     return float(np.clip(TIMES * differences.max(initial=0.0), LEAST_ROOM, SCORE_BOUND)) if len(pairs) else SCORE_BOUND
 
@@ -197,7 +197,7 @@ def _check_order(scores):
 
 
 def _difference(side, row, other, is_found, class_names, box_bound):
-    """What is the matter with a detection that the other side lacks, in words."""
+    """Describe a detection that the other side lacks."""
     who = "the artefact" if is_found else "the model"
     label = class_names[side.classes[row]]
     what = f"the {label} that {who} finds at {_box(side.boxes[row])} with score {side.scores[row]:.4f}"

@@ -1,4 +1,4 @@
-"""What the commands of this folder share in reading their arguments."""
+"""Reading of arguments that the commands of this folder share."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""What an exported detector says about itself, the same in all three formats: JSON that needs no TensorFlow to read.
+"""Description that an exported detector carries, the same in all three formats: JSON that needs no TensorFlow to read.
 
     SavedModel   <version>/assets/keras_fpn.json and labels.txt
     TFLite       files of these names in a zip archive at the end of the file, and an entry of the metadata table

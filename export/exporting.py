@@ -20,7 +20,7 @@ from keras_fpn.export.tflite.calibration_images import CalibrationImages
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What was written.
+    """Result of an export.
 
     Attributes:
         path: the file, or the folder of the SavedModel's version.
@@ -94,7 +94,7 @@ def run(request, model, tell, pictures=()) -> Outcome:
 
 
 def summary(outcome):
-    """What became of it, for people."""
+    """Describe the outcome in a few lines."""
     size = f"{outcome.bytes / 1e6:.1f} MB" if outcome.bytes >= 1e5 else f"{outcome.bytes / 1e3:.1f} kB"
     return f"{_judgement(outcome)}\nwrote {outcome.path}, {size}, in {outcome.seconds:.1f} s; next:\n  {_next(outcome)}"
 
@@ -113,10 +113,10 @@ def _judgement(outcome):
     compared = f"{found.detections} detections in {found.pictures} pictures"
     if not found.detections:
         return f"verified in {found.pictures} pictures, which says little: the model finds next to nothing in them"
-    excuse = "decided by rounding" if outcome.precision == "float32" else "without a partner"
+    why = "decided by rounding" if outcome.precision == "float32" else "without a partner"
     differences = f"boxes differ by at most {found.max_box:.2g} px, scores by {found.max_score:.2g}"
     differences += "".join(f", {name} by {most:.2g}" for name, most in found.further.items())
-    return f"verified: {compared}: {differences}; {found.excused} {excuse}"
+    return f"verified: {compared}: {differences}; {found.unpaired} {why}"
 
 
 def default_frame(rule):

@@ -24,7 +24,7 @@ _LEAST_RUNS, _MOST_RUNS, _SECONDS = 5, 40, 3.0  # runs go on until the time is o
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """What one process measured.
+    """Measurements of one process.
 
     Attributes:
         threads: cores and threads that it had.

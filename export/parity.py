@@ -132,7 +132,7 @@ def _differences(model, export, pictures):
         "max_box": finding.max_box,
         "max_score": finding.max_score,
         "compared": finding.detections,
-        "alone": finding.excused,
+        "alone": finding.unpaired,
     }
 
 

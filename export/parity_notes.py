@@ -1,4 +1,4 @@
-"""What must be known to read a parity table, in sentences."""
+"""Sentences that explain a parity table."""
 
 from pathlib import Path
 

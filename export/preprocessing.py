@@ -137,7 +137,7 @@ def letterbox(images, frame, rule, input_type):
 
 
 def prepare(images, description):
-    """What an artefact of this `Description` is fed for images of any sizes: `letterbox` for a frame, else `batch`."""
+    """Inputs of an artefact of this `Description` for images of any sizes: `letterbox` for a frame, else `batch`."""
     if description.frame is None:
         return batch(images, description.resize, description.input_type)
     return letterbox(images, description.frame, description.resize, description.input_type)

@@ -1,4 +1,4 @@
-"""What a model says of itself that a format cannot carry, told before any work."""
+"""Refusal of a format that a model says it cannot be carried by, before any work."""
 
 from keras_fpn.console.errors import UserError
 

@@ -1,4 +1,4 @@
-"""What `keras-fpn export` is asked for, refused in one line where it cannot be done; before TensorFlow is imported."""
+"""Request of an export, refused in one line where it cannot be done; before TensorFlow is imported."""
 
 import dataclasses
 from pathlib import Path
@@ -37,7 +37,7 @@ def register_signature(name, lack):
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is to be written.
+    """Request of an export.
 
     Attributes:
         format: "saved_model", "tflite" or "onnx".
@@ -67,7 +67,7 @@ class Request:
 
     @property
     def target(self):
-        """What is written: the file, or the folder of the version."""
+        """Target: the file, or the folder of the version."""
         if self.format != "saved_model":
             return self.out
         return self.out / str(1 if self.version is None else self.version)

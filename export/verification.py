@@ -1,8 +1,8 @@
 """An exported detector held against the model it was made of, on the same pixels, in its own runtime.
 
 float32 is held to the model detection by detection: boxes 0.05 px, scores 1e-4, masks 1e-3, the same classes, as many,
-in the same order but for scores that are equal within 1e-4. Detections that only one side has are excused where the
-model's own decision hangs on rounding, see `undecided`; the number of them is reported.
+in the same order but for scores that are equal within 1e-4. Detections that only one side has may be where rounding
+decides in the model itself, see `undecided`; the number of them is reported.
 
 Lower precisions decide differently by nature. They are held to what people act on, the detections above a score: on
 either side, each should have a partner of the same class on the other, that overlaps it, with nearly its score; a small
@@ -142,9 +142,9 @@ def _check_form(found, expected, fields):
 
 
 def _check_share(total, bounds):
-    if total.excused > max(1.0, bounds.share * total.detections):
+    if total.unpaired > max(1.0, bounds.share * total.detections):
         raise VerificationError(
-            f"all cases: {total.excused} of {total.detections} detections from score {bounds.level:g} on have no"
+            f"all cases: {total.unpaired} of {total.detections} detections from score {bounds.level:g} on have no"
             f" partner of their class with an IoU of {bounds.overlap:g} and a score within {bounds.score:g};"
             f" {bounds.share:.0%} may"
         )

@@ -1,4 +1,4 @@
-"""What all tests share: recorded reference numbers, a tiny data set on disk and a tiny detector."""
+"""Fixtures that all tests share: recorded reference numbers, a tiny data set on disk and a tiny detector."""
 
 import functools
 import gc

@@ -253,7 +253,7 @@ def test_a_signature_that_a_stage_brings(fading, model, inputs, tmp_path):
         export.export_model(model, "saved_model", tmp_path / "other", signatures=["halves"])
 
 
-# What hangs on rounding ---------------------------------------------------------------------------------------
+# Decisions of rounding ----------------------------------------------------------------------------------------
 
 
 def test_what_a_stage_without_a_rule_makes_is_certain(fading, inputs):
@@ -285,7 +285,7 @@ def test_rows_that_get_a_field_stay_as_certain_as_they_were(rpn_settings, inputs
 
 
 class RootStage(FadingStage):
-    """Has a rule: its scores hang on rounding as those before it do."""
+    """Has a rule: rounding decides its scores as those before it."""
 
 
 @keras.saving.register_keras_serializable("tests")

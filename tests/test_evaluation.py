@@ -83,7 +83,7 @@ def perfect_results(annotations):
 
 
 def direct_run(annotations, results, use_categories=1, max_detections=(1, 10, 100)):
-    """What anyone would write with pycocotools: the reference for every number here."""
+    """Plain use of pycocotools: the reference for every number here."""
     with contextlib.redirect_stdout(io.StringIO()):
         ground_truth = COCO()
         ground_truth.dataset = copy.deepcopy(annotations)

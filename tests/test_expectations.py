@@ -70,7 +70,7 @@ def without(shapes, tmp_path):
 
 @pytest.fixture
 def figures(evaluate, tmp_path):
-    """What the model's metrics are, as the command itself writes them."""
+    """Metrics of the model, as the command itself writes them."""
     code, _, _ = evaluate("--metrics", tmp_path / "metrics.json")
     assert code == 0
     return json.loads((tmp_path / "metrics.json").read_text())

@@ -50,7 +50,7 @@ def writer(monkeypatch):
         def verify(self, artefact, model, pictures):
             if isinstance(self.finding, Exception):
                 raise self.finding
-            return Finding(pictures=10, detections=7, max_box=0.012, max_score=3e-5, excused=1)
+            return Finding(pictures=10, detections=7, max_box=0.012, max_score=3e-5, unpaired=1)
 
     writer = Writer()
     monkeypatch.setattr(to_tflite, "write_tflite", writer.tflite)

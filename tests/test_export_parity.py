@@ -81,7 +81,7 @@ def table(model, files, data_set):
     tflite = parity.Export(files / "model.tflite")
     right = SimpleNamespace(path=tflite.path, finding=None, artefact=tflite.artefact)
     shifted = SimpleNamespace(path=tflite.path, finding=None, artefact=Shifted(tflite.artefact))
-    known = SimpleNamespace(max_box=0.25, max_score=0.125, detections=40, excused=3)
+    known = SimpleNamespace(max_box=0.25, max_score=0.125, detections=40, unpaired=3)
     perfect = SimpleNamespace(path=tflite.path, finding=known, artefact=Answering(model, data_set.records))
     return parity.measure(
         model,

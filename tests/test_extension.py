@@ -1,4 +1,4 @@
-"""What a stranger adds from outside: the files of docs/extending.md, all the way, without an edit of ours."""
+"""Extensions from outside: the files of docs/extending.md, all the way, without an edit of ours."""
 
 import csv
 import json

@@ -90,7 +90,7 @@ def test_what_a_family_keeps_of_each_image_is_all_that_its_metrics_depend_on(fam
 
 
 def test_families_of_one_output_each_get_what_they_need_of_it():
-    """What recall of masks drops as false alarms is not lost to precision."""
+    """False alarms that recall of masks drops are not lost to precision."""
     rng = np.random.default_rng(0)
     results = [
         {"image_id": image_id, "category_id": category_id, "score": float(score)} | _object(box)

@@ -31,7 +31,7 @@ def golden_file(request):
 
 
 def _shape_of(path):
-    """What a file holds: the keys of its configuration, and the places and shapes of its tensors."""
+    """Contents of a file: the keys of its configuration, and the places and shapes of its tensors."""
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json"))
         with archive.open("model.weights.h5") as stored, h5py.File(stored, "r") as file:

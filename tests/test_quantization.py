@@ -63,7 +63,7 @@ def weights(content, dtype):
 
 
 def all_tensors(content, inputs):
-    """What every tensor of float32 holds after one run, by name."""
+    """Values of every tensor of float32 after one run, by name."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=content, experimental_preserve_all_tensors=True)

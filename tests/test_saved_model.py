@@ -154,7 +154,7 @@ def test_images_and_sizes_that_cannot_be_are_refused(loaded, shape, sizes, messa
 
 
 def padded(found, most):
-    """What `detect` found in an image as rows of the signature's outputs."""
+    """Detections of `detect` in an image as rows of the signature's outputs."""
     count = len(found.scores)
     boxes, scores = np.zeros((most, 4), np.float32), np.zeros(most, np.float32)
     classes = np.full(most, -1, np.int32)

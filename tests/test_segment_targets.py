@@ -1,4 +1,4 @@
-"""What segment proposals are trained towards: positions and scales by the paper's appendix A, masks by exact areas."""
+"""Targets of segment proposals: positions and scales by the paper's appendix A, masks by exact areas."""
 
 import math
 

@@ -332,7 +332,7 @@ def test_another_model_on_the_server(serving, pictures, tmp_path, capsys):
 
 
 def test_rest_in_row_form(addresses, pictures):
-    """What curl sends: rows of pixels with their sizes; and by column, base64 without the name of the only input."""
+    """As curl sends them: rows of pixels with their sizes; and by column, base64 without the name of the only input."""
 
     def post(**body):
         url = f"http://{addresses['--rest']}/v1/models/shapes/versions/1:predict"

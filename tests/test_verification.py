@@ -79,7 +79,7 @@ def swapped(outputs):
 
 def test_the_model_itself_passes(model, capsys):
     found = verification.verify(Artefact(model), model)
-    assert (found.max_box, found.max_score, found.excused) == (0.0, 0.0, 0)
+    assert (found.max_box, found.max_score, found.unpaired) == (0.0, 0.0, 0)
     assert found.pictures == 13  # three pictures, seven hard cases, a batch of three
     assert found.detections > 100
     assert "verify: 11 cases" in capsys.readouterr().out
@@ -167,10 +167,10 @@ def test_a_lower_precision_is_held_to_its_own_bounds(model):
 
 
 class TestRounding:
-    """What hangs on rounding, by the model's own numbers."""
+    """Decisions of rounding, by the model's own numbers."""
 
     def test_a_score_at_the_threshold(self, tiny_settings, model):
-        """The least score of the first picture made the threshold: the same picture, and the box is excused."""
+        """The least score of the first picture made the threshold: the same picture, and the box may be unpaired."""
         image = hard_cases.drawn_pictures(RESIZE)[2]
         size = np.array(image.shape[:2], np.int32)
         inputs = {"images": tf.constant(image[None], tf.float32), "image_sizes": tf.constant(size[None])}
@@ -224,7 +224,7 @@ class TestRounding:
         assert states.tolist() == [undecided.IN] * 2 + [undecided.UNDECIDED] * 2 + [undecided.OUT]
         assert undecided.within_the_best(scores, states, count=9).tolist() == states.tolist()
 
-    def test_only_what_hangs_on_rounding_is_excused(self):
+    def test_only_what_rounding_decides_may_be_unpaired(self):
         one = Detections(np.array([[0.0, 0, 10, 10], [20, 20, 40, 40]]), np.array([0.9, 0.05]), np.zeros(2, int))
         other = Detections(one.boxes[:1], one.scores[:1], one.classes[:1])
         for is_certain in (True, False):
@@ -233,8 +233,8 @@ class TestRounding:
                 with pytest.raises(VerificationError, match="is missing on the other side"):
                     exactly(other, one, ["thing"], lambda room, answer=answer: answer)
             else:
-                assert exactly(other, one, ["thing"], lambda room, answer=answer: answer).excused == 1
-                assert exactly(one, other, ["thing"], lambda room, answer=answer: answer).excused == 1
+                assert exactly(other, one, ["thing"], lambda room, answer=answer: answer).unpaired == 1
+                assert exactly(one, other, ["thing"], lambda room, answer=answer: answer).unpaired == 1
 
 
 def test_hard_cases_hold_what_they_say(model):

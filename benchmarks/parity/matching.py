@@ -17,7 +17,7 @@ ANOTHER_BOX = 1.0  # pixel: of one box the two sides never differ so much
 
 @dataclasses.dataclass
 class Match:
-    """What two lists have in common.
+    """Result of comparing two lists.
 
     Attributes:
         unmatched: boxes of either list that the other lacks, without excuse.

@@ -1,4 +1,4 @@
-"""What a reference run leaves behind: the stages of a batch, cut down to slices, under one set of names.
+"""Record of a reference run: the stages of a batch, cut down to slices, under one set of names.
 
 Tensors come as torch gives them, channels second, and are stored as this package has them, channels last.
 """

@@ -38,7 +38,7 @@ class Comparison:
         self.note(stage, key, drawn_checkpoints.relative_difference(ours, self.kept[key]))
 
     def sorting(self, logits):
-        """What the source sorts proposals by: detectron2 logits, torchvision probabilities."""
+        """Scores that the source sorts proposals by: detectron2 logits, torchvision probabilities."""
         return logits if self.source == "detectron2" else 1 / (1 + np.exp(-logits.astype(np.float64)))
 
     def note(self, stage, key, difference):

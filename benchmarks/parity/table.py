@@ -31,7 +31,7 @@ back to the first layer, and of the box head's back to the pooled features."""
 
 
 def results(folder, models):
-    """What compare.py wrote of the models, `{name: dict or None}`."""
+    """Results that compare.py wrote of the models, `{name: dict or None}`."""
     paths = {model.name: folder / "results" / f"{model.name}.json" for model in models}
     return {name: json.loads(path.read_text()) if path.is_file() else None for name, path in paths.items()}
 

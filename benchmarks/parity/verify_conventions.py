@@ -29,7 +29,7 @@ SUPPRESSION = {"proposals": (0.7, 1000), "detections": (0.5, 100)}
 
 
 def record(source, name, files, state=None, given=None):
-    """What a source records of a mixed batch and of a training step, and its weights.
+    """Record of a source: a mixed batch and of a training step, and its weights.
 
     Args:
         state: weights; drawn without.

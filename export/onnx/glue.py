@@ -5,7 +5,7 @@ Each takes a `Graph` and returns whether it changed anything.
 
 
 def drop_identities(graph):
-    """What only gives a tensor another name."""
+    """Node that only gives a tensor another name."""
     return any([graph.bypass(node, node.input[0]) for node in graph.of_type("Identity")])
 
 

@@ -168,7 +168,7 @@ def crop_by_product(layer, maps, boxes, images, own_level):
 
 
 def _bin_weights(layer, start, size, cells):
-    """What each cell along an axis counts in each bin of N boxes, `[N, s, cells]`; start and size are `[N, 1]`."""
+    """Weight of each cell along an axis in each bin of N boxes, `[N, s, cells]`; start and size are `[N, 1]`."""
     ratio, points = layer.sampling_ratio, layer.output_size * layer.sampling_ratio
     nth = tf.range(points, dtype=tf.float32)[None] + 0.5
     position = start + nth * (size / points)  # [N, points]

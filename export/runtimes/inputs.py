@@ -1,4 +1,4 @@
-"""What may be fed to an artefact and asked of it, checked before its runtime says it in words of its own."""
+"""Checks of an artefact's inputs and names, before its runtime complains."""
 
 import numpy as np
 

@@ -1,1 +1,1 @@
-"""What a SavedModel is made of: one frozen function, and encoded images decoded inside."""
+"""Contents of a SavedModel: one frozen function, and encoded images decoded inside."""

@@ -93,7 +93,7 @@ _HEAD = {
 
 
 def _head(content):
-    """What the first bytes say of an image: `_HEAD`."""
+    """Facts in the first bytes of an image: `_HEAD`."""
     is_png = tf.strings.substr(content, 0, len(_PNG_SIGNATURE)) == _PNG_SIGNATURE
     is_jpeg = tf.strings.substr(content, 0, 3) == b"\xff\xd8\xff"
     size = tf.cond(is_png, lambda: _png_size(content), lambda: _jpeg_size(content, is_jpeg))

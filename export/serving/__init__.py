@@ -1,1 +1,1 @@
-"""What TF Serving is given beside a SavedModel, and clients of it."""
+"""Files for TF Serving beside a SavedModel, and clients of it."""

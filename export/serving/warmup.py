@@ -1,4 +1,4 @@
-"""What TF Serving reads beside the graph: requests to warm up with, and the parameters of its own batching.
+"""Files that TF Serving reads beside the graph: requests to warm up with, and the parameters of its own batching.
 
 TF Serving replays `assets.extra/tf_serving_warmup_requests` before it calls a version ready, so that the first user
 does not wait for what TensorFlow does on a first run. A request that fails there keeps the version from loading:

@@ -1,4 +1,4 @@
-"""What a TFLite file says about itself, in two places, and plain names for its inputs and outputs.
+"""Metadata of a TFLite file, in two places, and plain names for its inputs and outputs.
 
     the flatbuffer's own metadata table   "keras_fpn.json", where the tools of the format look
     a zip archive at the end of the file  keras_fpn.json and labels.txt, for a program that has an interpreter and a

@@ -1,4 +1,4 @@
-"""What a detector's answer holds for certain, and which boxes of it hang on the last digits of float32.
+"""Certain and undecided boxes of a detector's answer: the last digits of float32 decide the latter.
 
 Two runtimes round differently, so a score a hair from a threshold, an overlap a hair from another, or one of two equal
 scores at the end of a full list may fall on either side. Here the model's decisions are taken again with room for
@@ -11,7 +11,7 @@ gives is no fault if it is among the undecided ones, and only then.
     segments      the rule of segments' best positions
     answers       the rules by the type of a stage, and the walk through a model's stages
 
-A stage without a rule has no decisions that are excused: what it gives is what the model gives, for certain. Rows that
+A stage without a rule has no undecided rows: what it gives is what the model gives, for certain. Rows that
 it only adds a field to stay as certain as they were.
 """
 

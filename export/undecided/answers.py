@@ -40,7 +40,7 @@ class Answer:
 
 
 def register_undecided(stage_type, rule):
-    """Say which decisions of a stage hang on rounding.
+    """Say which decisions of a stage rounding may turn.
 
     `rule(stage, features, state, possible, room)` gives what the stage may leave, `{key: Possible}`, for one image:
     features and state are the model's own, as the stage left it, `possible` is what the stages before may have left (of

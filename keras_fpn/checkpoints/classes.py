@@ -10,7 +10,7 @@ from keras_fpn.heads.box_head_names import BOXES, CLASS_SCORES
 
 
 class Classes(NamedTuple):
-    """What the rows of a file's predictors stand for."""
+    """Classes that the rows of a file's predictors stand for."""
 
     class_names: list[str]
     category_ids: list[int]

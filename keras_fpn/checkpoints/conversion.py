@@ -174,7 +174,7 @@ def _yaml(value):
 
 
 def _settings(recognition, config):
-    """What the file says about its model: all of it, or beside a configuration of the user's what that cannot know."""
+    """Settings that a file tells: all, or beside the user's configuration those that it cannot know."""
     settings = dict(recognition.settings)
     if config is not None:
         told = ("model.pixels.", EPSILON)

@@ -46,7 +46,7 @@ def resnet_convolutions(tensors):
 
 
 def shared_settings(tensors, backbone):
-    """What a file of a detector on a pyramid tells of its pixels, backbone, pyramid and RPN.
+    """Settings that a file of a detector on a pyramid tells: pixels, backbone, pyramid and RPN.
 
     Returns:
         `({"model.group.key": value}, notes)`.

@@ -27,7 +27,7 @@ ARCHITECTURES = (
 
 
 def readable():
-    """What `convert` reads, in words."""
+    """List of what `convert` reads, in words."""
     words = {}
     for kind in kinds():
         words.setdefault(kind.source, []).append(kind.words)

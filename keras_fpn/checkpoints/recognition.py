@@ -1,4 +1,4 @@
-"""What a published file is: its source, its kind, the configuration that it belongs to."""
+"""Recognition of a published file: its source, its kind, the configuration that it belongs to."""
 
 from keras_fpn.checkpoints import detectron2, foreign, torchvision
 from keras_fpn.checkpoints.published import kind_of

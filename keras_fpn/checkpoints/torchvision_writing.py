@@ -26,7 +26,7 @@ def tensors(model):
 
 
 def metadata(model):
-    """What a state dict does not say, as texts: classes and settings, which reading takes up again."""
+    """Facts that a state dict does not hold, as texts: classes and settings, which reading takes up again."""
     groups = [group for group, kind in _settings_of(model) if kind.is_written]
     settings = {f"model.{group}.{key}": value for group in groups for key, value in model.settings[group].items()}
     if "norm_epsilon" in model.settings["backbone"]:

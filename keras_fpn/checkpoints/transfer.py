@@ -38,7 +38,7 @@ _SHOWN = 12  # names in a line; of more, each part's number is told
 
 @dataclasses.dataclass(frozen=True)
 class Transfer:
-    """What became of the tensors of a file and of those of the model.
+    """Fate of the tensors of a file and of those of the model.
 
     Attributes:
         file: where they came from.

@@ -1,4 +1,4 @@
-"""What a person sees of a program, and what lies on the disk: knows nothing of detection.
+"""Errors, progress and files: everything between a program and a person; knows nothing of detection.
 
     errors     the error that is the user's to mend: one line, exit code 2
     naming     the nearest name to a misspelt one

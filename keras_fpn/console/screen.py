@@ -1,4 +1,4 @@
-"""What libraries write to the screen of their own accord, kept off it."""
+"""Screen kept free of what libraries write to it."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What a caller hands to a detector, checked where it comes in: inputs and targets of a batch."""
+"""Checks of what a caller hands to a detector: inputs and targets of a batch."""
 
 import keras
 import tensorflow as tf

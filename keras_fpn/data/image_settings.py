@@ -1,4 +1,4 @@
-"""What every detector is told of its images: how their pixels are normalised and how they are resized."""
+"""Settings of every detector's images: how their pixels are normalised and how they are resized."""
 
 from typing import Annotated, Literal
 

@@ -378,7 +378,7 @@ def _pad_example(image, rows, image_id, original_size, options: _Options):
 
 
 def _blank_example(options: _Options):
-    """What fills up the last batch of a finite stream until `_drop_blanks` takes it away: image_sizes 0."""
+    """Blank that fills up the last batch of a finite stream until `_drop_blanks` takes it away: image_sizes 0."""
     image, rows = tf.zeros([0, 0, 3], options.pixel_dtype), {field: field.none() for field in options.fields}
     return _pad_example(image, rows, tf.constant(-1, tf.int64), tf.constant([0, 0]), options)
 

@@ -19,7 +19,7 @@ class SplitSettings(Settings):
 
 
 class DataSettings(Settings):
-    """What is read, and how it is varied for training. Evaluation follows `model.resize` alone.
+    """Settings of what is read, and of its variation in training. Evaluation follows `model.resize` alone.
 
     `min_sides`: one of these is drawn for each training image (longer side at most `model.resize.max_side`).
     `canvas`: [height, width] of every training batch, or null: the batch's own largest.

@@ -70,7 +70,7 @@ def compiled(model):
 
 
 def batch(images, rule):
-    """What a model is given for images of any sizes.
+    """Batch for images of any sizes.
 
     Args:
         images: list of `[H, W, 3]` uint8 RGB.

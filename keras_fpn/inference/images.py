@@ -16,7 +16,7 @@ _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 @dataclasses.dataclass(frozen=True)
 class ImageDetections:
-    """What was found in one image, best first.
+    """Detections of one image, best first.
 
     Attributes:
         boxes: `[N, 4]` float32, x1 y1 x2 y2 in pixels of the image as it is looked at (EXIF orientation
@@ -140,7 +140,7 @@ def _is_image_name(path):
 
 
 def in_original_pixels(found, image, file_name, resized_size, threshold, detector) -> ImageDetections:
-    """What a detector found in the resized image, in the pixels of the image itself.
+    """Bring detections of the resized image into the pixels of the image itself.
 
     Args:
         found: `{field: [D, *shape]}` and `"num_detections"`, in pixels of the resized image, best first.

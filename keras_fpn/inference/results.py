@@ -1,4 +1,4 @@
-"""What a detector finds in a data set, as COCO results: dicts that evaluation, files and other programs read.
+"""Detections of a data set as COCO results: dicts that evaluation, files and other programs read.
 
 A *result* is one dict of the COCO results format: `image_id`, `category_id`, `bbox` ([x, y, width, height] in pixels of
 the original image), `score`, and what further fields of the detections add (see `fields`).

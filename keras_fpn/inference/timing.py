@@ -93,7 +93,7 @@ def run_comparison(name, against, *, overrides=(), size=None, batch_size=1, runs
 
 
 def _facts(size, batch_size, runs):
-    """What defines a timing, besides the model."""
+    """Circumstances of a timing, besides the model."""
     return {
         "size": list(size),
         "batch_size": batch_size,

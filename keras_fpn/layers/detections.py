@@ -59,7 +59,7 @@ class DetectionLayer(FixedArguments, keras.layers.Layer):
         return self._best(*self.candidates(proposal_boxes, num_proposals, class_logits, deltas, image_sizes))
 
     def candidates(self, proposal_boxes, num_proposals, class_logits, deltas, image_sizes):
-        """What `call` chooses from: clipped boxes `[B, R, K, 4]` and scores `[B, R, K]`, 0 where there is no box.
+        """Candidates of `call`: clipped boxes `[B, R, K, 4]` and scores `[B, R, K]`, 0 where there is no box.
 
         Arguments are those of `call`.
         """

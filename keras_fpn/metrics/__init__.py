@@ -1,4 +1,4 @@
-"""What detections and proposals are measured by: a file for each family of metrics. Without TensorFlow.
+"""Families of metrics of detections and proposals: a file for each family of metrics. Without TensorFlow.
 
     family          what a family says of itself: its names, how they are computed, how they are shown
     registered      the families there are; whose a name of a metric is

@@ -18,7 +18,7 @@ _ROWS = (
 
 
 class DetectionFamily(MetricFamily):
-    """What pycocotools summarises; by the IoU of boxes and under its own names, unless a subclass says otherwise.
+    """Metrics of pycocotools; by the IoU of boxes and under its own names, unless a subclass says otherwise.
 
     Attributes:
         kind: pycocotools' word for what overlaps: "bbox", or "segm" for masks.

@@ -1,4 +1,4 @@
-"""What a family of metrics says of itself, once: evaluation, callbacks, reports and tables loop over families."""
+"""Base of the families of metrics, each declared once: evaluation, callbacks, reports and tables loop over families."""
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest

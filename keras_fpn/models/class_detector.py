@@ -1,4 +1,4 @@
-"""What every model is that tells classes apart."""
+"""Base of every model that tells classes apart."""
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.models.detector import Detector

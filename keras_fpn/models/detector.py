@@ -1,4 +1,4 @@
-"""What every model of this package is: a `keras.Model` from images to boxes, with its own losses.
+"""Base of every model of this package: a `keras.Model` from images to boxes, with its own losses.
 
     images -> features -> each stage in order -> detections          `call`, `predict`
     images -> features -> each stage in order -> losses              `train_step`, `test_step`
@@ -189,7 +189,7 @@ class Detector(OwnLosses):
 
     @property
     def score_threshold(self):
-        """What scores this or less it drops."""
+        """Score at or below which it drops detections."""
         return max(stage.score_threshold for stage in self.stages)
 
     @property

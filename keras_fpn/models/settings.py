@@ -36,7 +36,7 @@ class ModelSettings(Settings):
         return {name: dict(values) for name, values in self.model_dump().items() if name not in _OF_THE_MODEL}
 
     def differences(self) -> dict[str, dict]:
-        """What differs from the profile, `{group: {key: value}}`, as a `Detector` takes it."""
+        """Differences from the profile, `{group: {key: value}}`, as a `Detector` takes it."""
         groups, kinds = self.groups(), ARCHITECTURES[self.architecture].groups
         chosen = {
             name: {kind.key: groups[name][kind.key]} for name, kind in kinds.items() if isinstance(kind, Choice)

@@ -1,4 +1,4 @@
-"""What the pyramids of a run of levels share: one merged map M_k for each backbone map, and P_k = 3x3(M_k).
+"""Construction of pyramids over neighbouring levels: one merged map M_k for each backbone map, and P_k = 3x3(M_k).
 
 The way in which C_k become M_k tells the pyramids apart: `fpn`, `bottom_up`, `top_down`.
 """

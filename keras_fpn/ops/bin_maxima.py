@@ -50,7 +50,7 @@ def _larger_and_first(first, second):
 
 
 def _reduce(maps, bins, merge):
-    """What `merge` leaves of each bin's cells: `[N, C]` of each of the maps `[B, h, w, C]`."""
+    """Merge the cells of each bin: `[N, C]` of each of the maps `[B, h, w, C]`."""
     images, top, bottom, left, right = bins
     levels_y, levels_x = _level(bottom - top), _level(right - left)
     most_y, most_x = (tf.reduce_max(tf.concat([levels, [0]], axis=0)) for levels in (levels_y, levels_x))

@@ -89,7 +89,7 @@ def _ordered_crop(images, boxes, owners, size):
 
 
 def _sum_of_reads(values, shape, boxes, owners):
-    """What the cells of images of `shape` get of the points' `[N, y, x, C]` that were read from them."""
+    """Gradients that the cells of images of `shape` get from the points' `[N, y, x, C]` that were read from them."""
     size, channels = tf.shape(values)[1:3], values.shape[-1]
     top, bottom, down, is_row = _reads(boxes[:, 0], boxes[:, 2], size[0], shape[1])
     left, right, across, is_column = _reads(boxes[:, 1], boxes[:, 3], size[1], shape[2])

@@ -26,7 +26,7 @@ LAST_STEP = {TWO_STEPS: 2, FOUR_STEPS: 4}  # of the four
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What a table is made of and where.
+    """Inputs and folder of a table.
 
     Attributes:
         out: folder of all runs and pages; tables share it.

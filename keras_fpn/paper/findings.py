@@ -1,4 +1,4 @@
-"""What a table tells of a run beside its metrics: kept in the run folder as findings.json."""
+"""Findings of a run beside its metrics, for a table: kept in the run folder as findings.json."""
 
 import statistics
 import time

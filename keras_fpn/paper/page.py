@@ -57,7 +57,7 @@ def _reading(setting):
 
 
 def _facts(planned, setting):
-    """What the figures come from; date, machine and versions are `report.environment_facts`."""
+    """Origin of the figures; date, machine and versions are `report.environment_facts`."""
     firsts = {row: experiments[0] for row, experiments in planned.items()}
     config = next(iter(firsts.values())).config
     data = "the embedded data set" if setting.is_embedded else config.data.val.annotations

@@ -1,4 +1,4 @@
-"""What the paper prints in its tables 1, 2, 3, 5 and 6 (arXiv 1612.03144v2): rows, columns and figures, in percent.
+"""Figures of the paper's tables 1, 2, 3, 5 and 6 (arXiv 1612.03144v2): rows, columns and figures, in percent.
 
 Figures are those on COCO minival (table 6: the first 5000 images of val2014), with ResNet-50 where nothing else is
 said. Rows of other people's systems are left out.

@@ -1,4 +1,4 @@
-"""What a part says of itself, and where those who add one register it. Without TensorFlow.
+"""Declarations of a part, and the registries for those who add one. Without TensorFlow.
 
     settings           `Settings`: names, types, defaults, the profiles' differences
     choice             a group of settings whose keys depend on the part that it names

@@ -1,4 +1,4 @@
-"""What published files call the layers of a part: a table for each source, which stands beside the part.
+"""Names in published files of the layers of a part: a table for each source, which stands beside the part.
 
 A part with weights (a backbone, a pyramid, a head) has its tables in the attribute `checkpoint_names`, of its class or
 of the functional model that it is:

@@ -1,4 +1,4 @@
-"""What stands in the rows of a detector's detections, each declared once, without TensorFlow.
+"""Output fields: the rows of a detector's detections, each declared once, without TensorFlow.
 
     a field     its name, its numbers and their meaning, how they go to the original image, into results, into pictures
     Boxes       x1, y1, x2, y2, clipped to the image
@@ -93,7 +93,7 @@ class OutputField:
         return values[self.name]
 
     def to_result(self, value, classes) -> dict:
-        """What one value adds to a COCO result, as JSON has it; by default itself under its name."""
+        """Entries that one value adds to a COCO result; by default itself under its name."""
         return {self.name: np.asarray(value).tolist()}
 
     def caption(self, value, classes) -> str:
@@ -101,7 +101,7 @@ class OutputField:
         return ""
 
     def describe(self, rows):
-        """What an exported detector says of the field: "dtype", "shape", "meaning", "kind", "arguments".
+        """Description of the field in an exported detector: "dtype", "shape", "meaning", "kind", "arguments".
 
         Args:
             rows: `[B, D]` of the artefact, None where any.

@@ -11,7 +11,7 @@ from keras_fpn.parts import extensions
 
 @dataclass(frozen=True)
 class Part:
-    """What a name in a configuration stands for.
+    """Part that a name in a configuration stands for.
 
     Attributes:
         name: in a configuration.
@@ -28,7 +28,7 @@ class Part:
     facts: Mapping = field(default_factory=dict)
 
     def load(self):
-        """What builds the part."""
+        """Builder of the part."""
         if not isinstance(self.target, str):
             return self.target
         module, name = self.target.split(":")

@@ -1,4 +1,4 @@
-"""What the settings of every part have in common, and the kinds of values that they are made of.
+"""Base of the settings of every part, and the kinds of values that they are made of.
 
 A part states its settings once, in a `Settings` of its own beside it: names, types, defaults, and in `profiles` what
 the profiles have otherwise. The configuration's schema, the defaults, the models' `get_config` and the errors come from

@@ -1,4 +1,4 @@
-"""What is looked at: pictures, curves, the page of a run.
+"""Pictures, curves, the page of a run.
 
     visualize   boxes and masks drawn into images; contact sheets
     plots       curves

@@ -76,7 +76,7 @@ class SegmentStage(Stage):
         return {"indices": indices, "boxes": windows, "scores": scores, "num_detections": count}
 
     def segment(self, features, found):
-        """What `best_positions` found, with the masks there in place of the indices."""
+        """Result of `best_positions`, with the masks there in place of the indices."""
         layout = self.lay_out(features)
         # Padding lies behind the last position, where there is nothing to gather.
         indices = tf.minimum(found["indices"], tf.shape(layout.centres)[0] - 1)

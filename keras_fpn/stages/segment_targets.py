@@ -1,4 +1,4 @@
-"""What the segment proposals are trained towards: positions by centre and scale, and the masks of their objects.
+"""Targets of the segment proposals: positions by centre and scale, and the masks of their objects.
 
 A position is positive for an object of its scale whose centre lies within a stride of it along both axes, whatever the
 overlap (paper, appendix A). G objects, N positions, S samples, P positives at most, m side of a mask, M side of the

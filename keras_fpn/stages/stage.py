@@ -1,4 +1,4 @@
-"""What a step of a detector says of itself; see `Stage`."""
+"""Base of the steps of a detector; see `Stage`."""
 
 import zlib
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from keras_fpn.parts.classes import Classes
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage stands on.
+    """Surroundings of a stage.
 
     Attributes:
         strides: `{level: pixels of the image between cells}` of the pyramid.
@@ -76,7 +76,7 @@ class Stage:
 
     @property
     def seed_number(self):
-        """What the step's seed is folded with, so that no two stages of a model draw alike."""
+        """Number that the step's seed is folded with, so that no two stages of a model draw alike."""
         return zlib.crc32(self.name.encode()) % 2**31
 
     def layers(self):
@@ -89,7 +89,7 @@ class Stage:
             layer.built = True
 
     def infer(self, features, state):
-        """What the stage adds to the state.
+        """Return what the stage adds to the state.
 
         Args:
             features: `{level: [B, h, w, C]}`, the pyramid.
@@ -98,7 +98,7 @@ class Stage:
         raise NotImplementedError
 
     def train(self, features, state, targets, seed, training=True):
-        """What the stage adds to the state in training, and what it learns from.
+        """Return what the stage adds to the state in training, and what it learns from.
 
         Args:
             features, state: see `infer`.

@@ -1,4 +1,4 @@
-"""What the RPN and the box head are trained towards: matching boxes to ground truth, and sampling.
+"""Targets of the RPN and the box head: matching boxes to ground truth, and sampling.
 
 One matcher serves both stages with two settings (0.7 / 0.3 with the low-quality rule for anchors, 0.5 / 0.5 for
 RoIs), and so does one sampler. Sampling is stateless: the same seed gives the same samples, so that a resumed run

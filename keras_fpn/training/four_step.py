@@ -68,7 +68,7 @@ class Step:
 
     @property
     def title(self):
-        """What is trained, in words."""
+        """Description of what is trained."""
         return RPN if self.architecture == "rpn" else FAST_RCNN
 
     @property

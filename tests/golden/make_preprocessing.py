@@ -1,4 +1,4 @@
-"""What torchvision's and detectron2's detectors make of JPEG pixels before the network: preprocessing.npz.
+"""Preprocessing of torchvision's and detectron2's detectors, from JPEG pixels to the network: preprocessing.npz.
 
 preprocessing.jpg, a drawn landscape of 1333 x 800 pixels, is made by this script too; smaller images are its upper
 left corners. Kept are sizes and the values at 16 rows and 16 columns spread from the first to the last.

@@ -47,7 +47,7 @@ def views():
 
 
 def training_state(tensors):
-    """What a training run saves: the model among much that is no tensor, and an optimizer's tensors."""
+    """File of a training run: the model among much that is no tensor, and an optimizer's tensors."""
     weight = torch.nn.Parameter(counted(3))
     optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
     weight.sum().backward()

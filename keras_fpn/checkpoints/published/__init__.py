@@ -1,4 +1,4 @@
-"""What published files there are: a file for each kind of model, which says how its files are known.
+"""Kinds of published files: a module for each kind of model, which says how its files are known.
 
 A kind registers itself with `@register_published`; nothing else names it. Which of a source's kinds a file is,
 `kind_of` tells; the names of the tensors stand beside the parts, see `keras_fpn.checkpoint_names`.

@@ -1,4 +1,4 @@
-"""What a kind of published file says of itself; see `PublishedKind`."""
+"""Base of the kinds of published files; see `PublishedKind`."""
 
 import re
 

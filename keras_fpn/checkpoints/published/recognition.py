@@ -1,4 +1,4 @@
-"""What a published file is taken for."""
+"""Identity of a published file."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 @dataclasses.dataclass(frozen=True)
 class Recognition:
-    """What a file is taken for.
+    """Identity of a file.
 
     Attributes:
         source: "torchvision" or "detectron2".

@@ -1,4 +1,4 @@
-"""What a per-object field is: everything that the data pipeline does with it, said in one place."""
+"""Base of per-object fields: everything that the data pipeline does with it, said in one place."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -127,11 +127,11 @@ class ObjectField(RowField):
         return lambda index: self.unpack(tensor[limits[index, 0] : limits[index, 1]])
 
     def of_batch(self, rows):
-        """What of one example the rows become, at least one of them: `{key: tensor}`."""
+        """Entries of one example that the rows become, at least one: `{key: tensor}`."""
         return {self.name: self.pad(rows, 1)}
 
     def batch_padding(self):
-        """What the keys of `of_batch` are filled up with in a batch: `{key: value}`."""
+        """Padding of the keys of `of_batch` in a batch: `{key: value}`."""
         import tensorflow as tf
 
         return {self.name: tf.constant(self.padding, self.dtype)}

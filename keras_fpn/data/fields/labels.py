@@ -1,4 +1,4 @@
-"""What an object is: its class, and whether it is one object or a crowd of them."""
+"""Fields of an object's label: its class, and whether it is one object or a crowd of them."""
 
 import numpy as np
 
