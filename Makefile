@@ -1,7 +1,4 @@
-# make test   the test suite (make test-all: its slow part, too)    make demo   data -> training -> AP -> report, in runs/demo
-# make lint   ruff                  make clean  removes what these made, but never runs/
-# make parity the converted models against torchvision and detectron2, in runs/parity (MODELS=... for some)
-# make help   one line for each target, made of the `## ` comments below
+# make help lists the targets, from the `## ` comments below; make parity MODELS="..." compares some of the models.
 # Needs Python 3.11 and make; everything else goes into .venv (once, until setup.cfg changes).
 
 PYTHON ?= python3.11
@@ -10,13 +7,14 @@ VENV   ?= .venv
 # (two minutes); without it, its conventions on torchvision's operators stand in, and the table says so.
 PARITY_VENV ?= .venv-parity
 PARITY_STAMP := $(PARITY_VENV)/installed
+WHEEL_VENV ?= .venv-wheel
 DETECTRON2 ?=
 MODELS ?=
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
 .DEFAULT_GOAL := test
-.PHONY: help install test test-all demo lint parity clean
+.PHONY: help install test test-all demo lint types package parity clean
 
 $(STAMP): setup.cfg pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or run make PYTHON=/path/to/python" >&2; exit 2; }
@@ -41,6 +39,18 @@ demo: $(STAMP) ## data -> training -> AP -> report and exports, in runs/demo
 lint: $(STAMP) ## ruff
 	$(BIN)/ruff check .
 
+types: $(STAMP) ## mypy on the package and export/
+	$(BIN)/mypy
+
+package: $(STAMP) ## build wheel and sdist, check them, and train from the wheel in an empty environment
+	rm -rf build dist $(WHEEL_VENV)
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(PYTHON) -m venv $(WHEEL_VENV)
+	$(WHEEL_VENV)/bin/python -m pip install --disable-pip-version-check --quiet dist/*.whl
+	cd $(WHEEL_VENV) && bin/keras-fpn --help >/dev/null && bin/keras-fpn data shapes data --images 4 --val-images 2 --size 64 \
+	  && bin/keras-fpn train tiny --data data --out run --set training.steps=2 training.steps_per_epoch=2 training.warmup_steps=0
+
 $(PARITY_STAMP):
 	$(PYTHON) -m venv $(PARITY_VENV)
 	$(PARITY_VENV)/bin/python -m pip install --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 numpy==2.4.6 pillow==13.0.0
@@ -55,4 +65,4 @@ endif
 	$(BIN)/python benchmarks/parity/run.py --reference $(PARITY_VENV)/bin/python --out runs/parity $(MODELS)
 
 clean: ## remove what these made, but never runs/
-	rm -rf $(VENV) $(PARITY_VENV) build dist keras_fpn.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY_VENV) $(WHEEL_VENV) build dist keras_fpn.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -15,12 +15,20 @@ Each format has a table by type in `tflite.adapters` and `onnx.adapters`; Tensor
 what they are.
 """
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
 from keras_fpn.export import refusals
 from keras_fpn.export.onnx.adapters import ADAPTERS as ONNX
 from keras_fpn.export.tflite.adapters import ADAPTERS as TFLITE
 from keras_fpn.export.type_table import TypeTable
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_fpn.models.detector import Detector
 
 ADAPTERS = {
     "saved_model": TypeTable("saved_model adapter"),
@@ -29,7 +37,11 @@ ADAPTERS = {
 }
 
 
-def register_adapter(format, layer_type, adapter):
+def register_adapter(
+    format: str,
+    layer_type: "type[keras.layers.Layer]",
+    adapter: "Callable[[keras.layers.Layer, Detector], None]",
+) -> None:
     """Say what becomes of a layer in a format.
 
         def without_dropout(layer, model):
@@ -51,7 +63,7 @@ def register_adapter(format, layer_type, adapter):
     ADAPTERS[format].add(layer_type, adapter)
 
 
-def adapted(model, format, dtype=None):
+def adapted(model: "Detector", format: str, dtype: str | None = None) -> "Detector":
     """A twin of a model with its layers as a format carries them; the model itself stays as it is.
 
     Args:

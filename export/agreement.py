@@ -1,10 +1,15 @@
 """The detections of an artefact and of its model in one image, compared."""
 
 import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_fpn.parts import output_fields
+
+if TYPE_CHECKING:
+    from keras_fpn.export.undecided import Answer
 
 BOX_BOUND, SCORE_BOUND = output_fields.BOXES.bound, output_fields.SCORES.bound  # of float32: pixels, probabilities
 LEAST_ROOM, TIMES = 1e-5, 10.0  # how far scores may move, from how far those of partners have
@@ -70,7 +75,14 @@ class Finding:
         return Finding(**sums, **most, further=further)
 
 
-def exactly(found, expected, class_names, possible, box_bound=BOX_BOUND, further=()):
+def exactly(
+    found: Detections,
+    expected: Detections,
+    class_names: Sequence[str],
+    possible: "Callable[[float], Answer]",
+    box_bound: float = BOX_BOUND,
+    further: Iterable[output_fields.OutputField] = (),
+) -> Finding:
     """Hold an artefact's detections to the model's, one by one.
 
     Args:
@@ -105,7 +117,7 @@ def exactly(found, expected, class_names, possible, box_bound=BOX_BOUND, further
     )
 
 
-def roughly(found, expected, bounds):
+def roughly(found: Detections, expected: Detections, bounds: Bounds) -> Finding:
     """Count what a lower precision finds otherwise.
 
     Args:
@@ -220,7 +232,7 @@ def _box(box):
     return f"({', '.join(f'{value:.1f}' for value in box)})"
 
 
-def overlaps_with(boxes, box):
+def overlaps_with(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
     """`[N]` intersection over union of each box with one; 0 of empty ones."""
     sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
     shared = sides.clip(0).prod(-1)

@@ -7,7 +7,8 @@
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -16,8 +17,11 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.export import preprocessing
 from keras_fpn.inference.images import ImageDetections, as_list, in_original_pixels, read_image
 
+if TYPE_CHECKING:
+    from keras_fpn.export.artefacts import Artefact
 
-def detect(artefact, images, threshold=0.5, batch_size=1) -> list[ImageDetections]:
+
+def detect(artefact: "Artefact", images: Any, threshold: float = 0.5, batch_size: int = 1) -> list[ImageDetections]:
     """Find objects in one image or in many: see `keras_fpn.detect`.
 
     Args:
@@ -26,7 +30,9 @@ def detect(artefact, images, threshold=0.5, batch_size=1) -> list[ImageDetection
     return list(iterate(artefact, images=as_list(images), threshold=threshold, batch_size=batch_size))
 
 
-def iterate(artefact, images, threshold=0.5, batch_size=1) -> Iterator[ImageDetections]:
+def iterate(
+    artefact: "Artefact", images: Iterable[Any], threshold: float = 0.5, batch_size: int = 1
+) -> Iterator[ImageDetections]:
     """`detect` for many images: yields as it goes, and reads an image when its turn comes.
 
     Raises:

@@ -7,15 +7,24 @@
 For TFLite and ONNX neither TensorFlow nor Keras is imported: NumPy and the interpreter are all that it takes.
 """
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from keras_fpn.console.errors import UserError
+
+if TYPE_CHECKING:
+    from keras_fpn.export.runtimes.onnx import ONNXArtefact
+    from keras_fpn.export.runtimes.saved_model import SavedModelArtefact
+    from keras_fpn.export.runtimes.tflite import TFLiteArtefact
+
+    Artefact: TypeAlias = SavedModelArtefact | TFLiteArtefact | ONNXArtefact
 
 SAVED_MODEL_FILE = "saved_model.pb"
 _TFLITE_MARK = b"TFL3"  # the file identifier of its flatbuffer, bytes 4 to 8
 
 
-def open_artefact(path, threads=None):
+def open_artefact(path: str | os.PathLike, threads: int | None = None) -> "Artefact":
     """Open an exported detector.
 
     Args:
@@ -51,7 +60,7 @@ def open_artefact(path, threads=None):
     return ONNXArtefact(path, threads)
 
 
-def format_of(path):
+def format_of(path: str | os.PathLike) -> str | None:
     """ "saved_model", "tflite", "onnx", or None if `path` is none of these; told by content, ONNX by its ending."""
     path = Path(path)
     if path.is_dir():
@@ -65,7 +74,7 @@ def format_of(path):
     return "onnx" if path.suffix == ".onnx" else None
 
 
-def highest_version(path):
+def highest_version(path: str | os.PathLike) -> Path | None:
     """The folder with saved_model.pb: `path` itself, or `path/<highest number>`; None where there is none."""
     path = Path(path)
     if (path / SAVED_MODEL_FILE).is_file():

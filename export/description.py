@@ -7,10 +7,16 @@
 
 import dataclasses
 import json
+import os
+from typing import TYPE_CHECKING
 
 from keras_fpn import __version__
 from keras_fpn.console.errors import UserError
 from keras_fpn.parts import output_fields
+from keras_fpn.parts.output_fields import OutputField
+
+if TYPE_CHECKING:
+    from keras_fpn.models.detector import Detector
 
 FORMAT = "keras_fpn detector"  # tells our JSON from anybody else's
 FORMAT_VERSION = 2
@@ -88,7 +94,7 @@ class Description:
         return json.dumps({"format": FORMAT} | dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, source="description"):
+    def from_json(cls, text: str, source: str | os.PathLike = "description") -> "Description":
         """Read what `to_json` wrote.
 
         Args:
@@ -123,7 +129,7 @@ class Description:
         return "proposals" in self.inputs
 
     @property
-    def output_fields(self):
+    def output_fields(self) -> tuple[OutputField, ...]:
         """The `OutputField`s of the detections; plain ones where a kind comes from an extension that is not loaded."""
         return output_fields.rebuilt(self.outputs)
 
@@ -136,13 +142,18 @@ def _not_ours(source):
     return UserError(f"{source}: no detector that keras-fpn exported (no description inside); export the model again")
 
 
-def default_input_type(model) -> str:
+def default_input_type(model: "Detector") -> str:
     """dtype that the model's own resize rule yields: "uint8" of Pillow's filter, else "float32"."""
     return "uint8" if model.settings["resize"]["interpolation"] == "pillow" else "float32"
 
 
 def describe(
-    model, *, precision="float32", input_type=None, frame=None, max_proposals=MAX_PROPOSALS
+    model: "Detector",
+    *,
+    precision: str = "float32",
+    input_type: str | None = None,
+    frame: tuple[int, int] | None = None,
+    max_proposals: int = MAX_PROPOSALS,
 ) -> Description:
     """The description of an artefact of a `Detector`.
 
@@ -160,7 +171,7 @@ def describe(
     frame = frame and (int(frame[0]), int(frame[1]))
     rule = RESIZE_RULE if frame is None else LETTERBOX_RULE
     return Description(
-        architecture=model.architecture,
+        architecture=model.architecture,  # type: ignore[arg-type]
         title=model.title,
         class_names=tuple(map(str, model.class_names)),
         category_ids=tuple(map(int, model.category_ids)),

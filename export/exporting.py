@@ -5,7 +5,9 @@ import errno
 import os
 import shlex
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import built_aside, size_of
@@ -16,6 +18,11 @@ from keras_fpn.export.description import MAX_PROPOSALS, default_input_type
 from keras_fpn.export.preprocessing import padded_side
 from keras_fpn.export.request import NAMES, Request
 from keras_fpn.export.tflite.calibration_images import CalibrationImages
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from keras_fpn.models.detector import Detector
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +48,10 @@ class Outcome:
 
 
 def export_model(
-    model, format, out, *, size=None, precision="float32", input_type=None, max_proposals=None, calibration=None,
-    signatures=(), version=None, verify=True, force=False, tell=lambda line: None, pictures=(),
+    model: "Detector | str | os.PathLike", format: str, out: str | os.PathLike, *, size: tuple[int, int] | None = None,
+    precision: str = "float32", input_type: str | None = None, max_proposals: int | None = None,
+    calibration: Any = None, signatures: Iterable[str] = (), version: int | None = None, verify: bool = True,
+    force: bool = False, tell: Callable[[str], None] = lambda line: None, pictures: "Sequence[np.ndarray]" = (),
 ) -> Outcome:  # fmt: skip
     """Write a detector with decode and suppression inside, and hold the file against the model before it is kept.
 
@@ -70,7 +79,12 @@ def export_model(
     return run(request, model, tell, pictures)
 
 
-def run(request, model, tell, pictures=()) -> Outcome:
+def run(
+    request: Request,
+    model: "Detector | str | os.PathLike",
+    tell: Callable[[str], None],
+    pictures: "Sequence[np.ndarray]" = (),
+) -> Outcome:
     """Do what a `Request` asks for that has been checked; see `export_model`."""
     start = time.perf_counter()
     model, own_pictures = _model_and_pictures(model, tell)
@@ -93,7 +107,7 @@ def run(request, model, tell, pictures=()) -> Outcome:
     return Outcome(request.target, request.format, request.precision, bytes, seconds, finding, "proposals" in further)
 
 
-def summary(outcome):
+def summary(outcome: Outcome) -> str:
     """Describe the outcome in a few lines."""
     size = f"{outcome.bytes / 1e6:.1f} MB" if outcome.bytes >= 1e5 else f"{outcome.bytes / 1e3:.1f} kB"
     return f"{_judgement(outcome)}\nwrote {outcome.path}, {size}, in {outcome.seconds:.1f} s; next:\n  {_next(outcome)}"
@@ -119,16 +133,17 @@ def _judgement(outcome):
     return f"verified: {compared}: {differences}; {found.unpaired} {why}"
 
 
-def default_frame(rule):
+def default_frame(rule: Mapping[str, Any]) -> tuple[int, int]:
     """(height, width) in pixels of a static input: the largest landscape image that the resize rule gives."""
-    return tuple(padded_side(side, rule["size_divisor"]) for side in (rule["min_side"], rule["max_side"]))
+    height, width = (padded_side(side, rule["size_divisor"]) for side in (rule["min_side"], rule["max_side"]))
+    return height, width
 
 
 def _as_tuple(calibration):
     return (calibration,) if isinstance(calibration, str | os.PathLike) else tuple(calibration)
 
 
-def _model_and_pictures(model, tell):
+def _model_and_pictures(model, tell) -> "tuple[Detector, list]":
     from keras_fpn.models.detector import Detector
     from keras_fpn.models.files import load_model
 
@@ -142,7 +157,7 @@ def _model_and_pictures(model, tell):
     return model, []
 
 
-def _in_float32(model, tell):
+def _in_float32(model, tell) -> "Detector":
     """The model itself, or a copy where its policy computes in less: what a format holds is float32 to begin with."""
     if model.compute_dtype == "float32":
         return model

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+from types import ModuleType
 
 from keras_fpn.console.errors import UserError
 
@@ -13,7 +14,7 @@ DISTRIBUTIONS = {
 }
 
 
-def require(module, extra):
+def require(module: str, extra: str) -> ModuleType:
     """Import a module of an optional package.
 
     Args:
@@ -31,7 +32,7 @@ def require(module, extra):
     return importlib.import_module(module)
 
 
-def check(module, extra):
+def check(module: str, extra: str) -> None:
     """Refuse as `require` does, but without the time that importing takes."""
     package = module.partition(".")[0]
     if importlib.util.find_spec(package) is None:

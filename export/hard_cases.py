@@ -6,6 +6,9 @@ hundred, an odd size, a box at every border, black, white, noise, several sizes 
 
 import dataclasses
 import io
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -13,6 +16,9 @@ from PIL import Image
 from keras_fpn.data import shapes
 from keras_fpn.export import preprocessing, regular_proposals
 from keras_fpn.inference import images as image_files
+
+if TYPE_CHECKING:
+    from keras_fpn.export.artefacts import Artefact
 
 LARGEST_SIDE = 512  # of the hard cases, pixels: they need not be large to be hard
 ROWS, COLUMNS = 10, 12  # of the picture with more than a hundred objects
@@ -42,14 +48,15 @@ class Case:
     proposals: dict = dataclasses.field(default_factory=dict)
 
 
-def pictures_of(files):
+def pictures_of(files: Iterable[str | os.PathLike]) -> list[np.ndarray]:
     """`[H, W, 3]` uint8 of a few image files: of their sizes the narrowest, the widest and one between.
 
     Raises:
         UserError: one of them is damaged.
         OSError: a file is no image.
     """
-    files, of_size = list(files)[:LOOKED_AT], {}
+    files = list(files)[:LOOKED_AT]
+    of_size: dict[tuple[int, int], str | os.PathLike] = {}
     for file in files:
         with Image.open(file) as opened:
             of_size.setdefault(opened.size, file)
@@ -59,7 +66,7 @@ def pictures_of(files):
     return [image_files.read_image(file)[0] for file in chosen]
 
 
-def drawn_pictures(rule):
+def drawn_pictures(rule: Mapping[str, Any]) -> list[np.ndarray]:
     """Three drawn pictures about as large as the resize rule would make them: landscape, portrait and square."""
     long = max(64, min(rule["max_side"], rule["min_side"] * 4 // 3))
     short = long * 3 // 4
@@ -67,7 +74,7 @@ def drawn_pictures(rule):
     return [drawn[0][:short], drawn[1][:, :short], drawn[2]]
 
 
-def cases_for(artefact, rule, pictures):
+def cases_for(artefact: "Artefact", rule: Mapping[str, Any], pictures: Sequence[np.ndarray]) -> Iterator[Case]:
     """Yield the `Case`s for an artefact.
 
     Args:
@@ -97,7 +104,7 @@ def _cases(artefact, rule, pictures):
         yield _encoded(rule, pictures[0], hard["odd size"])
 
 
-def hard_pictures(rule):
+def hard_pictures(rule: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """`{name: [H, W, 3] uint8}`."""
     side = max(64, min(rule["min_side"], LARGEST_SIDE))
     odd_height, odd_width = side * 5 // 6 // 2 * 2 + 1, side * 2 // 3 // 2 * 2 - 1

@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Measurement:
     arena_bytes: int | None = None
 
 
-def measure_apart(path, inputs_file, threads) -> Measurement:
+def measure_apart(path: str | os.PathLike, inputs_file: str | os.PathLike, threads: int) -> Measurement:
     """Measure a model file in a process of its own.
 
     Args:
@@ -64,7 +65,7 @@ def measure_apart(path, inputs_file, threads) -> Measurement:
     return Measurement(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def measure_here(path, inputs, threads) -> Measurement:
+def measure_here(path: str | os.PathLike, inputs: Mapping[str, np.ndarray], threads: int) -> Measurement:
     """Measure a model file in this process; its memory is told of the whole process.
 
     Args:
@@ -75,7 +76,8 @@ def measure_here(path, inputs, threads) -> Measurement:
     call = _opened(path, threads)
     for _ in range(_WARM_UP):
         call(inputs)
-    seconds, end = [], time.perf_counter() + _SECONDS
+    seconds: list[float] = []
+    end = time.perf_counter() + _SECONDS
     while len(seconds) < _LEAST_RUNS or (len(seconds) < _MOST_RUNS and time.perf_counter() < end):
         start = time.perf_counter()
         call(inputs)

@@ -11,7 +11,9 @@ import functools
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,6 +35,10 @@ from keras_fpn.export.parity_table import Row, Table
 from keras_fpn.inference import images
 from keras_fpn.metrics import all_families
 
+if TYPE_CHECKING:
+    from keras_fpn.export.artefacts import Artefact
+    from keras_fpn.models.detector import Detector
+
 THREADS = (1, 2)
 _USUAL_IMAGE = (480, 640)  # height, width of the noise that is timed where there are no pictures
 
@@ -45,13 +51,21 @@ class Export:
     finding: object = None
 
     @functools.cached_property
-    def artefact(self):
+    def artefact(self) -> "Artefact":
         """See `open_artefact`; with all cores, since LiteRT would take one. TensorFlow has what it began with."""
         threads = None if artefacts.format_of(self.path) == "saved_model" else os.cpu_count()
         return artefacts.open_artefact(self.path, threads=threads)
 
 
-def measure(model, model_file, exports, *, data_set=None, files=(), threads=THREADS) -> Table:
+def measure(
+    model: "Detector",
+    model_file: str | os.PathLike,
+    exports: Sequence[Export],
+    *,
+    data_set: CocoDataset | None = None,
+    files: Sequence[str | os.PathLike] = (),
+    threads: Sequence[int] = THREADS,
+) -> Table:
     """Measure a detector and its exported files.
 
     Args:
@@ -81,7 +95,8 @@ def measure(model, model_file, exports, *, data_set=None, files=(), threads=THRE
         rows += [_framed_row(model, one, metric) for one in _other_frames(model, opened, data_set)]
         rows += [_row(model, export, pictures, metric, clock) for export in exports]
     notes = parity_notes.notes(rows, data_set, pictures, clock.image.shape)
-    return Table(f"{model.title}: one detector, every runtime", tuple(rows), metric and metric.name, notes)
+    name = None if metric is None else metric.name
+    return Table(f"{model.title}: one detector, every runtime", tuple(rows), name, notes)
 
 
 def _model_row(model, model_file, metric, clock):

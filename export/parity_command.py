@@ -9,6 +9,7 @@ import dataclasses
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from keras_fpn.console import files
@@ -22,7 +23,7 @@ from keras_fpn.export.request import ENDINGS, Request
 from keras_fpn.inference import images as image_files
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:

@@ -1,11 +1,21 @@
 """Sentences that explain a parity table."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_fpn.reporting.report import environment_facts
 
+if TYPE_CHECKING:
+    import numpy as np
 
-def notes(rows, data_set, pictures, timed):
+    from keras_fpn.data.coco import CocoDataset
+    from keras_fpn.export.parity_table import Row
+
+
+def notes(
+    rows: "Sequence[Row]", data_set: "CocoDataset | None", pictures: "Sequence[np.ndarray]", timed: Sequence[int]
+) -> tuple[str, ...]:
     """The notes below a table.
 
     Args:

@@ -1,11 +1,23 @@
 """One image as every runtime sees it: drawn from each artefact's own detections."""
 
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from keras_fpn.export import artefact_inference
 from keras_fpn.inference import detecting
 from keras_fpn.reporting import visualize
 
+if TYPE_CHECKING:
+    from PIL import Image
 
-def pictures(model, exports, file, threshold=0.5):
+    from keras_fpn.export.parity import Export
+    from keras_fpn.models.detector import Detector
+
+
+def pictures(
+    model: "Detector", exports: "Iterable[Export]", file: str | os.PathLike, threshold: float = 0.5
+) -> "list[tuple[str, Image.Image]]":
     """Draw what a model and its exported files find in one image.
 
     Args:

@@ -3,6 +3,8 @@
 import dataclasses
 import io
 import textwrap
+from collections.abc import Iterable
+from typing import Any
 
 from keras_fpn.reporting.report import Section
 
@@ -45,17 +47,17 @@ class Row:
         """ "tflite 320x320": format, and frame if it has one."""
         return self.format if self.frame is None else f"{self.format} {self.frame[0]}x{self.frame[1]}"
 
-    def latency(self, threads):
+    def latency(self, threads: int) -> float | None:
         """Median milliseconds with so many threads, or None."""
         return next((one.median_ms for one in self.measurements if one.threads == threads), None)
 
     @property
-    def peak_bytes(self):
+    def peak_bytes(self) -> int | None:
         """The largest of the processes, or None."""
         return max((one.peak_bytes for one in self.measurements), default=None)
 
     @property
-    def arena_bytes(self):
+    def arena_bytes(self) -> int | None:
         """Of a TFLite file, else None."""
         return max((one.arena_bytes or 0 for one in self.measurements), default=0) or None
 
@@ -86,9 +88,10 @@ class Table:
             table.add_column(head, justify="left" if index < 2 else "right", no_wrap=True)
         for row in self.rows:
             table.add_row(*(cell(row) for _, cell in self._columns()))
-        console = rich.console.Console(file=io.StringIO(), width=_WIDEST)
+        written = io.StringIO()
+        console = rich.console.Console(file=written, width=_WIDEST)
         console.print(table)
-        lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+        lines = [line.rstrip() for line in written.getvalue().splitlines()]
         notes = [textwrap.fill(note, 80, initial_indent="* ", subsequent_indent="  ") for note in self.notes]
         return "\n".join([self.title, *lines, *notes])
 
@@ -103,9 +106,10 @@ class Table:
         """Everything that was measured, as plain values."""
         return dataclasses.asdict(self)
 
-    def to_section(self, heading, text, pictures=()) -> Section:
+    def to_section(self, heading: str, text: str, pictures: Iterable[tuple[str, Any]] = ()) -> Section:
         """The table as a part of the report; `pictures`: (caption, picture)."""
-        return Section(heading, text, *self._cells(), self.notes, tuple(pictures))
+        heads, rows = self._cells()
+        return Section(heading, text, heads, rows, self.notes, tuple(pictures))
 
     def _cells(self):
         """Headings, and the cells of each row, as text."""

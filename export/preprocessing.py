@@ -5,14 +5,17 @@ for bit; "bilinear" equals `pillow_resize.resize_bilinear` to the rounding of fl
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.export.description import Description
 
 
-def resize_size(height, width, min_side, max_side, rounding="half_up"):
+def resize_size(height: int, width: int, min_side: int, max_side: int, rounding: str = "half_up") -> tuple[int, int]:
     """Size after scaling the shorter side to `min_side`, or less where the longer would pass `max_side`.
 
     Args:
@@ -32,10 +35,11 @@ def resize_size(height, width, min_side, max_side, rounding="half_up"):
     # The shorter side is exact by definition; a product could miss it by one bit.
     sides = (min_side, scale * width) if height < width else (scale * height, min_side)
     shrink = min(max_side / max(sides), 1.0)
-    return tuple(max(math.floor(side * shrink + 0.5), 1) for side in sides)
+    new_height, new_width = (max(math.floor(side * shrink + 0.5), 1) for side in sides)
+    return new_height, new_width
 
 
-def fit_size(height, width, frame, rounding="half_up"):
+def fit_size(height: int, width: int, frame: tuple[int, int], rounding: str = "half_up") -> tuple[int, int]:
     """Largest size of the same shape inside `frame` (height, width); (new_height, new_width).
 
     Rounded as the model's own rule rounds ("half_up" or "floor"): where both give one scale, they give one size.
@@ -43,15 +47,16 @@ def fit_size(height, width, frame, rounding="half_up"):
     scale = min(frame[0] / height, frame[1] / width)
     half = 0.5 if rounding == "half_up" else 0.0
     sides = (math.floor(height * scale + half), math.floor(width * scale + half))
-    return tuple(max(min(side, most), 1) for side, most in zip(sides, frame, strict=True))
+    new_height, new_width = (max(min(side, most), 1) for side, most in zip(sides, frame, strict=True))
+    return new_height, new_width
 
 
-def padded_side(side, divisor):
+def padded_side(side: int, divisor: int) -> int:
     """The next multiple of `divisor` from `side` up."""
     return -(-side // divisor) * divisor
 
 
-def resize(image, new_size, interpolation):
+def resize(image: np.ndarray, new_size: tuple[int, int], interpolation: str) -> np.ndarray:
     """Bring the pixels of an image to another size.
 
     Args:
@@ -92,7 +97,7 @@ def _linear(image, length, axis):
 _FILTERS = {"pillow": _pillow, "bilinear": _bilinear}
 
 
-def as_input_type(image, input_type):
+def as_input_type(image: np.ndarray, input_type: str) -> np.ndarray:
     """Pixels 0..255 as "float32", or rounded half up as "uint8"."""
     if image.dtype == input_type:
         return image
@@ -101,7 +106,7 @@ def as_input_type(image, input_type):
     return image.astype(input_type)
 
 
-def batch(images, rule, input_type):
+def batch(images: Sequence[np.ndarray], rule: Mapping[str, Any], input_type: str) -> dict[str, np.ndarray]:
     """Images brought to size by a model's own rule, in one array.
 
     Args:
@@ -114,13 +119,16 @@ def batch(images, rule, input_type):
         the right to the largest of them, and to multiples of the rule's `size_divisor`.
     """
     sizes = [
-        resize_size(*image.shape[:2], rule["min_side"], rule["max_side"], rounding=rule["rounding"]) for image in images
+        resize_size(image.shape[0], image.shape[1], rule["min_side"], rule["max_side"], rounding=rule["rounding"])
+        for image in images
     ]
     canvas = tuple(padded_side(max(sides), rule["size_divisor"]) for sides in zip(*sizes, strict=True))
     return _on_canvas(images, sizes, canvas, rule["interpolation"], input_type)
 
 
-def letterbox(images, frame, rule, input_type):
+def letterbox(
+    images: Sequence[np.ndarray], frame: tuple[int, int], rule: Mapping[str, Any], input_type: str
+) -> dict[str, np.ndarray]:
     """Images as large as they fit into a frame, top left, in one array.
 
     Args:
@@ -132,11 +140,11 @@ def letterbox(images, frame, rule, input_type):
     Returns:
         `{"images": [B, *frame, 3] of the input type, padded with 0, "image_sizes": [B, 2] int32}`.
     """
-    sizes = [fit_size(*image.shape[:2], frame, rule["rounding"]) for image in images]
+    sizes = [fit_size(image.shape[0], image.shape[1], frame, rule["rounding"]) for image in images]
     return _on_canvas(images, sizes, frame, rule["interpolation"], input_type)
 
 
-def prepare(images, description):
+def prepare(images: Sequence[np.ndarray], description: Description) -> dict[str, np.ndarray]:
     """Inputs of an artefact of this `Description` for images of any sizes: `letterbox` for a frame, else `batch`."""
     if description.frame is None:
         return batch(images, description.resize, description.input_type)

@@ -1,11 +1,16 @@
 """Refusal of a format that a model says it cannot be carried by, before any work."""
 
+from typing import TYPE_CHECKING
+
 from keras_fpn.console.errors import UserError
+
+if TYPE_CHECKING:
+    from keras_fpn.models.detector import Detector
 
 CARRIED_INPUTS = ("proposals", "num_proposals")  # besides images and their sizes: what `runtimes.inputs` checks
 
 
-def check(model, format):
+def check(model: "Detector", format: str) -> None:
     """Refuse a format that the model, or one of its stages, says it cannot be carried by.
 
     Either may have `refuses`, `{format: reason}`.

@@ -1,21 +1,25 @@
 """Proposals for a detector that makes none, where nobody has any: boxes of all sizes, and those that are hard to crop.
 """
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
+
+from keras_fpn.export.description import Description
 
 SMALLEST = 8.0  # side in pixels; each next size is twice that, up to the whole image
 PLACES = 4  # of one size and shape along either axis, evenly spread
 RATIOS = (0.5, 1.0, 2.0)  # height / width
 
 
-def needed_by(description, sizes):
+def needed_by(description: Description, sizes: np.ndarray) -> dict[str, np.ndarray]:
     """`for_images` as an artefact of this `Description` takes them; {} if it takes none."""
     if not description.needs_proposals:
         return {}
     return for_images(sizes, description.inputs["proposals"]["shape"][1])
 
 
-def for_images(sizes, max_proposals=None):
+def for_images(sizes: Iterable[Sequence[int]], max_proposals: int | None = None) -> dict[str, np.ndarray]:
     """Boxes for each image, regular ones after the hard ones.
 
     Args:

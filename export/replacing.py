@@ -1,7 +1,13 @@
 """One way of computing put in the place of another, on a layer of a twin."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-def replace(layer, name, old, new):
+if TYPE_CHECKING:
+    import keras
+
+
+def replace(layer: "keras.layers.Layer", name: str, old: Callable, new: Callable) -> None:
     """Set what a layer computes by where that is `old`; the own way of a derived type stands.
 
     Args:

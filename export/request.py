@@ -22,7 +22,7 @@ WRITERS = {"saved_model": (), "tflite": ("ai_edge_litert",), "onnx": ("tf2onnx",
 RUNTIMES = {"saved_model": (), "tflite": ("ai_edge_litert",), "onnx": ("onnxruntime",)}
 
 
-def register_signature(name, lack):
+def register_signature(name: str, lack: str) -> None:
     """Give a name to what a stage may give besides detections, see `Stage.signatures`; `--signature NAME` asks for it.
 
     Args:
@@ -66,13 +66,13 @@ class Request:
     force: bool = False
 
     @property
-    def target(self):
+    def target(self) -> Path:
         """Target: the file, or the folder of the version."""
         if self.format != "saved_model":
             return self.out
         return self.out / str(1 if self.version is None else self.version)
 
-    def check(self):
+    def check(self) -> None:
         """Refuse what cannot be done before any work begins.
 
         Raises:

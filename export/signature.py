@@ -1,9 +1,16 @@
 """The detector as one TensorFlow function of its inputs."""
 
+from typing import TYPE_CHECKING
+
 import tensorflow as tf
 
+from keras_fpn.export.description import Description
 
-def as_function(model, description):
+if TYPE_CHECKING:
+    from keras_fpn.models.detector import Detector
+
+
+def as_function(model: "Detector", description: Description) -> tf.types.experimental.PolymorphicFunction:
     """A `tf.function` of the inputs, by position in the description's order, to the model's detections.
 
     Args:
@@ -19,6 +26,6 @@ def as_function(model, description):
     return detect
 
 
-def of_any_size(model):
+def of_any_size(model: "Detector") -> tf.types.experimental.PolymorphicFunction:
     """A `tf.function` of `{name: tensor}`, for batches of images of any size; it is not kept with the model."""
     return tf.function(lambda inputs: model(inputs, training=False), input_signature=[model.input_specs()])

@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import logging
 import os
+from typing import TYPE_CHECKING
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.export import extras
@@ -16,11 +17,17 @@ from keras_fpn.export.description import describe
 from keras_fpn.export.onnx import operators, passes
 from keras_fpn.export.signature import as_function
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from onnx import ModelProto
+
+    from keras_fpn.models.detector import Detector
+
 OPSET = 18
 LARGEST_FILE = 2**31 - 2**24  # protobuf's limit, less what the graph itself may take
 
 
-def write_onnx(model, path, *, input_type=None):
+def write_onnx(model: "Detector", path: str | os.PathLike, *, input_type: str | None = None) -> None:
     """Write an ONNX file.
 
     Inputs, outputs and metadata: see `description`. Batch, height and width are free.
@@ -45,7 +52,7 @@ def write_onnx(model, path, *, input_type=None):
     onnx.save(converted, path)
 
 
-def convert(function):
+def convert(function: "tf.types.experimental.PolymorphicFunction") -> "ModelProto":
     """A `tf.function` with an input signature, where `onnx.operators` may stand, as a clean ONNX model."""
     with _quiet():
         tf2onnx = extras.require("tf2onnx", extra="onnx")

@@ -13,8 +13,11 @@ B images, D detections, R proposals, K classes.
 """
 
 import inspect
+import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -26,6 +29,9 @@ from keras_fpn.export.saved_model import encoded_images
 from keras_fpn.export.saved_model.freezing import frozen_inference, quiet
 from keras_fpn.export.serving import warmup
 
+if TYPE_CHECKING:
+    from keras_fpn.models.detector import Detector
+
 MAX_VERSION = 2**63 - 1  # TF Serving passes over a folder whose name does not fit into 64 bits
 
 _BY_NAME = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -34,7 +40,14 @@ _IMAGE_SIZES = tf.TensorSpec([None, 2], tf.int32, name="image_sizes")
 _IMAGE_BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
 
 
-def write_saved_model(model, path, *, version=1, signatures=(), precision="float32"):
+def write_saved_model(
+    model: "Detector",
+    path: str | os.PathLike,
+    *,
+    version: int = 1,
+    signatures: Sequence[str] = (),
+    precision: str = "float32",
+) -> Path:
     """Write `path/<version>/`, and `path/batching_parameters.txt` beside it.
 
     Every signature takes a batch of any number and size of images. Where image_sizes is left out, or has no rows, the

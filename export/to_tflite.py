@@ -1,6 +1,9 @@
 """The detector as a TFLite file: one image of a fixed size, builtin operations only."""
 
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -10,12 +13,24 @@ from keras_fpn.export.description import MAX_PROPOSALS, default_input_type, desc
 from keras_fpn.export.signature import as_function
 from keras_fpn.export.tflite import metadata, operators
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from keras_fpn.models.detector import Detector
+
 LEAST_SIDE, MOST_SIDE = 32, 4096  # pixels; at most 16 million in all
 
 
 def write_tflite(
-    model, path, *, size, precision="float32", input_type=None, calibration=None, max_proposals=MAX_PROPOSALS
-):
+    model: "Detector",
+    path: str | os.PathLike,
+    *,
+    size: tuple[int, int],
+    precision: str = "float32",
+    input_type: str | None = None,
+    calibration: "Iterable[Mapping[str, np.ndarray]] | None" = None,
+    max_proposals: int = MAX_PROPOSALS,
+) -> None:
     """Write the whole detector, decode and suppression inside.
 
     Args:
@@ -31,19 +46,19 @@ def write_tflite(
     Raises:
         UserError: the size suits no detector, or the model has a part that LiteRT has no builtin operations for.
     """
-    given = {"input_type": input_type or default_input_type(model), "max_proposals": max_proposals}
+    given: dict[str, Any] = {"input_type": input_type or default_input_type(model), "max_proposals": max_proposals}
     content = convert(model, size, **given)
     if precision != "float32":
         from keras_fpn.export.tflite import quantization
 
         content = quantization.quantize(content, precision, calibration)
-    description = describe(model, precision=precision, frame=tuple(size), **given)
+    description = describe(model, precision=precision, frame=(size[0], size[1]), **given)
     content = metadata.add(content, description)
     operators.check_builtin(content, path)
     Path(path).write_bytes(content)
 
 
-def convert(model, size, input_type, max_proposals=MAX_PROPOSALS):
+def convert(model: "Detector", size: tuple[int, int], input_type: str, max_proposals: int = MAX_PROPOSALS) -> bytes:
     """The float32 file's bytes, without metadata.
 
     Args:

@@ -1,5 +1,7 @@
 """Functions by the type of what they are for."""
 
+from collections.abc import Callable
+
 from keras_fpn.console.errors import UserError
 
 
@@ -15,7 +17,7 @@ class TypeTable:
         self.kind = kind
         self._functions = dict(functions)
 
-    def add(self, one_type, function):
+    def add(self, one_type: type, function: Callable) -> None:
         """Add the function of a type; the same one may come again.
 
         Raises:
@@ -27,6 +29,6 @@ class TypeTable:
             )
         self._functions[one_type] = function
 
-    def of(self, thing):
+    def of(self, thing: object) -> Callable | None:
         """The function for an object, or None."""
         return next((self._functions[one] for one in type(thing).__mro__ if one in self._functions), None)

@@ -19,6 +19,9 @@ calibrated with its training pictures: 1 %, 0 %, 2 % and 4 %, about half of them
 noise, where many boxes score alike.
 """
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import numpy as np
 import tensorflow as tf
 
@@ -29,6 +32,10 @@ from keras_fpn.export.description import describe
 from keras_fpn.export.signature import of_any_size
 from keras_fpn.parts.output_fields import BOXES, further, labels_of, rescaled
 
+if TYPE_CHECKING:
+    from keras_fpn.export.artefacts import Artefact
+    from keras_fpn.models.detector import Detector
+
 BOUNDS = {
     "bfloat16": Bounds(level=0.3, overlap=0.80, score=0.10, share=0.05),
     "float16": Bounds(level=0.3, overlap=0.95, score=0.01, share=0.02),
@@ -37,7 +44,7 @@ BOUNDS = {
 }
 
 
-def verify(artefact, model, pictures=()):
+def verify(artefact: "Artefact", model: "Detector", pictures: Iterable[np.ndarray] = ()) -> Finding:
     """Run an artefact and its model on the same pixels, and compare.
 
     Args:

@@ -192,3 +192,22 @@ def test_settings_are_read_without_a_framework(package):
     code += "print({'tensorflow', 'keras'} & set(sys.modules) or '')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def _untyped(tree):
+    """Names of the public functions and methods of a file whose arguments or result have no type."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from (f"{node.name}.{name}" for name in _untyped(node))
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
+            given = [argument for argument in given if argument is not None and argument.arg not in ("self", "cls")]
+            if node.returns is None or any(argument.annotation is None for argument in given):
+                yield node.name
+
+
+def test_every_public_function_has_types(package):
+    folders = (package, package.parent / "export")
+    untyped = [f"{path.name}: {name}" for folder in folders for path in _sources(folder)
+               for name in _untyped(ast.parse(path.read_text()))]  # fmt: skip
+    assert untyped == []

@@ -16,12 +16,13 @@ from keras_fpn.config.loading import load_config
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import read_coco
 from keras_fpn.data.proposal_files import read_proposals, write_proposals
+from keras_fpn.evaluation import measuring
 from keras_fpn.inference import detecting
 from keras_fpn.inference.propose import propose
 from keras_fpn.models import files as model_files
 from keras_fpn.models.architectures import ARCHITECTURES
 from keras_fpn.stages.propose import ProposeStage
-from keras_fpn.training import datasets, training
+from keras_fpn.training import datasets
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +195,7 @@ def test_evaluate_takes_its_own_proposals_or_those_named(
         seen.append((data_set.proposals.given.source, data_set.proposals.max_proposals, len(data_set)))
         return {"AP": 0.5}, [], None
 
-    monkeypatch.setattr(training, "measure", measure)
+    monkeypatch.setattr(measuring, "measure", measure)
     named = (*_validation(shapes_folder), "--proposals", proposed / "proposals") if is_named else ()
     assert _command("evaluate", run_dir / model, *named) == 0
     assert seen == [(str(proposed / "proposals"), most, 6)]  # a run says how many of them it is measured on

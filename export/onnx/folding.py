@@ -5,8 +5,10 @@ Each takes a `Graph` and returns whether it changed anything.
 
 import numpy as np
 
+from keras_fpn.export.onnx.graph import Graph
 
-def explicit_padding(graph):
+
+def explicit_padding(graph: Graph) -> bool:
     """Convolutions that pad "same" at stride 1 say how much: `auto_pad` is deprecated, and hides a `Pad` before it."""
     changed = False
     for node in graph.of_type("Conv", "MaxPool"):
@@ -22,7 +24,7 @@ def explicit_padding(graph):
     return changed
 
 
-def fold_padding(graph):
+def fold_padding(graph: Graph) -> bool:
     """`Pad` by zeros before a convolution, or before a maximum of what is never negative, becomes its own padding."""
     changed = False
     for pad in graph.of_type("Pad"):
@@ -44,7 +46,7 @@ def fold_padding(graph):
     return changed
 
 
-def fold_subsampling(graph):
+def fold_subsampling(graph: Graph) -> bool:
     """Every second cell (a maximum over one cell) before a 1x1 convolution becomes its stride."""
     changed = False
     for pool in graph.of_type("MaxPool"):
@@ -59,13 +61,13 @@ def fold_subsampling(graph):
     return changed
 
 
-def fold_scale_and_shift(graph):
+def fold_scale_and_shift(graph: Graph) -> bool:
     """A product or sum with one number for each channel after a convolution goes into its kernel and bias."""
     changed = False
     for node in graph.of_type("Mul", "Add", "Sub"):
         tensor, value = graph.operand(node)
         convolution = graph.maker(tensor, "Conv") if tensor else None
-        if convolution is None or graph.only_user(tensor) is None or node.output[0] in graph.results:
+        if tensor is None or convolution is None or graph.only_user(tensor) is None or node.output[0] in graph.results:
             continue
         if node.op_type == "Sub" and tensor != node.input[0]:
             continue
@@ -102,7 +104,7 @@ def _is_relu6(graph, node):
     return low is not None and low.size == 1 and float(low.reshape(())) == 0.0 and _is_number(high, 6.0)
 
 
-def name_hard_activations(graph):
+def name_hard_activations(graph: Graph) -> bool:
     """clip(x + 3, 0, 6) / 6 becomes HardSigmoid, and x times that HardSwish."""
     changed = False
     for node in graph.of_type("Mul"):
@@ -123,7 +125,7 @@ def name_hard_activations(graph):
     return changed
 
 
-def name_global_pooling(graph):
+def name_global_pooling(graph: Graph) -> bool:
     """A mean over height and width becomes GlobalAveragePool."""
     changed = False
     for node in graph.of_type("ReduceMean"):

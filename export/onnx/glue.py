@@ -3,13 +3,15 @@
 Each takes a `Graph` and returns whether it changed anything.
 """
 
+from keras_fpn.export.onnx.graph import Graph
 
-def drop_identities(graph):
+
+def drop_identities(graph: Graph) -> bool:
     """Node that only gives a tensor another name."""
     return any([graph.bypass(node, node.input[0]) for node in graph.of_type("Identity")])
 
 
-def drop_whole_slices(graph):
+def drop_whole_slices(graph: Graph) -> bool:
     """Slices that take everything, which TensorFlow's new axes leave behind."""
     changed = False
     for node in graph.of_type("Slice"):
@@ -21,7 +23,7 @@ def drop_whole_slices(graph):
     return changed
 
 
-def drop_casts(graph):
+def drop_casts(graph: Graph) -> bool:
     """Casts to the type that is there, and there and back between the integers of indices and sides."""
     types = graph.onnx.TensorProto
     integers = (types.INT32, types.INT64)
@@ -37,9 +39,10 @@ def drop_casts(graph):
     return changed
 
 
-def merge_equals(graph):
+def merge_equals(graph: Graph) -> bool:
     """Nodes that do the same to the same become one."""
-    changed, seen = False, {}
+    changed = False
+    seen: dict[tuple, str] = {}
     for node in graph.nodes:
         if len(node.output) != 1:
             continue

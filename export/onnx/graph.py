@@ -1,8 +1,13 @@
 """An ONNX graph that can be edited: who makes a tensor, who uses it, and which tensors are constants."""
 
 import collections
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
 
 
 class Graph:
@@ -30,37 +35,37 @@ class Graph:
         self.infer()
 
     @property
-    def nodes(self):
+    def nodes(self) -> "list[NodeProto]":
         """The nodes, in no particular order."""
         return list(self._nodes.values())
 
     # Reading --------------------------------------------------------------------------------------------------
 
-    def maker(self, tensor, operator=None):
+    def maker(self, tensor: str, operator: str | None = None) -> "NodeProto | None":
         """The node that makes a tensor; None for inputs and constants, or if it is no `operator`."""
         node = self._made_by.get(tensor)
         return node if node is not None and operator in (None, node.op_type) else None
 
-    def users(self, tensor):
+    def users(self, tensor: str) -> "list[NodeProto]":
         """The nodes that read a tensor."""
         return list(self._used_by.get(tensor, ()))
 
-    def only_user(self, tensor, operator=None):
+    def only_user(self, tensor: str, operator: str | None = None) -> "NodeProto | None":
         """The one node that reads a tensor, once; None where there are more, or if it is no `operator`."""
         users = self._used_by.get(tensor, ())
         if len(users) != 1 or tensor in self.results or list(users[0].input).count(tensor) != 1:
             return None
         return users[0] if operator in (None, users[0].op_type) else None
 
-    def of_type(self, *operators):
+    def of_type(self, *operators: str) -> "list[NodeProto]":
         """The nodes of these operators, in no particular order."""
         return [node for node in self.nodes if node.op_type in operators]
 
-    def constant(self, node, index):
+    def constant(self, node: "NodeProto", index: int) -> np.ndarray | None:
         """The constant that is an input of a node; None where there is no such input, or it is no constant."""
         return self.constants.get(node.input[index]) if index < len(node.input) else None
 
-    def operand(self, node):
+    def operand(self, node: "NodeProto") -> tuple[str, np.ndarray] | tuple[None, None]:
         """`(tensor, constant)` of a node of two inputs one of which is constant, else `(None, None)`."""
         for index in (0, 1):
             value = self.constant(node, 1 - index)
@@ -68,20 +73,20 @@ class Graph:
                 return node.input[index], value
         return None, None
 
-    def attributes(self, node):
+    def attributes(self, node: "NodeProto") -> dict[str, Any]:
         """`{name: value}` of a node, strings as bytes."""
         return {one.name: self.onnx.helper.get_attribute_value(one) for one in node.attribute}
 
     # Editing --------------------------------------------------------------------------------------------------
 
-    def add_constant(self, array):
+    def add_constant(self, array: np.ndarray) -> str:
         """Add a constant; its name."""
         self._number += 1
         name = f"constant_{self._number}"
         self.constants[name] = np.ascontiguousarray(array)
         return name
 
-    def add(self, operator, inputs, output=None, **attributes):
+    def add(self, operator: str, inputs: Sequence[str], output: str | None = None, **attributes: Any) -> str:
         """Add a node; the name of its output."""
         self._number += 1
         output = output or f"{operator.lower()}_{self._number}"
@@ -89,7 +94,7 @@ class Graph:
         self._enter(node)
         return output
 
-    def remove(self, node):
+    def remove(self, node: "NodeProto") -> None:
         """Take a node out; who reads what it made must be given something else."""
         del self._nodes[id(node)]
         for tensor in node.output:
@@ -97,12 +102,12 @@ class Graph:
         for tensor in set(node.input):
             self._used_by[tensor].remove(node)
 
-    def replace(self, node, operator, inputs, **attributes):
+    def replace(self, node: "NodeProto", operator: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Put another node in the place of one with a single output."""
         self.remove(node)
         return self.add(operator, inputs, node.output[0], **attributes)
 
-    def set_inputs(self, node, inputs):
+    def set_inputs(self, node: "NodeProto", inputs: Sequence[str]) -> None:
         """Have a node read other tensors."""
         for tensor in set(node.input):
             self._used_by[tensor].remove(node)
@@ -111,14 +116,14 @@ class Graph:
         for tensor in set(inputs):
             self._used_by[tensor].append(node)
 
-    def set_attributes(self, node, **attributes):
+    def set_attributes(self, node: "NodeProto", **attributes: Any) -> None:
         """Give a node these attributes besides its others; None takes one away."""
         kept = self.attributes(node) | attributes
         del node.attribute[:]
         made = (self.onnx.helper.make_attribute(key, value) for key, value in kept.items() if value is not None)
         node.attribute.extend(made)
 
-    def bypass(self, node, tensor):
+    def bypass(self, node: "NodeProto", tensor: str) -> bool:
         """Have all users of a node read `tensor` instead. False for a node that makes a result of the graph."""
         made = node.output[0]
         if made in self.results:
@@ -130,7 +135,7 @@ class Graph:
 
     # Whole graph ----------------------------------------------------------------------------------------------
 
-    def infer(self):
+    def infer(self) -> None:
         """Infer the shapes and types of all tensors anew."""
         inferred = self.onnx.shape_inference.infer_shapes(self.written(), data_prop=True).graph
         self.shapes, self.types = {}, {}
@@ -144,7 +149,7 @@ class Graph:
             self.types[name] = self.onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
             self.shapes[name] = list(array.shape)
 
-    def sweep(self):
+    def sweep(self) -> None:
         """Remove what leads to no result."""
         waiting = list(self.nodes)
         while waiting:
@@ -154,7 +159,7 @@ class Graph:
                 waiting += [self._made_by[one] for one in node.input if one in self._made_by]
                 self.remove(node)
 
-    def written(self):
+    def written(self) -> "ModelProto":
         """The model with the nodes in order and the constants that they read."""
         graph = self.model.graph
         ordered = self._ordered()

@@ -5,6 +5,8 @@ TensorFlow has channels last, ONNX first. Each pass takes a `Graph` and returns 
 
 import numpy as np
 
+from keras_fpn.export.onnx.graph import Graph
+
 TO_CHANNELS_FIRST, TO_CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
 ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Where", "Cast")
 
@@ -13,7 +15,7 @@ def _permutation(graph, node):
     return list(graph.attributes(node).get("perm", ()))
 
 
-def cancel_transposes(graph):
+def cancel_transposes(graph: Graph) -> bool:
     """A transpose of a transpose that leads back."""
     changed = False
     for node in graph.of_type("Transpose"):
@@ -25,7 +27,7 @@ def cancel_transposes(graph):
     return changed
 
 
-def transpose_earlier(graph):
+def transpose_earlier(graph: Graph) -> bool:
     """Channels go first before the arithmetic on pixels, which is slow along an axis of three numbers, not after."""
     changed = False
     for node in graph.of_type("Transpose"):
@@ -63,7 +65,7 @@ def _channels_first(graph, tensor):
     return graph.add_constant(value.transpose(TO_CHANNELS_FIRST))
 
 
-def reshape_once(graph):
+def reshape_once(graph: Graph) -> bool:
     """A reshape of a reshape reads what the first one read; one to the shape that is there already goes."""
     changed = False
     for node in graph.of_type("Reshape"):
@@ -85,7 +87,7 @@ def _is_same(given, target):
     return not differing or (len(differing) == 1 and -1 in target and differing[0] is None)
 
 
-def constant_shapes(graph):
+def constant_shapes(graph: Graph) -> bool:
     """The shape of a reshape with one side that is computed becomes a constant with -1."""
     changed = False
     for node in graph.of_type("Reshape"):
@@ -112,13 +114,13 @@ def _sides(graph, tensor):
     return sides
 
 
-def flatten_channels_first(graph):
+def flatten_channels_first(graph: Graph) -> bool:
     """Crops go into the fully connected layer as they are: the rows of its kernel are put in their order instead."""
     changed = False
     for node in graph.of_type("MatMul"):
         reshape, kernel = graph.maker(node.input[0], "Reshape"), graph.constant(node, 1)
         transpose = graph.maker(reshape.input[0], "Transpose") if reshape is not None else None
-        if transpose is None or _permutation(graph, transpose) != TO_CHANNELS_LAST:
+        if reshape is None or transpose is None or _permutation(graph, transpose) != TO_CHANNELS_LAST:
             continue
         if kernel is None or kernel.ndim != 2:
             continue
@@ -133,7 +135,7 @@ def flatten_channels_first(graph):
     return changed
 
 
-def gather_later(graph):
+def gather_later(graph: Graph) -> bool:
     """Rows are put in order after the fully connected layers, where they are short, not before."""
     changed = False
     for node in graph.of_type("Reshape", "MatMul", "Add", "Relu"):

@@ -5,9 +5,14 @@ which attributes are meant. When the graph is converted, the operator takes the 
 """
 
 import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
+
+if TYPE_CHECKING:
+    from keras_fpn.layers.roi_align import RoIAlign
 
 # The operator takes minus infinity for a score: "above the lowest finite number" leaves it out.
 LOWEST = float(np.finfo(np.float32).min)
@@ -18,7 +23,9 @@ DOUBLE = 11  # ONNX's number of float64
 CELLS_OF_PRODUCT = 512
 
 
-def native(operator, inputs, dtype, shape, **attributes):
+def native(
+    operator: str, inputs: list[tf.Tensor], dtype: tf.DType, shape: Sequence[int | None], **attributes: Any
+) -> tf.Tensor:
     """The one output of an ONNX operator, of `dtype` and `shape` (None where unknown)."""
     token = json.dumps({"operator": operator, "attributes": attributes})
     (output,) = tf.raw_ops.PyFunc(input=inputs, token=token, Tout=[dtype])
@@ -26,7 +33,7 @@ def native(operator, inputs, dtype, shape, **attributes):
     return output
 
 
-def make_native(context, node, name, arguments):
+def make_native(context: Any, node: Any, name: str, arguments: Any) -> None:
     """tf2onnx's handler of a marker: the operator that it stands for takes its place."""
     meaning = json.loads(node.get_attr_str("token"))
     inputs, outputs = list(node.input), list(node.output)
@@ -43,12 +50,12 @@ def make_native(context, node, name, arguments):
     )
 
 
-def make_where(context, node, name, arguments):
+def make_where(context: Any, node: Any, name: str, arguments: Any) -> None:
     """tf2onnx's handler of a choice between tensors: Where, instead of its own sum of products, which keeps NaN."""
     node.type = "Where"
 
 
-def make_sigmoid(context, node, name, arguments):
+def make_sigmoid(context: Any, node: Any, name: str, arguments: Any) -> None:
     """tf2onnx's handler of a logistic function: in float64.
 
     That of onnxruntime in float32 is off by one bit here and there, so that a larger logit can get a smaller score, and
@@ -63,10 +70,14 @@ def make_sigmoid(context, node, name, arguments):
     )
 
 
-HANDLERS = {"PyFunc": (make_native, []), "SelectV2": (make_where, []), "Sigmoid": (make_sigmoid, [])}
+HANDLERS: dict[str, tuple[Callable[..., None], list]] = {
+    "PyFunc": (make_native, []),
+    "SelectV2": (make_where, []),
+    "Sigmoid": (make_sigmoid, []),
+}
 
 
-def give_axes(context, nodes):
+def give_axes(context: Any, nodes: list) -> list:
     """tf2onnx's rewriter: a number that is added gets an axis, without which the pass over transposes fails."""
     for node in nodes:
         for index, given in enumerate(node.inputs if node.type in ("Add", "AddV2") else ()):
@@ -80,7 +91,9 @@ def give_axes(context, nodes):
 # Suppression ----------------------------------------------------------------------------------------------------
 
 
-def nms_mask(boxes, scores, iou_threshold, max_kept, score_threshold=float("-inf")):
+def nms_mask(
+    boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, max_kept: int, score_threshold: float = float("-inf")
+) -> tf.Tensor:
     """`nms.nms_mask` by one NonMaxSuppression node for all groups.
 
     The operator has the same rules: strictly greater IoU, strictly greater score, of equal scores the lower index. NaN
@@ -104,7 +117,7 @@ def nms_mask(boxes, scores, iou_threshold, max_kept, score_threshold=float("-inf
 # RoIAlign -------------------------------------------------------------------------------------------------------
 
 
-def crop_for(layer, resize):
+def crop_for(layer: "RoIAlign", resize: Mapping[str, Any]) -> Callable[..., tf.Tensor]:
     """Whichever of the two functions below is the faster for a `RoIAlign` at a model's own image size.
 
     Args:
@@ -118,7 +131,9 @@ def crop_for(layer, resize):
     return crop_by_product if cells <= CELLS_OF_PRODUCT else crop_by_level
 
 
-def crop_by_level(layer, maps, boxes, images, own_level):
+def crop_by_level(
+    layer: "RoIAlign", maps: list[tf.Tensor], boxes: tf.Tensor, images: tf.Tensor, own_level: tf.Tensor
+) -> tf.Tensor:
     """`RoIAlign.crop` by a RoiAlign node for each level."""
     images = tf.cast(images, tf.int64)
     if len(maps) == 1:
@@ -150,7 +165,9 @@ def _roi_align(layer, feature, boxes, images, stride):
     )
 
 
-def crop_by_product(layer, maps, boxes, images, own_level):
+def crop_by_product(
+    layer: "RoIAlign", maps: list[tf.Tensor], boxes: tf.Tensor, images: tf.Tensor, own_level: tf.Tensor
+) -> tf.Tensor:
     """`RoIAlign.crop` of one small map: each bin is a weighted sum of all cells, one matrix product for an image.
 
     The boxes are those of the first image, then those of the next, equally many of each.

@@ -1,7 +1,13 @@
 """The order of the passes that clean an ONNX graph."""
 
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 from keras_fpn.export.onnx import folding, glue, layout
 from keras_fpn.export.onnx.graph import Graph
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 PASSES = (
     glue.drop_identities,
@@ -23,7 +29,7 @@ PASSES = (
 )
 
 
-def clean(onnx, model):
+def clean(onnx: ModuleType, model: "ModelProto") -> "ModelProto":
     """The same model with fewer nodes.
 
     Args:

@@ -1,11 +1,17 @@
 """Checks of an artefact's inputs and names, before its runtime complains."""
 
+import os
+from collections.abc import Iterable
+
 import numpy as np
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.export.description import Description
 
 
-def check_names(path, description, inputs, outputs):
+def check_names(
+    path: str | os.PathLike, description: Description, inputs: Iterable[str], outputs: Iterable[str]
+) -> None:
     """Refuse a graph that is not the one described.
 
     Args:
@@ -20,7 +26,14 @@ def check_names(path, description, inputs, outputs):
         raise UserError(f"{path}: its description is of another graph than the one inside; export the model again")
 
 
-def checked_inputs(path, description, images, image_sizes=None, proposals=None, num_proposals=None):
+def checked_inputs(
+    path: str | os.PathLike,
+    description: Description,
+    images: np.ndarray,
+    image_sizes: np.ndarray | None = None,
+    proposals: np.ndarray | None = None,
+    num_proposals: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
     """Return the inputs by name as the artefact takes them: see `open_artefact`.
 
     Args:

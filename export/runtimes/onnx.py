@@ -1,5 +1,7 @@
 """An ONNX detector in onnxruntime, on the CPU; no TensorFlow."""
 
+import numpy as np
+
 from keras_fpn.console.errors import UserError
 from keras_fpn.export import extras
 from keras_fpn.export.description import Description
@@ -30,7 +32,13 @@ class ONNXArtefact:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         check_names(path, self.description, [one.name for one in inputs], [one.name for one in outputs])
 
-    def run(self, images, image_sizes=None, proposals=None, num_proposals=None):
+    def run(
+        self,
+        images: np.ndarray,
+        image_sizes: np.ndarray | None = None,
+        proposals: np.ndarray | None = None,
+        num_proposals: np.ndarray | None = None,
+    ) -> dict[str, np.ndarray]:
         """See `open_artefact`."""
         inputs = checked_inputs(self.path, self.description, images, image_sizes, proposals, num_proposals)
         names = list(self.description.outputs)

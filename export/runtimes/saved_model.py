@@ -1,6 +1,7 @@
 """A SavedModel in TensorFlow, by its own signatures: of this package's layers none is needed."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -34,17 +35,23 @@ class SavedModelArtefact:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(f"{folder}: not a whole SavedModel; export it again ({reason})") from None
 
-    def run(self, images, image_sizes=None, proposals=None, num_proposals=None):
+    def run(
+        self,
+        images: np.ndarray,
+        image_sizes: np.ndarray | None = None,
+        proposals: np.ndarray | None = None,
+        num_proposals: np.ndarray | None = None,
+    ) -> dict[str, np.ndarray]:
         """See `open_artefact`."""
         inputs = checked_inputs(self.path, self.description, images, image_sizes, proposals, num_proposals)
         return self._found(self._detect(**{name: tf.constant(value) for name, value in inputs.items()}))
 
     @property
-    def takes_files(self):
+    def takes_files(self) -> bool:
         """Whether there is a signature for `run_encoded`."""
         return "serving_bytes" in self._loaded.signatures
 
-    def run_encoded(self, contents):
+    def run_encoded(self, contents: Sequence[bytes]) -> dict[str, np.ndarray]:
         """Detect in encoded images: `serving_bytes`.
 
         Args:

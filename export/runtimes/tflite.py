@@ -37,7 +37,13 @@ class TFLiteArtefact:
             raise UserError(f"{path}: not a whole TFLite model; export it again ({reason})") from None
         check_names(path, self.description, self._run_one.get_input_details(), self._run_one.get_output_details())
 
-    def run(self, images, image_sizes=None, proposals=None, num_proposals=None):
+    def run(
+        self,
+        images: np.ndarray,
+        image_sizes: np.ndarray | None = None,
+        proposals: np.ndarray | None = None,
+        num_proposals: np.ndarray | None = None,
+    ) -> dict[str, np.ndarray]:
         """See `open_artefact`."""
         inputs = checked_inputs(self.path, self.description, images, image_sizes, proposals, num_proposals)
         found = [
@@ -47,7 +53,7 @@ class TFLiteArtefact:
         return {name: np.concatenate([one[name] for one in found]) for name in self.description.outputs}
 
 
-def read_description(path):
+def read_description(path: str | os.PathLike) -> Description:
     """The `Description` in the zip archive at the end of a TFLite file."""
     try:
         with zipfile.ZipFile(path) as archive:

@@ -5,17 +5,19 @@ decoding, scores and suppression. (TensorFlow's own rewriter of finished graphs,
 also casts boxes, and hands bfloat16 to loops that were traced with float32.)
 """
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager.wrap_function import function_from_graph_def
 
 
-def fold_casts(frozen):
+def fold_casts(frozen: Any) -> Any:
     """The same frozen function with bfloat16 constants where it casts float32 ones to bfloat16 at every call."""
     graph = frozen.graph.as_graph_def()
     inputs, outputs = ([tensor.name for tensor in tensors] for tensors in (frozen.inputs, frozen.outputs))
     nodes = {node.name: node for node in graph.node}
-    folded = {}
+    folded: dict[str, str] = {}
     for node in graph.node:
         if node.op != "Cast" or node.attr["DstT"].type != tf.bfloat16.as_datatype_enum:
             continue

@@ -7,10 +7,14 @@ An image that is no image fails its request with an InvalidArgumentError that na
 its size is allocated.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import tensorflow as tf
 
 from keras_fpn.data import transforms
 from keras_fpn.export.saved_model import exif
+from keras_fpn.parts.output_fields import OutputField
 
 # More is refused by the header alone. Pillow's limit, above which it warns of a decompression bomb: 256 MiB of pixels.
 MAX_PIXELS = 89_478_485
@@ -18,7 +22,7 @@ MAX_PIXELS = 89_478_485
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def decode_batch(contents, rule):
+def decode_batch(contents: tf.Tensor, rule: Mapping[str, Any]) -> dict[str, tf.Tensor]:
     """Decode, turn, resize and pad the images of a request.
 
     Args:
@@ -37,7 +41,8 @@ def decode_batch(contents, rule):
         contents, sizes = tf.identity(contents), tf.identity(heads["size"])
     original_sizes = tf.where(heads["orientation"][:, None] >= 5, sizes[:, ::-1], sizes)
     limits = rule["min_side"], rule["max_side"]
-    new_sizes = transforms.resize_size(*tf.unstack(original_sizes, axis=1), *limits, rounding=rule["rounding"])
+    heights, widths = tf.unstack(original_sizes, axis=1)
+    new_sizes = transforms.resize_size(heights, widths, *limits, rounding=rule["rounding"])
     new_sizes = tf.stack(new_sizes, axis=1)
     canvas = transforms.padded_side(tf.reduce_max(new_sizes, axis=0), rule["size_divisor"])
 
@@ -56,7 +61,7 @@ def decode_batch(contents, rule):
     return {"images": images, "image_sizes": new_sizes, "original_sizes": original_sizes}
 
 
-def to_original_pixels(values, field, sizes, original_sizes):
+def to_original_pixels(values: tf.Tensor, field: OutputField, sizes: tf.Tensor, original_sizes: tf.Tensor) -> tf.Tensor:
     """Values of a field in resized images, `[B, D, ...]`, in pixels of the original ones; as they are if no places.
 
     Args:

@@ -16,7 +16,7 @@ _SHORT, _LONG = 3, 4  # TIFF's types of a whole number; of others Pillow does no
 _NO_BLOCK = (0, 0)
 
 
-def orientation(content, is_png):
+def orientation(content: tf.Tensor, is_png: tf.Tensor) -> tf.Tensor:
     """Orientation 1..8 of an encoded image, 1 where nothing (readable) is said.
 
     Args:
@@ -34,7 +34,7 @@ def orientation(content, is_png):
     return tf.where((said >= 1) & (said <= 8), said, 1)
 
 
-def turn(image, orientation):
+def turn(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """The image `[height, width, 3]` as it is looked at."""
     image = tf.cond(orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
     step = (orientation - 1) % 4  # 0 nothing, 1 left to right, 2 both ways, 3 top to bottom

@@ -7,6 +7,8 @@ without any Python, and are written once, however many functions call this one.
 import collections
 import contextlib
 import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -16,11 +18,16 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.export.adapters import adapted
 from keras_fpn.export.saved_model.bfloat16 import fold_casts
 
+if TYPE_CHECKING:
+    from keras_fpn.models.detector import Detector
+
 # A graph is one protobuf message, of 2 GiB at most; the operations take some of it.
 MAX_WEIGHT_BYTES = 2**31 - 2**25
 
 
-def frozen_inference(model, signatures=(), precision="float32"):
+def frozen_inference(
+    model: "Detector", signatures: Sequence[str] = (), precision: str = "float32"
+) -> Callable[[dict[str, tf.Tensor]], dict[str, dict[str, tf.Tensor]]]:
     """The model's inference with its weights as constants.
 
     Args:
@@ -82,7 +89,7 @@ def _check_size(model):
 
 
 @contextlib.contextmanager
-def quiet():
+def quiet() -> Iterator[None]:
     """TensorFlow's notes on what it writes stay off the screen; its warnings and errors do not."""
     logger = tf.get_logger()
     before = logger.level

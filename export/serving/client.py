@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 from keras_fpn.console import files
 from keras_fpn.console.errors import UserError
@@ -25,7 +26,7 @@ from keras_fpn.inference import images as image_files
 _SIGNATURES = ("serving_bytes", "serving_default")
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:

@@ -4,8 +4,14 @@
     client.predict("serving_bytes", {"image_bytes": [Path("street.jpg").read_bytes()]})
 """
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from keras_fpn.export import extras
 from keras_fpn.export.serving.errors import Refused, ServingError, Unknown
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # A batch of pixels passes gRPC's own limit of 4 MB; TF Serving itself takes any length.
 _OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
@@ -31,7 +37,7 @@ class GrpcClient:
         self._address, self._model, self._version, self._timeout = address, model, version, timeout
         self._stub = services.PredictionServiceStub(grpc.insecure_channel(address, _OPTIONS))
 
-    def predict(self, signature, inputs):
+    def predict(self, signature: str, inputs: "Mapping[str, list[bytes] | np.ndarray]") -> "dict[str, np.ndarray]":
         """Run a signature once.
 
         Args:

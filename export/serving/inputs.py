@@ -4,7 +4,10 @@ Both have `ask(client, files, threshold)`: one request for all of the files, one
 """
 
 import dataclasses
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +17,10 @@ from keras_fpn.export.artefacts import highest_version
 from keras_fpn.export.description import DESCRIPTION_FILE, Description
 from keras_fpn.inference import images as image_files
 from keras_fpn.parts.output_fields import OUTPUT_FIELDS, STANDARD
+
+if TYPE_CHECKING:
+    from keras_fpn.export.serving.grpc import GrpcClient
+    from keras_fpn.export.serving.rest import RestClient
 
 
 class EncodedImages:
@@ -26,7 +33,9 @@ class EncodedImages:
     def __init__(self, classes):
         self._classes = Classes(classes.class_names, classes.category_ids)
 
-    def ask(self, client, files, threshold):
+    def ask(
+        self, client: "RestClient | GrpcClient", files: Sequence[Path], threshold: float
+    ) -> list[image_files.ImageDetections]:
         """`ImageDetections` of each file, without its pixels: they are not looked at here."""
         outputs = _arrays(client.predict("serving_bytes", {"image_bytes": [file.read_bytes() for file in files]}))
         return [
@@ -49,7 +58,9 @@ class ResizedImages:
         self._rule = description.resize
         self._classes = Classes(classes.class_names, classes.category_ids, description.output_fields)
 
-    def ask(self, client, files, threshold):
+    def ask(
+        self, client: "RestClient | GrpcClient", files: Sequence[Path], threshold: float
+    ) -> list[image_files.ImageDetections]:
         """`ImageDetections` of each file."""
         images = [image_files.read_image(file)[0] for file in files]
         inputs = preprocessing.batch(images, self._rule, "uint8")
@@ -113,14 +124,14 @@ def _named(names, ids, source):
     return Classes(names, ids)
 
 
-def classes_of(description, source) -> Classes:
+def classes_of(description: Description | None, source: str | os.PathLike | None) -> Classes:
     """Names and ids of a description that was read from `source`; of None "class 0", "class 1" ..."""
     if description is None:
         return Classes(_Numbered(), range(1 << 31))
     return _named(description.class_names, description.category_ids, source)
 
 
-def read_labels(path) -> Classes:
+def read_labels(path: str | os.PathLike) -> Classes:
     """Names from a file, one a line; the ids are the numbers of the classes.
 
     Raises:
@@ -133,7 +144,7 @@ def read_labels(path) -> Classes:
     return _named(names, range(len(names)), path)
 
 
-def read_description(path) -> Description:
+def read_description(path: str | os.PathLike) -> Description:
     """The description in an exported folder, or in one of its versions.
 
     Raises:

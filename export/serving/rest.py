@@ -10,8 +10,13 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from keras_fpn.export.serving.errors import Refused, ServingError, Unknown
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class RestClient:
@@ -29,7 +34,7 @@ class RestClient:
         version = "" if version is None else f"/versions/{version}"
         self._url = f"http://{address}/v1/models/{urllib.parse.quote(model, safe='')}{version}:predict"
 
-    def predict(self, signature, inputs):
+    def predict(self, signature: str, inputs: "Mapping[str, list[bytes] | np.ndarray]") -> dict[str, list]:
         """Run a signature once.
 
         Args:

@@ -6,9 +6,12 @@ every request written here is made of what the folder itself says of its signatu
 """
 
 import io
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from keras_fpn.export import extras, preprocessing, regular_proposals
+from keras_fpn.export.description import Description
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 BATCHING_FILE = "batching_parameters.txt"
@@ -17,7 +20,7 @@ _PICTURE_SIZE = 480, 640  # height, width of the picture that the requests stand
 _GREY = 127
 
 
-def write(version_folder, description, signature_names):
+def write(version_folder: str | os.PathLike, description: Description, signature_names: Iterable[str]) -> Path:
     """Write one warm-up request, of one picture, for each signature.
 
     Where inputs have defaults of one row there is a second request without these. A default of another number of rows
@@ -107,7 +110,7 @@ def _jpeg():
     return encoded.getvalue()
 
 
-def write_batching_parameters(path):
+def write_batching_parameters(path: str | os.PathLike) -> Path:
     """Write the file for `--enable_batching --batching_parameters_file`, each value with what it is.
 
     TF Serving takes only children of the model's folder whose name is a number for versions, so the file may lie in

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import operator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +16,9 @@ from keras_fpn.export import extras
 THREADS = 2
 
 
-def find_activation_ranges(content, recipe, calibration):
+def find_activation_ranges(
+    content: bytes, recipe: Any, calibration: Iterable[Mapping[str, np.ndarray]]
+) -> dict[str, dict[str, np.ndarray]]:
     """The lowest and the highest value that each tensor takes. Tells how far it is.
 
     How many images: on the detector of `keras-fpn demo` a single one can double the error of the boxes; from five on
@@ -73,7 +77,7 @@ def _check_inputs(inputs, wanted):
 
 
 @contextlib.contextmanager
-def silence():
+def silence() -> Iterator[None]:
     """The quantizer has progress bars of its own, on stderr, that no option turns off; LiteRT tells of its delegate."""
     with contextlib.redirect_stderr(io.StringIO()), quiet_stderr():
         yield

@@ -1,5 +1,6 @@
 """The arena of a TFLite model: the one block in which its interpreter plans all tensors that are no constants."""
 
+import os
 from pathlib import Path
 
 from keras_fpn.export import extras
@@ -8,7 +9,7 @@ _MAPS = Path("/proc/self/maps")
 _GAP = 64 * 1024  # bytes; tensors of the arena lie closer, other allocations further away
 
 
-def arena_bytes(path) -> int | None:
+def arena_bytes(path: str | os.PathLike) -> int | None:
     """Bytes of the arena of a TFLite file, with XNNPACK as it runs by default; None where there is no /proc.
 
     LiteRT's Python interface does not tell them, so the addresses of the tensors do. What XNNPACK allocates for itself

@@ -41,7 +41,7 @@ class Operator:
     outputs: tuple[str, ...]
 
 
-def find_integer_part(content):
+def find_integer_part(content: bytes) -> tuple[list[Operator], list[Operator]]:
     """Look for the layers of a detector and for what stands between them.
 
     Args:
@@ -56,8 +56,7 @@ def find_integer_part(content):
     alive = _made_by_layers(graph)
     inner = _leading_to_layers(graph, alive)
     last = [operator for operator in graph.operators if operator in graph.layers and operator not in inner]
-    described = [[graph.describe(operator) for operator in part] for part in (inner, last)]
-    return tuple(described)
+    return [graph.describe(operator) for operator in inner], [graph.describe(operator) for operator in last]
 
 
 class _Graph:

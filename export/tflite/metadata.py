@@ -13,14 +13,14 @@ import zipfile
 import numpy as np
 
 from keras_fpn.export import extras
-from keras_fpn.export.description import DESCRIPTION_FILE, LABELS_FILE
+from keras_fpn.export.description import DESCRIPTION_FILE, LABELS_FILE, Description
 
 FILE_IDENTIFIER = b"TFL3"
 # The archive's times: the same model gives the same bytes.
 ARCHIVE_DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def add(content, description):
+def add(content: bytes, description: Description) -> bytes:
     """The file with a description.
 
     Args:

@@ -15,7 +15,7 @@ MOST_INPUTS = 2048  # of one piece
 FEWEST_INPUTS = 512
 
 
-def narrow_products(layer, model=None):
+def narrow_products(layer: keras.layers.Dense, model: keras.Model | None = None) -> None:
     """Have a wide `Dense` layer compute piece by piece; the sums' order changes, no more.
 
     Args:

@@ -4,14 +4,16 @@
 """
 
 import collections
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.export import extras
 
 
-def operator_counts(content, source="content"):
+def operator_counts(content: bytes, source: str | os.PathLike = "content") -> dict[str, int]:
     """How often each operator occurs, in all subgraphs.
 
     Args:
@@ -30,7 +32,7 @@ def operator_counts(content, source="content"):
     model = schema.Model.GetRootAs(content, 0)
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
     codes = [_operator_name(model.OperatorCodes(index), names) for index in range(model.OperatorCodesLength())]
-    counts = collections.Counter()
+    counts: collections.Counter[str] = collections.Counter()
     for index in range(model.SubgraphsLength()):
         graph = model.Subgraphs(index)
         counts.update(codes[graph.Operators(place).OpcodeIndex()] for place in range(graph.OperatorsLength()))
@@ -45,7 +47,7 @@ def _operator_name(code, names):
     return f"CUSTOM: {(code.CustomCode() or b'?').decode()}"
 
 
-def check_builtin(content, path):
+def check_builtin(content: bytes, path: str | os.PathLike) -> None:
     """Refuse a file that needs more than LiteRT's builtin operators.
 
     Args:
@@ -63,7 +65,7 @@ def check_builtin(content, path):
         )
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the operators of a file and how many there are of each."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if len(arguments) != 1:

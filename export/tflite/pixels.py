@@ -4,11 +4,16 @@ Masks of bool are LiteRT's slow path: on an image of 320 x 640 they took a tenth
 rows and columns outside the image are multiplied by 0, and a row of pixels is one vector of width * 3 numbers.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import tensorflow as tf
 
+if TYPE_CHECKING:
+    from keras_fpn.layers.pixels import PixelNormalization
 
-def normalize(layer, images, image_sizes):
+
+def normalize(layer: "PixelNormalization", images: tf.Tensor, image_sizes: tf.Tensor) -> tf.Tensor:
     """`PixelNormalization.call` for a batch of 1; padding may hold any finite values.
 
     Args:

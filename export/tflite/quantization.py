@@ -12,13 +12,19 @@ Scores and box deltas leave the last layers as float32 in all of them: 255 steps
 of anchors.
 """
 
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
 from keras_fpn.console.errors import UserError
 from keras_fpn.export import extras
 from keras_fpn.export.tflite.activation_ranges import find_activation_ranges, silence
 from keras_fpn.export.tflite.integer_part import LAYERS, find_integer_part
 
+if TYPE_CHECKING:
+    import numpy as np
 
-def quantize(content, precision, calibration=None):
+
+def quantize(content: bytes, precision: str, calibration: "Iterable[Mapping[str, np.ndarray]] | None" = None) -> bytes:
     """Bring a float32 detector to another precision.
 
     Args:

@@ -10,10 +10,13 @@ windows      each box gathers the cells it touches, then `[bins, window] x [wind
 """
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+if TYPE_CHECKING:
+    from keras_fpn.layers.roi_align import RoIAlign
 
 # Cells of all maps up to which a product with all of them beats gathering windows.
 MOST_WHOLE_CELLS = 1200
@@ -32,7 +35,9 @@ class _Axis(NamedTuple):
     last: tf.Tensor  # cell of the map, [N, 1] float32
 
 
-def crop(layer, maps, boxes, images, own_level):
+def crop(
+    layer: "RoIAlign", maps: list[tf.Tensor], boxes: tf.Tensor, images: tf.Tensor, own_level: tf.Tensor
+) -> tf.Tensor:
     """`RoIAlign.crop` for one image and maps of static size.
 
     Args:

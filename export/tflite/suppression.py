@@ -6,7 +6,9 @@ import tensorflow as tf
 AWAY = -1e6  # pixels; further from images than any box, and a float32 that has room for halves
 
 
-def nms_mask(boxes, scores, iou_threshold, max_kept, score_threshold=float("-inf")):
+def nms_mask(
+    boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, max_kept: int, score_threshold: float = float("-inf")
+) -> tf.Tensor:
     """`nms.nms_mask` for static shapes, unrolled over the groups: the same arguments and the same answer.
 
     LiteRT's kernel differs from TensorFlow's in three rules, which are worked around here. It suppresses at an IoU

@@ -1,15 +1,23 @@
 """The rules by the type of a stage, and the walk through a model's stages that has each rule asked."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_fpn.export.type_table import TypeTable
 from keras_fpn.export.undecided import detections, proposals, segments
-from keras_fpn.export.undecided.states import IN, SCORE_ROOM, certain
+from keras_fpn.export.undecided.states import IN, SCORE_ROOM, Possible, certain
 from keras_fpn.stages.classify import ClassifyStage
 from keras_fpn.stages.propose import ObjectsStage, ProposeStage
 from keras_fpn.stages.segment import SegmentStage
+from keras_fpn.stages.stage import Stage
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from keras_fpn.models.detector import Detector
 
 RULES = TypeTable(
     "undecided rule",
@@ -39,7 +47,7 @@ class Answer:
     is_certain: np.ndarray
 
 
-def register_undecided(stage_type, rule):
+def register_undecided(stage_type: type[Stage], rule: Callable[..., dict[str, Possible]]) -> None:
     """Say which decisions of a stage rounding may turn.
 
     `rule(stage, features, state, possible, room)` gives what the stage may leave, `{key: Possible}`, for one image:
@@ -56,7 +64,9 @@ def register_undecided(stage_type, rule):
     RULES.add(stage_type, rule)
 
 
-def answer(model, inputs, room=SCORE_ROOM, ratio=1.0):
+def answer(
+    model: "Detector", inputs: "dict[str, tf.Tensor]", room: float = SCORE_ROOM, ratio: float | np.ndarray = 1.0
+) -> Answer:
     """The `Answer` of a `Detector` to one image.
 
     Args:
@@ -64,7 +74,8 @@ def answer(model, inputs, room=SCORE_ROOM, ratio=1.0):
         room: what scores and logits may move by.
         ratio: `[4]`, by which its boxes are multiplied.
     """
-    possible, before = {}, {}
+    possible: dict[str, Possible] = {}
+    before: dict[str, Any] = {}
     for stage, features, state in model.steps(inputs):
         rule = RULES.of(stage)
         if rule is not None:

@@ -1,13 +1,20 @@
 """Which detections may be made of proposals."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import tensorflow as tf
 
 from keras_fpn.export.undecided.states import Possible, above, certain, large_enough, nms_states, within_the_best
 from keras_fpn.ops import boxes as box_ops
 
+if TYPE_CHECKING:
+    from keras_fpn.layers.detections import DetectionLayer
 
-def of_stage(stage, features, state, possible, room):
+
+def of_stage(
+    stage: Any, features: dict[str, tf.Tensor], state: dict[str, Any], possible: dict[str, Possible], room: float
+) -> dict[str, Possible]:
     """The rule of a stage with `classify` and a `DetectionLayer` in `detections`: "detections" of the proposals."""
     proposals = possible.get("proposals") or certain(state["proposals"], "num_proposals")
     if not len(proposals.boxes):
@@ -16,7 +23,14 @@ def of_stage(stage, features, state, possible, room):
     return {"detections": of_layer(stage.detections, proposals, logits, deltas, state["inputs"]["image_sizes"], room)}
 
 
-def of_layer(layer, proposals, class_logits, deltas, image_sizes, room):
+def of_layer(
+    layer: "DetectionLayer",
+    proposals: Possible,
+    class_logits: tf.Tensor,
+    deltas: tf.Tensor,
+    image_sizes: tf.Tensor,
+    room: float,
+) -> Possible:
     """`Possible` detections of one image.
 
     Args:

@@ -1,6 +1,7 @@
 """Which proposals may be made."""
 
 import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -8,20 +9,29 @@ import tensorflow as tf
 from keras_fpn.export.undecided.states import Possible, above, cut, large_enough, nms_states, within_the_best
 from keras_fpn.ops import boxes as box_ops
 
+if TYPE_CHECKING:
+    from keras_fpn.layers.proposals import ProposalLayer
 
-def of_stage(stage, features, state, possible, room):
+
+def of_stage(
+    stage: Any, features: dict[str, tf.Tensor], state: dict[str, Any], possible: dict[str, Possible], room: float
+) -> dict[str, Possible]:
     """The rule of a stage with `score_anchors` and a `ProposalLayer` in `proposals`: "proposals", scored by logits."""
     inputs = state["inputs"]
     return {"proposals": of_layer(stage.proposals, stage.score_anchors(features, inputs), inputs["image_sizes"], room)}
 
 
-def of_objects(stage, features, state, possible, room):
+def of_objects(
+    stage: Any, features: dict[str, tf.Tensor], state: dict[str, Any], possible: dict[str, Possible], room: float
+) -> dict[str, Possible]:
     """The rule of such a stage whose proposals are the detections, scored by probabilities."""
     found = of_stage(stage, features, state, possible, room)["proposals"]
     return {"detections": dataclasses.replace(found, scores=tf.sigmoid(found.scores).numpy())}
 
 
-def of_layer(layer, scored, image_sizes, room):
+def of_layer(
+    layer: "ProposalLayer", scored: dict[str, dict[str, tf.Tensor]], image_sizes: tf.Tensor, room: float
+) -> Possible:
     """`Possible` proposals of one image, scored by logits.
 
     Args:

@@ -1,12 +1,16 @@
 """Which segments may be proposed."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
 from keras_fpn.export.undecided.states import Possible, cut
 
 
-def of_stage(stage, features, state, possible, room):
+def of_stage(
+    stage: Any, features: dict[str, tf.Tensor], state: dict[str, Any], possible: dict[str, Possible], room: float
+) -> dict[str, Possible]:
     """The rule of a stage that takes the best of all positions: "detections", windows with their probabilities."""
     layout, logits = stage.lay_out(features), stage.segment_head(features)
     logits = tf.cast(tf.concat([logits[level][0] for level in features], axis=0), tf.float32).numpy()

@@ -1,6 +1,8 @@
 """Decisions with room for rounding: certain, undecided, or out."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -31,13 +33,15 @@ class Possible:
     classes: np.ndarray
 
     @classmethod
-    def of(cls, boxes, scores, states, classes=None):
+    def of(
+        cls, boxes: np.ndarray, scores: np.ndarray, states: np.ndarray, classes: np.ndarray | None = None
+    ) -> "Possible":
         """Those that are not OUT."""
         classes = np.zeros(len(boxes), np.int32) if classes is None else classes
         return cls(*(part[states > OUT] for part in (boxes, scores, states, classes)))
 
 
-def certain(found, count):
+def certain(found: Mapping[str, Any], count: str) -> Possible:
     """`Possible` of what a stage gives, for certain.
 
     Args:
@@ -51,7 +55,7 @@ def certain(found, count):
     return Possible.of(boxes, scores, np.full(number, IN), classes)
 
 
-def cut(scores, count, room):
+def cut(scores: np.ndarray, count: int, room: float) -> tuple[np.ndarray, np.ndarray]:
     """Rows that may be among the `count` best of `[N]` scores, and their states."""
     if len(scores) <= count:
         return np.arange(len(scores)), np.full(len(scores), IN)
@@ -62,20 +66,22 @@ def cut(scores, count, room):
     return rows, np.where(scores[rows] > first_out + room, IN, UNDECIDED)
 
 
-def above(scores, threshold, room):
+def above(scores: np.ndarray, threshold: float, room: float) -> np.ndarray:
     """States of `[N]` probabilities that are to be above a threshold."""
     if threshold <= 0.0:  # of probabilities: none is dropped
         return np.full(len(scores), IN)
     return np.where(np.abs(scores - threshold) <= room, UNDECIDED, np.where(scores > threshold, IN, OUT))
 
 
-def large_enough(boxes, min_size):
+def large_enough(boxes: np.ndarray, min_size: float) -> np.ndarray:
     """States of boxes `[N, 4]` both of whose sides are to be longer than `min_size` pixels."""
     sides = (boxes[:, 2:] - boxes[:, :2]).min(-1)
     return np.where(np.abs(sides - min_size) <= SIDE_ROOM, UNDECIDED, np.where(sides > min_size, IN, OUT))
 
 
-def nms_states(boxes, scores, states, iou_threshold, room=SCORE_ROOM):
+def nms_states(
+    boxes: np.ndarray, scores: np.ndarray, states: np.ndarray, iou_threshold: float, room: float = SCORE_ROOM
+) -> np.ndarray:
     """States after greedy suppression, whichever way scores and overlaps are rounded.
 
     Args:
@@ -105,7 +111,7 @@ def nms_states(boxes, scores, states, iou_threshold, room=SCORE_ROOM):
     return states
 
 
-def within_the_best(scores, states, count, room=SCORE_ROOM):
+def within_the_best(scores: np.ndarray, states: np.ndarray, count: int, room: float = SCORE_ROOM) -> np.ndarray:
     """States after the `count` best are taken of all that are there; those past the last place for certain are OUT."""
     order = np.sort(scores[states > OUT].astype(np.float64))
     certain = np.sort(scores[states == IN].astype(np.float64))

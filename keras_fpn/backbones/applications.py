@@ -12,7 +12,9 @@ _PROBE_SIDE = 512
 _NOT_TAPPED = (keras.layers.InputLayer, keras.layers.ZeroPadding2D, keras.layers.Cropping2D)
 
 
-def build_application(name, norm="frozen_batch_norm", freeze_at=2, weights=None):
+def build_application(
+    name: str, norm: str = "frozen_batch_norm", freeze_at: int = 2, weights: str | None = None
+) -> keras.Model:
     """Functional model image -> {"C2".."C5"}.
 
     The tap of a stride is the last layer at that stride through which everything flows (no connection passes it

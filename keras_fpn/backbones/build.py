@@ -1,5 +1,8 @@
 """The backbone that the settings name, whole or up to the coarsest map that is read."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import keras
 
 from keras_fpn.backbones.resnet import build_conv5 as build_resnet_conv5
@@ -10,7 +13,7 @@ from keras_fpn.layers.normalization import NORMS
 from keras_fpn.ops.levels import level_number
 
 
-def build_backbone(settings):
+def build_backbone(settings: Mapping[str, Any]) -> keras.Model:
     """Build the backbone that the settings name.
 
     Args:
@@ -42,7 +45,7 @@ def build_backbone(settings):
     return part.build(**options)
 
 
-def build_conv5(settings):
+def build_conv5(settings: Mapping[str, Any]) -> keras.Model:
     """Build the last stage of the backbone that the settings name, for the head on C4; see `resnet.build_conv5`.
 
     Args:
@@ -60,7 +63,7 @@ def build_conv5(settings):
     return build_resnet_conv5(**options)
 
 
-def cut_backbone(backbone, levels):
+def cut_backbone(backbone: keras.Model, levels: Iterable[str]) -> keras.Model:
     """The backbone up to the coarsest map that is read: itself where that is its last.
 
     Args:

@@ -54,7 +54,9 @@ STRIDES = {"C2": 4, "C3": 8, "C4": 16, "C5": 32, "C6": 32}
 LAST_FROZEN_BLOCK = {0: 0, 1: 1, 2: 3, 3: 6, 4: 12, 5: 15}
 
 
-def build_mobilenet_v3_large(norm="frozen_batch_norm", norm_epsilon=1e-5, freeze_at=2):
+def build_mobilenet_v3_large(
+    norm: str = "frozen_batch_norm", norm_epsilon: float = 1e-5, freeze_at: int = 2
+) -> keras.Model:
     """Functional model image -> {"C2".."C6"}, of 24, 40, 80, 160 and 960 channels.
 
     Args:

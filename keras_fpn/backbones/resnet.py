@@ -26,7 +26,14 @@ STRIDE_IN = ("3x3", "first_1x1")
 FROZEN_BRANCH_GAMMA = 0.25
 
 
-def build_resnet(name, stride_in="3x3", norm="frozen_batch_norm", norm_epsilon=1e-5, freeze_at=2, width=64):
+def build_resnet(
+    name: str,
+    stride_in: str = "3x3",
+    norm: str = "frozen_batch_norm",
+    norm_epsilon: float = 1e-5,
+    freeze_at: int = 2,
+    width: int = 64,
+) -> keras.Model:
     """Functional model image -> {"C2".."C5"}, each tap the last residual sum of its stage after the ReLU.
 
     Args:
@@ -61,7 +68,14 @@ def build_resnet(name, stride_in="3x3", norm="frozen_batch_norm", norm_epsilon=1
     return model
 
 
-def build_conv5(name, stride_in="3x3", norm="frozen_batch_norm", norm_epsilon=1e-5, freeze_at=2, width=64):
+def build_conv5(
+    name: str,
+    stride_in: str = "3x3",
+    norm: str = "frozen_batch_norm",
+    norm_epsilon: float = 1e-5,
+    freeze_at: int = 2,
+    width: int = 64,
+) -> keras.Model:
     """Functional model of conv5 alone, for the head of the C4 baseline: what `build_resnet` has between C4 and C5.
 
     Arguments are those of the backbone, and so are the layers' names, `res5_*`; `freeze_at` 5 does not train them.

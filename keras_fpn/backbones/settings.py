@@ -1,6 +1,7 @@
 """The backbones that a configuration can name, and the settings of each; nothing here imports TensorFlow."""
 
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
@@ -8,6 +9,7 @@ from keras_fpn.parts.registry import Part, Registry
 from keras_fpn.parts.settings import Norm, Settings
 
 BACKBONES = Registry("backbone", "backbone.name")
+_Build = TypeVar("_Build", bound=Callable)
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 # What each family's own `preprocess_input` does, in our terms; families not listed rescale inside the network.
 _CAFFE = {"channel_order": "BGR", "mean": [103.939, 116.779, 123.68], "std": [1.0, 1.0, 1.0]}
@@ -64,7 +66,9 @@ class ResNetSettings(MobileNetV3Settings):
     profiles = {"torchvision": {"stride_in": "3x3"}}
 
 
-def register_backbone(name, settings=BackboneSettings, *, pixels=None):
+def register_backbone(
+    name: str, settings: type[BackboneSettings] = BackboneSettings, *, pixels: Mapping[str, Any] | None = None
+) -> Callable[[_Build], _Build]:
     """Register what builds a backbone under a name of its own; a decorator.
 
     Args:
@@ -84,7 +88,7 @@ def register_backbone(name, settings=BackboneSettings, *, pixels=None):
     return add
 
 
-def default_pixels(name):
+def default_pixels(name: str) -> dict[str, Any] | None:
     """Pixel normalisation that a backbone expects whatever the profile says, or None where the profile says it."""
     return BACKBONES[name].facts.get("pixels") if name in BACKBONES else None
 

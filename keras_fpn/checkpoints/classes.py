@@ -1,8 +1,12 @@
 """Which classes the rows of a file's predictors stand for: COCO's, those the file names, or those the user names."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
+
+import numpy as np
 
 from keras_fpn.checkpoints import coco_classes, torchvision_writing
 from keras_fpn.console.errors import UserError
@@ -17,11 +21,13 @@ class Classes(NamedTuple):
     background_logits: int = 1
 
     @property
-    def are_coco(self):
+    def are_coco(self) -> bool:
         return tuple(self.category_ids) == coco_classes.IDS
 
 
-def predictor_rows(source, tensors, file, forced):
+def predictor_rows(
+    source: ModuleType, tensors: Mapping[str, np.ndarray], file: str | os.PathLike, forced: bool
+) -> int | None:
     """Rows of the class scores, None where there are none, or none that say anything.
 
     Raises:
@@ -45,7 +51,13 @@ def predictor_rows(source, tensors, file, forced):
     )
 
 
-def classes_of(source, rows, class_names, metadata, file):
+def classes_of(
+    source: ModuleType,
+    rows: int | None,
+    class_names: Sequence[str] | None,
+    metadata: Mapping[str, str],
+    file: str | os.PathLike,
+) -> Classes:
     """The `Classes` of a detector's file.
 
     Args:
@@ -64,8 +76,8 @@ def classes_of(source, rows, class_names, metadata, file):
     if names:
         if rows != source.COCO_ROWS or tuple(ids) != coco_classes.IDS:
             return _own_classes(names, ids, rows, file, "the file names")
-        return Classes(names, ids, rows - len(names))
-    if rows in (None, source.COCO_ROWS):
+        return Classes(names, ids, source.COCO_ROWS - len(names))
+    if rows is None or rows == source.COCO_ROWS:
         names, ids = list(coco_classes.NAMES), list(coco_classes.IDS)
         return Classes(names, ids, source.COCO_ROWS - len(names))
     raise UserError(
@@ -74,7 +86,7 @@ def classes_of(source, rows, class_names, metadata, file):
     )
 
 
-def read_class_names(text):
+def read_class_names(text: str) -> list[str]:
     """Class names of a `--classes` argument: a comma-separated list, or a text file with one name a line.
 
     Raises:

@@ -6,11 +6,13 @@ The configuration named after the source's model is the one place of its setting
 """
 
 import dataclasses
+import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from keras_fpn.backbones.build import build_backbone
 from keras_fpn.checkpoints import torchvision, torchvision_writing, variables
@@ -20,7 +22,7 @@ from keras_fpn.checkpoints.published import kinds, recognition
 from keras_fpn.checkpoints.recognition import recognise, source_of
 from keras_fpn.checkpoints.torchvision_writing import EPSILON
 from keras_fpn.config.building import build_model
-from keras_fpn.config.loading import load_config
+from keras_fpn.config.loading import Overrides, load_config
 from keras_fpn.console.errors import UserError
 from keras_fpn.models import writing
 from keras_fpn.models.architectures import ARCHITECTURES
@@ -47,7 +49,13 @@ class Conversion:
     settings: dict
 
 
-def convert_checkpoint(path, source=None, config=None, class_names=None, overrides=()):
+def convert_checkpoint(
+    path: str | os.PathLike,
+    source: str | None = None,
+    config: str | os.PathLike | None = None,
+    class_names: Sequence[str] | None = None,
+    overrides: Overrides = (),
+) -> keras.Model:
     """Convert a published checkpoint, or one of a model of the same kind.
 
     Args:
@@ -67,19 +75,26 @@ def convert_checkpoint(path, source=None, config=None, class_names=None, overrid
     return convert(path, source, config, class_names, overrides).model
 
 
-def convert(path, source=None, config=None, class_names=None, overrides=(), tell=lambda line: None) -> Conversion:
+def convert(
+    path: str | os.PathLike,
+    source: str | None = None,
+    config: str | os.PathLike | None = None,
+    class_names: Sequence[str] | None = None,
+    overrides: Overrides = (),
+    tell: Callable[[str], None] = lambda line: None,
+) -> Conversion:
     """`convert_checkpoint` that tells what it does, line by line, and returns what was found out."""
     path = Path(path)
     tell(f"reading {path}")
     checkpoint = read_checkpoint(path)
-    source, forced = source_of(checkpoint.tensors, path, source), source is not None
-    tensors = source.current_names(checkpoint.tensors)
-    kind, recognition = recognise(source, tensors, path, forced)
-    tell(f"recognised {source.NAME} {recognition.title}: configuration {config or recognition.config}")
+    module, forced = source_of(checkpoint.tensors, path, source), source is not None
+    tensors = module.current_names(checkpoint.tensors)
+    kind, recognition = recognise(module, tensors, path, forced)
+    tell(f"recognised {module.NAME} {recognition.title}: configuration {config or recognition.config}")
     written = torchvision_writing.written_settings(checkpoint.metadata)
     for note in recognition.notes if config is None and not written else ():
         tell(f"note: {note}")
-    classes, of_classes = kind.classes(source, tensors, class_names, checkpoint.metadata, path, forced)
+    classes, of_classes = kind.classes(module, tensors, class_names, checkpoint.metadata, path, forced)
     if classes is None and class_names is not None:
         raise UserError(f"{path}: {recognition.title} knows no classes; leave --classes out")
     settings = _settings(recognition, config) | of_classes | (written if config is None else {})
@@ -88,18 +103,18 @@ def convert(path, source=None, config=None, class_names=None, overrides=(), tell
     overrides = [*_items(overrides)]
     settings = _read_by(load_config(config or recognition.config, overrides), settings)
     resolved = load_config(config or recognition.config, [*settings.items(), *overrides])
-    _check_suits(resolved, config or recognition.config, source, recognition, classes, path, forced)
+    _check_suits(resolved, config or recognition.config, module, recognition, classes, path, forced)
     tell("building the model")
     model = _build(recognition, resolved, classes)
-    entries = list(_entries(source, recognition, model))
-    variables.load(entries, tensors, file=path, is_ignored=source.is_ignored)
+    entries = list(_entries(module, recognition, model))
+    variables.load(entries, tensors, file=path, is_ignored=module.is_ignored)
     config = str(config or recognition.config)
     settings = _differing(resolved, config, recognition, of_classes)
     published = kind.reached.get(config) if not settings and (classes is None or classes.are_coco) else None
     return Conversion(model, recognition, len(entries), published, config, settings)
 
 
-def to_torchvision(model):
+def to_torchvision(model: keras.Model) -> dict[str, np.ndarray]:
     """`{name: array}`: the weights of a `FasterRCNN` under the names that torchvision's model has in memory.
 
     Raises:
@@ -119,13 +134,13 @@ def _torchvision_kind(model):
     return kind
 
 
-def save(model, path):
+def save(model: keras.Model, path: str | os.PathLike) -> None:
     """Write a `.keras` file whole or not at all; its folder is made if absent."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     writing.save_model(model, path)
 
 
-def write_torchvision(model, path):
+def write_torchvision(model: keras.Model, path: str | os.PathLike) -> str:
     """Write `to_torchvision(model)` with its class names as a safetensors file; returns lines that tell how to load it.
 
     Raises:
@@ -142,7 +157,7 @@ def write_torchvision(model, path):
     return "\n".join(lines)
 
 
-def summary(converted):
+def summary(converted: Conversion) -> str:
     """Lines that tell what a conversion made."""
     model = converted.model
     lines = [f"{converted.num_tensors} tensors, {model.count_params():,} weights"]
@@ -158,7 +173,7 @@ def summary(converted):
     return "\n".join(lines)
 
 
-def next_commands(converted, path):
+def next_commands(converted: Conversion, path: str | os.PathLike) -> str:
     """Lines with the commands that make use of a converted model."""
     path = shlex.quote(str(path))
     settings = " ".join(shlex.quote(f"{key}={_yaml(value)}") for key, value in converted.settings.items())

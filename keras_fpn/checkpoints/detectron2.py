@@ -1,12 +1,18 @@
 """detectron2's detectors on a pyramid: what their files have in common; the names stand beside the parts."""
 
 import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_fpn.checkpoints import sizes
 from keras_fpn.checkpoints.coco_classes import IDS
+from keras_fpn.checkpoints.entries import Entry
 from keras_fpn.checkpoints.entries import entries as named_entries
+
+if TYPE_CHECKING:
+    import keras
 
 NAME = "detectron2"
 COCO_ROWS = len(IDS) + 1
@@ -16,12 +22,12 @@ RESNET_BLOCK = re.escape(BODY) + r"res(?P<stage>\d)\.(?P<block>\d+)\.conv(?P<num
 HEAD = "proposal_generator.rpn_head."
 
 
-def current_names(tensors):
+def current_names(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     """`tensors`: detectron2's names are the same in memory and on disk."""
     return tensors
 
 
-def is_ignored(name):
+def is_ignored(name: str) -> bool:
     """Whether a tensor is of no use here: what a model computes anew, or a setting that `recognise` has read."""
     counters = name.endswith(".num_batches_tracked")  # where normalisation was trained
     return counters or "anchor_generator.cell_anchors" in name or name in ("pixel_mean", "pixel_std")
@@ -30,22 +36,22 @@ def is_ignored(name):
 # What a file is -----------------------------------------------------------------------------------------------------
 
 
-def is_source_of(tensors):
+def is_source_of(tensors: Mapping[str, np.ndarray]) -> bool:
     """Whether the names are detectron2's."""
     return any(name.startswith(BODY) or name.startswith(HEAD) for name in tensors)
 
 
-def backbone_of(tensors):
+def backbone_of(tensors: Mapping[str, np.ndarray]) -> str | None:
     """Name of the network that the blocks in a file make, or None where they make none of ours."""
     return sizes.resnet_name(tensors, RESNET_BLOCK)
 
 
-def resnet_convolutions(tensors):
+def resnet_convolutions(tensors: Mapping[str, np.ndarray]) -> tuple[str, str]:
     """Names of the first convolution of a ResNet, and of the 3x3 one of its first block."""
     return f"{BODY}stem.conv1.weight", f"{BODY}res2.0.conv2.weight"
 
 
-def shared_settings(tensors, backbone):
+def shared_settings(tensors: Mapping[str, np.ndarray], backbone: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Settings that a file of a detector on a pyramid tells: pixels, backbone, pyramid and RPN.
 
     Returns:
@@ -81,6 +87,6 @@ def _pixel_notes(settings):
 # Names --------------------------------------------------------------------------------------------------------------
 
 
-def entries(model):
+def entries(model: "keras.Model") -> Iterable[Entry]:
     """Entries of a model; classes come first there, too, and the background last."""
     return named_entries(model, NAME)

@@ -1,14 +1,23 @@
 """Which tensor of a published file each variable of a model is: read off the tables that stand beside the parts."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import numpy as np
 
 from keras_fpn.checkpoints.weighted_layers import layers_of, own_weights, parts
 from keras_fpn.console.errors import UserError
-from keras_fpn.parts.checkpoint_names import CONVOLUTION, DEPTHWISE, LINEAR, VECTOR, Transform, named, reordered
+from keras_fpn.parts.checkpoint_names import (
+    CONVOLUTION,
+    DEPTHWISE,
+    LINEAR,
+    VECTOR,
+    ClassRows,
+    Transform,
+    named,
+    reordered,
+)
 
 # Our variables' names and torch's.
 TENSORS = {
@@ -32,13 +41,17 @@ class Entry:
     epsilon: float | None = None
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         """Shape of the tensor in the file."""
         nothing = np.broadcast_to(np.float32(0), self.variable.shape)
         return self.transform.to_source(nothing).shape
 
 
-def entries(model, source, class_rows=None) -> Iterable[Entry]:
+def entries(
+    model: keras.Model,
+    source: str,
+    class_rows: Callable[[keras.Model, ClassRows], tuple[Sequence[int], int]] | None = None,
+) -> Iterable[Entry]:
     """Entries of all weights of a model.
 
     Args:

@@ -1,8 +1,12 @@
 """Files that are none of ours: what they are, told from a name or two, so that the error is short."""
 
+import os
 import re
+from collections.abc import Mapping
 
-from keras_fpn.checkpoints.published.kind import kinds
+import numpy as np
+
+from keras_fpn.checkpoints.published.kind import PublishedKind, kinds
 from keras_fpn.console.errors import UserError
 
 # Pattern of a tensor's name, and what a file with such a tensor is. The first that is found counts.
@@ -26,15 +30,15 @@ ARCHITECTURES = (
 )
 
 
-def readable():
+def readable() -> str:
     """List of what `convert` reads, in words."""
-    words = {}
+    words: dict[str, list[str]] = {}
     for kind in kinds():
         words.setdefault(kind.source, []).append(kind.words)
     return f"convert reads {'; '.join(f'of {source} ' + ', '.join(those) for source, those in words.items())}"
 
 
-def refusal(tensors, file):
+def refusal(tensors: Mapping[str, np.ndarray], file: str | os.PathLike) -> UserError:
     """The `UserError` for a file that is not recognised."""
     for pattern, what in ARCHITECTURES:
         name = next((name for name in tensors if re.search(pattern, name)), None)
@@ -44,7 +48,7 @@ def refusal(tensors, file):
     return UserError(f"{file}: none of its {len(tensors)} tensors tells what it is ({some} ...); {readable()}")
 
 
-def refuse_other_heads(tensors, file, kind):
+def refuse_other_heads(tensors: Mapping[str, np.ndarray], file: str | os.PathLike, kind: type[PublishedKind]) -> None:
     """Refuse a file that has a part which is not of its kind, nor of any of ours.
 
     Args:
@@ -56,7 +60,9 @@ def refuse_other_heads(tensors, file, kind):
             raise UserError(f"{file}: is {what} ({name}); {readable()}")
 
 
-def refuse_other_blocks(tensors, stem, convolution, file):
+def refuse_other_blocks(
+    tensors: Mapping[str, np.ndarray], stem: str, convolution: str, file: str | os.PathLike
+) -> None:
     """Refuse ResNeXts, wide ResNets and group normalisation: the names are a ResNet's, the network is another.
 
     Args:

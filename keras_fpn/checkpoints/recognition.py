@@ -1,14 +1,21 @@
 """Recognition of a published file: its source, its kind, the configuration that it belongs to."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
 from keras_fpn.checkpoints import detectron2, foreign, torchvision
-from keras_fpn.checkpoints.published import kind_of
+from keras_fpn.checkpoints.published import PublishedKind, kind_of
+from keras_fpn.checkpoints.published.recognition import Recognition
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
 
 SOURCES = {"torchvision": torchvision, "detectron2": detectron2}
 
 
-def source_of(tensors, file, name=None):
+def source_of(tensors: Mapping[str, np.ndarray], file: Path, name: str | None = None) -> ModuleType:
     """The module of the source of a file.
 
     Args:
@@ -29,7 +36,9 @@ def source_of(tensors, file, name=None):
     raise foreign.refusal(tensors, file)
 
 
-def recognise(source, tensors, file, forced=False):
+def recognise(
+    source: ModuleType, tensors: Mapping[str, np.ndarray], file: Path, forced: bool = False
+) -> tuple[type[PublishedKind], Recognition]:
     """Tell what a file is.
 
     Args:
@@ -47,7 +56,8 @@ def recognise(source, tensors, file, forced=False):
     kind = kind_of(source.NAME, tensors)
     if not forced:
         foreign.refuse_other_heads(tensors, file, kind)
-        foreign.refuse_other_blocks(tensors, *source.resnet_convolutions(tensors), file)
+        stem, convolution = source.resnet_convolutions(tensors)
+        foreign.refuse_other_blocks(tensors, stem, convolution, file)
     backbone = source.backbone_of(tensors)
     if not (backbone or forced):
         raise UserError(f"{file}: its backbone has the blocks of no network here; {foreign.readable()}")

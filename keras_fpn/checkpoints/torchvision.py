@@ -5,11 +5,19 @@ models have older names for the pyramid and the RPN (`current_names`).
 """
 
 import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from keras_fpn.checkpoints import sizes
 from keras_fpn.checkpoints.coco_classes import IDS, UNUSED_IDS
+from keras_fpn.checkpoints.entries import Entry
 from keras_fpn.checkpoints.entries import entries as named_entries
 from keras_fpn.console.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
 
 NAME, CLASSIFIER = "torchvision", "torchvision classifier"
 COCO_ROWS = 1 + len(IDS) + len(UNUSED_IDS)
@@ -19,7 +27,7 @@ RESNET_BLOCK = r"layer(?P<stage>\d)\.(?P<block>\d+)\.conv(?P<number>\d)\.weight"
 MOBILENET_LAST = ".16.0.weight"  # MobileNetV3-Small ends at 12, MobileNetV2 at 18
 
 
-def current_names(tensors):
+def current_names(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     """`tensors` under the names that torchvision's models have in memory today."""
     renamed = {}
     for name, tensor in tensors.items():
@@ -29,7 +37,7 @@ def current_names(tensors):
     return renamed
 
 
-def is_ignored(name):
+def is_ignored(name: str) -> bool:
     """Whether a tensor is of no use here: a counter of training steps, or the classifier of an ImageNet file."""
     return name.endswith(".num_batches_tracked") or name.startswith(("fc.", "classifier."))
 
@@ -37,17 +45,17 @@ def is_ignored(name):
 # What a file is -----------------------------------------------------------------------------------------------------
 
 
-def is_source_of(tensors):
+def is_source_of(tensors: Mapping[str, np.ndarray]) -> bool:
     """Whether the names are torchvision's."""
     return any(name.startswith(BODY) for name in tensors) or is_classifier(tensors)
 
 
-def is_classifier(tensors):
+def is_classifier(tensors: Mapping[str, np.ndarray]) -> bool:
     """Whether the names are those of an ImageNet classifier, without a detector's prefix."""
     return {"conv1.weight", "layer1.0.conv1.weight"} <= set(tensors) or "features" + MOBILENET_LAST in tensors
 
 
-def backbone_of(tensors):
+def backbone_of(tensors: Mapping[str, np.ndarray]) -> str | None:
     """Name of the network that the blocks in a file make, or None where they make none of ours."""
     prefix = "" if is_classifier(tensors) else BODY
     if (prefix.rstrip(".") or "features") + MOBILENET_LAST in tensors:
@@ -55,13 +63,13 @@ def backbone_of(tensors):
     return sizes.resnet_name(tensors, re.escape(prefix) + RESNET_BLOCK)
 
 
-def resnet_convolutions(tensors):
+def resnet_convolutions(tensors: Mapping[str, np.ndarray]) -> tuple[str, str]:
     """Names of the first convolution of a ResNet, and of the 3x3 one of its first block."""
     prefix = "" if is_classifier(tensors) else BODY
     return f"{prefix}conv1.weight", f"{prefix}layer1.0.conv2.weight"
 
 
-def width(tensors, prefix=BODY):
+def width(tensors: Mapping[str, np.ndarray], prefix: str = BODY) -> dict[str, int]:
     """The setting of a ResNet's width."""
     found = sizes.common_size(tensors, [(f"{prefix}conv1.weight", 0), (f"{prefix}layer1.0.conv1.weight", 0)])
     return {"model.backbone.width": found} if found else {}
@@ -70,12 +78,12 @@ def width(tensors, prefix=BODY):
 # Names --------------------------------------------------------------------------------------------------------------
 
 
-def entries(model):
+def entries(model: "keras.Model") -> Iterable[Entry]:
     """Entries of a detector."""
     return named_entries(model, NAME, _class_rows)
 
 
-def backbone_entries(backbone):
+def backbone_entries(backbone: "keras.Model") -> Iterable[Entry]:
     """Entries of a backbone in an ImageNet classifier's file."""
     return named_entries(backbone, CLASSIFIER)
 

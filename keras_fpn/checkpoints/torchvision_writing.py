@@ -1,6 +1,10 @@
 """Our weights as torchvision's state dict, where torchvision can run the same network, and what is said beside them."""
 
 import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from keras_fpn.backbones.resnet import ARCHITECTURES as RESNETS
 from keras_fpn.checkpoints import torchvision, variables
@@ -9,10 +13,13 @@ from keras_fpn.models.architectures import ARCHITECTURES
 from keras_fpn.models.settings import chosen_settings
 from keras_fpn.parts.choice import Choice
 
+if TYPE_CHECKING:
+    from keras_fpn.models.detector import Detector
+
 EPSILON = "model.backbone.norm_epsilon"  # a state dict does not carry it: recognition knows it of published files
 
 
-def tensors(model):
+def tensors(model: "Detector") -> dict[str, np.ndarray]:
     """`{name: array}` of a `FasterRCNN` under torchvision's names.
 
     The names are those that a model has in memory, without the counters of batch normalisation, which
@@ -25,7 +32,7 @@ def tensors(model):
     return variables.written(torchvision.entries(model))
 
 
-def metadata(model):
+def metadata(model: "Detector") -> dict[str, str]:
     """Facts that a state dict does not hold, as texts: classes and settings, which reading takes up again."""
     groups = [group for group, kind in _settings_of(model) if kind.is_written]
     settings = {f"model.{group}.{key}": value for group in groups for key, value in model.settings[group].items()}
@@ -35,7 +42,7 @@ def metadata(model):
     return {key: json.dumps(value) for key, value in said.items()}
 
 
-def written_classes(metadata):
+def written_classes(metadata: Mapping[str, str]) -> tuple[list[str], list[int]]:
     """Names and ids that `metadata` left in a file, or two empty lists."""
     try:
         names, ids = (json.loads(metadata[key]) for key in ("class_names", "category_ids"))
@@ -47,7 +54,7 @@ def written_classes(metadata):
     return (names, ids) if is_ours else ([], [])
 
 
-def written_settings(metadata):
+def written_settings(metadata: Mapping[str, str]) -> dict[str, Any]:
     """`{"model.group.key": value}` that `metadata` left in a file, or an empty dict."""
     try:
         settings = json.loads(metadata["settings"])

@@ -8,6 +8,7 @@ baseline, in the head (`weighted_layers`).
 import collections
 import dataclasses
 import json
+import os
 import re
 from pathlib import Path
 
@@ -56,11 +57,11 @@ class Transfer:
     unused: list
     notes: list
 
-    def resized_lines(self):
+    def resized_lines(self) -> list[str]:
         """`["box_head/class_logits/bias 81 -> 4", ...]`."""
         return [f"{name} {_shape(theirs)} -> {_shape(ours)}" for name, theirs, ours in self.resized]
 
-    def lines(self):
+    def lines(self) -> list[str]:
         """The report, a list of lines of text."""
         counts = ", ".join(f"{part} {took} of {number}" for part, (took, number) in self.taken.items())
         lines = [f"weights of {self.file}", f"  taken: {counts} tensors"]
@@ -81,7 +82,7 @@ def _told(names):
     return ", ".join(f"{number} tensors of {part}" for part, number in numbers.items())
 
 
-def weights_file(path):
+def weights_file(path: str | os.PathLike) -> Path:
     """The absolute path of the `.keras` file that `path` names: itself, or `model.keras` of a run folder.
 
     Raises:
@@ -94,7 +95,7 @@ def weights_file(path):
     return file
 
 
-def start_from(model, path) -> Transfer:
+def start_from(model: Detector, path: str | os.PathLike) -> Transfer:
     """Give `model` the weights of a file wherever they fit, by place and shape.
 
     Rows of the predictors are those of the classes: of a file with the same classes in another order, or with other

@@ -4,16 +4,28 @@ Which tensor is which variable, `entries` tells.
 """
 
 import difflib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_fpn.console.errors import UserError
 
+if TYPE_CHECKING:
+    from keras_fpn.checkpoints.entries import Entry
+
 SMALLEST = float(np.finfo(np.float32).tiny)
 MOST_COMPARED = 100  # names; where more differ the file is of another model, and no nearest name says anything
 
 
-def load(entries, tensors, *, file, is_ignored=lambda name: False):
+def load(
+    entries: "Iterable[Entry]",
+    tensors: Mapping[str, np.ndarray],
+    *,
+    file: str | os.PathLike,
+    is_ignored: Callable[[str], bool] = lambda name: False,
+) -> None:
     """Give every variable its tensor.
 
     Args:
@@ -34,7 +46,7 @@ def load(entries, tensors, *, file, is_ignored=lambda name: False):
         entry.variable.assign(entry.transform.to_ours(tensors[entry.name]))
 
 
-def written(entries):
+def written(entries: "Iterable[Entry]") -> dict[str, np.ndarray]:
     """`{name: array}` of every entry's variable, as a file of the source has it."""
     return {
         entry.name: np.ascontiguousarray(entry.transform.to_source(entry.variable.numpy()))

@@ -4,6 +4,7 @@ ResNet's conv5 is the end of a whole backbone, but part of the head in the C4 ba
 at C4: the same layers, in another part.
 """
 
+import os
 from typing import NamedTuple
 
 import keras
@@ -24,19 +25,19 @@ class LaidOut(NamedTuple):
     left: dict
 
 
-def parts(model):
+def parts(model: keras.Model) -> dict[str, keras.layers.Layer]:
     """`{name: layer or functional model}` of what of a detector has weights; a backbone is its own."""
     if not isinstance(model, Detector):
         return {"backbone": model}
     return model.parts
 
 
-def layers_by_part(model):
+def layers_by_part(model: keras.Model) -> dict[str, list[keras.layers.Layer]]:
     """`{part: [layers with weights]}` of a detector or of a backbone."""
     return {name: layers_of(part) for name, part in parts(model).items()}
 
 
-def laid_out(source, model, file) -> LaidOut:
+def laid_out(source: keras.Model, model: Detector, file: str | os.PathLike) -> LaidOut:
     """The layers of `source` where `model` has their like.
 
     Args:
@@ -72,12 +73,12 @@ def laid_out(source, model, file) -> LaidOut:
     return LaidOut(theirs, left)
 
 
-def head_name(model):
+def head_name(model: keras.Model) -> str | None:
     """`box_head.name` of a detector's settings, None of a model without such a head."""
     return model.settings.get("box_head", {}).get("name") if isinstance(model, Detector) else None
 
 
-def backbone_norms(model):
+def backbone_norms(model: keras.Model) -> list[keras.layers.Layer]:
     """The layers that normalise with `backbone.norm_epsilon`: the backbone's, and those of conv5 in a head."""
     layers = layers_by_part(model)["backbone"]
     if head_name(model) == "conv5":
@@ -94,12 +95,12 @@ def _beyond(backbone, levels):
     return [layer for layer in layers_of(backbone) if layer not in needed]
 
 
-def layers_of(part):
+def layers_of(part: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The layers of a part that have weights of their own; it may be one of them."""
     return [layer for layer in part._flatten_layers() if own_weights(layer)]
 
 
-def own_weights(layer):
+def own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
     """The weights of a layer without those of the layers in it."""
     inside = {id(weight) for each in layer._flatten_layers(include_self=False) for weight in each.weights}
     return [weight for weight in layer.weights if id(weight) not in inside]

@@ -5,27 +5,27 @@ import json
 import re
 
 
-def add_extension(parser):
+def add_extension(parser: argparse.ArgumentParser) -> None:
     text = "module or .py file that brings parts of its own, see docs/extending.md"
     parser.add_argument(
         "--extension", metavar="MODULE_OR_FILE", nargs="+", action="extend", default=[], dest="extensions", help=text
     )
 
 
-def with_extensions(arguments):
+def with_extensions(arguments: argparse.Namespace) -> list[str]:
     """The overrides of a new run, which names the extensions that it was given."""
     named = [f"extensions={json.dumps(arguments.extensions)}"] if arguments.extensions else []
     return [*named, *arguments.overrides]
 
 
-def add_set(parser):
+def add_set(parser: argparse.ArgumentParser) -> None:
     text = "override settings, for example training.steps=1000"
     parser.add_argument(
         "--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[], dest="overrides", help=text
     )
 
 
-def positive(text):
+def positive(text: str) -> int:
     try:
         value = int(text)
     except ValueError:
@@ -35,7 +35,7 @@ def positive(text):
     return value
 
 
-def probability(text):
+def probability(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -45,7 +45,7 @@ def probability(text):
     return value
 
 
-def size(text):
+def size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)[xX](\d+)", text)
     if not match or not int(match[1]) or not int(match[2]):
         raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, for example 800x1344")

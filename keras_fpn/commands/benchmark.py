@@ -1,13 +1,15 @@
 """`keras-fpn benchmark`: its options, and its lines on the screen."""
 
 
+import argparse
+
 from keras_fpn.commands.arguments import add_extension, add_set, positive, size
 from keras_fpn.console.screen import import_quietly
 
 HELP = "time a model on random images"
 
 
-def add_options(parser):
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options and what runs it to the parser of the command."""
     parser.add_argument("model", metavar="CONFIG_OR_MODEL", help="configuration, .keras file or run folder")
     parser.add_argument(
@@ -27,7 +29,7 @@ def add_options(parser):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> None:
     import_quietly()
     from keras_fpn.inference.timing import run_benchmark, run_comparison
 

@@ -1,5 +1,6 @@
 """`keras-fpn convert`: its options, and its lines on the screen."""
 
+import argparse
 import functools
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from keras_fpn.console.screen import import_quietly
 HELP = "make a model of published weights, or write a model's weights for torchvision"
 
 
-def add_options(parser):
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options and what runs it to the parser of the command."""
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help=".pth, .pt, .pkl, .npz or .safetensors; with --to a .keras file"
@@ -27,7 +28,7 @@ def add_options(parser):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> None:
     suffix = ".safetensors" if arguments.to else ".keras"
     if Path(arguments.out).suffix != suffix:
         raise UserError(f"--out {arguments.out}: convert writes a {suffix} file here; give it that ending")

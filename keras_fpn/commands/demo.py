@@ -1,6 +1,8 @@
 """`keras-fpn demo`: its options, and its lines on the screen."""
 
 
+import argparse
+
 from keras_fpn.commands.arguments import add_extension, add_set, positive, with_extensions
 from keras_fpn.commands.endings import told
 from keras_fpn.console.screen import import_quietly
@@ -8,7 +10,7 @@ from keras_fpn.console.screen import import_quietly
 HELP = "write the embedded data set, train on it, measure, and leave a report"
 
 
-def add_options(parser):
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options and what runs it to the parser of the command."""
     parser.add_argument("--out", metavar="RUN", help="run folder (default: runs/demo, runs/demo-2 ...)")
     parser.add_argument("--images", type=positive, metavar="N", help="training images")
@@ -20,7 +22,7 @@ def add_options(parser):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> int:
     from keras_fpn.config.loading import load_config
 
     config = load_config(arguments.config, with_extensions(arguments))

@@ -2,9 +2,13 @@
 
 import dataclasses
 import functools
+import os
 import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
-from keras_fpn.config.loading import load_config, load_run_config
+from keras_fpn.config.loading import Config, load_config, load_run_config
 from keras_fpn.console import files
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.progress import Count
@@ -21,7 +25,14 @@ PARITY_IMAGES = 100  # held-out images on which the exports are measured, too
 _FEW_OBJECTS, _MANY_OBJECTS = 3, 8  # in the image that every runtime is shown with
 
 
-def run_demo(out=None, *, config=None, num_train=NUM_TRAIN, num_val=200, size=256) -> training.Outcome:
+def run_demo(
+    out: str | os.PathLike | None = None,
+    *,
+    config: Config | None = None,
+    num_train: int = NUM_TRAIN,
+    num_val: int = 200,
+    size: int = 256,
+) -> training.Outcome:
     """Write the data set, train on it, evaluate on its held-out images and export, all in one run folder.
 
     Args:
@@ -44,7 +55,7 @@ def run_demo(out=None, *, config=None, num_train=NUM_TRAIN, num_val=200, size=25
     if not outcome.interrupted:
         print("3/3 exports: one detector, three runtimes, one answer", flush=True)
         exported = export_run(run_dir)
-        print(next_steps(run_dir, outcome.metrics, exported, (time.monotonic() - start) / 60))
+        print(next_steps(run_dir, outcome.metrics, exported, (time.monotonic() - start) / 60))  # type: ignore[arg-type]
     return outcome
 
 
@@ -60,7 +71,7 @@ def _tell_of_missing_packages():
             print(f"note: the demo will end without {request.NAMES[name]}: {error}", flush=True)
 
 
-def export_run(run_dir):
+def export_run(run_dir: Path) -> list[Path]:
     """Export the model of a run in float32 for every runtime, print their parity and add it to the report.
 
     Writes exports/ with the files and parity.json; a format whose packages are missing is left out, and the line says
@@ -71,7 +82,7 @@ def export_run(run_dir):
     """
     from keras_fpn.export import parity, parity_pictures
 
-    data = load_run_config(run_dir / "config.yaml").data
+    data: Any = load_run_config(run_dir / "config.yaml").data
     data_set = read_coco(data.val.annotations, data.val.images)
     data_set = dataclasses.replace(data_set, records=data_set.records[:PARITY_IMAGES])
     model = load_model(run_dir)
@@ -121,7 +132,7 @@ def _shown(records):
     return next(few, max(records, key=lambda record: len(record.boxes)))
 
 
-def next_steps(run_dir, metrics, exported, minutes):
+def next_steps(run_dir: Path, metrics: Mapping[str, Any], exported: Iterable[Path], minutes: float) -> str:
     """Return the metrics table and the commands that a person may want next."""
     detect = f"keras-fpn detect {{}} {run_dir / 'data' / 'val'} --out {run_dir / 'pictures'}"
     return "\n".join(

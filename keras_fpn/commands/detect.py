@@ -1,5 +1,6 @@
 """`keras-fpn detect`: its options, and its lines on the screen."""
 
+import argparse
 import functools
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from keras_fpn.console.screen import import_quietly
 HELP = "find objects in image files: pictures with boxes, and COCO results"
 
 
-def add_options(parser):
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options and what runs it to the parser of the command."""
     parser.add_argument("model", metavar="MODEL", help=".keras file, run folder, .tflite, .onnx or SavedModel folder")
     parser.add_argument(
@@ -26,7 +27,7 @@ def add_options(parser):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> None:
     from keras_fpn.inference import images
     from keras_fpn.reporting import visualize
 

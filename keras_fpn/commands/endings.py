@@ -1,12 +1,18 @@
 """How a long command ends: done, or stopped and to be resumed."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_fpn.training.training import Outcome
+
 
 
 
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
 
 
-def told(outcome, table=None):
+def told(outcome: "Outcome", table: Callable[[Any], str] | None = None) -> int:
     """Tell how a run ended; returns the exit code."""
     if not outcome.interrupted:
         if table:

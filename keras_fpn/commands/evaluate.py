@@ -1,5 +1,6 @@
 """`keras-fpn evaluate`: its options, and its lines on the screen."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from keras_fpn.metrics.table import metrics_table
 HELP = "measure a model on annotated images: COCO AP and AR"
 
 
-def add_options(parser):
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options and what runs it to the parser of the command."""
     parser.add_argument("model", metavar="MODEL", help=".keras file or run folder")
     parser.add_argument("--annotations", metavar="F", help="COCO instances JSON (default: the run's own)")
@@ -35,7 +36,7 @@ def add_options(parser):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> int:
     if arguments.tolerance is not None and not arguments.expect:
         raise UserError("--tolerance says how far off --expect may be; give --expect, for example AP=0.370")
     import_quietly()

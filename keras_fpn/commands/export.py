@@ -11,7 +11,7 @@ from keras_fpn.console.screen import import_quietly
 HELP = "write a model for TF Serving, TFLite or ONNX, and hold the file against the model"
 
 
-def add_options(parser):
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options and what runs it to the parser of the command."""
     parser.add_argument("model", metavar="MODEL", help=".keras file or run folder")
     parser.add_argument("--format", metavar="F", required=True, help="saved_model, tflite or onnx")
@@ -52,7 +52,7 @@ def add_options(parser):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> int:
     from keras_fpn.export import exporting
     from keras_fpn.export.agreement import VerificationError
 

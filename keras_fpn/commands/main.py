@@ -8,6 +8,7 @@ Nothing heavy is imported before a sub-command runs, so `--help` answers at once
 import errno
 import os
 import sys
+from collections.abc import Sequence
 
 from keras_fpn import __version__
 from keras_fpn.commands import (
@@ -29,7 +30,7 @@ from keras_fpn.console.signals import sigterm_as_ctrl_c
 from keras_fpn.parts import extensions
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (`keras-fpn` is this function)."""
     argv = sys.argv[1:] if argv is None else list(argv)
     # Set before anything imports Keras. Level 3 keeps TensorFlow's C++ notes off the screen.

@@ -1,6 +1,8 @@
 """`keras-fpn paper`: its options, and its lines on the screen."""
 
 
+import argparse
+
 from keras_fpn.commands.arguments import add_extension, add_set, positive
 from keras_fpn.commands.endings import INTERRUPTED
 from keras_fpn.console.screen import import_quietly
@@ -8,7 +10,7 @@ from keras_fpn.console.screen import import_quietly
 HELP = "train the rows of a table of the FPN paper, and write it beside the paper's own"
 
 
-def add_options(parser):
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options and what runs it to the parser of the command."""
     parser.add_argument("table", metavar="TABLE", help="table1, table2, table3, table5 or table6")
     parser.add_argument(
@@ -29,7 +31,7 @@ def add_options(parser):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> int:
     from keras_fpn.paper import tables
 
     tables.table(arguments.table)  # before TensorFlow is waited for

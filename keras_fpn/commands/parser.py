@@ -1,6 +1,8 @@
 """The parser of the command line: one line for a mistake, and the nearest name."""
 
 import argparse
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
@@ -13,20 +15,20 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, allow_abbrev=False, **kwargs)
         self.commands = {}
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} ({self.prog} --help lists what there is)")
 
-    def add_commands(self, title):
+    def add_commands(self, title: str) -> Callable[..., "Parser"]:
         group = self.add_subparsers(title=title, metavar="COMMAND", parser_class=Parser, required=True)
         return lambda name, help, **kwargs: self.commands.setdefault(
             name, group.add_parser(name, help=help, description=help, **kwargs)
         )
 
-    def options(self):
+    def options(self) -> list[str]:
         return [option for action in self._actions for option in action.option_strings if len(option) > 2]
 
 
-def parse(parser, argv):
+def parse(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
     """Return the arguments of a command line.
 
     Raises:

@@ -1,13 +1,15 @@
 """`keras-fpn propose`: its options, and its lines on the screen."""
 
 
+import argparse
+
 from keras_fpn.commands.arguments import add_extension, positive
 from keras_fpn.console.screen import import_quietly
 
 HELP = "write the boxes that a model proposes: Fast R-CNN is trained and measured on them"
 
 
-def add_options(parser):
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options and what runs it to the parser of the command."""
     parser.add_argument("model", metavar="MODEL", help="an RPN or a Faster R-CNN: .keras file or run folder")
     parser.add_argument("--annotations", metavar="F", required=True, help="COCO instances JSON: names the images")
@@ -19,7 +21,7 @@ def add_options(parser):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> None:
     from keras_fpn.data.proposal_files import check_proposals_output
 
     check_proposals_output(arguments.out)

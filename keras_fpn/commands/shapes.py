@@ -1,5 +1,6 @@
 """`keras-fpn data shapes`: its options, and its lines on the screen."""
 
+import argparse
 from pathlib import Path
 
 from keras_fpn.commands.arguments import positive
@@ -8,7 +9,7 @@ from keras_fpn.console.errors import UserError
 HELP = "write the embedded data set: a COCO-format folder"
 
 
-def add_options(parser):
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options and what runs it to the parser of the command."""
     parser.add_argument("out", metavar="OUT", help="folder to write")
     parser.add_argument("--images", type=positive, metavar="N", default=2000, help="training images (2000)")
@@ -18,7 +19,7 @@ def add_options(parser):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> None:
     from keras_fpn.console.progress import Count
     from keras_fpn.data.shapes import write_shapes
 

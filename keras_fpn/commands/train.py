@@ -1,6 +1,8 @@
 """`keras-fpn train`: its options, and its lines on the screen."""
 
 
+import argparse
+
 from keras_fpn.commands.arguments import add_extension, add_set, with_extensions
 from keras_fpn.commands.endings import told
 from keras_fpn.console.errors import UserError
@@ -10,7 +12,7 @@ from keras_fpn.metrics.table import metrics_table
 HELP = "train a detector on a COCO-format data set"
 
 
-def add_options(parser):
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options and what runs it to the parser of the command."""
     parser.add_argument("config", metavar="CONFIG", nargs="?", help="shipped configuration or YAML file")
     parser.add_argument("--data", metavar="DIR", help="COCO-format folder; fills in data.train and data.val")
@@ -28,7 +30,7 @@ def add_options(parser):
     parser.set_defaults(run=run)
 
 
-def run(arguments):
+def run(arguments: argparse.Namespace) -> int:
     if (arguments.config is None) == (arguments.resume is None):
         raise UserError(
             "train needs a CONFIG (for example faster_rcnn_r50_fpn) or --resume RUN, and not both"

@@ -10,6 +10,7 @@ one that there is. Only commands read a `Config`; the stages take plain argument
 import copy
 import difflib
 import importlib.resources
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -50,10 +51,10 @@ class Config(Settings):
         return yaml.safe_dump(self.model_dump(), sort_keys=False, default_flow_style=None, width=110)
 
 
-Overrides = Mapping[str, Any] | Iterable[str]
+Overrides = Mapping[str, Any] | Iterable[str | tuple[str, Any]]
 
 
-def load_config(name_or_path="faster_rcnn_r50_fpn", overrides: Overrides = ()) -> Config:
+def load_config(name_or_path: str | os.PathLike = "faster_rcnn_r50_fpn", overrides: Overrides = ()) -> Config:
     """Read a configuration, and import the extensions that it names.
 
     Args:
@@ -79,7 +80,7 @@ def load_config(name_or_path="faster_rcnn_r50_fpn", overrides: Overrides = ()) -
     return _settled(source, raw, [pair for pair in pairs if pair[0] != ["extensions"]])
 
 
-def load_run_config(path) -> Config:
+def load_run_config(path: str | os.PathLike) -> Config:
     """Read the configuration that a run left in its folder: the extensions that it names must be there already.
 
     A run may come from anybody: nothing is imported because its file says so.

@@ -4,12 +4,14 @@ import contextlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from keras_fpn.console.errors import UserError
 
 
-def check_output(path, *, folder=False):
+def check_output(path: str | os.PathLike, *, folder: bool = False) -> None:
     """Refuse a place that cannot be written before the work begins rather than after it.
 
     Raises:
@@ -27,7 +29,7 @@ def check_output(path, *, folder=False):
 
 
 @contextlib.contextmanager
-def whole_or_not_at_all(path, temporary):
+def whole_or_not_at_all(path: str | os.PathLike, temporary: Path) -> Iterator[None]:
     """Rename the temporary file that is written inside; where that fails, remove it, and let the error name `path`."""
     try:
         with errors_name(path):
@@ -38,7 +40,7 @@ def whole_or_not_at_all(path, temporary):
 
 
 @contextlib.contextmanager
-def errors_name(path):
+def errors_name(path: str | os.PathLike) -> Iterator[None]:
     """An `OSError` inside names `path` instead of a temporary file; a full disk is told without any name."""
     try:
         yield
@@ -49,7 +51,7 @@ def errors_name(path):
 
 
 @contextlib.contextmanager
-def built_aside(path):
+def built_aside(path: str | os.PathLike) -> Iterator[Path]:
     """Give a path in a temporary folder; what lies there at the end, file or folder, takes the place of `path`.
 
     Until then an older `path` stays as it is, and where the work inside fails, or is stopped, it is all that is left:
@@ -73,7 +75,7 @@ def built_aside(path):
                 folder.rmdir()
 
 
-def remove_unfinished(folder):
+def remove_unfinished(folder: str | os.PathLike) -> None:
     """Remove what `built_aside` left in a folder when it was killed outright; nobody else may be writing there."""
     for leftover in Path(folder).glob(".*.unfinished"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -94,7 +96,7 @@ def _take_the_place_of(path, aside):
         raise
 
 
-def write_text(path, text):
+def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a file whole or not at all: to a temporary name, then renamed; its folder is made if absent."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,12 +105,12 @@ def write_text(path, text):
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path, content):
+def write_json(path: str | os.PathLike, content: Any) -> None:
     """Write `content` as JSON, whole or not at all."""
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
-def read_json(path, mend="remove it, and it will be made again"):
+def read_json(path: str | os.PathLike, mend: str = "remove it, and it will be made again") -> Any:
     """Return the content of a JSON file; `mend` is what to do about one that is damaged."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -122,7 +124,7 @@ def _bring_along(folder, aside):
             companion.replace(folder / companion.name)
 
 
-def size_of(path) -> int:
+def size_of(path: str | os.PathLike) -> int:
     """Bytes of a file, or of all the files in a folder."""
     path = Path(path)
     files = [path] if path.is_file() else [item for item in path.rglob("*") if item.is_file()]

@@ -3,10 +3,11 @@
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def quiet_stderr():
+def quiet_stderr() -> Iterator[None]:
     """Within this context nothing reaches stderr, not from C++ libraries either, whatever their log level."""
     sys.stderr.flush()
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -19,7 +20,7 @@ def quiet_stderr():
         os.close(nowhere)
 
 
-def import_quietly():
+def import_quietly() -> None:
     """Import TensorFlow without the notes of its libraries."""
     with quiet_stderr():
         import tensorflow  # noqa: F401

@@ -2,10 +2,11 @@
 
 import contextlib
 import signal
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def sigterm_as_ctrl_c():
+def sigterm_as_ctrl_c() -> Iterator[None]:
     """Within this context SIGTERM raises `KeyboardInterrupt`; only in the main thread, others never see signals."""
 
     def interrupt(number, frame):

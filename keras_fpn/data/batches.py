@@ -1,12 +1,15 @@
 """Checks of what a caller hands to a detector: inputs and targets of a batch."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
 
 
-def with_sizes(inputs):
+def with_sizes(inputs: dict[str, tf.Tensor] | tf.Tensor) -> dict[str, tf.Tensor]:
     """Inputs as a dict; images without sizes are valid to their edges.
 
     Args:
@@ -25,7 +28,7 @@ def with_sizes(inputs):
     return inputs | {"image_sizes": tf.repeat(shape[None, 1:3], shape[0], axis=0)}
 
 
-def inputs_and_targets(data):
+def inputs_and_targets(data: Any) -> tuple[Any, Any]:
     """`(inputs, targets)` of what `fit` and `evaluate` hand to a step.
 
     Raises:
@@ -37,7 +40,7 @@ def inputs_and_targets(data):
     return inputs, targets
 
 
-def check_targets(targets):
+def check_targets(targets: Any) -> None:
     """Refuse targets without boxes and classes.
 
     Raises:
@@ -47,7 +50,7 @@ def check_targets(targets):
         raise UserError('targets: a dict with "boxes" [B, G, 4] and "classes" [B, G] is needed, see Detector')
 
 
-def check_masks(targets):
+def check_masks(targets: Mapping[str, tf.Tensor]) -> None:
     """Refuse targets without masks.
 
     Raises:
@@ -60,7 +63,7 @@ def check_masks(targets):
         )
 
 
-def check_proposals(inputs):
+def check_proposals(inputs: Any) -> None:
     """Refuse inputs without proposals.
 
     Raises:
@@ -73,7 +76,7 @@ def check_proposals(inputs):
         )
 
 
-def check_classes(classes, num_classes):
+def check_classes(classes: tf.Tensor, num_classes: int) -> None:
     """Refuse, when the batch is run, a class that the model does not have: K would silently be the background."""
     message = f"targets: classes must be 0..{num_classes - 1}, padded with -1"
     tf.debugging.assert_less(tf.cast(classes, tf.int32), num_classes, message)

@@ -108,7 +108,7 @@ def read_coco(
     Raises:
         UserError: anything in the file that training or evaluation could not trust; there is no field of a name.
     """
-    fields = choose(fields)
+    chosen = choose(fields)
     if invalid_boxes not in ("refuse", "drop"):
         raise UserError(f'invalid_boxes must be "refuse" or "drop", not {invalid_boxes!r}')
     annotations, images = Path(annotations), Path(images)
@@ -116,13 +116,13 @@ def read_coco(
     names, ids = _read_categories(annotations, document["categories"], category_ids)
     entries = _read_images(annotations, document["images"], images)
     objects, rows = _find_objects(annotations, document["annotations"], entries, ids, invalid_boxes == "drop")
-    found, objects = objects, _read_fields(objects, fields.values())
+    found, objects = objects, _read_fields(objects, chosen.values())
     sound = np.isin([entry["id"] for entry in found.entries], [entry["id"] for entry in objects.entries])
     dropped = tuple(entry["id"] for entry, is_sound in zip(found.entries, sound, strict=True) if not is_sound)
     if dropped:
         log.warning("%s: dropped %d of %d boxes as invalid", annotations, len(dropped), len(found))
     records = _gather(entries, images, rows[sound], objects.columns)
-    return CocoDataset(str(annotations), str(images), names, ids, records, dropped, fields=fields)
+    return CocoDataset(str(annotations), str(images), names, ids, records, dropped, fields=chosen)
 
 
 # ------------------------------------------------------------------------------------- parts of the file

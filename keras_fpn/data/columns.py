@@ -3,12 +3,19 @@
 TensorFlow shares the memory of such an array, so that 860,000 masks (340 MB) are in memory once.
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import DTypeLike
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _ALIGNMENT = 64  # bytes: TensorFlow only works on memory that begins at a multiple
 
 
-def aligned(shape, dtype) -> np.ndarray:
+def aligned(shape: Sequence[int] | np.ndarray, dtype: DTypeLike) -> np.ndarray:
     """An array without content that TensorFlow can share."""
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     memory = np.empty(size + _ALIGNMENT, np.uint8)
@@ -16,7 +23,7 @@ def aligned(shape, dtype) -> np.ndarray:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def split(column, owners, count) -> list[np.ndarray]:
+def split(column: np.ndarray, owners: np.ndarray, count: int) -> list[np.ndarray]:
     """The rows `[n, ...]` of each of `count` owners, in their order, views of one array; `owners` `[n]` int64."""
     order = np.argsort(owners, kind="stable")
     together = aligned(column.shape, column.dtype)
@@ -24,7 +31,7 @@ def split(column, owners, count) -> list[np.ndarray]:
     return np.split(together, np.cumsum(np.bincount(owners, minlength=count))[:-1])
 
 
-def join(parts) -> tuple[np.ndarray, np.ndarray]:
+def join(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """One array that holds the rows of all `parts`: the one that they are views of, or else a new one.
 
     Returns:
@@ -60,7 +67,7 @@ def _joined_views(parts):
     return array, limits
 
 
-def as_tensor(array):
+def as_tensor(array: np.ndarray) -> "tf.Tensor":
     """A tensor on an `aligned` array's own memory; of another array a copy."""
     import tensorflow as tf
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -10,7 +11,7 @@ from keras_fpn.console.errors import UserError
 _START, _END = "<<", ">>"  # around our sentence in a TensorFlow error, to find it again
 
 
-def decode_image(path, expected_size=None):
+def decode_image(path: str | tf.Tensor, expected_size: tf.Tensor | None = None) -> tf.Tensor:
     """Read an image file as [height, width, 3] uint8 RGB, in pure TensorFlow operations.
 
     JPEG, PNG, BMP, WebP and the first picture of a GIF, the same pixels as Pillow's. Grey and CMYK become
@@ -45,7 +46,7 @@ def decode_image(path, expected_size=None):
 
 
 @contextlib.contextmanager
-def readable_errors():
+def readable_errors() -> Iterator[None]:
     """Within this context a bad image met by the pipeline raises a one-line `UserError` naming the file."""
     try:
         yield

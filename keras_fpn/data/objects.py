@@ -1,9 +1,11 @@
 """The objects of an annotation file, as per-object fields read them, and how a wrong one is told."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -45,7 +47,15 @@ class Objects:
         image = self.images[index]
         return f"{self.path}: annotation {self.entries[index]['id']} of image {image['id']} ({image['file_name']})"
 
-    def numbers(self, key, dtype="float32", shape=(), *, wanted=None, default=None) -> np.ndarray:
+    def numbers(
+        self,
+        key: str,
+        dtype: str = "float32",
+        shape: tuple[int, ...] = (),
+        *,
+        wanted: str | None = None,
+        default: Any = None,
+    ) -> np.ndarray:
         """`[n, *shape]`: what each annotation has under a key.
 
         Args:
@@ -59,7 +69,7 @@ class Objects:
         """
         return read_numbers(self.path, self.entries, key, dtype, shape, wanted=wanted, default=default)
 
-    def sound_or_refused(self, is_sound, wrong: Callable[[int], str], mend: str) -> np.ndarray:
+    def sound_or_refused(self, is_sound: np.ndarray, wrong: Callable[[int], str], mend: str) -> np.ndarray:
         """`is_sound` `[n]` bool where unsound objects are to be left out.
 
         Args:
@@ -75,7 +85,7 @@ class Objects:
             raise UserError(f"{self.name(first)}: {wrong(first)}{others}; {mend}: {_DROP}")
         return is_sound
 
-    def with_column(self, name: str, column, is_sound) -> "Objects":
+    def with_column(self, name: str, column: np.ndarray, is_sound: np.ndarray) -> "Objects":
         """The sound ones of these objects, with one more column."""
         columns = {**self.columns, name: column}
         if is_sound.all():
@@ -89,7 +99,16 @@ class Objects:
         )
 
 
-def read_numbers(path, entries, key, dtype, shape=(), *, wanted=None, default=None) -> np.ndarray:
+def read_numbers(
+    path: str | os.PathLike,
+    entries: Sequence[Mapping[str, Any]],
+    key: str,
+    dtype: str,
+    shape: tuple[int, ...] = (),
+    *,
+    wanted: str | None = None,
+    default: Any = None,
+) -> np.ndarray:
     """`[n, *shape]`: what n annotations of a file have under a key; see `Objects.numbers`."""
     if not entries:
         return np.zeros((0, *shape), dtype)
@@ -145,17 +164,17 @@ def _wanted(dtype, shape) -> str:
     return f"a whole number from {limits.min} to {limits.max}"
 
 
-def is_number(value) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a value of a JSON file is a number; true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def is_whole(value) -> bool:
+def is_whole(value: object) -> TypeGuard[int]:
     """Whether a value of a JSON file is a whole number of 64 bits; true and false are not."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
-def short(value, limit: int = 60) -> str:
+def short(value: object, limit: int = 60) -> str:
     """A value for an error, cut to `limit` characters."""
     text = str(list(value)) if isinstance(value, tuple) else repr(value)
     return text if len(text) <= limit else text[: limit - 4] + " ..."

@@ -55,7 +55,7 @@ class StreamOrder:
         self.num_batches = None if repeat else int(batches.sum())
         self.has_short_batches = not repeat and bool((batches * batch_size > lengths).any())
 
-    def record(self, slot, run):
+    def record(self, slot: tf.Tensor, run: tf.Tensor) -> tf.Tensor:
         """Index of the record at a slot, or -1 where a finite group has run out.
 
         Args:

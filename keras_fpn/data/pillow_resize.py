@@ -9,7 +9,7 @@ import tensorflow as tf
 _PRECISION = 22  # bits behind the point of Pillow's weights: 32 less 8 of a pixel and 2 to spare
 
 
-def resize_pillow(image, new_height, new_width):
+def resize_pillow(image: tf.Tensor, new_height: int | tf.Tensor, new_width: int | tf.Tensor) -> tf.Tensor:
     """Pillow's `Image.resize((new_width, new_height), BILINEAR)`, bit for bit: detectron2's resize.
 
     A triangle as wide as the shrinking asks for, horizontally and then vertically, each pass in fixed point and
@@ -26,7 +26,7 @@ def resize_pillow(image, new_height, new_width):
     return _by_side(image, new_height, new_width, _triangle_rows)
 
 
-def resize_bilinear(image, new_height, new_width):
+def resize_bilinear(image: tf.Tensor, new_height: int | tf.Tensor, new_width: int | tf.Tensor) -> tf.Tensor:
     """Between the two nearest pixels each way, half-pixel centres, no antialiasing: torchvision's detectors.
 
     Args:

@@ -7,6 +7,7 @@ resumes with `skip_batches` sees what an uninterrupted run would have seen.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -30,9 +31,9 @@ def load_coco(
     rounding: str = "half_up",
     interpolation: str = "pillow",
     size_divisor: int = 32,
-    canvas: tuple[int, int] | None = None,
+    canvas: Sequence[int] | None = None,
     horizontal_flip: bool = False,
-    scale_jitter: tuple[float, float] | None = None,
+    scale_jitter: Sequence[float] | None = None,
     shuffle: bool = False,
     repeat: bool = False,
     seed: int = 0,
@@ -130,7 +131,9 @@ def load_coco(
     stream = stream.padded_batch(batch_size, padding_values=_padding_values(options), drop_remainder=True)
     if order.has_short_batches:
         stream = stream.map(_drop_blanks)
-    length = tf.data.INFINITE_CARDINALITY if repeat else max(order.num_batches - skip_batches, 0)
+    length = (
+        tf.data.INFINITE_CARDINALITY if order.num_batches is None else max(order.num_batches - skip_batches, 0)
+    )
     stream = stream.apply(tf.data.experimental.assert_cardinality(length)).prefetch(tf.data.AUTOTUNE)
     return stream.with_options(_stream_options())
 
@@ -213,15 +216,16 @@ def _drop_blanks(inputs, targets):
 class _Table:
     """The records as tensors; `load` gives one of them with its image."""
 
-    def __init__(self, records: list[Record], fields: tuple[RowField, ...], cache: bool):
+    def __init__(self, records: list[Record], fields: tuple[ObjectField | Proposals, ...], cache: bool):
         self.paths = tf.constant([record.path for record in records])
         self.ids = tf.constant([record.image_id for record in records], tf.int64)
         self.sizes = tf.constant([(record.height, record.width) for record in records], tf.int32)
         self.rows = {field: field.source(records) for field in fields}
-        self.pixels, self.offsets = self._decode_all(len(records)) if cache else (None, None)
+        decoded: tuple[Any, Any] = self._decode_all(len(records)) if cache else (None, None)
+        self.pixels, self.offsets = decoded
 
     def load(self, index) -> "_Example":
-        rows = {field: load(index) for field, load in self.rows.items()}
+        rows: dict[RowField, tf.Tensor] = {field: load(index) for field, load in self.rows.items()}
         return _Example(self._image(index), rows, self.ids[index], self.sizes[index])
 
     def _image(self, index):
@@ -230,7 +234,7 @@ class _Table:
         pixels = self.pixels[self.offsets[index] : self.offsets[index + 1]]
         return tf.reshape(pixels, tf.concat([self.sizes[index], [3]], 0))
 
-    def _decode_all(self, count: int):
+    def _decode_all(self, count: int) -> tuple[tf.Tensor, tf.Tensor]:
         """All images end to end in one tensor, and where each begins."""
         areas = np.prod(self.sizes.numpy().astype(np.int64), axis=1)
         offsets = np.concatenate([[0], np.cumsum(3 * areas)])
@@ -269,10 +273,10 @@ class _Options:
     rounding: str
     interpolation: str
     size_divisor: int
-    canvas: tuple[int, int] | None
+    canvas: tuple[int, ...] | None
     horizontal_flip: bool
-    scale_jitter: tuple[float, float] | None
-    fields: tuple[RowField, ...]
+    scale_jitter: Sequence[float] | None
+    fields: tuple[ObjectField | Proposals, ...]
 
     def __post_init__(self):
         if not self.min_sides or (self.canvas is not None and len(self.canvas) != 2):
@@ -321,7 +325,7 @@ def _make_example(example: _Example, options: _Options, seed):
     image, rows = transforms.resize(image, rows, new_size, options.interpolation)
     if options.scale_jitter is not None:
         corner = _draw_corner(new_size, options.canvas, corner_draws)
-        image, rows = transforms.crop(image, rows, *corner, *options.canvas)
+        image, rows = transforms.crop(image, rows, *corner, *options.canvas)  # type: ignore[misc]
     return _pad_example(image, rows, example.image_id, example.size, options)
 
 
@@ -349,9 +353,9 @@ def _size_by_sides(size, options: _Options, draw):
 
 
 def _size_by_jitter(size, options: _Options, draw):
-    low, high = options.scale_jitter
+    low, high = options.scale_jitter  # type: ignore[misc]
     factor = tf.cast(low + draw * (high - low), tf.float64)
-    return transforms.fit_size(size[0], size[1], *(side * factor for side in options.canvas))
+    return transforms.fit_size(size[0], size[1], *(side * factor for side in options.canvas))  # type: ignore[union-attr]
 
 
 def _draw_corner(size, canvas, draws):

@@ -17,13 +17,18 @@ box: the record of image i with boxes `first:last` begins at byte `16 * (first +
 import contextlib
 import errno
 import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import built_aside, check_output, read_json, write_json
+
+if TYPE_CHECKING:
+    from keras_fpn.data.coco import CocoDataset
 
 FORMAT, VERSION = "keras_fpn proposals", 2
 _ARRAYS = {"image_ids": "<i8", "ends": "<i8", "scores": "<f4"}
@@ -35,7 +40,7 @@ _TOLERANCE = 0.01  # pixels that a box may lie outside: who scaled it had to rou
 _DAMAGED = "copy the folder again or write it anew with keras-fpn propose"
 
 
-def check_proposals_output(path):
+def check_proposals_output(path: str | os.PathLike) -> None:
     """Refuse a place for proposals before the work begins; a folder with something in it would be lost.
 
     Raises:
@@ -46,7 +51,12 @@ def check_proposals_output(path):
         raise UserError(f"{path}: exists already and is not empty; choose another --out or remove it")
 
 
-def write_proposals(path, rows, about, files=None):
+def write_proposals(
+    path: str | os.PathLike,
+    rows: Iterable[tuple[int, np.ndarray, np.ndarray]],
+    about: dict[str, Any],
+    files: Mapping[int, str | os.PathLike] | None = None,
+) -> tuple[int, int]:
     """Write a folder of proposals, whole or not at all; nothing but the box at hand is kept in memory.
 
     Args:
@@ -123,7 +133,7 @@ def _growing(path):
             raise RuntimeError(f"{path}: the header outgrew its room")
 
 
-def read_proposals(path) -> "GivenProposals":
+def read_proposals(path: str | os.PathLike) -> "GivenProposals":
     """Open a folder of proposals; the boxes stay on disk.
 
     Raises:
@@ -201,7 +211,9 @@ class GivenProposals:
     scores: np.ndarray
     image_bytes: np.ndarray | None = None
 
-    def for_data_set(self, data_set, max_proposals, progress=None) -> "ImageProposals":
+    def for_data_set(
+        self, data_set: "CocoDataset", max_proposals: int, progress: Callable[[int], None] | None = None
+    ) -> "ImageProposals":
         """Check that these are proposals of the images of a `CocoDataset`, every box of them.
 
         Args:
@@ -221,7 +233,7 @@ class GivenProposals:
                 progress(stop)
         return ImageProposals(self, int(max_proposals))
 
-    def find(self, image_ids):
+    def find(self, image_ids: Sequence[int]) -> np.ndarray:
         """`[n]` int64: where each of `image_ids` is among these, or -1."""
         order = np.argsort(self.image_ids)
         wanted = np.asarray(image_ids, np.int64)
@@ -230,18 +242,18 @@ class GivenProposals:
         places = order[np.searchsorted(self.image_ids, wanted, sorter=order).clip(max=len(order) - 1)]
         return np.where(self.image_ids[places] == wanted, places, -1)
 
-    def bounds(self, rows):
+    def bounds(self, rows: np.ndarray | np.integer) -> tuple[np.ndarray, np.ndarray]:
         """Where the boxes of some images begin and end: two arrays `[n]` int64."""
         return np.where(rows > 0, self.ends[np.maximum(rows - 1, 0)], 0), self.ends[rows]
 
-    def boxes_of(self, row):
+    def boxes_of(self, row: int) -> np.ndarray:
         """`[n, 4]` float32: the boxes of the image in place `row`."""
         first, last = (int(bound) for bound in self.bounds(np.int64(row)))
         start = self.offsets(np.int64(row)) + _BEFORE
         numbers = self.words[start // 4 : (start + _BOX * (last - first)) // 4]
         return np.asarray(numbers).view("<f4").reshape(-1, 4)
 
-    def offsets(self, rows):
+    def offsets(self, rows: np.ndarray | np.integer) -> np.ndarray:
         """`[n]` int64: at which byte of boxes.tfrecord the records of some images begin."""
         return _BOX * (self.bounds(rows)[0] + rows)
 
@@ -323,11 +335,11 @@ class ImageProposals:
     max_proposals: int
 
     @property
-    def file(self):
+    def file(self) -> str:
         """The file of the boxes, a record for each image."""
         return os.path.abspath(os.path.join(self.given.source, "boxes.tfrecord"))
 
-    def offsets(self, image_ids):
+    def offsets(self, image_ids: Sequence[int]) -> np.ndarray:
         """`[n]` int64: at which byte of the `file` the record of each image begins.
 
         Raises:

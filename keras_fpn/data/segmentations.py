@@ -7,7 +7,8 @@ images have, take 340 MB.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ _HALF = 0.5 - 1e-6  # rounding must not decide where an edge runs through the mi
 _WORTH_A_BAR = 20_000  # objects: some seconds
 
 
-def rasterise(segmentations, boxes, sizes) -> np.ndarray:
+def rasterise(segmentations: Sequence[Any], boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Masks of objects over their boxes.
 
     Args:
@@ -45,12 +46,12 @@ def rasterise(segmentations, boxes, sizes) -> np.ndarray:
     return packed
 
 
-def pack(bins) -> np.ndarray:
+def pack(bins: np.ndarray) -> np.ndarray:
     """`[n, SIDE, SIDE]` bool or 0/1 -> `[n, PACKED]` uint8, the first bin in the highest bit."""
     return np.packbits(np.asarray(bins, bool).reshape(len(bins), SIDE * SIDE), axis=1)
 
 
-def unpack(packed) -> np.ndarray:
+def unpack(packed: np.ndarray) -> np.ndarray:
     """`[n, PACKED]` uint8 -> `[n, SIDE, SIDE]` uint8 of 0 and 1."""
     return np.unpackbits(packed, axis=1).reshape(len(packed), SIDE, SIDE)
 
@@ -142,7 +143,7 @@ def _averages(start, end, size):
     return shared.clip(0) / (edges[1] - edges[0])
 
 
-def unusable(annotations, sizes) -> Iterator[tuple[int, str]]:
+def unusable(annotations: Iterable[Mapping[str, Any]], sizes: np.ndarray) -> Iterator[tuple[int, str]]:
     """`(number, what is wrong)` of the annotations that say no mask.
 
     Args:

@@ -80,7 +80,8 @@ def draw_image(seed: int, split: int, index: int, size: int = 256) -> tuple[np.n
     rng = np.random.default_rng([seed, split, index])
     canvas = _background(rng, size)
     owner = np.full((size, size), -1, np.int16)  # which object each pixel shows
-    objects, areas = [], []
+    objects: list[dict] = []
+    areas: list[int] = []
     for side in _draw_sides(rng, size):
         label = int(rng.integers(len(CLASS_NAMES)))
         for _ in range(12):  # try other places before giving the object up

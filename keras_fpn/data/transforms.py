@@ -5,17 +5,27 @@ image that goes with them; rows `{field: [n, ...]}`, each field a `fields.RowFie
 Nothing here draws random numbers: the pipeline passes what it drew, so every function can be tested by hand.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import pillow_resize
 
+if TYPE_CHECKING:
+    from keras_fpn.data.fields import RowField
+
 INTERPOLATIONS = {"pillow": pillow_resize.resize_pillow, "bilinear": pillow_resize.resize_bilinear}
 
 
-def resize_size(height, width, min_side, max_side, rounding: str = "half_up"):
+def resize_size(
+    height: int | tf.Tensor,
+    width: int | tf.Tensor,
+    min_side: int | tf.Tensor,
+    max_side: int | tf.Tensor,
+    rounding: str = "half_up",
+) -> tuple[tf.Tensor, ...]:
     """Size after scaling the shorter side to `min_side`, or less where the longer would pass `max_side`.
 
     Args:
@@ -46,7 +56,9 @@ def resize_size(height, width, min_side, max_side, rounding: str = "half_up"):
     return tuple(tf.maximum(tf.cast(side, tf.int32), 1) for side in sides)
 
 
-def fit_size(height, width, frame_height, frame_width):
+def fit_size(
+    height: int | tf.Tensor, width: int | tf.Tensor, frame_height: float | tf.Tensor, frame_width: float | tf.Tensor
+) -> tuple[tf.Tensor, ...]:
     """Largest size of the same shape inside a frame, rounded half up; (new_height, new_width) int32."""
     height, width = tf.cast(height, tf.float64), tf.cast(width, tf.float64)
     frame_height, frame_width = tf.cast(frame_height, tf.float64), tf.cast(frame_width, tf.float64)
@@ -58,7 +70,9 @@ def fit_size(height, width, frame_height, frame_width):
     return tuple(tf.maximum(tf.cast(side, tf.int32), 1) for side in sides)
 
 
-def resize_image(image, new_height, new_width, interpolation: str = "pillow"):
+def resize_image(
+    image: tf.Tensor, new_height: int | tf.Tensor, new_width: int | tf.Tensor, interpolation: str = "pillow"
+) -> tf.Tensor:
     """Bring the pixels [height, width, 3] to [new_height, new_width, 3].
 
     Args:
@@ -70,7 +84,7 @@ def resize_image(image, new_height, new_width, interpolation: str = "pillow"):
     return INTERPOLATIONS[interpolation](image, new_height, new_width)
 
 
-def scale_boxes(boxes, old_size, new_size):
+def scale_boxes(boxes: tf.Tensor, old_size: Sequence[tf.Tensor], new_size: Sequence[tf.Tensor]) -> tf.Tensor:
     """Boxes scaled by the ratio of each axis (the two differ, since sides are rounded).
 
     Args:
@@ -82,7 +96,7 @@ def scale_boxes(boxes, old_size, new_size):
     return boxes * tf.stack([ratio_x, ratio_y, ratio_x, ratio_y])
 
 
-def flip_boxes(boxes, width):
+def flip_boxes(boxes: tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
     """Boxes of the image mirrored left and right: x1' = width - x2, x2' = width - x1."""
     width = tf.cast(width, tf.float32)
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
@@ -98,32 +112,43 @@ class Window(NamedTuple):
     width: tf.Tensor
 
 
-def crop_boxes(boxes, window):
+def crop_boxes(boxes: tf.Tensor, window: Window) -> tf.Tensor:
     """Boxes in pixels of a window, clipped to it; some may be empty."""
     height, width = (tf.cast(side, tf.float32) for side in (window.height, window.width))
     offset = tf.cast(tf.stack([window.left, window.top, window.left, window.top]), tf.float32)
     return tf.clip_by_value(boxes - offset, 0.0, tf.stack([width, height, width, height]))
 
 
-def has_a_pixel(boxes):
+def has_a_pixel(boxes: tf.Tensor) -> tf.Tensor:
     """`[n]` bool: whether a box is at least one pixel wide and high."""
     return tf.reduce_all(boxes[:, 2:] - boxes[:, :2] >= 1.0, axis=-1)
 
 
-def flip_horizontal(image, rows):
+def flip_horizontal(
+    image: tf.Tensor, rows: "Mapping[RowField, tf.Tensor]"
+) -> "tuple[tf.Tensor, dict[RowField, tf.Tensor]]":
     """Image and rows mirrored left and right."""
     size = tf.shape(image)[:2]
     return tf.reverse(image, axis=[1]), {field: field.flip(own, size) for field, own in rows.items()}
 
 
-def resize(image, rows, new_size, interpolation: str = "pillow"):
+def resize(
+    image: tf.Tensor, rows: "Mapping[RowField, tf.Tensor]", new_size: Sequence[tf.Tensor], interpolation: str = "pillow"
+) -> "tuple[tf.Tensor, dict[RowField, tf.Tensor]]":
     """Image and rows brought to `new_size` (height, width)."""
     size = tf.shape(image)[:2]
     resized = resize_image(image, new_size[0], new_size[1], interpolation)
     return resized, {field: field.scale(own, size, new_size) for field, own in rows.items()}
 
 
-def crop(image, rows, top, left, height, width):
+def crop(
+    image: tf.Tensor,
+    rows: "Mapping[RowField, tf.Tensor]",
+    top: int | tf.Tensor,
+    left: int | tf.Tensor,
+    height: int,
+    width: int,
+) -> "tuple[tf.Tensor, dict[RowField, tf.Tensor]]":
     """Cut a window out of the image, less at its border, and leave out the objects that it loses.
 
     Returns:
@@ -138,12 +163,12 @@ def crop(image, rows, top, left, height, width):
     return image, {field: field.without_lost(own, is_left) for field, own in rows.items()}
 
 
-def pad_image(image, height, width):
+def pad_image(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
     """Zeros to the bottom and the right, up to height x width; boxes need no change."""
     shape = tf.shape(image)
     return tf.pad(image, [[0, height - shape[0]], [0, width - shape[1]], [0, 0]])
 
 
-def padded_side(side, divisor: int):
+def padded_side(side: int | tf.Tensor, divisor: int) -> int | tf.Tensor:
     """The next multiple of `divisor` from `side` up."""
     return (side + divisor - 1) // divisor * divisor

@@ -1,13 +1,15 @@
 """COCO results from anywhere, checked before pycocotools sees them."""
 
 import math
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.ops import masks
 from keras_fpn.parts.output_fields import plain
 
 
-def segment_of(result):
+def segment_of(result: Mapping[str, Any]) -> dict:
     """The segment of a result; UserError where it has none."""
     segment = result.get("segmentation")
     if not isinstance(segment, dict) or not {"size", "counts"} <= set(segment):
@@ -15,7 +17,7 @@ def segment_of(result):
     return segment
 
 
-def sound_segment(result, image):
+def sound_segment(result: Mapping[str, Any], image: Mapping[str, Any]) -> dict:
     """The segment of a result from anywhere; UserError where it is none of its image: its IoU would just be 0."""
     segment = segment_of(result)
     try:
@@ -24,7 +26,7 @@ def sound_segment(result, image):
         raise UserError(f'"segmentation" of a result of image id {result["image_id"]} {problem}; correct it') from None
 
 
-def copy_result(number, result, category_ids):
+def copy_result(number: int, result: Mapping[str, Any], category_ids: Collection[int] | None) -> dict[str, Any]:
     needed = ("image_id", "bbox", "score") + (() if category_ids is None else ("category_id",))
     missing = [key for key in needed if key not in result]
     if missing:
@@ -44,7 +46,7 @@ def copy_result(number, result, category_ids):
     }
 
 
-def four_numbers(bbox, name):
+def four_numbers(bbox: Iterable[float], name: str) -> list[float]:
     values = [float(value) for value in bbox]
     if len(values) != 4 or not all(math.isfinite(value) for value in values):
         raise UserError(f"{name} is {values}; it must be four finite numbers x, y, width, height")

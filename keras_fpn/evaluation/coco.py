@@ -12,6 +12,8 @@ metrics there are, and what they are called, the families of `metrics` say.
 import contextlib
 import io
 import math
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +62,9 @@ class COCOEvaluator:
         self._ground_truth = indexed(self._dataset)
         self._accumulated, self._masked_ground_truth = {}, None
 
-    def average_precision(self, results, image_ids=None, kind="bbox"):
+    def average_precision(
+        self, results: list[dict], image_ids: Iterable[int] | None = None, kind: str = "bbox"
+    ) -> tuple[list[float], dict[str, float]]:
         """Average precision and recall of detections with classes.
 
         Args:
@@ -76,7 +80,9 @@ class COCOEvaluator:
         of_classes = zip(self.class_names, map(mean_defined, self._class_precision(kind)), strict=True)
         return [float(figure) for figure in evaluation.stats], dict(of_classes)
 
-    def proposal_recalls(self, results, limits, image_ids=None):
+    def proposal_recalls(
+        self, results: list[dict], limits: Iterable[int], image_ids: Iterable[int] | None = None
+    ) -> dict[int, dict[str, float]]:
         """`{limit: {area: average recall}}` of the `limit` best proposals of each image, at most 1000, by AREAS."""
         image_ids = self._selected(image_ids)
         checked = self._checked(results, image_ids, None)
@@ -86,7 +92,9 @@ class COCOEvaluator:
             recalls[limit] = self._recalls(useful, image_ids)
         return recalls
 
-    def segment_recalls(self, results, limits, image_ids=None):
+    def segment_recalls(
+        self, results: list[dict], limits: Iterable[int], image_ids: Iterable[int] | None = None
+    ) -> dict[int, dict[str, float]]:
         """`{limit: {area: average recall}}` of the `limit` best segments of each image, at most 1000, by AREAS."""
         image_ids = self._selected(image_ids)
         checked = self._checked(results, image_ids, None)
@@ -101,7 +109,7 @@ class COCOEvaluator:
             recalls[limit] = self._recalls([item for item in useful if item["place"] < limit], image_ids, "segm")
         return recalls
 
-    def matching_segments(self, results):
+    def matching_segments(self, results: list[dict]) -> list[dict]:
         """Of the segments of whole images those that recall can depend on, so that a large data set fits in memory.
 
         Those that meet no object at the lowest IoU go, and those beyond the largest limit; the others get their "place"
@@ -119,7 +127,7 @@ class COCOEvaluator:
             useful += [group[place] | {"place": place} for place in places]
         return useful
 
-    def precision_recall(self, kind="bbox"):
+    def precision_recall(self, kind: str = "bbox") -> dict[str, Any]:
         """Curves of the last call of `average_precision` of this kind, at pycocotools' 101 recall values.
 
         Returns {"recall": [101], "mean": curve, "classes": {name: curve}} where a curve is
@@ -141,7 +149,7 @@ class COCOEvaluator:
         mean = curve_of(np.mean(curves, axis=0)) if curves else None
         return {"recall": recall.tolist(), "mean": mean, "classes": classes}
 
-    def ground_truth_of(self, image_id):
+    def ground_truth_of(self, image_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Truth of one image: boxes [n, 4] xyxy in original pixels, classes [n] 0..K-1, crowd [n] 0/1."""
         records = self._ground_truth.imgToAnns.get(image_id, [])
         boxes = np.array([record["bbox"] for record in records], dtype=np.float64).reshape(-1, 4)
@@ -150,11 +158,13 @@ class COCOEvaluator:
         crowd = [record["iscrowd"] for record in records]
         return boxes, np.array(classes, dtype=np.int32), np.array(crowd, dtype=np.int32)
 
-    def annotations_of(self, image_id):
+    def annotations_of(self, image_id: int) -> list[dict]:
         """The entries of one image as the annotation file has them, in its order; not to be changed."""
         return [self._entries[record["id"] - 1] for record in self._ground_truth.imgToAnns.get(image_id, [])]
 
-    def matches(self, results, image_ids=None, kind="bbox"):
+    def matches(
+        self, results: list[dict], image_ids: Iterable[int] | None = None, kind: str = "bbox"
+    ) -> list[tuple[dict, dict]]:
         """Detections and the objects that they find: those that count as right at IoU 0.5.
 
         Args:
@@ -278,7 +288,7 @@ class COCOEvaluator:
         return evaluation
 
 
-def metrics_to_json(metrics):
+def metrics_to_json(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The metrics with every undefined (-1) or non-finite value as None, for `json.dump`."""
     return {
         name: None if isinstance(value, float) and (value == -1 or not math.isfinite(value)) else value

@@ -1,14 +1,16 @@
 """Measured COCO figures against expected ones: what `keras-fpn evaluate --expect` does."""
 
+from collections.abc import Iterable, Mapping, Sequence
+
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
-from keras_fpn.metrics import all_families, family_of
+from keras_fpn.metrics import MetricFamily, all_families, family_of
 
 DEFAULT_TOLERANCE = 0.002  # what the references' own figures differ by between two of their releases
 _ROUNDING = 1e-9  # 0.372 is within 0.002 of 0.370, though not in binary
 
 
-def parse(text):
+def parse(text: str) -> tuple[str, float]:
     """`(name, figure)` of "AP=0.370".
 
     Raises:
@@ -16,7 +18,7 @@ def parse(text):
     """
     name, sign, figure = text.rpartition("=")
     try:
-        value = float(figure)
+        value: float | None = float(figure)
     except ValueError:
         value = None
     if not sign or not name or value is None:
@@ -28,7 +30,11 @@ def parse(text):
     return name, value
 
 
-def resolve(expected, class_names, metric_families):
+def resolve(
+    expected: Iterable[tuple[str, float]],
+    class_names: Sequence[str],
+    metric_families: Mapping[str, tuple[MetricFamily, ...]],
+) -> dict[str, float]:
     """The expectations under the names that metrics.json has.
 
     Args:
@@ -46,7 +52,7 @@ def resolve(expected, class_names, metric_families):
     """
     families = all_families(metric_families)
     known = [name for family in families for name in family.names(class_names)]
-    figures = {}
+    figures: dict[str, float] = {}
     for given, figure in expected:
         whole = (given, *(f"{family.name}/{given}" for family in families))
         name = next((name for name in whole if name in known), None)
@@ -59,7 +65,9 @@ def resolve(expected, class_names, metric_families):
     return figures
 
 
-def compare(metrics, figures, tolerance=DEFAULT_TOLERANCE):
+def compare(
+    metrics: Mapping[str, float | None], figures: Mapping[str, float], tolerance: float = DEFAULT_TOLERANCE
+) -> tuple[list[str], list[str]]:
     """Hold the metrics against the figures expected.
 
     Args:

@@ -4,14 +4,20 @@ import contextlib
 import io
 import json
 import math
+import os
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.evaluation.checked_results import four_numbers
 from keras_fpn.ops import masks
 
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
 
-def read_annotations(annotations):
+
+def read_annotations(annotations: str | os.PathLike | dict) -> tuple[str, Any]:
     """(a name for messages, the content) of a path or a dict."""
     if isinstance(annotations, dict):
         return "annotations", annotations
@@ -25,7 +31,9 @@ def read_annotations(annotations):
     return str(path), content
 
 
-def clean_annotations(content, source, leave_out):
+def clean_annotations(
+    content: Any, source: str, leave_out: Collection[int]
+) -> tuple[dict[str, list[dict]], list[dict]]:
     """A copy with what pycocotools needs and nothing it changes in the caller's dict; and the entries that it is of."""
     keys = content if isinstance(content, dict) else {}
     for key in ("images", "annotations", "categories"):
@@ -71,9 +79,9 @@ def _clean_annotation(annotation, source, image_ids, category_ids):
     }
 
 
-def encode_ground_truth(dataset, source):
+def encode_ground_truth(dataset: dict[str, list[dict]], source: str) -> dict[str, list[dict]]:
     """The data set with every "segmentation" as a segment; UserError where one is missing or wrong."""
-    sizes = {image["id"]: (image.get("height"), image.get("width")) for image in dataset["images"]}
+    sizes: dict[int, Any] = {image["id"]: (image.get("height"), image.get("width")) for image in dataset["images"]}
     unsized = next((image_id for image_id, size in sizes.items() if None in size), None)
     if unsized is not None:
         raise UserError(f"{source}: image {unsized} has no height and width, which its masks need; add them")
@@ -91,7 +99,7 @@ def encode_ground_truth(dataset, source):
     return dataset | {"annotations": annotations}
 
 
-def indexed(dataset):
+def indexed(dataset: dict[str, list[dict]]) -> "COCO":
     from pycocotools.coco import COCO
 
     coco = COCO()
@@ -101,12 +109,12 @@ def indexed(dataset):
     return coco
 
 
-def unique_names(categories):
+def unique_names(categories: Iterable[dict]) -> dict[int, str]:
     """{category id: name}; a name used twice gets its id, and a missing one is its id."""
     names = {category["id"]: str(category.get("name", category["id"])) for category in categories}
     twice = {name for name in names.values() if list(names.values()).count(name) > 1}
     return {key: f"{name} ({key})" if name in twice else name for key, name in names.items()}
 
 
-def shorten(values, most=8):
+def shorten(values: Sequence, most: int = 8) -> str:
     return str(list(values)) if len(values) <= most else f"[{', '.join(map(str, values[:most]))}, ...]"

@@ -1,21 +1,36 @@
 """A model measured on a data set."""
 
 
+from typing import TYPE_CHECKING
+
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.progress import Count
+from keras_fpn.data.coco import CocoDataset
 from keras_fpn.data.pipeline import load_coco, readable_errors
 from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.inference.results import best_of_each, predict_batches
 from keras_fpn.metrics import Measurement
 
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-def evaluation_dataset(model, data_set, batch_size=1):
+    from keras_fpn.models.detector import Detector
+
+
+def evaluation_dataset(model: "Detector", data_set: CocoDataset, batch_size: int = 1) -> "tf.data.Dataset":
     """Return the `tf.data.Dataset` of a `CocoDataset` in its order, resized by the model's own rule."""
     fields = [name for name in model.object_fields if name in data_set.fields]  # only drawn
     return load_coco(data_set, batch_size=batch_size, fields=fields, **model.settings["resize"])
 
 
-def measure(model, data_set, *, batch_size=1, evaluator=None, max_results=None):
+def measure(
+    model: "Detector",
+    data_set: CocoDataset,
+    *,
+    batch_size: int = 1,
+    evaluator: COCOEvaluator | None = None,
+    max_results: int | None = None,
+) -> tuple[dict[str, float], list[dict], COCOEvaluator]:
     """Evaluate `model` on a `CocoDataset`, with a progress bar.
 
     Args:
@@ -49,5 +64,5 @@ def measure(model, data_set, *, batch_size=1, evaluator=None, max_results=None):
     return measurement.metrics(), sorted(results, key=lambda result: -result["score"]), evaluator
 
 
-def evaluator_of(data_set):
+def evaluator_of(data_set: CocoDataset) -> COCOEvaluator:
     return COCOEvaluator(data_set.annotations, leave_out=data_set.dropped)

@@ -1,5 +1,8 @@
 """The second stage's head: convolutions, if any, and fully connected layers on each crop (paper, section 4.2)."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import keras
 
 from keras_fpn.heads.box_head_names import CHECKPOINT_NAMES
@@ -7,10 +10,15 @@ from keras_fpn.layers.fixed_arguments import FixedArguments
 from keras_fpn.layers.normalization import build_norm
 from keras_fpn.parts.checkpoint_names import ClassRows
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 INITIALIZERS = ("xavier", "torch_linear")
 
 
-def dense(units, initializer, name, activation=None, stddev=None):
+def dense(
+    units: int, initializer: str, name: str, activation: str | None = None, stddev: float | None = None
+) -> keras.layers.Dense:
     """A fully connected layer of a head, to be built by `build_dense`: hidden with `stddev` None, else a predictor.
 
     Raises:
@@ -22,7 +30,7 @@ def dense(units, initializer, name, activation=None, stddev=None):
     return keras.layers.Dense(units, activation=activation, kernel_initializer=kernel, name=name)
 
 
-def build_dense(layer, inputs, initializer):
+def build_dense(layer: keras.layers.Dense, inputs: int, initializer: str) -> None:
     """Make the variables of a layer of `dense` that reads so many inputs."""
     if initializer == "torch_linear":
         bound = inputs**-0.5  # torch draws the bias like the kernel
@@ -30,18 +38,20 @@ def build_dense(layer, inputs, initializer):
     layer.build((None, inputs))
 
 
-def predictors(num_classes, initializer, background_logits, background_boxes):
+def predictors(
+    num_classes: int, initializer: str, background_logits: int, background_boxes: int
+) -> tuple[keras.layers.Dense, keras.layers.Dense]:
     """The two layers that every head ends in: class logits and box deltas."""
     logits = dense(num_classes + background_logits, initializer, "class_logits", stddev=0.01)
     return logits, dense((num_classes + background_boxes) * 4, initializer, "box_deltas", stddev=0.001)
 
 
-def class_rows(head):
+def class_rows(head: keras.layers.Layer) -> dict[str, ClassRows]:
     """`ClassRows` of the two layers."""
     return {"class_logits": ClassRows(1, head.background_logits), "box_deltas": ClassRows(4, head.background_boxes)}
 
 
-def predict(head, hidden, shape):
+def predict(head: keras.layers.Layer, hidden: "tf.Tensor", shape: Sequence[Any]) -> "tuple[tf.Tensor, tf.Tensor]":
     """Class logits and deltas of a head's hidden vectors `[B * R, units]`, in the form of its crops' `[B, R, ...]`."""
     logits = keras.ops.reshape(head.class_logits(hidden), (*shape[:2], head.class_logits.units))
     deltas = keras.ops.reshape(head.box_deltas(hidden), (*shape[:2], head.box_deltas.units // 4, 4))
@@ -132,10 +142,10 @@ class BoxHead(FixedArguments, keras.layers.Layer):
         )
 
     @property
-    def class_rows(self):
+    def class_rows(self) -> dict[str, ClassRows]:
         return class_rows(self)
 
-    def build(self, crops_shape):
+    def build(self, crops_shape: tuple[Any, ...]) -> None:
         maps_shape = (None, *crops_shape[2:])
         for index, layer in enumerate(self.convolutions):
             layer.build(maps_shape)
@@ -147,7 +157,9 @@ class BoxHead(FixedArguments, keras.layers.Layer):
             if layer is not None:
                 build_dense(layer, self.units, self.initializer)
 
-    def call(self, crops, training=False, is_valid=None):
+    def call(
+        self, crops: "tf.Tensor", training: bool = False, is_valid: "tf.Tensor | None" = None
+    ) -> "tuple[tf.Tensor, tf.Tensor]":
         """Classify and refine.
 
         Args:

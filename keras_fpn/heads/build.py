@@ -1,17 +1,22 @@
 """The heads that `box_head.name` can name."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from keras_fpn.backbones.build import build_conv5
 from keras_fpn.console.errors import UserError
 from keras_fpn.heads.box_head import BoxHead
 from keras_fpn.heads.conv5_head import Conv5Head
 
 
-def build_fc_head(num_classes, context, pooling, *, name, **options):
+def build_fc_head(num_classes: int, context: Any, pooling: Mapping[str, Any], *, name: str, **options: Any) -> BoxHead:
     """The paper's two fully connected layers, or torchvision's convolutions and one."""
     return BoxHead(num_classes, name=name, **options)
 
 
-def build_conv5_head(num_classes, context, pooling, *, name, **options):
+def build_conv5_head(
+    num_classes: int, context: Any, pooling: Mapping[str, Any], *, name: str, **options: Any
+) -> Conv5Head:
     """The C4 baseline's: the last stage of the backbone on every crop.
 
     Raises:

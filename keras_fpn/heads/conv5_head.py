@@ -3,10 +3,16 @@
     [14 x 14 crops of C4] --all blocks of conv5, the first with stride 2--> [7 x 7] --mean--> class logits, box deltas
 """
 
+from typing import TYPE_CHECKING, Any
+
 import keras
 
 from keras_fpn.heads.box_head import build_dense, class_rows, predict, predictors
 from keras_fpn.layers.fixed_arguments import FixedArguments
+from keras_fpn.parts.checkpoint_names import ClassRows
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
@@ -40,14 +46,16 @@ class Conv5Head(FixedArguments, keras.layers.Layer):
         self.class_logits, self.box_deltas = predictors(num_classes, initializer, background_logits, background_boxes)
 
     @property
-    def class_rows(self):
+    def class_rows(self) -> dict[str, ClassRows]:
         return class_rows(self)
 
-    def build(self, crops_shape):
+    def build(self, crops_shape: tuple[int | None, ...]) -> None:
         for layer in (self.class_logits, self.box_deltas):
             build_dense(layer, self.conv5.output.shape[-1], self.initializer)
 
-    def call(self, crops, training=False, is_valid=None):
+    def call(
+        self, crops: "tf.Tensor", training: bool = False, is_valid: "tf.Tensor | None" = None
+    ) -> "tuple[tf.Tensor, tf.Tensor]":
         """Classify and refine.
 
         Args:
@@ -71,9 +79,9 @@ class Conv5Head(FixedArguments, keras.layers.Layer):
             is_valid = keras.ops.ones(keras.ops.shape(maps)[:1], "bool")
         return self.conv5([maps, keras.ops.reshape(is_valid, (-1, 1, 1))], training=training)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"conv5": keras.saving.serialize_keras_object(self.conv5)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Conv5Head":
         return cls(**config | {"conv5": keras.saving.deserialize_keras_object(config["conv5"])})

@@ -1,8 +1,14 @@
 """The head of the region proposal network, shared over the levels (paper, section 4.1)."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import keras
 
 from keras_fpn.layers.fixed_arguments import FixedArguments
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 def _convolution(filters, kernel_size, name, activation=None):
@@ -59,7 +65,7 @@ class RPNHead(FixedArguments, keras.layers.Layer):
         self.objectness = _convolution(num_anchors, 1, "objectness")
         self.deltas = _convolution(num_anchors * 4, 1, "deltas")
 
-    def build(self, features_shape):
+    def build(self, features_shape: Mapping[str, tuple[int | None, ...]]) -> None:
         shape = next(iter(features_shape.values()))
         for layer in self.hidden:
             layer.build(shape)
@@ -67,7 +73,7 @@ class RPNHead(FixedArguments, keras.layers.Layer):
         self.objectness.build(shape)
         self.deltas.build(shape)
 
-    def call(self, features):
+    def call(self, features: "Mapping[str, tf.Tensor]") -> "dict[str, dict[str, tf.Tensor]]":
         """Predict on every level.
 
         Args:

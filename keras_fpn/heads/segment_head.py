@@ -1,5 +1,8 @@
 """The head of the segment proposals: small MLPs that slide over all levels (paper, section 6 and appendix A)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -41,14 +44,14 @@ class SegmentHead(FixedArguments, keras.layers.Layer):
         self.scores = [_convolution(1, 1, f"score_{k}x{k}", normal) for k in self.kernel_sizes]
         self.masks = [_convolution(mask_size**2, 1, f"mask_{k}x{k}", normal) for k in self.kernel_sizes]
 
-    def build(self, features_shape):
+    def build(self, features_shape: Mapping[str, tuple[int | None, ...]]) -> None:
         shape = next(iter(features_shape.values()))
         for hidden, score, mask in zip(self.hidden, self.scores, self.masks, strict=True):
             hidden.build(shape)
             score.build((*shape[:3], self.units))
             mask.build((*shape[:3], self.units))
 
-    def call(self, features):
+    def call(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Score every position.
 
         Args:
@@ -67,7 +70,7 @@ class SegmentHead(FixedArguments, keras.layers.Layer):
         shape = tf.shape(logits)
         return tf.reshape(logits, [shape[0], shape[1] * shape[2] * len(self.kernel_sizes)])
 
-    def at(self, features, places):
+    def at(self, features: Mapping[str, tf.Tensor], places: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores and masks at chosen positions.
 
         Args:

@@ -9,7 +9,8 @@ Images are resized by the model's own rule, `model.settings["resize"]`, by the f
 evaluation use. `keras_fpn.export.artefact_inference` is the same for an exported detector.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,9 +18,10 @@ import tensorflow as tf
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import transforms
 from keras_fpn.inference.images import ImageDetections, as_list, in_original_pixels, read_image
+from keras_fpn.models.detector import Detector
 
 
-def detect(model, images, threshold=0.5, batch_size=1) -> list[ImageDetections]:
+def detect(model: Detector, images: Any, threshold: float = 0.5, batch_size: int = 1) -> list[ImageDetections]:
     """Find objects in one image or in many.
 
     Args:
@@ -39,7 +41,9 @@ def detect(model, images, threshold=0.5, batch_size=1) -> list[ImageDetections]:
     return list(iterate(model, as_list(images), threshold, batch_size))
 
 
-def iterate(model, images, threshold=0.5, batch_size=1) -> Iterator[ImageDetections]:
+def iterate(
+    model: Detector, images: Iterable, threshold: float = 0.5, batch_size: int = 1
+) -> Iterator[ImageDetections]:
     """`detect` for many images: yields as it goes, and reads an image when its turn comes."""
     if "proposals" in model.further_inputs:
         raise UserError(
@@ -58,7 +62,7 @@ def iterate(model, images, threshold=0.5, batch_size=1) -> Iterator[ImageDetecti
             yield in_original_pixels(rows, image, file_name, resized_size, threshold, model)
 
 
-def compiled(model):
+def compiled(model: Detector) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
     """One graph for every batch and image size, kept with the model."""
     infer = getattr(model, "_inference_graph", None)
     if infer is None:
@@ -69,7 +73,7 @@ def compiled(model):
     return infer
 
 
-def batch(images, rule):
+def batch(images: Sequence[np.ndarray], rule: Mapping[str, Any]) -> dict[str, tf.Tensor]:
     """Batch for images of any sizes.
 
     Args:

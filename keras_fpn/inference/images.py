@@ -2,7 +2,9 @@
 
 import dataclasses
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -62,7 +64,7 @@ class ImageDetections:
         ]
 
 
-def read_image(image) -> tuple[np.ndarray, str | None]:
+def read_image(image: Any) -> tuple[np.ndarray, str | None]:
     """Return `([H, W, 3] uint8 RGB, file name or None)` of a path, a PIL image or an array of 0..255."""
     file_name = None
     if isinstance(image, (str, os.PathLike)):
@@ -88,7 +90,7 @@ def read_image(image) -> tuple[np.ndarray, str | None]:
     return array, file_name
 
 
-def check_images(files) -> None:
+def check_images(files: Iterable[str | os.PathLike]) -> None:
     """Look at the head of every file, so that one that is no image is told before the work begins.
 
     Raises:
@@ -113,7 +115,7 @@ def _pixels(picture):
     return np.asarray(picture.convert("RGB"))
 
 
-def list_images(paths) -> list[Path]:
+def list_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
     """Return the image files among `paths`; a folder stands for the images in it, by name.
 
     Names that begin with a dot are left out (macOS writes such files beside the pictures).
@@ -139,7 +141,14 @@ def _is_image_name(path):
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def in_original_pixels(found, image, file_name, resized_size, threshold, detector) -> ImageDetections:
+def in_original_pixels(
+    found: Mapping[str, np.ndarray],
+    image: np.ndarray,
+    file_name: str | None,
+    resized_size: np.ndarray | Sequence[int],
+    threshold: float,
+    detector: Any,
+) -> ImageDetections:
     """Bring detections of the resized image into the pixels of the image itself.
 
     Args:
@@ -158,7 +167,9 @@ def in_original_pixels(found, image, file_name, resized_size, threshold, detecto
     return dataclasses.replace(seen, boxes=values["boxes"].astype(np.float32), further=further)
 
 
-def above(found, image, file_name, threshold, detector) -> ImageDetections:
+def above(
+    found: Mapping[str, np.ndarray], image: Any, file_name: str | None, threshold: float, detector: Any
+) -> ImageDetections:
     """The boxes of at least `threshold`, in the pixels that the detector saw; see `in_original_pixels`."""
     rows = _rows_above(found, threshold)
     labels = output_fields.labels_of(found)[rows]
@@ -190,7 +201,7 @@ def _ratio(image, resized_size):
     return np.array([scale_x, scale_y], np.float32)
 
 
-def as_list(images) -> list:
+def as_list(images: Any) -> list:
     """One image or many as a list."""
     if isinstance(images, (str, os.PathLike, Image.Image)) or hasattr(images, "shape"):
         return [images]

@@ -1,18 +1,22 @@
 """Proposals of a model for a whole data set, written to disk (`proposal_files`): what Fast R-CNN is trained on."""
 
+import os
+
 import numpy as np
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.progress import Count
 from keras_fpn.data.batches import with_sizes
+from keras_fpn.data.coco import CocoDataset
 from keras_fpn.data.decode import readable_errors
 from keras_fpn.data.pipeline import load_coco
 from keras_fpn.data.proposal_files import check_proposals_output, write_proposals
+from keras_fpn.models.detector import Detector
 from keras_fpn.stages.propose import ProposeStage
 
 
-def check_proposing(model, name=""):
+def check_proposing(model: Detector, name: str = "") -> None:
     """Refuse a model without a region proposal network.
 
     Raises:
@@ -23,7 +27,15 @@ def check_proposing(model, name=""):
         raise UserError(f"{name}{model.title}: it proposes no boxes itself; give an RPN or a Faster R-CNN")
 
 
-def propose(model, data_set, out, *, count=2000, batch_size=1, name=""):
+def propose(
+    model: Detector,
+    data_set: CocoDataset,
+    out: str | os.PathLike,
+    *,
+    count: int = 2000,
+    batch_size: int = 1,
+    name: str = "",
+) -> tuple[int, int]:
     """Write what a model proposes in the images of a `CocoDataset`, in pixels of the original images.
 
     The layers run as in inference, the numbers are those of training: `proposals.pre_nms_top_k_train` before

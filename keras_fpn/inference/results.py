@@ -4,18 +4,27 @@ A *result* is one dict of the COCO results format: `image_id`, `category_id`, `b
 the original image), `score`, and what further fields of the detections add (see `fields`).
 """
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.parts import output_fields
-from keras_fpn.parts.output_fields import BOXES, plain
+from keras_fpn.parts.output_fields import BOXES, OutputField, plain
 
 MOST = 1000  # results of an image: no metric looks further
 
 
 def detections_to_results(
-    detections, image_ids, image_sizes, original_sizes, classes, fields=output_fields.STANDARD, file_names=None
-):
+    detections: Mapping[str, np.ndarray],
+    image_ids: Sequence[int],
+    image_sizes: np.ndarray,
+    original_sizes: np.ndarray,
+    classes: Any,
+    fields: Sequence[OutputField] = output_fields.STANDARD,
+    file_names: Sequence[str] | None = None,
+) -> list[dict]:
     """Detections of a batch as COCO results, in pixels of the original images.
 
     Args:
@@ -52,7 +61,13 @@ def _ratio(image_size, original_size):
     return (original_size / image_size)[::-1]
 
 
-def proposals_to_results(proposals, image_ids, image_sizes, original_sizes, category_id=1):
+def proposals_to_results(
+    proposals: Mapping[str, np.ndarray],
+    image_ids: Sequence[int],
+    image_sizes: np.ndarray,
+    original_sizes: np.ndarray,
+    category_id: int = 1,
+) -> list[dict]:
     """Proposals of a batch as COCO results; the score is the objectness logit, the category a placeholder.
 
     proposals: {"boxes": [B, P, 4], "scores": [B, P], "num_proposals": [B]}; the rest as in
@@ -72,7 +87,7 @@ def proposals_to_results(proposals, image_ids, image_sizes, original_sizes, cate
     return results
 
 
-def compile_inference(model, dataset):
+def compile_inference(model: Any, dataset: Iterable) -> Callable[[Any], dict[str, dict]]:
     """`model.inference` as one graph for all batches of the dataset; keep it, and no epoch traces again."""
     import tensorflow as tf
 
@@ -82,7 +97,12 @@ def compile_inference(model, dataset):
     return tf.function(model.inference, reduce_retracing=True)
 
 
-def predict_batches(model, dataset, with_proposals=True, inference=None):
+def predict_batches(
+    model: Any,
+    dataset: Iterable,
+    with_proposals: bool = True,
+    inference: Callable[[Any], dict[str, dict]] | None = None,
+) -> Iterator[tuple[list[int], list[dict], list[dict]]]:
     """Run a detector over a `load_coco` dataset, in one forward pass an image; nothing is kept.
 
     model: has `inference(inputs)` -> {"detections", "proposals" (or not)}, `output_fields`, `category_ids` and
@@ -95,20 +115,20 @@ def predict_batches(model, dataset, with_proposals=True, inference=None):
     if cardinality is not None and int(cardinality()) == -1:  # tf.data.INFINITE_CARDINALITY
         raise UserError("the dataset never ends; evaluate with load_coco(..., repeat=False)")
     inference = compile_inference(model, dataset) if inference is None else inference
-    seen = set()
+    seen: set[int] = set()
     for inputs, targets in dataset:
         outputs = inference(inputs)
-        image_ids, *sizes = _batch_facts(inputs, targets, seen)
+        image_ids, image_sizes, original_sizes = _batch_facts(inputs, targets, seen)
         found = {name: np.asarray(value) for name, value in outputs["detections"].items()}
-        detections = detections_to_results(found, image_ids, *sizes, model, model.output_fields)
+        detections = detections_to_results(found, image_ids, image_sizes, original_sizes, model, model.output_fields)
         proposals = []
         if with_proposals and "proposals" in outputs:
             proposed = {name: np.asarray(value) for name, value in outputs["proposals"].items()}
-            proposals = proposals_to_results(proposed, image_ids, *sizes, model.category_ids[0])
+            proposals = proposals_to_results(proposed, image_ids, image_sizes, original_sizes, model.category_ids[0])
         yield image_ids, detections, proposals
 
 
-def best_of_each(results, max_results=None):
+def best_of_each(results: list[dict], max_results: int | None = None) -> list[dict]:
     """The results of each image with the highest scores, whatever their classes; all of them without a limit."""
     if max_results is None:
         return results
@@ -116,7 +136,13 @@ def best_of_each(results, max_results=None):
     return [result for results_of_image in best for result in results_of_image]
 
 
-def predict_dataset(model, dataset, with_proposals=True, progress=None, inference=None):
+def predict_dataset(
+    model: Any,
+    dataset: Iterable,
+    with_proposals: bool = True,
+    progress: Callable[[int], None] | None = None,
+    inference: Callable[[Any], dict[str, dict]] | None = None,
+) -> tuple[list[dict], list[dict]]:
     """Run a detector over a whole dataset: `predict_batches`, collected.
 
     progress: called with the number of images done, after each batch.
@@ -144,14 +170,14 @@ def _batch_facts(inputs, targets, seen):
     return image_ids, np.asarray(inputs["image_sizes"]), np.asarray(targets["original_sizes"])
 
 
-def by_image(results):
+def by_image(results: Iterable[dict]) -> Iterable[tuple[int, list[dict]]]:
     """(image id, its results, best first) of every image that has some."""
-    grouped = {}
+    grouped: dict[int, list[dict]] = {}
     for result in best_first(results):
         grouped.setdefault(result["image_id"], []).append(result)
     return grouped.items()
 
 
-def best_first(results):
+def best_first(results: Iterable[dict]) -> list[dict]:
     """Best first in each image and class; the box breaks ties, so that no order of the input shows."""
     return sorted(results, key=lambda r: (r["image_id"], r["category_id"], -r["score"], r["bbox"]))

@@ -1,19 +1,23 @@
 """How long one forward pass takes: the median of runs on random images, whole, stage by stage or against another."""
 
+import os
 import platform
 import statistics
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_fpn.config.building import build_model
-from keras_fpn.config.loading import load_config
+from keras_fpn.config.loading import Overrides, load_config
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import check_output, write_json
 from keras_fpn.data import transforms
 from keras_fpn.data.batches import with_sizes
+from keras_fpn.models.detector import Detector
 from keras_fpn.models.files import load_model
 
 COCO_CLASSES = 80
@@ -21,7 +25,14 @@ PROPOSALS = 1000  # an image, of a model that takes them as given: the paper's n
 
 
 def run_benchmark(
-    name, *, overrides=(), size=None, batch_size=1, runs=7, stages=False, json_path=None
+    name: str | os.PathLike,
+    *,
+    overrides: Overrides = (),
+    size: tuple[int, int] | None = None,
+    batch_size: int = 1,
+    runs: int = 7,
+    stages: bool = False,
+    json_path: str | os.PathLike | None = None,
 ) -> dict:
     """Time inference of a configuration (random weights, no download) or of a saved model; print a table.
 
@@ -53,7 +64,16 @@ def run_benchmark(
     return outcome
 
 
-def run_comparison(name, against, *, overrides=(), size=None, batch_size=1, runs=7, json_path=None) -> dict:
+def run_comparison(
+    name: str | os.PathLike,
+    against: str | os.PathLike,
+    *,
+    overrides: Overrides = (),
+    size: tuple[int, int] | None = None,
+    batch_size: int = 1,
+    runs: int = 7,
+    json_path: str | os.PathLike | None = None,
+) -> dict:
     """Time inference of two models by turns in one process, A, B, A, B, so that both meet the same machine; print it.
 
     Args:
@@ -198,7 +218,7 @@ def _wait(outputs):
         value.numpy()
 
 
-def timed_steps(model, inputs):
+def timed_steps(model: Detector, inputs: dict[str, tf.Tensor]) -> Iterator[tuple[str, tuple[Callable, Any]]]:
     """Yield `(name, (function, argument))` of each part of a model's inference, fed with what the one before gave."""
 
     def backbone(inputs):

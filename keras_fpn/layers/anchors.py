@@ -17,6 +17,8 @@ and differ in four things, which are arguments here:
     first ratio, then those of the next (torchvision).
 """
 
+from collections.abc import Mapping, Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -76,11 +78,11 @@ class AnchorGenerator(FixedArguments, keras.layers.Layer):
         self.order = order
 
     @property
-    def num_anchors(self):
+    def num_anchors(self) -> dict[str, int]:
         """Anchors in one cell, `{level: count}`."""
         return {level: len(level_sizes) * len(self.ratios) for level, level_sizes in self.sizes.items()}
 
-    def cell_anchors(self, level):
+    def cell_anchors(self, level: str) -> np.ndarray:
         """The anchors of the cell at the origin: float32 numpy array `[A, 4]`, in the order of `order`."""
         cell = self._boxes_of_cell(level)  # [sizes, ratios, 4]
         if self.order == "ratio_major":
@@ -105,7 +107,9 @@ class AnchorGenerator(FixedArguments, keras.layers.Layer):
         # By name: Keras takes nothing but tensors by position, and sizes may be ints.
         return super().__call__(feature_shapes=feature_shapes, image_shape=image_shape)
 
-    def call(self, feature_shapes, image_shape):
+    def call(
+        self, feature_shapes: Mapping[str, Sequence[int | tf.Tensor]], image_shape: Sequence[int | tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
         """Anchors of every level.
 
         Args:

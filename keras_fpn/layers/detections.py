@@ -41,7 +41,14 @@ class DetectionLayer(FixedArguments, keras.layers.Layer):
         self.min_size = min_size
         self.box_weights = list(box_weights)
 
-    def call(self, proposal_boxes, num_proposals, class_logits, deltas, image_sizes):
+    def call(
+        self,
+        proposal_boxes: tf.Tensor,
+        num_proposals: tf.Tensor,
+        class_logits: tf.Tensor,
+        deltas: tf.Tensor,
+        image_sizes: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
         """Detect.
 
         Args:
@@ -58,7 +65,14 @@ class DetectionLayer(FixedArguments, keras.layers.Layer):
         """
         return self._best(*self.candidates(proposal_boxes, num_proposals, class_logits, deltas, image_sizes))
 
-    def candidates(self, proposal_boxes, num_proposals, class_logits, deltas, image_sizes):
+    def candidates(
+        self,
+        proposal_boxes: tf.Tensor,
+        num_proposals: tf.Tensor,
+        class_logits: tf.Tensor,
+        deltas: tf.Tensor,
+        image_sizes: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Candidates of `call`: clipped boxes `[B, R, K, 4]` and scores `[B, R, K]`, 0 where there is no box.
 
         Arguments are those of `call`.

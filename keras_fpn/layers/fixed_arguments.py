@@ -2,6 +2,7 @@
 
 import collections.abc
 import inspect
+from typing import Any
 
 from keras_fpn.parts.read_only import plain, read_only
 
@@ -19,8 +20,8 @@ class FixedArguments:
         setting_names: names of the arguments, those of the classes below included, without Keras' own.
     """
 
-    settings_group = None
-    setting_names = ()
+    settings_group: str | None = None
+    setting_names: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -42,8 +43,9 @@ class FixedArguments:
         else:
             super().__setattr__(name, value)
 
-    def get_config(self):
-        return super().get_config() | {name: plain(getattr(self, name)) for name in self.setting_names}
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()  # type: ignore[misc]  # Keras' class comes after this one
+        return config | {name: plain(getattr(self, name)) for name in self.setting_names}
 
 
 def _arguments(cls):

@@ -1,9 +1,14 @@
 """Batch normalisation as detectors use it: usually frozen, because their batches are small."""
 
+from typing import TYPE_CHECKING, Any
+
 import keras
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 NORMS = ("frozen_batch_norm", "batch_norm")
 LIVE_MOMENTUM = 0.9  # torch's momentum of 0.1 is the share of the new; Keras' is that of the old
@@ -23,7 +28,7 @@ class FrozenBatchNormalization(keras.layers.Layer):
         self.epsilon = epsilon
         self.initial_gamma = initial_gamma
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         def constant(name, value):
             return self.add_weight(shape=(input_shape[-1],), initializer=value, trainable=False, name=name)
 
@@ -32,7 +37,7 @@ class FrozenBatchNormalization(keras.layers.Layer):
         self.moving_mean = constant("moving_mean", "zeros")
         self.moving_variance = constant("moving_variance", "ones")
 
-    def call(self, inputs):
+    def call(self, inputs: "tf.Tensor") -> "tf.Tensor":
         """`[..., C] -> [..., C]`"""
         # The affine map is made in float32 whatever the compute dtype: 1 / sqrt(variance) spans orders of magnitude.
         variables = (self.gamma, self.beta, self.moving_mean, self.moving_variance)
@@ -41,10 +46,10 @@ class FrozenBatchNormalization(keras.layers.Layer):
         shift = beta - mean * scale
         return inputs * keras.ops.cast(scale, inputs.dtype) + keras.ops.cast(shift, inputs.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"epsilon": self.epsilon, "initial_gamma": self.initial_gamma}
 
 
@@ -58,12 +63,14 @@ class MaskedBatchNormalization(keras.layers.BatchNormalization):
     def __init__(self, epsilon=1e-5, momentum=LIVE_MOMENTUM, **kwargs):
         super().__init__(epsilon=epsilon, momentum=momentum, **kwargs)
 
-    def call(self, inputs, is_valid, training=None):
+    def call(self, inputs: "tf.Tensor", is_valid: "tf.Tensor", training: bool | None = None) -> "tf.Tensor":
         """`[N, h, w, C]` and `[N, 1, 1]` bool -> `[N, h, w, C]`"""
         return super().call(inputs, training=training, mask=is_valid)
 
 
-def build_norm(kind, epsilon, name, group="backbone", frozen_gamma=1.0):
+def build_norm(
+    kind: str, epsilon: float, name: str, group: str = "backbone", frozen_gamma: float = 1.0
+) -> keras.layers.Layer:
     """A normalisation layer.
 
     Args:

@@ -27,7 +27,7 @@ class PixelNormalization(FixedArguments, keras.layers.Layer):
         self.mean = [float(value) for value in mean]
         self.std = [float(value) for value in std]
 
-    def call(self, images, image_sizes):
+    def call(self, images: tf.Tensor, image_sizes: tf.Tensor) -> tf.Tensor:
         """Normalise a batch.
 
         Args:

@@ -1,5 +1,7 @@
 """From the RPN's outputs to the best boxes of each image (Faster R-CNN, section 3; FPN, section 4.1)."""
 
+from collections.abc import Mapping
+
 import keras
 import tensorflow as tf
 
@@ -49,7 +51,14 @@ class ProposalLayer(FixedArguments, keras.layers.Layer):
         self.min_size = min_size
         self.box_weights = list(box_weights)
 
-    def call(self, objectness, deltas, anchors, image_sizes, training=False):
+    def call(
+        self,
+        objectness: Mapping[str, tf.Tensor],
+        deltas: Mapping[str, tf.Tensor],
+        anchors: Mapping[str, tf.Tensor],
+        image_sizes: tf.Tensor,
+        training: bool = False,
+    ) -> dict[str, tf.Tensor]:
         """Propose boxes.
 
         Args:

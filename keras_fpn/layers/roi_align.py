@@ -11,6 +11,8 @@ the border. Two implementations give the same numbers:
     Only gathers and arithmetic, for runtimes without that operator.
 """
 
+from collections.abc import Mapping, Sequence
+
 import keras
 import tensorflow as tf
 
@@ -57,7 +59,7 @@ class RoIAlign(FixedArguments, keras.layers.Layer):
         self.canonical_level = canonical_level
         self.implementation = implementation
 
-    def call(self, features, boxes):
+    def call(self, features: Mapping[str, tf.Tensor], boxes: tf.Tensor) -> tf.Tensor:
         """Crop.
 
         Args:
@@ -73,7 +75,7 @@ class RoIAlign(FixedArguments, keras.layers.Layer):
         crops = self.crop(maps, boxes, images, own_level)
         return tf.reshape(crops, [shape[0], shape[1], self.output_size, self.output_size, maps[0].shape[-1]])
 
-    def crop(self, maps, boxes, images, own_level):
+    def crop(self, maps: Sequence[tf.Tensor], boxes: tf.Tensor, images: tf.Tensor, own_level: tf.Tensor) -> tf.Tensor:
         """Crops `[N, s, s, C]` of N boxes; the exporters put the operator of their runtime in its place.
 
         Args:
@@ -84,7 +86,7 @@ class RoIAlign(FixedArguments, keras.layers.Layer):
         crop = self._by_crop_and_resize if self.implementation == "crop_and_resize" else self._by_gather
         return crop(maps, boxes, images, own_level)
 
-    def grid(self, boxes, stride):
+    def grid(self, boxes: tf.Tensor, stride: float | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Start and size of boxes in cells, `[N, 2]` (y, x) each, and points in a bin, `[N, 2]` int32."""
         scale = 1.0 / tf.cast(stride, tf.float32)
         start = tf.reverse(boxes[:, :2], [1]) * scale

@@ -1,5 +1,7 @@
 """RoI max pooling over the levels of a pyramid (Fast R-CNN, section 2.1; level rule of FPN, eq. 1)."""
 
+from collections.abc import Mapping
+
 import keras
 import tensorflow as tf
 
@@ -25,7 +27,7 @@ class RoIPool(FixedArguments, keras.layers.Layer):
         self.canonical_size = canonical_size
         self.canonical_level = canonical_level
 
-    def call(self, features, boxes):
+    def call(self, features: Mapping[str, tf.Tensor], boxes: tf.Tensor) -> tf.Tensor:
         """Crop.
 
         Args:

@@ -1,5 +1,8 @@
 """Average precision and recall of detections with classes: the twelve figures of COCO, and AP of each class."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from keras_fpn.metrics.family import MetricFamily
 from keras_fpn.metrics.recalls import AREAS
 from keras_fpn.metrics.registered import register_metric_family
@@ -46,13 +49,15 @@ class DetectionFamily(MetricFamily):
     def _metric(self, figure):
         return None if figure is None else f"{self.prefix}{figure}"
 
-    def measure(self, evaluator, results, image_ids=None):
+    def measure(
+        self, evaluator: Any, results: list[dict[str, Any]], image_ids: Iterable[int] | None = None
+    ) -> dict[str, float]:
         """See `MetricFamily`."""
         figures, of_classes = evaluator.average_precision(results, image_ids, self.kind)
         metrics = dict(zip(self.metrics, figures, strict=True))
         return metrics | {f"{self.class_prefix}{name}": value for name, value in of_classes.items()}
 
-    def curves(self, evaluator):
+    def curves(self, evaluator: Any) -> dict[str, Any] | None:
         """See `MetricFamily`."""
         return evaluator.precision_recall(self.kind)
 

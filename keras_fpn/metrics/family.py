@@ -1,5 +1,8 @@
 """Base of the families of metrics, each declared once: evaluation, callbacks, reports and tables loop over families."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
 
@@ -32,21 +35,21 @@ class MetricFamily:
         UserError: one of the metrics to be shown is none of `metrics`.
     """
 
-    name = ""
-    metrics = ()
-    main = None
-    class_prefix = None
-    max_results = None
-    model_kind = None
-    lines = None
-    cards = None
-    heading = None
-    report_head = ("", "value")
-    report_rows = None
-    note = ""
-    class_heading = "Classes"
-    epoch_line = None
-    charted = None
+    name: str = ""
+    metrics: tuple[str, ...] = ()
+    main: str = ""
+    class_prefix: str | None = None
+    max_results: int | None = None
+    model_kind: str | None = None
+    lines: tuple[tuple[str, ...], ...] = ()
+    cards: tuple[str, ...] = ()
+    heading: str = ""
+    report_head: tuple[str, ...] = ("", "value")
+    report_rows: tuple[tuple[tuple[str, ...], tuple[str | None, ...]], ...] = ()
+    note: str = ""
+    class_heading: str = "Classes"
+    epoch_line: tuple[str, ...] = ()
+    charted: tuple[str, ...] = ()
 
     def __init__(self):
         self.main = self.main or next(iter(self.metrics), None)
@@ -61,31 +64,31 @@ class MetricFamily:
                 raise UserError(f"metric family {self.name!r}: has no metric {name!r}{nearest(name, self.metrics)}")
 
     @property
-    def shown(self):
+    def shown(self) -> tuple[str, ...]:
         """Names of all metrics that something shows."""
         rows = [*self.lines, *(metrics for _, metrics in self.report_rows), self.cards, self.epoch_line, self.charted]
         return tuple(dict.fromkeys([self.main, *(name for row in rows for name in row if name is not None)]))
 
-    def names(self, class_names):
+    def names(self, class_names: Iterable[str]) -> tuple[str, ...]:
         """Names of all metrics, in order, for annotations with these classes."""
         of_classes = () if self.class_prefix is None else class_names
         return (*self.metrics, *(f"{self.class_prefix}{name}" for name in of_classes))
 
-    def owns(self, name):
+    def owns(self, name: str) -> bool:
         """Whether a metric of this name is one of the family."""
         return name in self.metrics or self.class_of(name) is not None
 
-    def class_of(self, name):
+    def class_of(self, name: str) -> str | None:
         """The class that a metric is of; None of one that is of all."""
         if self.class_prefix is None or not name.startswith(self.class_prefix) or name in self.metrics:
             return None
         return name.removeprefix(self.class_prefix)
 
-    def label(self, name):
+    def label(self, name: str) -> str:
         """A metric's name where the family is named beside it."""
         return name.removeprefix(f"{self.name}/")
 
-    def keep(self, evaluator, results):
+    def keep(self, evaluator: Any, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Of the results of whole images those that `measure` can depend on, so that a large data set fits in memory.
 
         All of them, unless a family knows better: false alarms cost precision. `measure` gets what this returned of
@@ -93,7 +96,9 @@ class MetricFamily:
         """
         return results
 
-    def measure(self, evaluator, results, image_ids=None):
+    def measure(
+        self, evaluator: Any, results: list[dict[str, Any]], image_ids: Iterable[int] | None = None
+    ) -> dict[str, float]:
         """The metrics of results.
 
         Args:
@@ -111,6 +116,6 @@ class MetricFamily:
         """
         raise NotImplementedError
 
-    def curves(self, evaluator):
+    def curves(self, evaluator: Any) -> dict[str, Any] | None:
         """Precision over recall of what was measured last, as `COCOEvaluator.precision_recall` has it; None without."""
         return None

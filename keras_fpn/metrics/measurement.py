@@ -1,12 +1,15 @@
 """The metrics of a model, of the results that come batch by batch."""
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 from keras_fpn.console.errors import UserError
 from keras_fpn.metrics.family import MetricFamily
 
 MAIN_OUTPUT = "detections"
 
 
-def all_families(metric_families):
+def all_families(metric_families: Mapping[str, Sequence[MetricFamily]]) -> list[MetricFamily]:
     """The families of a model, each once; the first, of its detections, says which model is the better.
 
     Args:
@@ -41,7 +44,7 @@ class Measurement:
         }
         self._kept = {rule: [] for rule in self._rules.values()}
 
-    def add(self, results):
+    def add(self, results: Mapping[str, list[dict[str, Any]]]) -> None:
         """Take the results of some images, whole ones.
 
         Args:
@@ -50,7 +53,7 @@ class Measurement:
         for (output, keep), kept in self._kept.items():
             kept += keep(self._evaluator, results[output])
 
-    def metrics(self, image_ids=None):
+    def metrics(self, image_ids: Iterable[int] | None = None) -> dict[str, float]:
         """`{name: value}` of all families, those of the main one first.
 
         Args:
@@ -59,7 +62,7 @@ class Measurement:
         Raises:
             UserError: results that are none of these annotations, or a family gives other metrics than it names.
         """
-        metrics = {}
+        metrics: dict[str, float] = {}
         for family in self._families:
             values = family.measure(self._evaluator, self._kept[self._rules[family.name]], image_ids)
             differing = set(values) ^ set(family.names(self._evaluator.class_names))

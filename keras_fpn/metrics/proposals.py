@@ -1,5 +1,8 @@
 """Average recall of boxes, whatever their class (tables 1 and 3 of the FPN paper)."""
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 from keras_fpn.metrics.recalls import RecallFamily
 from keras_fpn.metrics.registered import register_metric_family
 
@@ -11,7 +14,13 @@ class ProposalFamily(RecallFamily):
     model_kind = "proposes boxes without classes"
     note = "Class-agnostic, mean over IoU 0.50:0.95 (useCats = 0, maxDets = 1, 100, 1000)."
 
-    def recalls(self, evaluator, results, limits, image_ids=None):
+    def recalls(
+        self,
+        evaluator: Any,
+        results: list[dict[str, Any]],
+        limits: Sequence[int],
+        image_ids: Iterable[int] | None = None,
+    ) -> dict[int, dict[str, float]]:
         """See `RecallFamily`."""
         return evaluator.proposal_recalls(results, limits, image_ids)
 

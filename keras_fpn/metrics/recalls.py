@@ -1,5 +1,8 @@
 """Average recall of what is proposed without classes: what proposals of boxes and of masks have in common."""
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 from keras_fpn.metrics.family import MetricFamily
 
 PROPOSAL_LIMITS = (100, 1000)  # how many of an image count
@@ -29,15 +32,23 @@ class RecallFamily(MetricFamily):
         )
         super().__init__()
 
-    def metric(self, limit, area=""):
+    def metric(self, limit: int, area: str = "") -> str:
         """Name of the average recall of the `limit` best of each image, on objects of one of AREAS."""
         return f"{self.name}/AR{limit}{area}"
 
-    def recalls(self, evaluator, results, limits, image_ids=None):
+    def recalls(
+        self,
+        evaluator: Any,
+        results: list[dict[str, Any]],
+        limits: Sequence[int],
+        image_ids: Iterable[int] | None = None,
+    ) -> dict[int, dict[str, float]]:
         """`{limit: {area: average recall}}` of the `limit` best of each image, at most 1000, by AREAS."""
         raise NotImplementedError
 
-    def measure(self, evaluator, results, image_ids=None):
+    def measure(
+        self, evaluator: Any, results: list[dict[str, Any]], image_ids: Iterable[int] | None = None
+    ) -> dict[str, float]:
         """See `MetricFamily`."""
         recalls = self.recalls(evaluator, results, PROPOSAL_LIMITS, image_ids)
         return {self.metric(limit, area): recalls[limit][area] for limit in PROPOSAL_LIMITS for area in AREAS}

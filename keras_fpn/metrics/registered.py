@@ -1,12 +1,17 @@
 """The families of metrics that there are, and whose a name of a metric is."""
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 from keras_fpn.console.errors import UserError
+from keras_fpn.metrics.family import MetricFamily
 from keras_fpn.parts.registry import Registry
 
 METRIC_FAMILIES = Registry("metric family", "metric family")
+_Family = TypeVar("_Family", bound=MetricFamily)
 
 
-def register_metric_family(family):
+def register_metric_family(family: _Family) -> _Family:
     """Make a `MetricFamily` known: metrics of its names are then printed, reported and drawn as it says.
 
     Returns:
@@ -28,12 +33,12 @@ def _owned(family, other):
     return [name for name in names if other.owns(name)]
 
 
-def family_of(name):
+def family_of(name: str) -> MetricFamily | None:
     """The family that a metric is one of, or None."""
     return next((family for family in METRIC_FAMILIES if family.owns(name)), None)
 
 
-def families_in(metrics):
+def families_in(metrics: Mapping[str, float]) -> list[MetricFamily]:
     """The families of some metrics, in the order in which they were measured: the first is the main one.
 
     Args:
@@ -42,6 +47,6 @@ def families_in(metrics):
     return list(dict.fromkeys(filter(None, map(family_of, metrics))))
 
 
-def without_family(metrics):
+def without_family(metrics: Mapping[str, float]) -> dict[str, float]:
     """The metrics that are of no family, `{name: value}`: those of an extension that is not loaded."""
     return {name: value for name, value in metrics.items() if family_of(name) is None}

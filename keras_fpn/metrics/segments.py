@@ -1,5 +1,8 @@
 """Average recall of masks, whatever their class (table 6 of the FPN paper)."""
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 from keras_fpn.metrics.recalls import PROPOSAL_LIMITS, RecallFamily
 from keras_fpn.metrics.registered import register_metric_family
 
@@ -18,11 +21,17 @@ class SegmentFamily(RecallFamily):
         " segm). Sizes are the areas of the annotated masks. The pictures show the 16 best that do not overlap much."
     )
 
-    def keep(self, evaluator, results):
+    def keep(self, evaluator: Any, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Those that meet an object at all: recall does not count false alarms."""
         return evaluator.matching_segments(results)
 
-    def recalls(self, evaluator, results, limits, image_ids=None):
+    def recalls(
+        self,
+        evaluator: Any,
+        results: list[dict[str, Any]],
+        limits: Sequence[int],
+        image_ids: Iterable[int] | None = None,
+    ) -> dict[int, dict[str, float]]:
         """See `RecallFamily`."""
         return evaluator.segment_recalls(results, limits, image_ids)
 

@@ -1,11 +1,13 @@
 """Metrics as lines of text, in percent."""
 
+from collections.abc import Mapping
+
 from keras_fpn.metrics.registered import families_in, without_family
 
 _TITLE_WIDTH, _COLUMN_WIDTH = 10, 9  # letters, at least
 
 
-def metrics_table(metrics) -> str:
+def metrics_table(metrics: Mapping[str, float]) -> str:
     """Return metrics as lines of text, in percent; a dash where the annotations define none.
 
     Args:
@@ -14,10 +16,10 @@ def metrics_table(metrics) -> str:
     families = families_in(metrics)
     lines = [line for family in families for line in _family_lines(family, metrics)]
     named = [
-        (family.class_of(name), f"{family.class_prefix.rstrip('/')} {_percent(value)}")
+        (of_class, f"{(family.class_prefix or '').rstrip('/')} {_percent(value)}")
         for family in families
         for name, value in metrics.items()
-        if family.class_of(name) is not None
+        if (of_class := family.class_of(name)) is not None
     ]
     named += [(name, _percent(value)) for name, value in without_family(metrics).items()]
     width = max([len(name) for name, _ in named] + [_TITLE_WIDTH])

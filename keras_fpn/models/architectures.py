@@ -1,19 +1,23 @@
 """The members of the family that a configuration can name, and the groups of settings of each; without TensorFlow."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from keras_fpn.backbones.settings import BACKBONES
 from keras_fpn.data.image_settings import PixelSettings, ResizeSettings
 from keras_fpn.necks.settings import NECKS
 from keras_fpn.parts.choice import Choice
 from keras_fpn.parts.registry import Part, Registry
+from keras_fpn.parts.settings import Settings
 from keras_fpn.stages import classify_settings, propose_settings, segment_settings
+
+_Class = TypeVar("_Class", bound=type)
 
 ARCHITECTURES = Registry("architecture", "architecture")
 
 # Those of every detector.
-SHARED_GROUPS = {
+SHARED_GROUPS: dict[str, type[Settings] | Choice] = {
     "pixels": PixelSettings,
     "resize": ResizeSettings,
     "backbone": Choice(BACKBONES, "name", "resnet50"),
@@ -38,21 +42,26 @@ class Architecture:
     checks: tuple[Callable, ...] = ()
 
     @property
-    def groups(self):
+    def groups(self) -> dict[str, type[Settings] | Choice]:
         """`{group: Settings or Choice}` of the whole."""
         return SHARED_GROUPS | dict(self.own_groups)
 
     @property
-    def origin(self):
+    def origin(self) -> str:
         """Module that it comes from."""
-        return Part(self.name, None, self.target).origin
+        return Part(self.name, None, self.target).origin  # type: ignore[arg-type]
 
-    def load(self):
+    def load(self) -> type[Any]:
         """Its class."""
-        return Part(self.name, None, self.target).load()
+        return Part(self.name, None, self.target).load()  # type: ignore[arg-type, return-value]
 
 
-def register_model(name, groups=None, checks=(), like=None):
+def register_model(
+    name: str,
+    groups: Mapping[str, type[Settings] | Choice] | None = None,
+    checks: Sequence[Callable] = (),
+    like: str | None = None,
+) -> Callable[[_Class], _Class]:
     """Register a class of detectors under a name of its own for `model.architecture`; a decorator.
 
     Args:

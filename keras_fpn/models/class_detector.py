@@ -1,5 +1,9 @@
 """Base of every model that tells classes apart."""
 
+import os
+from collections.abc import Sequence
+from typing import Any, Self
+
 from keras_fpn.console.errors import UserError
 from keras_fpn.models.detector import Detector
 from keras_fpn.parts.classes import numbered
@@ -24,16 +28,16 @@ class ClassDetector(Detector):
         super().__init__(backbone, **kwargs)
 
     @classmethod
-    def for_data(cls, classes, **settings):
+    def for_data(cls, classes: Any, **settings: Any) -> Self:
         names, ids = list(classes.class_names), list(classes.category_ids)
         return cls(num_classes=len(names), class_names=names, category_ids=ids, **settings)
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         """K, without background."""
         return len(self.classes)
 
-    def check_classes(self, class_names, category_ids, source):
+    def check_classes(self, class_names: Sequence[str], category_ids: Sequence[int], source: str | os.PathLike) -> None:
         """Refuse annotations whose classes the model was not trained on: their AP would say nothing."""
         theirs = dict(zip(category_ids, class_names, strict=True))
         ours = dict(zip(self.category_ids, self.class_names, strict=True))
@@ -46,7 +50,7 @@ class ClassDetector(Detector):
                 " use the annotations of the model's own data set"
             )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "num_classes": self.num_classes,
             "class_names": list(self.class_names),

@@ -8,6 +8,9 @@ objects.
 """
 
 import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import keras
 import tensorflow as tf
@@ -16,14 +19,16 @@ from keras_fpn.backbones.build import build_backbone, cut_backbone
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.batches import check_targets, with_sizes
 from keras_fpn.layers.pixels import PixelNormalization
+from keras_fpn.metrics import MetricFamily
 from keras_fpn.models import settings as model_settings
 from keras_fpn.models.architectures import ARCHITECTURES
 from keras_fpn.models.own_losses import OwnLosses
 from keras_fpn.necks.build import build_pyramid, pyramid_strides
 from keras_fpn.parts.choice import Choice
 from keras_fpn.parts.classes import OBJECT
+from keras_fpn.parts.output_fields import OutputField
 from keras_fpn.parts.read_only import plain, read_only
-from keras_fpn.stages.stage import StageContext, in_order
+from keras_fpn.stages.stage import Stage, StageContext, in_order
 
 # Of what a file of a model holds. Who changes that raises the number, and makes the golden file anew.
 FORMAT_VERSION = 1
@@ -60,13 +65,13 @@ class Detector(OwnLosses):
         UserError: for an unknown profile, setting or backbone.
     """
 
-    architecture = None  # its name in a configuration, see `register_model`
+    architecture: str = None  # type: ignore[assignment]  # its name in a configuration, see `register_model`
     title = "Detector"
-    stage_types = ()
+    stage_types: tuple[type[Stage], ...] = ()
     classes = OBJECT
-    object_fields = ()
-    further_inputs = {}
-    metric_families = {}
+    object_fields: tuple[str, ...] = ()
+    further_inputs: dict[str, tf.TensorSpec] = {}
+    metric_families: dict[str, tuple[MetricFamily, ...]] = {}
 
     def __init__(
         self,
@@ -106,7 +111,7 @@ class Detector(OwnLosses):
             cls.metric_families[output] = tuple(dict.fromkeys(families))
 
     @classmethod
-    def for_data(cls, classes, **settings):
+    def for_data(cls, classes: Any, **settings: Any) -> Self:
         """A model for a data set.
 
         Args:
@@ -115,7 +120,7 @@ class Detector(OwnLosses):
         """
         return cls(**settings)
 
-    def make_stages(self, context):
+    def make_stages(self, context: StageContext) -> list[Stage]:
         """The steps after the features, in order.
 
         Args:
@@ -147,7 +152,7 @@ class Detector(OwnLosses):
         channels = {level: feature.shape[-1] for level, feature in self.pyramid.output.items()}
         return StageContext(strides, channels, self.classes, self.settings)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         """Make all variables; called by the constructor, the argument is not read."""
         for stage in self.stages:
             stage.build()
@@ -157,52 +162,52 @@ class Detector(OwnLosses):
     # What the stages say of themselves -----------------------------------------------------------------------
 
     @property
-    def parts(self):
+    def parts(self) -> dict[str, keras.layers.Layer]:
         """`{name: layer or model}` of what has weights: backbone, pyramid, and the heads of the stages."""
         heads = {name: getattr(self, name) for stage in self.stages for name in stage.parts}
         return {"backbone": self.backbone, "pyramid": self.pyramid} | heads
 
     @property
-    def strides(self):
+    def strides(self) -> dict[str, int]:
         """`{level: pixels of the image between cells}` of the pyramid."""
         return dict(self._context().strides)
 
     @property
-    def loss_names(self):
+    def loss_names(self) -> tuple[str, ...]:
         """Names of the losses, in the order in which they are added up."""
         return tuple(name for stage in self.stages for name in stage.loss_names)
 
     @property
-    def recall_names(self):
+    def recall_names(self) -> tuple[str, ...]:
         """Names of the recalls that `fit` reports."""
         return tuple(name for stage in self.stages for name in stage.recall_names)
 
     @property
-    def output_fields(self):
+    def output_fields(self) -> tuple[OutputField, ...]:
         """The `OutputField`s of its detections, in their order."""
         return tuple(field for stage in self.stages for field in stage.fields)
 
     @property
-    def max_detections(self):
+    def max_detections(self) -> int:
         """Rows of its detections."""
         return next(stage.max_detections for stage in self.stages if stage.max_detections is not None)
 
     @property
-    def score_threshold(self):
+    def score_threshold(self) -> float:
         """Score at or below which it drops detections."""
         return max(stage.score_threshold for stage in self.stages)
 
     @property
-    def class_names(self):
+    def class_names(self) -> tuple[str, ...]:
         """Names of the classes, 0..K-1."""
         return self.classes.class_names
 
     @property
-    def category_ids(self):
+    def category_ids(self) -> tuple[int, ...]:
         """Ids of the classes in the numbering of the data set."""
         return self.classes.category_ids
 
-    def freeze(self, parts):
+    def freeze(self, parts: Sequence[str]) -> None:
         """Keep the variables of some parts, and the statistics in them, as they are from here on.
 
         Args:
@@ -220,13 +225,15 @@ class Detector(OwnLosses):
 
     # The loop -------------------------------------------------------------------------------------------------
 
-    def features(self, inputs, training=False):
+    def features(self, inputs: dict[str, tf.Tensor], training: bool = False) -> dict[str, tf.Tensor]:
         """The pyramid of a batch: `{level: [B, h, w, C]}`."""
         pixels = self.pixels(inputs["images"], inputs["image_sizes"])
         maps = self.backbone(pixels, training=training)
         return self.pyramid({level: maps[level] for level in self.pyramid.input}, training=training)
 
-    def steps(self, inputs):
+    def steps(
+        self, inputs: dict[str, tf.Tensor] | tf.Tensor
+    ) -> list[tuple[Stage, dict[str, tf.Tensor], dict[str, Any]]]:
         """`[(stage, features, state), ...]` of one forward pass: each stage, and what there is once it has run."""
         state, steps = {"inputs": with_sizes(inputs)}, []
         features = self.features(state["inputs"])
@@ -235,16 +242,22 @@ class Detector(OwnLosses):
             steps.append((stage, features, state))
         return steps
 
-    def inference(self, inputs):
+    def inference(self, inputs: dict[str, tf.Tensor] | tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
         """`{"detections": the outputs, ...}` of one forward pass: what leaves the stages, see `Stage.outputs`."""
         _, _, state = self.steps(inputs)[-1]
         return {key: state[key] for stage in self.stages for key in stage.outputs}
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: dict[str, tf.Tensor] | tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         """Detections of a batch, in pixels of the images given; the same whatever `training` is."""
         return self.inference(inputs)["detections"]
 
-    def training_losses(self, inputs, targets, seed, training=True):
+    def training_losses(
+        self,
+        inputs: dict[str, tf.Tensor] | tf.Tensor,
+        targets: dict[str, tf.Tensor],
+        seed: tf.Tensor,
+        training: bool = True,
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tuple[tf.Tensor, tf.Tensor]]]:
         """The losses of a batch and the recalls of its sampled positives, of one forward pass.
 
         Args:
@@ -256,7 +269,9 @@ class Detector(OwnLosses):
             `{name: scalar}` of `loss_names`, and `{name: (share, how many positives)}` of `recall_names`.
         """
         check_targets(targets)
-        state, losses, recalls = {"inputs": with_sizes(inputs)}, {}, {}
+        state = {"inputs": with_sizes(inputs)}
+        losses: dict[str, tf.Tensor] = {}
+        recalls: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
         features = self.features(state["inputs"], training=training)
         for stage in self.stages:
             own_seed = tf.random.experimental.stateless_fold_in(seed, stage.seed_number)
@@ -266,25 +281,27 @@ class Detector(OwnLosses):
 
     # Judgement ------------------------------------------------------------------------------------------------
 
-    def check_classes(self, class_names, category_ids, source):
+    def check_classes(self, class_names: Sequence[str], category_ids: Sequence[int], source: str | os.PathLike) -> None:
         """Refuse annotations that the model cannot be measured on; one that names no classes takes all."""
 
     # Files and copies -----------------------------------------------------------------------------------------
 
-    def input_specs(self):
+    def input_specs(self) -> dict[str, tf.TensorSpec]:
         """`{name: tf.TensorSpec}` of the inputs, for images of any number and size: what a graph is traced with."""
         return {
             "images": tf.TensorSpec([None, None, None, 3], tf.float32, name="images"),
             "image_sizes": tf.TensorSpec([None, 2], tf.int32, name="image_sizes"),
         } | self.further_inputs
 
-    def export(self, filepath, format="tf_saved_model", input_signature=None, **kwargs):
+    def export(
+        self, filepath: str | os.PathLike, format: str = "tf_saved_model", input_signature: Any = None, **kwargs: Any
+    ) -> None:
         """`keras.Model.export` with images of any size and their sizes as the signature; gives final detections."""
         if input_signature is None:
             input_signature = [self.input_specs()]
         return super().export(filepath, format=format, input_signature=input_signature, **kwargs)
 
-    def with_settings(self, **groups):
+    def with_settings(self, **groups: Mapping[str, Any]) -> Self:
         """A model with other settings and the same weights; this one stays as it is.
 
         Args:
@@ -304,7 +321,7 @@ class Detector(OwnLosses):
             changed = ", ".join(f"{group}.{key}" for group, keys in groups.items() for key in keys)
             raise UserError(f"{changed}: the weights of this model do not fit it; train another") from error
 
-    def twin(self, dtype=None):
+    def twin(self, dtype: str | keras.DTypePolicy | None = None) -> Self:
         """A model with the same settings and weights: what is done to one does not show in the other.
 
         Args:
@@ -318,7 +335,7 @@ class Detector(OwnLosses):
         return copy
 
     @property
-    def extensions(self):
+    def extensions(self) -> list[str]:
         """Modules outside the package that its parts come from."""
         families = (family for each in self.metric_families.values() for family in each)
         origins = [type(one).__module__ for one in (self, *self.stages, *self.output_fields, *families)]
@@ -328,7 +345,7 @@ class Detector(OwnLosses):
                 origins.append(kind.parts[self.settings[group][kind.key]].origin)
         return sorted({origin for origin in origins if origin.partition(".")[0] != "keras_fpn"})
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return plain(self.settings) | {
             "format_version": FORMAT_VERSION,
             "extensions": self.extensions,
@@ -341,7 +358,7 @@ class Detector(OwnLosses):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         config = dict(config)
         for key in ("format_version", "extensions"):  # of the file, see `model_files`
             config.pop(key, None)
@@ -353,6 +370,6 @@ class Detector(OwnLosses):
         return model
 
 
-def architecture(name):
+def architecture(name: str) -> type[Detector]:
     """The class of detector that a configuration calls `name`."""
     return ARCHITECTURES[name].load()

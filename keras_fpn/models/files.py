@@ -5,6 +5,7 @@ because a file says so: a class that no loaded module has registered is refused 
 """
 
 import json
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -17,7 +18,7 @@ from keras_fpn.models.detector import FORMAT_VERSION, Detector
 from keras_fpn.parts import extensions
 
 
-def load_model(path):
+def load_model(path: str | os.PathLike) -> Detector:
     """Load a detector.
 
     Args:
@@ -45,7 +46,7 @@ def load_model(path):
     raise UserError(f"{file}: a {type(model).__name__}, not a detector of this package")
 
 
-def read_keras_file(file, compile=True):
+def read_keras_file(file: Path, compile: bool = True) -> keras.Model:
     """The model in a `.keras` file, whichever it is; `compile`: with its optimizer.
 
     Raises:
@@ -124,7 +125,7 @@ def _classes_in(node):
             waiting += node
 
 
-def is_backbone(model):
+def is_backbone(model: keras.Model) -> bool:
     """Whether a Keras model is what `build_backbone` gives."""
     taps = getattr(model, "output", None)
     return isinstance(taps, dict) and all(re.fullmatch(r"C\d", tap) for tap in taps)

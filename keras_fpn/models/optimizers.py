@@ -1,5 +1,8 @@
 """SGD and the learning-rate schedule of the detection literature, exact to torch's numbers."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -32,7 +35,7 @@ class SGD(keras.optimizers.Optimizer):
         self.coupled_weight_decay = weight_decay
         self.no_weight_decay = tuple(no_weight_decay)
 
-    def build(self, variables):
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         if self.built:
             return
         super().build(variables)
@@ -41,7 +44,7 @@ class SGD(keras.optimizers.Optimizer):
             not any(part in variable.path for part in self.no_weight_decay) for variable in variables
         ]
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
         learning_rate = keras.ops.cast(learning_rate, variable.dtype)
         gradient = keras.ops.cast(gradient, variable.dtype)
         index = self._get_variable_index(variable)
@@ -51,7 +54,7 @@ class SGD(keras.optimizers.Optimizer):
         self.assign(momentum, self.momentum * momentum + gradient)
         self.assign_sub(variable, learning_rate * momentum)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "momentum": self.momentum,
             "weight_decay": self.coupled_weight_decay,
@@ -89,7 +92,7 @@ class WarmupMultiStep(keras.optimizers.schedules.LearningRateSchedule):
         progress = tf.minimum(step / self.warmup_steps, 1.0)
         return rate * (self.warmup_factor * (1.0 - progress) + progress)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "base": self.base,
             "warmup_steps": self.warmup_steps,

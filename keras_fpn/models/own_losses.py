@@ -1,5 +1,8 @@
 """A `keras.Model` whose losses are its own: what `fit` and `evaluate` ask of it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -14,16 +17,22 @@ class OwnLosses(keras.Model):
     parts. `fit` and `evaluate` report the sum of the losses, each of them, and each recall.
     """
 
-    def training_losses(self, inputs, targets, seed, training=True):
+    def training_losses(
+        self,
+        inputs: dict[str, tf.Tensor] | tf.Tensor,
+        targets: dict[str, tf.Tensor],
+        seed: tf.Tensor,
+        training: bool = True,
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tuple[tf.Tensor, tf.Tensor]]]:
         """`({name: scalar}` of `loss_names`, `{name: (share, how many positives)}` of `recall_names`)` of a batch."""
         raise NotImplementedError
 
-    def make_metrics(self):
+    def make_metrics(self) -> None:
         """Make the means that are reported."""
         for metric in ("loss", *self.loss_names, *self.recall_names):
             setattr(self, f"{metric}_metric", keras.metrics.Mean(name=metric))
 
-    def train_step(self, data):
+    def train_step(self, data: tuple) -> dict[str, tf.Tensor]:
         """One step of `fit`: one forward and one backward pass."""
         inputs, targets = inputs_and_targets(data)
         with tf.GradientTape() as tape:
@@ -35,7 +44,7 @@ class OwnLosses(keras.Model):
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         return self._report(loss, losses, recalls)
 
-    def test_step(self, data):
+    def test_step(self, data: tuple) -> dict[str, tf.Tensor]:
         """One step of `evaluate`: the losses, sampled alike for every batch."""
         inputs, targets = inputs_and_targets(data)
         losses, recalls = self.training_losses(inputs, targets, self._step_seed(-1), training=False)
@@ -53,10 +62,12 @@ class OwnLosses(keras.Model):
         return {metric.name: metric.result() for metric in self.metrics}
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         return [getattr(self, f"{name}_metric") for name in ("loss", *self.loss_names, *self.recall_names)]
 
-    def compile(self, optimizer=None, jit_compile=False, **kwargs):
+    def compile(
+        self, optimizer: keras.optimizers.Optimizer | None = None, jit_compile: bool | str = False, **kwargs: Any
+    ) -> None:
         """Set the optimizer; the losses are the model's own.
 
         Args:
@@ -76,10 +87,10 @@ class OwnLosses(keras.Model):
         # Variables made inside the first step would have TensorFlow trace that step twice.
         self.optimizer.build(self.trainable_variables)
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any] | None:
         if not self.compiled:
             return None
         return {"optimizer": keras.saving.serialize_keras_object(self.optimizer), "jit_compile": self.jit_compile}
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
         self.compile(keras.saving.deserialize_keras_object(config["optimizer"]), config["jit_compile"])

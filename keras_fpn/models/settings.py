@@ -8,14 +8,15 @@ top of a file), what the earlier ones said to the former part alone is dropped w
 
 import copy
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pydantic import PositiveInt, ValidationError, create_model
 
 from keras_fpn.backbones.settings import default_pixels
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
-from keras_fpn.models.architectures import ARCHITECTURES
+from keras_fpn.models.architectures import ARCHITECTURES, Architecture
 from keras_fpn.parts.choice import Choice
 from keras_fpn.parts.settings import PROFILES, Settings, first_problem
 
@@ -30,6 +31,10 @@ class ModelSettings(Settings):
     architecture: str = "faster_rcnn"
     profile: str = "detectron2"
     num_classes: PositiveInt | None = None
+
+    if TYPE_CHECKING:  # the groups, see `schema`
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def groups(self) -> dict[str, dict]:
         """`{group: {key: value}}`, complete, of every group."""
@@ -49,7 +54,7 @@ class ModelSettings(Settings):
             for group, values in groups.items()
         }
 
-    def as_architecture(self, name) -> "ModelSettings":
+    def as_architecture(self, name: str) -> "ModelSettings":
         """The settings of another member of the family, with what both have."""
         groups = {key: value for key, value in self.groups().items() if key in ARCHITECTURES[name].groups}
         own = {"architecture": name, "profile": self.profile, "num_classes": self.num_classes}
@@ -59,7 +64,7 @@ class ModelSettings(Settings):
 _OF_THE_MODEL = tuple(ModelSettings.model_fields)
 
 
-def check_profile(profile):
+def check_profile(profile: str) -> None:
     """Refuse a profile that there is none of.
 
     Raises:
@@ -69,7 +74,7 @@ def check_profile(profile):
         raise UserError(f"profile: unknown value {profile!r}{nearest(profile, PROFILES)}")
 
 
-def resolve(architecture, profile, groups=None) -> dict[str, dict]:
+def resolve(architecture: str, profile: str, groups: Mapping[str, Any] | None = None) -> dict[str, dict]:
     """The complete, validated settings of a model.
 
     Args:
@@ -95,7 +100,7 @@ def resolve(architecture, profile, groups=None) -> dict[str, dict]:
         raise UserError(str(error)) from None
 
 
-def complete(architecture, profile, layers) -> dict[str, dict]:
+def complete(architecture: str, profile: str, layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, dict]:
     """The defaults of an architecture under a profile with layers on top, not validated.
 
     Args:
@@ -120,7 +125,7 @@ def complete(architecture, profile, layers) -> dict[str, dict]:
     return merged
 
 
-def no_such_group(group, member):
+def no_such_group(group: str, member: Architecture) -> str:
     """Why an architecture does not take a group, in words."""
     known = {name for each in ARCHITECTURES for name in each.groups}
     if group in known:
@@ -158,7 +163,7 @@ def _chosen(kind, profile, label, values):
         raise UserError(f"{label}{error}") from None
 
 
-def unread(key, kind, part, settings):
+def unread(key: str, kind: type[Settings] | Choice, part: Any, settings: Mapping[str, Any]) -> str:
     """Why a group does not take a key, in words."""
     readers = kind.readers_of(key) if isinstance(kind, Choice) else []
     if not readers:
@@ -170,7 +175,7 @@ def _listed(names, most=6):
     return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} ..."
 
 
-def validated(tree) -> ModelSettings:
+def validated(tree: Mapping[str, Any]) -> ModelSettings:
     """The settings of a tree `{"architecture", "profile", "num_classes", group: {...}, ...}`, complete and checked.
 
     Raises:
@@ -186,7 +191,7 @@ def validated(tree) -> ModelSettings:
     return settings
 
 
-def chosen_settings(member, groups):
+def chosen_settings(member: Architecture, groups: Mapping[str, Any]) -> tuple[tuple[str, type[Settings]], ...]:
     """`((group, Settings), ...)` of the parts that some groups of an `Architecture` name."""
     return tuple(
         (group, kind.parts[groups[group][kind.key]].settings if isinstance(kind, Choice) else kind)
@@ -196,6 +201,7 @@ def chosen_settings(member, groups):
 
 
 @functools.lru_cache
-def schema(name, settings) -> type[ModelSettings]:
+def schema(name: str, settings: tuple[tuple[str, type[Settings]], ...]) -> type[ModelSettings]:
     """`ModelSettings` of an architecture's name with a field for each group: `((group, Settings), ...)`."""
-    return create_model(f"ModelSettings_{name}", __base__=ModelSettings, **{key: (each, ...) for key, each in settings})
+    fields: dict[str, Any] = {key: (each, ...) for key, each in settings}
+    return create_model(f"ModelSettings_{name}", __base__=ModelSettings, **fields)

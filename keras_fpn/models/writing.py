@@ -1,18 +1,25 @@
 """Models into files, whole or not at all."""
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_fpn.console.files import whole_or_not_at_all
 
+if TYPE_CHECKING:
+    import keras
 
-def save_model(model, path):
+
+def save_model(model: "keras.Model", path: str | os.PathLike) -> None:
     """Write a `.keras` file, whole or not at all."""
     temporary = Path(path).with_suffix(".tmp.keras")
     with whole_or_not_at_all(path, temporary):
         model.save(temporary)
 
 
-def save_plain_model(model, path, plain=None):
+def save_plain_model(
+    model: "keras.Model", path: str | os.PathLike, plain: "keras.Model | None" = None
+) -> "keras.Model":
     """Write a detector without its optimizer, which would double the file that people keep and ship.
 
     Returns the copy that was written; given back as `plain` it spares the building of another.

@@ -1,10 +1,21 @@
 """The pyramid that the settings name, and how far apart its cells are."""
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 from keras_fpn.necks.settings import NECKS
 from keras_fpn.ops.levels import level_number
 
+if TYPE_CHECKING:
+    import keras
 
-def build_pyramid(channels_per_level, levels=("P2", "P3", "P4", "P5", "P6"), name="fpn", **options):
+
+def build_pyramid(
+    channels_per_level: Mapping[str, int],
+    levels: Sequence[str] = ("P2", "P3", "P4", "P5", "P6"),
+    name: str = "fpn",
+    **options: Any,
+) -> "keras.Model":
     """Functional model of the pyramid `name`: {"C2".."C5"} -> {"P2".."P6"}.
 
     Args:
@@ -27,7 +38,7 @@ def build_pyramid(channels_per_level, levels=("P2", "P3", "P4", "P5", "P6"), nam
     return part.build(channels_per_level, **{key: value for key, value in settings.items() if key != "name"})
 
 
-def pyramid_strides(backbone_strides, levels):
+def pyramid_strides(backbone_strides: Mapping[str, int], levels: Iterable[str]) -> dict[str, int]:
     """Pixels of the image between neighbouring cells of each pyramid level.
 
     Args:

@@ -25,7 +25,7 @@ class Convolutions:
         x = self._normed(x, channels or self.channels, kernel_size, name, padding="same")
         return x if activation is None else keras.layers.Activation(activation, name=f"{name}_{activation}")(x)
 
-    def downsample(self, x, name):
+    def downsample(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         """A 3x3 convolution of stride 2 with a ReLU, padded alike on all sides: sides are halved, odd ones up."""
         x = keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
         return keras.layers.ReLU(name=f"{name}_relu")(self._normed(x, self.channels, 3, name, strides=2))

@@ -11,7 +11,9 @@
 The sums M go down, not the outputs P, and no convolution here has a non-linearity.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -19,15 +21,24 @@ from keras_fpn.necks.fpn_names import CHECKPOINT_NAMES
 from keras_fpn.necks.resampling import UpsampleLike
 from keras_fpn.necks.stretches import build_run
 
+if TYPE_CHECKING:
+    from keras_fpn.necks.convolutions import Convolutions
 
-def build_fpn(channels_per_level, channels, levels, norm=None, norm_epsilon=1e-5):
+
+def build_fpn(
+    channels_per_level: Mapping[str, int],
+    channels: int,
+    levels: Sequence[str],
+    norm: str | None = None,
+    norm_epsilon: float = 1e-5,
+) -> keras.Model:
     """Functional model {"C2".."C5"} -> {"P2".."P6"}; arguments: see `build_pyramid`."""
     model = build_run(merge, channels_per_level, channels, levels, norm, norm_epsilon)
     model.checkpoint_names = MappingProxyType(CHECKPOINT_NAMES)
     return model
 
 
-def merge(maps, apply):
+def merge(maps: Mapping[int, keras.KerasTensor], apply: "Convolutions") -> Iterator[tuple[int, keras.KerasTensor]]:
     """Lateral connections and the top-down pathway: yields `k, M_k` of `{k: C_k}`, coarsest first."""
     above = None
     for k in sorted(maps, reverse=True):

@@ -10,6 +10,8 @@ three maps of 42 channels after local response normalisation, which residual net
 objects of all sizes: anchors of all sizes are on it, 15 in each cell.
 """
 
+from collections.abc import Mapping, Sequence
+
 import keras
 
 from keras_fpn.console.errors import UserError
@@ -18,7 +20,13 @@ from keras_fpn.necks.resampling import UpsampleLike
 from keras_fpn.ops.levels import level_number
 
 
-def build_fusion(channels_per_level, channels, levels, norm=None, norm_epsilon=1e-5):
+def build_fusion(
+    channels_per_level: Mapping[str, int],
+    channels: int,
+    levels: Sequence[str],
+    norm: str | None = None,
+    norm_epsilon: float = 1e-5,
+) -> keras.Model:
     """Functional model {"C2".."C5"} -> {"P3"}; arguments: see `build_pyramid`.
 
     Raises:

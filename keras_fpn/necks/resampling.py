@@ -13,15 +13,17 @@ class UpsampleLike(keras.layers.Layer):
     To the second's own size rather than by two, so that sides which are not a multiple of 32 work (torchvision).
     """
 
-    def call(self, coarse, fine):
+    def call(self, coarse: tf.Tensor, fine: tf.Tensor) -> tf.Tensor:
         """`[B, h, w, C], [B, H, W, D] -> [B, H, W, C]`"""
         # Row i of H reads row floor(i h / H), torch's rule, also where sides are odd.
         return resize_nearest(coarse, tf.shape(fine)[1:3])
 
-    def compute_output_shape(self, coarse_shape, fine_shape):
+    def compute_output_shape(
+        self, coarse_shape: tuple[int | None, ...], fine_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         return (*fine_shape[:3], coarse_shape[3])
 
 
-def subsample(x, name):
+def subsample(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     """Every second cell, odd sides rounded up: a 1x1 max pooling of stride 2 (P6 of the paper)."""
     return keras.layers.MaxPooling2D(1, strides=2, name=name)(x)

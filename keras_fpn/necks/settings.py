@@ -1,11 +1,15 @@
 """The pyramids that a configuration can name, and the settings of each; nothing here imports TensorFlow."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from pydantic import NonNegativeFloat, PositiveInt, field_validator
 
 from keras_fpn.parts.registry import Part, Registry
 from keras_fpn.parts.settings import Levels, Norm, Settings
 
 NECKS = Registry("pyramid", "pyramid.name")
+_Build = TypeVar("_Build", bound=Callable)
 
 
 class NeckSettings(Settings):
@@ -36,7 +40,7 @@ class PyramidSettings(NeckSettings):
     conventions = ("norm", "norm_epsilon")
 
 
-def register_neck(name, settings=PyramidSettings):
+def register_neck(name: str, settings: type[NeckSettings] = PyramidSettings) -> Callable[[_Build], _Build]:
     """Register what builds a pyramid under a name of its own; a decorator.
 
     Args:

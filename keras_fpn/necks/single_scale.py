@@ -6,12 +6,14 @@ The networks before FPN: ResNet's authors put the RPN on C4 and conv5 into the h
 connected layers is the other baseline. Anchors of all sizes are on the one map, 15 in each cell.
 """
 
+from collections.abc import Mapping, Sequence
+
 import keras
 
 from keras_fpn.console.errors import UserError
 
 
-def build_single_scale(channels_per_level, levels):
+def build_single_scale(channels_per_level: Mapping[str, int], levels: Sequence[str]) -> keras.Model:
     """Functional model {"C4"} -> {"C4"}, of the backbone's own channels.
 
     Raises:

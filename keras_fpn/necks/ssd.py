@@ -7,6 +7,8 @@ No top-down pathway, and nothing of the finer maps: "it misses the opportunity t
 has a head for each level; here one is shared, so that the levels are brought to the same channels.
 """
 
+from collections.abc import Mapping, Sequence
+
 import keras
 
 from keras_fpn.necks.convolutions import Convolutions
@@ -14,7 +16,13 @@ from keras_fpn.necks.stretches import check_run
 from keras_fpn.ops.levels import level_number
 
 
-def build_ssd(channels_per_level, channels, levels, norm=None, norm_epsilon=1e-5):
+def build_ssd(
+    channels_per_level: Mapping[str, int],
+    channels: int,
+    levels: Sequence[str],
+    norm: str | None = None,
+    norm_epsilon: float = 1e-5,
+) -> keras.Model:
     """Functional model {"C4", "C5"} -> {"P4".."P8"}; arguments: see `build_pyramid`."""
     wanted = check_run(channels_per_level, levels)
     top = max(map(level_number, channels_per_level))

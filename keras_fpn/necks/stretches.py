@@ -3,6 +3,8 @@
 The way in which C_k become M_k tells the pyramids apart: `fpn`, `bottom_up`, `top_down`.
 """
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
 import keras
 
 from keras_fpn.console.errors import UserError
@@ -11,7 +13,14 @@ from keras_fpn.necks.resampling import subsample
 from keras_fpn.ops.levels import level_number
 
 
-def build_run(merge, channels_per_level, channels, levels, norm, norm_epsilon):
+def build_run(
+    merge: Callable[[dict[int, keras.KerasTensor], Convolutions], Iterator[tuple[int, keras.KerasTensor]]],
+    channels_per_level: Mapping[str, int],
+    channels: int,
+    levels: Sequence[str],
+    norm: str | None,
+    norm_epsilon: float,
+) -> keras.Model:
     """Functional model {"C2".."C5"} -> {"P2".."P6"}.
 
     Args:
@@ -35,7 +44,7 @@ def build_run(merge, channels_per_level, channels, levels, norm, norm_epsilon):
     return keras.Model(inputs, {f"P{k}": outputs[k] for k in wanted}, name="pyramid")
 
 
-def check_run(channels_per_level, levels):
+def check_run(channels_per_level: Mapping[str, int], levels: Sequence[str]) -> list[int]:
     """The numbers of the levels, finest first.
 
     Raises:

@@ -11,16 +11,30 @@
 Every level knows what C5 knows, and where it is only as well as C5 does: the map was subsampled and upsampled again.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
 from keras_fpn.necks.resampling import UpsampleLike
 from keras_fpn.necks.stretches import build_run
 
+if TYPE_CHECKING:
+    import keras
 
-def build_top_down(channels_per_level, channels, levels, norm=None, norm_epsilon=1e-5):
+    from keras_fpn.necks.convolutions import Convolutions
+
+
+def build_top_down(
+    channels_per_level: Mapping[str, int],
+    channels: int,
+    levels: Sequence[str],
+    norm: str | None = None,
+    norm_epsilon: float = 1e-5,
+) -> "keras.Model":
     """Functional model {"C2".."C5"} -> {"P2".."P6"}; arguments: see `build_pyramid`."""
     return build_run(merge, channels_per_level, channels, levels, norm, norm_epsilon)
 
 
-def merge(maps, apply):
+def merge(maps: "Mapping[int, keras.KerasTensor]", apply: "Convolutions") -> "Iterator[tuple[int, keras.KerasTensor]]":
     """The top-down pathway alone: yields `k, M_k` of `{k: C_k}`; of the finer C_k only the grid is read."""
     top = max(maps)
     merged = apply(maps[top], 1, f"lateral_C{top}")

@@ -8,7 +8,9 @@ import tensorflow as tf
 
 
 @tf.custom_gradient
-def bin_maxima(feature, images, top, bottom, left, right):
+def bin_maxima(
+    feature: tf.Tensor, images: tf.Tensor, top: tf.Tensor, bottom: tf.Tensor, left: tf.Tensor, right: tf.Tensor
+) -> tf.Tensor:
     """Maxima of bins, each over the cells top <= y < bottom, left <= x < right of one image.
 
     The gradient of a bin goes to its largest cell alone, the first in reading order of those that are equal, as in

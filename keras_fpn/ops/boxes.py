@@ -5,6 +5,7 @@ All functions take and return TensorFlow tensors with boxes on the last axis and
 """
 
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -12,7 +13,7 @@ import tensorflow as tf
 SCALE_CLAMP = math.log(1000.0 / 16.0)
 
 
-def area(boxes):
+def area(boxes: tf.Tensor) -> tf.Tensor:
     """Area in square pixels; a box with a negative side has area 0. `[..., 4] -> [...]`"""
     x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
     return tf.maximum(x2 - x1, 0.0) * tf.maximum(y2 - y1, 0.0)
@@ -27,7 +28,7 @@ def _pairwise_intersection(boxes, others):
     return tf.maximum(width, 0.0) * tf.maximum(height, 0.0)
 
 
-def pairwise_iou(boxes, others):
+def pairwise_iou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     """Intersection over union of every pair; 0 where both are empty.
 
     Args:
@@ -42,7 +43,7 @@ def pairwise_iou(boxes, others):
     return tf.math.divide_no_nan(intersection, union)
 
 
-def pairwise_ioa(boxes, regions):
+def pairwise_ioa(boxes: tf.Tensor, regions: tf.Tensor) -> tf.Tensor:
     """Share of each box's own area that lies in each region; COCO's overlap with a crowd region.
 
     Args:
@@ -56,7 +57,7 @@ def pairwise_ioa(boxes, regions):
     return tf.math.divide_no_nan(intersection, area(boxes)[..., :, None])
 
 
-def clip(boxes, sizes):
+def clip(boxes: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
     """Clip boxes to their image.
 
     Args:
@@ -76,7 +77,7 @@ def _centre_and_size(boxes):
     return boxes[..., :2] + 0.5 * size, size
 
 
-def encode(boxes, references, weights=(1.0, 1.0, 1.0, 1.0)):
+def encode(boxes: tf.Tensor, references: tf.Tensor, weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0)) -> tf.Tensor:
     """Deltas that lead from the reference boxes to the boxes (Faster R-CNN, eq. 2).
 
     Args:
@@ -94,7 +95,12 @@ def encode(boxes, references, weights=(1.0, 1.0, 1.0, 1.0)):
     return tf.concat([shift, growth], axis=-1) * tf.constant(weights, boxes.dtype)
 
 
-def decode(deltas, references, weights=(1.0, 1.0, 1.0, 1.0), clamp=SCALE_CLAMP):
+def decode(
+    deltas: tf.Tensor,
+    references: tf.Tensor,
+    weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+    clamp: float = SCALE_CLAMP,
+) -> tf.Tensor:
     """Boxes that the deltas make of the reference boxes, the inverse of `encode`.
 
     Args:
@@ -113,7 +119,7 @@ def decode(deltas, references, weights=(1.0, 1.0, 1.0, 1.0), clamp=SCALE_CLAMP):
     return tf.concat([centre - half, centre + half], axis=-1)
 
 
-def larger_than(boxes, min_size):
+def larger_than(boxes: tf.Tensor, min_size: float) -> tf.Tensor:
     """True for boxes whose sides both exceed 0 and reach `min_size`. `[..., 4] -> [...]` bool
 
     A minimum of 0 asks for positive sides (detectron2's `nonempty`); a positive one is inclusive

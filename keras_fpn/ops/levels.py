@@ -1,13 +1,16 @@
 """Which pyramid level a region of interest is read from (paper, eq. 1)."""
 
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from keras_fpn.ops import boxes as box_ops
 
 
-def roi_levels(boxes, min_level, max_level, canonical_size=224.0, canonical_level=4):
+def roi_levels(
+    boxes: tf.Tensor, min_level: int, max_level: int, canonical_size: float = 224.0, canonical_level: int = 4
+) -> tf.Tensor:
     """k = floor(k0 + log2(sqrt(w h) / 224)), clamped to the levels there are.
 
     Args:
@@ -29,7 +32,9 @@ def roi_levels(boxes, min_level, max_level, canonical_size=224.0, canonical_leve
     return level
 
 
-def place_rois(boxes, levels, canonical_size, canonical_level):
+def place_rois(
+    boxes: tf.Tensor, levels: Sequence[str], canonical_size: float, canonical_level: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Flatten a batch of RoIs and say where each is read.
 
     Args:
@@ -48,6 +53,6 @@ def place_rois(boxes, levels, canonical_size, canonical_level):
     return boxes, tf.repeat(tf.range(shape[0]), shape[1]), numbers - finest
 
 
-def level_number(level):
+def level_number(level: str) -> int:
     """The number in a level's name: 3 for "P3"."""
     return int(level[1:])

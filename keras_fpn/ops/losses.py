@@ -5,7 +5,7 @@ import tensorflow as tf
 RPN_NORMALIZERS = ("samples_per_image", "sampled", "sampled_per_image")
 
 
-def smooth_l1(error, beta):
+def smooth_l1(error: tf.Tensor, beta: float) -> tf.Tensor:
     """Smooth L1 (Fast R-CNN, eq. 3, with its corner at `beta`), elementwise; `beta` 0 is the plain L1.
 
     This is `0.5 x^2 / beta` below the corner and `|x| - beta / 2` above it: Keras' Huber divided by beta.
@@ -17,8 +17,16 @@ def smooth_l1(error, beta):
 
 
 def rpn_losses(
-    logits, deltas, target_deltas, is_positive, is_valid, *, samples_per_image, normalizer, box_beta
-):
+    logits: tf.Tensor,
+    deltas: tf.Tensor,
+    target_deltas: tf.Tensor,
+    is_positive: tf.Tensor,
+    is_valid: tf.Tensor,
+    *,
+    samples_per_image: int,
+    normalizer: str,
+    box_beta: float,
+) -> dict[str, tf.Tensor]:
     """Losses of the region proposal network on its sampled anchors.
 
     Args:
@@ -56,7 +64,15 @@ def rpn_losses(
     }
 
 
-def roi_losses(class_logits, deltas, target_classes, target_deltas, is_valid, *, box_beta):
+def roi_losses(
+    class_logits: tf.Tensor,
+    deltas: tf.Tensor,
+    target_classes: tf.Tensor,
+    target_deltas: tf.Tensor,
+    is_valid: tf.Tensor,
+    *,
+    box_beta: float,
+) -> dict[str, tf.Tensor]:
     """Losses of the box head on its sampled RoIs, both divided by the number of sampled RoIs.
 
     Args:
@@ -94,7 +110,15 @@ def _box_loss(deltas, targets, is_positive, beta):
     return tf.reduce_sum(smooth_l1(error, beta), axis=-1)
 
 
-def segment_losses(score_logits, mask_logits, target_masks, is_positive, is_valid, *, mask_weight):
+def segment_losses(
+    score_logits: tf.Tensor,
+    mask_logits: tf.Tensor,
+    target_masks: tf.Tensor,
+    is_positive: tf.Tensor,
+    is_valid: tf.Tensor,
+    *,
+    mask_weight: float,
+) -> dict[str, tf.Tensor]:
     """Losses of the segment proposals on their sampled positions (FPN, appendix A; their form is DeepMask's).
 
     Args:

@@ -6,12 +6,15 @@ Masks are regular grids of bins over a box `[x1, y1, x2, y2]` in pixels: of n bi
 `x1 + (x2 - x1) * [i, i + 1] / n`, as pixel i of an image covers `[i, i + 1]`.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 THRESHOLD = 0.5  # probability from which a pixel is part of the object
 
 
-def paste(mask, box, height, width):
+def paste(mask: np.ndarray, box: np.ndarray, height: int, width: int) -> dict[str, Any]:
     """The segment that a mask makes in an image: interpolated between the centres of the bins, then thresholded.
 
     Args:
@@ -31,7 +34,7 @@ def paste(mask, box, height, width):
     return _encode_window(window >= THRESHOLD, top, left, height, width)
 
 
-def paste_all(masks, boxes, height, width):
+def paste_all(masks: np.ndarray, boxes: np.ndarray, height: int, width: int) -> list[dict[str, Any]]:
     """`paste` of `[D, m, n]` probabilities over `[D, 4]` boxes: a list of D segments."""
     return [paste(mask, box, height, width) for mask, box in zip(masks, boxes, strict=True)]
 
@@ -76,34 +79,36 @@ def _compress(counts, height, width):
     return {"size": [height, width], "counts": packed["counts"].decode("ascii")}
 
 
-def encode(mask):
+def encode(mask: np.ndarray) -> dict[str, Any]:
     """The segment of a mask `[H, W]` bool or 0/1."""
     mask = np.asarray(mask, bool)
     return _encode_window(mask.T, 0, 0, *mask.shape)
 
 
-def decode(segment):
+def decode(segment: Mapping[str, Any]) -> np.ndarray:
     """The mask `[H, W]` bool of a segment."""
     from pycocotools import mask
 
     return mask.decode(segment).astype(bool)
 
 
-def bounding_boxes(segments):
+def bounding_boxes(segments: Iterable[Mapping[str, Any]]) -> np.ndarray:
     """`[N, 4]` float64 x, y, width, height of N segments, in pixels; zeros of those without pixels."""
     from pycocotools import mask
 
     return np.array(mask.toBbox(list(segments)), np.float64).reshape(-1, 4)
 
 
-def areas(segments):
+def areas(segments: Iterable[Mapping[str, Any]]) -> np.ndarray:
     """`[N]` pixels of N segments."""
     from pycocotools import mask
 
     return np.array(mask.area(list(segments)), np.float64)
 
 
-def overlaps(segments, others, is_crowd=None):
+def overlaps(
+    segments: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]], is_crowd: Iterable[int] | None = None
+) -> np.ndarray:
     """IoU `[N, M]` of N segments with M others; with those that are a crowd the share of the segment inside it."""
     from pycocotools import mask
 
@@ -113,7 +118,7 @@ def overlaps(segments, others, is_crowd=None):
     return np.asarray(mask.iou(list(segments), list(others), is_crowd), np.float64)
 
 
-def from_annotation(segmentation, height, width):
+def from_annotation(segmentation: Any, height: int, width: int) -> dict[str, Any]:
     """The segment of an annotation's "segmentation": polygons, or run lengths, compressed or not.
 
     Args:
@@ -137,7 +142,7 @@ def from_annotation(segmentation, height, width):
     return {"size": [height, width], "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
 
 
-def what_is_wrong(segmentation, height, width):
+def what_is_wrong(segmentation: Any, height: int, width: int) -> str | None:
     """Why an annotation's "segmentation" says no mask, in words that follow that name; None of a good one."""
     if not segmentation:
         return "is missing" if segmentation is None else "is empty"

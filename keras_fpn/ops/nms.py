@@ -3,7 +3,9 @@
 import tensorflow as tf
 
 
-def nms_mask(boxes, scores, iou_threshold, max_kept, score_threshold=float("-inf")):
+def nms_mask(
+    boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, max_kept: int, score_threshold: float = float("-inf")
+) -> tf.Tensor:
     """Greedy suppression inside each group: which boxes are among the best that no better one suppresses.
 
     Boxes of different groups (levels for proposals, classes for detections) never meet, so that every IoU is of the
@@ -45,7 +47,7 @@ def nms_mask(boxes, scores, iou_threshold, max_kept, score_threshold=float("-inf
     return tf.scatter_nd(places, tf.ones_like(places[:, 0], tf.int32), tf.shape(scores, tf.int64)) > 0
 
 
-def best(boxes, scores, count):
+def best(boxes: tf.Tensor, scores: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """The `count` best boxes of each image, in order.
 
     Args:

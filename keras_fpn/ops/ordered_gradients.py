@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.python.framework.config import is_op_determinism_enabled  # it has no public name
 
 
-def resize_nearest(images, size):
+def resize_nearest(images: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """Nearest-neighbour resizing to a size that is no smaller: row i of H reads row floor(i h / H) of h.
 
     Args:
@@ -63,7 +63,7 @@ def _sum_of_runs(values, size):
     return tf.reshape(columns, [-1, size[0], size[1], channels])
 
 
-def crop_and_resize(images, boxes, owners, size):
+def crop_and_resize(images: tf.Tensor, boxes: tf.Tensor, owners: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """`tf.image.crop_and_resize`, bilinear and 0 outside the image, whose boxes are constants.
 
     Args:

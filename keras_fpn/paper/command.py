@@ -1,7 +1,9 @@
 """`keras-fpn paper TABLE`: what has to be trained is trained, and the table is written."""
 
 import itertools
+import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import tensorflow as tf
@@ -13,7 +15,15 @@ from keras_fpn.paper import estimate, experiments, findings, page, tables
 
 
 def run_table(
-    name, *, out="runs/paper", data=None, annotations=None, images=None, seeds=3, overrides=(), weights=()
+    name: str,
+    *,
+    out: str | os.PathLike = "runs/paper",
+    data: str | os.PathLike | None = None,
+    annotations: str | os.PathLike | None = None,
+    images: str | os.PathLike | None = None,
+    seeds: int = 3,
+    overrides: Iterable[str] = (),
+    weights: Iterable[str] = (),
 ) -> bool:
     """Train what a table of the paper needs, measure it and write OUT/<table>.md, .csv and .html.
 
@@ -60,7 +70,15 @@ def _weights(text):
     return backbone, str(weights_file(path))
 
 
-def make_setting(out, data=None, annotations=None, images=None, seeds=3, overrides=(), weights=()):
+def make_setting(
+    out: Path,
+    data: str | os.PathLike | None = None,
+    annotations: str | os.PathLike | None = None,
+    images: str | os.PathLike | None = None,
+    seeds: int = 3,
+    overrides: Iterable[str] = (),
+    weights: Iterable[str] = (),
+) -> experiments.Setting:
     """The `Setting` of a command; the embedded data set where no data are named."""
     starts = tuple(_weights(text) for text in weights)
     found = experiments.find_data(data, annotations, images)

@@ -1,12 +1,20 @@
 """Average recall against the number of proposals an image, by object size (the plot beside tables 1 and 6)."""
 
-from keras_fpn.metrics import AREAS
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from keras_fpn.metrics import AREAS, RecallFamily
 from keras_fpn.reporting import plots
+
+if TYPE_CHECKING:
+    from keras_fpn.evaluation.coco import COCOEvaluator
 
 LIMITS = (1, 3, 10, 30, 100, 300, 1000)
 
 
-def measure(family, evaluator, results, metrics):
+def measure(
+    family: RecallFamily, evaluator: "COCOEvaluator", results: list[dict], metrics: Mapping[str, float | None]
+) -> dict[str, list]:
     """`{"limits": [...], "": [AR at each limit], "s": ..., "m": ..., "l": ...}`, 0..1, -1 where undefined.
 
     The limits are LIMITS; where a run keeps only the best results of each image, those that these are enough for, and
@@ -26,14 +34,14 @@ def measure(family, evaluator, results, metrics):
     return {"limits": list(recalls)} | {area: [recall[area] for recall in recalls.values()] for area in AREAS}
 
 
-def mean(curves):
+def mean(curves: Sequence[Mapping[str, list]]) -> dict[str, list]:
     """The mean of some curves of `measure`, number by number."""
     areas = {area: [sum(values) / len(curves) for values in zip(*(c[area] for c in curves), strict=True)]
              for area in AREAS}  # fmt: skip
     return {"limits": curves[0]["limits"]} | areas
 
 
-def charts(curves):
+def charts(curves: Mapping[str, Mapping[str, list]]) -> list[tuple[str, str]]:
     """`[(title, SVG)]`, one for each object size.
 
     Args:

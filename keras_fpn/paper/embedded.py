@@ -5,6 +5,8 @@ what is written here is laid over it, whichever row it is, wherever its parts re
 row.
 """
 
+from typing import Any
+
 from keras_fpn.config.loading import load_config
 
 NUM_TRAIN, NUM_VAL, SIZE = 1000, 200, 256  # images, images, pixels
@@ -52,7 +54,7 @@ OVERLAY = {
 }
 
 
-def overrides(config_name):
+def overrides(config_name: str) -> dict[str, Any]:
     """`{dotted key: value}` that brings a shipped configuration of the paper to the embedded data set."""
     config = load_config(config_name)
     kind = "rpn" if config.model.architecture == "rpn" else "other"

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from keras_fpn.config import building
 from keras_fpn.models import optimizers
+from keras_fpn.paper.experiments import Experiment
 from keras_fpn.paper.rows import TRAIN
 from keras_fpn.training import datasets, schedule
 from keras_fpn.training.run_folder import read_results
@@ -53,18 +54,18 @@ class Estimate:
         return seconds if experiment.recipe.procedure == TRAIN else seconds / 2
 
     @property
-    def seconds(self):
+    def seconds(self) -> float:
         """Seconds left, corrected by how those that ended compare with what was expected of them."""
         pace = self._taken / self._expected if self._expected else 1.0
         return pace * sum(self._seconds.values())
 
-    def ended(self, experiment, seconds):
+    def ended(self, experiment: Experiment, seconds: float) -> None:
         """Tell that an experiment took `seconds`."""
         self._expected += self._seconds.pop(experiment.run_dir, 0.0)
         self._taken += seconds
 
 
-def shown(seconds):
+def shown(seconds: float) -> str:
     """Seconds as people say them: "31 min", "5.2 hours"."""
     return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{max(1, round(seconds / 60))} min"
 

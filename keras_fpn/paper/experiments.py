@@ -3,7 +3,9 @@
 import dataclasses
 import gc
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -11,7 +13,7 @@ from keras_fpn.config.loading import Config, load_config, load_run_config
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import built_aside, remove_unfinished
 from keras_fpn.console.progress import Count
-from keras_fpn.data.coco import read_coco
+from keras_fpn.data.coco import CocoDataset, read_coco
 from keras_fpn.data.coco_layout import find_coco_layout
 from keras_fpn.data.shapes import write_shapes
 from keras_fpn.inference.propose import propose as write_proposals
@@ -19,6 +21,7 @@ from keras_fpn.models.detector import architecture
 from keras_fpn.models.files import load_model
 from keras_fpn.paper import embedded
 from keras_fpn.paper.rows import FOUR_STEPS, RECIPES, TRAIN, TWO_STEPS, Recipe
+from keras_fpn.paper.tables import Table
 from keras_fpn.training import datasets, four_step, training
 
 LAST_STEP = {TWO_STEPS: 2, FOUR_STEPS: 4}  # of the four
@@ -63,26 +66,26 @@ class Experiment:
     config: Config
 
     @property
-    def title(self):
+    def title(self) -> str:
         """"table1_c, seed 0"."""
         return f"{Path(self.recipe.config).stem}, seed {self.seed}"
 
     @property
-    def is_finished(self):
+    def is_finished(self) -> bool:
         """Whether its metrics are there."""
         return (self.run_dir / "metrics.json").is_file()
 
     @property
-    def folders(self):
+    def folders(self) -> list[Path]:
         """The run folders of the networks that an image goes through."""
         return [self.run_dir / name for name in self.recipe.networks]
 
     @property
-    def part_dir(self):
+    def part_dir(self) -> Path:
         """The run folder whose metrics the row shows: the last of `folders`."""
         return self.folders[-1]
 
-    def run(self):
+    def run(self) -> training.Outcome:
         """Train, or go on with what was begun; returns the `Outcome`."""
         if self.recipe.procedure != TRAIN:
             return four_step.run(self.config, self.run_dir, last=LAST_STEP[self.recipe.procedure])
@@ -91,7 +94,7 @@ class Experiment:
         return training.train(self.config, self.run_dir)
 
     @property
-    def trainings(self):
+    def trainings(self) -> list[tuple[Path, Config]]:
         """`(run folder, Config)` of each training in it, in order: itself, or its steps of the four."""
         if self.recipe.procedure == TRAIN:
             return [(self.run_dir, self.config)]
@@ -101,14 +104,15 @@ class Experiment:
         ]
 
 
-def embedded_layout(out):
+def embedded_layout(out: str | os.PathLike) -> tuple[tuple[str, str], tuple[str, str]]:
     """`(train, val)` of the embedded data set, each an annotation file and an image folder, as it will lie in `out`."""
     folder = Path(out) / "data"
     annotations = folder / "annotations"
-    return tuple((str(annotations / f"instances_{half}.json"), str(folder / half)) for half in ("train", "val"))
+    train, val = ((str(annotations / f"instances_{half}.json"), str(folder / half)) for half in ("train", "val"))
+    return train, val
 
 
-def draw_data(out):
+def draw_data(out: str | os.PathLike) -> None:
     """Write the embedded data set to `out`/data unless it is there."""
     folder = Path(out) / "data"
     if not folder.is_dir():
@@ -120,7 +124,11 @@ def draw_data(out):
             )
 
 
-def find_data(data=None, annotations=None, images=None):
+def find_data(
+    data: str | os.PathLike | None = None,
+    annotations: str | os.PathLike | None = None,
+    images: str | os.PathLike | None = None,
+) -> tuple[tuple[str, str], tuple[str, str]] | None:
     """`(train, val)` of the user's data, each an annotation file and an image folder; None without any.
 
     Args:
@@ -138,8 +146,8 @@ def find_data(data=None, annotations=None, images=None):
         layout = _layout_around(annotations)
     else:
         layout = find_coco_layout(data)
-    val = (annotations or layout.val_annotations, images or layout.val_images)
-    return (layout.train_annotations, layout.train_images), tuple(map(str, val))
+    val = (str(annotations or layout.val_annotations), str(images or layout.val_images))
+    return (layout.train_annotations, layout.train_images), val
 
 
 def _layout_around(annotations):
@@ -151,15 +159,15 @@ def _layout_around(annotations):
         ) from None
 
 
-def plan(table, setting) -> dict[str, list[Experiment]]:
+def plan(table: Table, setting: Setting) -> dict[str, list[Experiment]]:
     """`{row name: its experiments, one a seed}` of a `Table`."""
     return {row.name: experiments(RECIPES[table.name][row.name], setting) for row in table.rows}
 
 
-def experiments(recipe, setting) -> list[Experiment]:
+def experiments(recipe: Recipe, setting: Setting) -> list[Experiment]:
     """The `Experiment` of each seed."""
     settings = embedded.overrides(recipe.config) if setting.is_embedded else {}
-    pairs = [*settings.items(), *data_overrides(recipe, setting), *setting.overrides]
+    pairs: list[Any] = [*settings.items(), *data_overrides(recipe, setting), *setting.overrides]
     backbone = load_config(recipe.config, pairs).model.backbone.name
     if backbone in dict(setting.weights):
         pairs.append(("training.weights", dict(setting.weights)[backbone]))
@@ -170,12 +178,12 @@ def experiments(recipe, setting) -> list[Experiment]:
     return made
 
 
-def run_folder(config_name, seed, setting) -> Path:
+def run_folder(config_name: str, seed: int, setting: Setting) -> Path:
     """Where a run lies, whichever table it is for."""
     return setting.out / "runs" / f"{Path(config_name).stem}-seed{seed}"
 
 
-def data_overrides(recipe, setting):
+def data_overrides(recipe: Recipe, setting: Setting) -> list[tuple[str, str]]:
     """`[(dotted key, path)]` of the data, and of the proposals where the row is trained on those of another."""
     pairs = []
     for split in ("train", "val"):
@@ -189,18 +197,18 @@ def data_overrides(recipe, setting):
     return pairs
 
 
-def proposals_dir(recipe, setting) -> Path:
+def proposals_dir(recipe: Recipe, setting: Setting) -> Path:
     """The folder of the proposals that all seeds of a row are trained on: in the first run of the other row."""
-    return run_folder(recipe.proposals_of, 0, setting).absolute() / "proposals"
+    return run_folder(recipe.proposals_of, 0, setting).absolute() / "proposals"  # type: ignore[arg-type]
 
 
-def in_order(planned) -> list[Experiment]:
+def in_order(planned: Mapping[str, Sequence[Experiment]]) -> list[Experiment]:
     """All experiments of a plan, each run once: the first seed of every row, then the second, ..."""
     by_seed = zip(*planned.values(), strict=True)
     return list({experiment.run_dir: experiment for seed in by_seed for experiment in seed}.values())
 
 
-def check_weights(todo, setting):
+def check_weights(todo: Sequence[Experiment], setting: Setting) -> None:
     """Refuse weights of a backbone that no row has: they would be left unused without a word.
 
     Raises:
@@ -212,7 +220,7 @@ def check_weights(todo, setting):
             raise UserError(f"--weights {name}={path}: no row here is of {name}; they are of {', '.join(names)}")
 
 
-def check_same(experiment):
+def check_same(experiment: Experiment) -> None:
     """Refuse to mix runs of different settings in one table.
 
     Raises:
@@ -240,13 +248,13 @@ def _differences(was, now, path):
             yield ".".join(here), was.get(key), now[key]
 
 
-def forget_graphs():
+def forget_graphs() -> None:
     """Give back what the last run's graphs held."""
     keras.backend.clear_session()
     gc.collect()
 
 
-def with_needed(planned, setting) -> list[Experiment]:
+def with_needed(planned: Mapping[str, Sequence[Experiment]], setting: Setting) -> list[Experiment]:
     """`in_order`, with the runs before them whose proposals they are trained on."""
     listed = in_order(planned)
     sources = dict.fromkeys(each.recipe.proposals_of for each in listed if each.recipe.proposals_of)
@@ -255,7 +263,7 @@ def with_needed(planned, setting) -> list[Experiment]:
     return [*needed, *listed]
 
 
-def propose(experiment, todo, setting):
+def propose(experiment: Experiment, todo: Sequence[Experiment], setting: Setting) -> None:
     """Write the proposals of a finished run for those after it that are trained on them."""
     wanting = next((each for each in todo if each.recipe.proposals_of == experiment.recipe.config), None)
     if wanting is None or experiment.seed:
@@ -276,7 +284,7 @@ def propose(experiment, todo, setting):
             )
 
 
-def training_images(todo):
+def training_images(todo: Sequence[Experiment]) -> CocoDataset | None:
     """The `CocoDataset` that the rows still to be done are trained on, None where all are done.
 
     Both halves of the data are read as the rows will read them, before hours of training.
@@ -287,7 +295,7 @@ def training_images(todo):
     unfinished = next((each for each in todo if not each.is_finished), None)
     if unfinished is None:
         return None
-    data = unfinished.config.data
+    data: Any = unfinished.config.data
     needed = architecture(unfinished.config.model.architecture).further_inputs
     if "proposals" in needed:  # the row that made them read the rest
         return read_coco(data.train.annotations, data.train.images, invalid_boxes=data.invalid_boxes)

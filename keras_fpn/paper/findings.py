@@ -2,6 +2,9 @@
 
 import statistics
 import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -21,13 +24,13 @@ NOMINAL_SIZE = (800, 1000)  # height, width of the image that the paper counts a
 _TIMED_RUNS = 20
 
 
-def read(run_dir):
+def read(run_dir: Path) -> dict[str, Any]:
     """The findings of a run, {} without any."""
     path = run_dir / "findings.json"
     return read_json(path) if path.is_file() else {}
 
 
-def take(folders, *, timed):
+def take(folders: Sequence[Path], *, timed: bool) -> dict[str, Any]:
     """Measure and write findings.json into the last of some run folders, unless it is there.
 
     It holds "curve" (`curve.measure`; of a model that proposes boxes or segments), "parameters", "anchors" (on the
@@ -48,7 +51,7 @@ def take(folders, *, timed):
     family = all_families(model.metric_families)[0]
     if isinstance(family, RecallFamily):
         found["curve"] = _curve(family, val_set, folders[-1])
-    datasets = [measuring.evaluation_dataset(*network, 1) for network in networks]
+    datasets = [measuring.evaluation_dataset(each, images, 1) for each, images in networks]
     batches = [next(iter(dataset))[0] for dataset in datasets]
     size = batches[-1]["images"].shape[1:3]
     for stage in model.stages:

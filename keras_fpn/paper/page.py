@@ -4,17 +4,23 @@ import csv
 import io
 import statistics
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_fpn.console.files import write_text
 from keras_fpn.paper import curve, pictures, summary
+from keras_fpn.paper.tables import Table
 from keras_fpn.reporting import report
+
+if TYPE_CHECKING:
+    from keras_fpn.paper.experiments import Experiment, Setting
 
 _NOMINAL = "800x1000"
 _LONG_LABEL = 24  # letters
 
 
-def write(table, planned, setting):
+def write(table: Table, planned: "Mapping[str, Sequence[Experiment]]", setting: "Setting") -> list[Path]:
     """Write OUT/<table>.md, .csv and .html of finished runs; returns their paths.
 
     Args:

@@ -1,5 +1,8 @@
 """Pictures of a table: the same few images in every row, each object with the proposal that fits it best."""
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from PIL import Image
 
@@ -9,9 +12,13 @@ from keras_fpn.data.coco import read_coco
 from keras_fpn.metrics import PROPOSALS, SEGMENTS, family_of
 from keras_fpn.ops import masks
 from keras_fpn.ops.boxes import pairwise_iou
+from keras_fpn.paper.tables import Table
 from keras_fpn.parts.output_fields import Masks
 from keras_fpn.reporting import visualize
 from keras_fpn.reporting.report import Section
+
+if TYPE_CHECKING:
+    from keras_fpn.paper.experiments import Experiment
 
 NUM_IMAGES, NUM_PROPOSALS = 3, 100
 _FEW_OBJECTS = 2  # images with more of them come first
@@ -24,16 +31,16 @@ _OF_PROPOSALS = (
 )
 
 
-def sections(table, planned):
+def sections(table: Table, planned: "Mapping[str, Sequence[Experiment]]") -> list[Section]:
     """A `Section` for each image: the ground truth, and what the first seed of every row finds.
 
     A row that proposes boxes or segments shows, for each object, the best of its first 100 proposals and their overlap;
     one that detects shows its detections.
     """
-    config = next(iter(planned.values()))[0].config
+    val: Any = next(iter(planned.values()))[0].config.data.val
     draw, text = _kind(table)
     fields = ("masks",) if draw is _best_segments else ()
-    val_set = read_coco(config.data.val.annotations, config.data.val.images, invalid_boxes="drop", fields=fields)
+    val_set = read_coco(val.annotations, val.images, invalid_boxes="drop", fields=fields)
     records = sorted(val_set.records, key=lambda record: len(record.boxes) <= _FEW_OBJECTS)
     records = [record for record in records if len(record.boxes)][:NUM_IMAGES]
     found = {}

@@ -2,9 +2,15 @@
 
 import dataclasses
 import statistics
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from keras_fpn.console.files import read_json
 from keras_fpn.paper import findings
+from keras_fpn.paper.tables import Table
+
+if TYPE_CHECKING:
+    from keras_fpn.paper.experiments import Experiment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,14 +24,15 @@ class Spread:
         return f"{self.mean:.1f}" if self.deviation is None else f"{self.mean:.1f} ± {self.deviation:.1f}"
 
 
-def spread(values):
+def spread(values: Sequence[float | None]) -> Spread | None:
     """The `Spread` of figures; None where one is undefined or there are none."""
-    if not values or any(value is None for value in values):
+    defined = [value for value in values if value is not None]
+    if not values or len(defined) < len(values):
         return None
-    return Spread(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None)
+    return Spread(statistics.mean(defined), statistics.stdev(defined) if len(defined) > 1 else None)
 
 
-def figures(table, planned):
+def figures(table: Table, planned: "Mapping[str, Sequence[Experiment]]") -> dict[str, dict[str, list[float | None]]]:
     """`{row: {column: [figure of each seed]}}`, in percent, None where a metric is undefined."""
     found = {}
     for row, experiments in planned.items():
@@ -37,7 +44,7 @@ def figures(table, planned):
     return found
 
 
-def all_findings(planned):
+def all_findings(planned: "Mapping[str, Sequence[Experiment]]") -> dict[str, list[dict[str, Any]]]:
     """`{row: [findings of each seed]}`."""
     return {
         row: [findings.read(experiment.part_dir) for experiment in experiments]
@@ -66,19 +73,19 @@ class Comparison:
     paper: float | None
 
     @property
-    def holds(self):
+    def holds(self) -> bool:
         """Whether the mean difference has the paper's sign, and every seed with it."""
         return self.wins == self.seeds
 
     @property
-    def verdict(self):
+    def verdict(self) -> str:
         """"holds", "holds on average" or "does not hold"."""
         if self.holds:
             return "holds"
         return "holds on average alone" if self.margin.mean > 0 else "does not hold"
 
 
-def comparisons(table, found):
+def comparisons(table: Table, found: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[Comparison]:
     """The `Comparison`s that the paper's table stands for, in the order of its columns and rows."""
     made = []
     for column in filter(None, (table.headline, table.small)):
@@ -87,7 +94,8 @@ def comparisons(table, found):
             if any(value is None for pair in pairs for value in pair):
                 continue
             margins = [better - other for better, other in pairs]
-            paper = table.figure(table.better, column) - table.figure(worse, column)
+            paper = table.figure(table.better, column) - table.figure(worse, column)  # type: ignore[operator]
             wins = sum(margin > 0 for margin in margins)
-            made.append(Comparison(table.better, worse, column, spread(margins), wins, len(margins), paper))
+            margin: Any = spread(margins)
+            made.append(Comparison(table.better, worse, column, margin, wins, len(margins), paper))
     return made

@@ -28,7 +28,7 @@ class Row:
     figures: tuple[float | None, ...]
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Letter and title: "(c) FPN"."""
         return f"({self.name}) {self.title}" if len(self.name) == 1 else self.title
 
@@ -57,11 +57,11 @@ class Table:
     headline: str
     small: str | None = None
 
-    def row(self, name):
+    def row(self, name: str) -> Row:
         """The `Row` of this name."""
         return next(row for row in self.rows if row.name == name)
 
-    def figure(self, row, column):
+    def figure(self, row: str, column: str) -> float | None:
         """The paper's figure, in percent, or None."""
         return self.row(row).figures[list(self.metrics).index(column)]
 
@@ -168,7 +168,7 @@ _TABLE_6 = Table(
 TABLES = {table.name: table for table in (_TABLE_1, _TABLE_2, _TABLE_3, _TABLE_5, _TABLE_6)}
 
 
-def table(name):
+def table(name: str) -> Table:
     """The `Table` of this name.
 
     Raises:

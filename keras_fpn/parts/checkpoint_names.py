@@ -19,7 +19,7 @@ Tensors have torch's layouts there: convolution (out, in, height, width), linear
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +39,7 @@ DEPTHWISE = Transform(lambda tensor: tensor.transpose(2, 3, 0, 1), lambda value:
 LINEAR = Transform(np.transpose, np.transpose)
 
 
-def flattened(size):
+def flattened(size: int) -> Transform:
     """A linear layer on a flattened `[channels, size, size]` map; ours is flattened as `[size, size, channels]`."""
 
     def to_ours(tensor):
@@ -53,7 +53,7 @@ def flattened(size):
     return Transform(to_ours, to_source)
 
 
-def reordered(transform, order, number):
+def reordered(transform: Transform, order: Sequence[int] | np.ndarray, number: int) -> Transform:
     """A transform of a tensor of `number` rows: its row `order[j]` is our output j.
 
     Rows that are none of ours are dropped, and written back as zeros.
@@ -91,7 +91,7 @@ class Named(NamedTuple):
     kernel: Transform | None = None
 
 
-def named(table, layer):
+def named(table: Mapping[str, str | Named], layer: str) -> Named | None:
     """The `Named` of the layer that we call `layer`, or None where no pattern of the table is of it."""
     for pattern, theirs in table.items():
         if match := re.fullmatch(pattern, layer):

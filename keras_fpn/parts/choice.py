@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from keras_fpn.parts.registry import Registry
+from keras_fpn.parts.registry import Part, Registry
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Choice:
     default: str
     profiles: Mapping[str, str] = field(default_factory=dict)
 
-    def chosen(self, profile, given=None):
+    def chosen(self, profile: str, given: str | None = None) -> Part:
         """The part of a name, or that of the profile where none is given.
 
         Raises:
@@ -30,6 +30,6 @@ class Choice:
         """
         return self.parts[self.profiles.get(profile, self.default) if given is None else given]
 
-    def readers_of(self, key):
+    def readers_of(self, key: str) -> list[str]:
         """Names of the parts that read a setting."""
         return [part.name for part in self.parts if key in part.settings.model_fields]

@@ -1,5 +1,6 @@
 """The classes that a detector tells apart: their names, and their ids in the numbering of the data set."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keras_fpn.console.errors import UserError
@@ -20,7 +21,9 @@ class Classes:
 OBJECT = Classes(("object",), (0,))
 
 
-def numbered(num_classes, class_names=None, category_ids=None) -> Classes:
+def numbered(
+    num_classes: int, class_names: Sequence[str] | None = None, category_ids: Sequence[int] | None = None
+) -> Classes:
     """K classes with the names and ids given, or "0".."K-1" and 1..K.
 
     Raises:

@@ -11,17 +11,18 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from keras_fpn.console.errors import UserError
 
 GROUP = "keras_fpn.parts.extensions"
 _LONGEST_NAME = 60  # of a name in an error, which may come from a file of anybody's
-_loaded_files = {}  # absolute path: name of the module
+_loaded_files: dict[str, str] = {}  # absolute path: name of the module
 _installed_are_loaded = False
 
 
-def load(items, folder=None):
+def load(items: Iterable[str | os.PathLike], folder: str | os.PathLike | None = None) -> list[str]:
     """Import extensions; one that is there already is left alone.
 
     Args:
@@ -41,18 +42,18 @@ def _is_file(item):
     return item.endswith(".py") or os.sep in item
 
 
-def name_of(item):
+def name_of(item: str | os.PathLike) -> str:
     """The name that an extension has in a file of a model: of a file its stem, of a module its own."""
     return Path(item).stem if _is_file(str(item)) else str(item)
 
 
-def missing(items):
+def missing(items: Iterable[str | os.PathLike]) -> list[str]:
     """Those of the extensions that are not loaded, by name."""
     load_installed()
     return [name for name in map(name_of, items) if name not in sys.modules]
 
 
-def check_loaded(items, source):
+def check_loaded(items: Iterable[str | os.PathLike], source: str | os.PathLike) -> None:
     """Refuse a file that needs extensions which nobody loaded; none of them is imported for it.
 
     Args:
@@ -71,13 +72,13 @@ def check_loaded(items, source):
         )
 
 
-def printable(text):
+def printable(text: object) -> str:
     """A text of anybody's for a line on the screen."""
     text = "".join(letter if letter.isprintable() else "?" for letter in str(text))
     return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}..."
 
 
-def load_installed():
+def load_installed() -> None:
     """Import the extensions that installed packages name as entry points; once in a process."""
     global _installed_are_loaded
     if _installed_are_loaded:

@@ -10,17 +10,20 @@ Evaluation, images, pictures, results and exports loop over the fields of a mode
 exported detector carries their descriptions, from which `rebuilt` makes them again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.ops import masks
 from keras_fpn.parts.registry import Registry
 
 OUTPUT_FIELDS = Registry("output field", "kind")
+_FieldType = TypeVar("_FieldType", bound="type[OutputField]")
 
 
 @dataclass(frozen=True)
@@ -59,24 +62,24 @@ class OutputField:
         bound: how far the values of an exported float32 detector may be from the model's.
     """
 
-    kind = ""
-    name = ""
-    dtype = "float32"
-    shape = ()
-    padding = 0
-    meaning = ""
-    axes = ""
-    is_clipped = False
-    drawing = None
-    note = ""
-    bound = 1e-4
+    kind: str = ""
+    name: str = ""
+    dtype: str = "float32"
+    shape: tuple[int, ...] = ()
+    padding: float = 0
+    meaning: str = ""
+    axes: str = ""
+    is_clipped: bool = False
+    drawing: str | Callable | None = None
+    note: str = ""
+    bound: float = 1e-4
 
     @property
     def arguments(self) -> Mapping:
         """Arguments of the constructor that make the field again, as JSON has them."""
         return MappingProxyType({})
 
-    def to_original(self, values, place):
+    def to_original(self, values: np.ndarray, place: Place) -> np.ndarray | list[Any]:
         """Values `[n, *shape]` of what the detector saw, in the image itself; as they are unless they have `axes`.
 
         Args:
@@ -88,19 +91,19 @@ class OutputField:
         values = rescaled(values, self.axes, place.ratio)
         return np.clip(values, *limits_of(self.axes, place.size, values.dtype)) if self.is_clipped else values
 
-    def finish(self, values):
+    def finish(self, values: Mapping[str, Any]) -> np.ndarray | list[Any]:
         """Its own values once those of all fields are in the image itself; `{field: n values}`."""
         return values[self.name]
 
-    def to_result(self, value, classes) -> dict:
+    def to_result(self, value: Any, classes: Any) -> dict:
         """Entries that one value adds to a COCO result; by default itself under its name."""
         return {self.name: np.asarray(value).tolist()}
 
-    def caption(self, value, classes) -> str:
+    def caption(self, value: Any, classes: Any) -> str:
         """Text that follows the name of a detection in a picture."""
         return ""
 
-    def describe(self, rows):
+    def describe(self, rows: Sequence[int | None]) -> dict[str, Any]:
         """Description of the field in an exported detector: "dtype", "shape", "meaning", "kind", "arguments".
 
         Args:
@@ -115,7 +118,7 @@ class OutputField:
         }
 
 
-def register_output_field(field_type):
+def register_output_field(field_type: _FieldType) -> _FieldType:
     """Make a class of fields known by its `kind`; a decorator. Exported detectors name their fields by it.
 
     Raises:
@@ -126,7 +129,7 @@ def register_output_field(field_type):
     return OUTPUT_FIELDS.add(field_type.kind, field_type)
 
 
-def rescaled(values, axes, ratio):
+def rescaled(values: np.ndarray, axes: str, ratio: np.ndarray) -> np.ndarray:
     """Values times the ratio of the axis that each component of the last one lies on."""
     if not axes:
         return values
@@ -134,7 +137,7 @@ def rescaled(values, axes, ratio):
     return np.asarray(values, ratio.dtype) * np.array([factors.get(axis, 1) for axis in axes], ratio.dtype)
 
 
-def limits_of(axes, size, dtype):
+def limits_of(axes: str, size: tuple[int, int], dtype: DTypeLike) -> np.ndarray:
     """Least and most of each component of the last axis: the borders of the image, no limits where it is no place."""
     borders = {"x": (0, size[1]), "y": (0, size[0])}
     return np.array([borders.get(axis, (-np.inf, np.inf)) for axis in axes], dtype).T
@@ -147,7 +150,7 @@ class Boxes(OutputField):
     kind, name, shape, axes, is_clipped, bound = "boxes", "boxes", (4,), "xyxy", True, 0.05
     meaning = "x1, y1, x2, y2 in pixels of the image given, right and bottom exclusive; best first, then 0"
 
-    def to_result(self, value, classes):
+    def to_result(self, value: Any, classes: Any) -> dict:
         x1, y1, x2, y2 = np.asarray(value, np.float64).tolist()
         return {"bbox": [x1, y1, x2 - x1, y2 - y1]}
 
@@ -158,7 +161,7 @@ class Windows(Boxes):
 
     kind, is_clipped = "windows", False
 
-    def finish(self, values):
+    def finish(self, values: Mapping[str, Any]) -> np.ndarray:
         boxes = masks.bounding_boxes(values["masks"])
         return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
@@ -170,7 +173,7 @@ class Scores(OutputField):
     kind = name = "scores"
     meaning = "from 0 to 1; best first, then 0"
 
-    def to_result(self, value, classes):
+    def to_result(self, value: Any, classes: Any) -> dict:
         return {"score": float(value)}
 
 
@@ -182,7 +185,7 @@ class Classes(OutputField):
     dtype, padding, bound = "int32", -1, 0
     meaning = "number of the class in class_names; -1 past the last detection"
 
-    def to_result(self, value, classes):
+    def to_result(self, value: Any, classes: Any) -> dict:
         return {"category_id": plain(classes.category_ids[value]), "category": classes.class_names[value]}
 
 
@@ -202,13 +205,13 @@ class Masks(OutputField):
         self.side, self.shape = side, (side, side)
 
     @property
-    def arguments(self):
+    def arguments(self) -> Mapping:
         return {"side": self.side}
 
-    def to_original(self, values, place):
+    def to_original(self, values: np.ndarray, place: Place) -> list[Any]:
         return masks.paste_all(values, place.boxes, *place.size)
 
-    def to_result(self, value, classes):
+    def to_result(self, value: Any, classes: Any) -> dict:
         return {"segmentation": value}
 
 
@@ -217,17 +220,23 @@ STANDARD = (BOXES, SCORES, CLASSES)  # of a detector with classes and nothing fu
 _OWN = ("boxes", "scores", "classes")
 
 
-def further(fields):
+def further(fields: Iterable[OutputField]) -> tuple[OutputField, ...]:
     """Those of the fields that are neither box, score nor class."""
     return tuple(field for field in fields if field.name not in _OWN)
 
 
-def labels_of(found):
+def labels_of(found: Mapping[str, Any]) -> np.ndarray:
     """`[D]` int32 class of each row of the detections of an image: 0 where a model tells none apart."""
     return np.asarray(found["classes"]) if "classes" in found else np.zeros(len(found["scores"]), np.int32)
 
 
-def in_original(found, rows, fields, size, ratio):
+def in_original(
+    found: Mapping[str, Any],
+    rows: np.ndarray | slice,
+    fields: Iterable[OutputField],
+    size: Sequence[int],
+    ratio: np.ndarray,
+) -> dict[str, Any]:
     """`{field: n values}` of some rows of the detections of an image, in the image itself.
 
     Args:
@@ -237,13 +246,15 @@ def in_original(found, rows, fields, size, ratio):
         ratio: see `Place`.
     """
     boxes = rescaled(np.asarray(found["boxes"])[rows], BOXES.axes, ratio)
-    place = Place(tuple(int(side) for side in size), ratio, boxes)
+    place = Place((int(size[0]), int(size[1])), ratio, boxes)
     present = [field for field in fields if field.name in found]
     values = {field.name: field.to_original(np.asarray(found[field.name])[rows], place) for field in present}
     return {field.name: field.finish(values) for field in present}
 
 
-def to_result(values, index, label, fields, classes):
+def to_result(
+    values: Mapping[str, Any], index: int, label: int, fields: Iterable[OutputField], classes: Any
+) -> dict[str, Any]:
     """The COCO result of one detection, without its image: class, box, score, and what further fields add.
 
     Args:
@@ -259,7 +270,7 @@ def to_result(values, index, label, fields, classes):
     return result
 
 
-def rebuilt(outputs):
+def rebuilt(outputs: Mapping[str, Mapping[str, Any]]) -> tuple[OutputField, ...]:
     """The fields that an exported detector's outputs describe, `{name: what describe gave}`, without the counts.
 
     A kind that nothing here registers gives a plain field, whose numbers are passed on as they are.
@@ -284,6 +295,6 @@ def _unknown(name, told):
     return field
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """A Python number or string for a numpy one: JSON and dict keys want it."""
     return value.item() if hasattr(value, "item") else value

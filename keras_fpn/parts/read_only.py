@@ -1,6 +1,7 @@
 """Settings that can be looked at and not changed: what was built from them would not follow."""
 
 import collections.abc
+from typing import Any
 
 
 def _refuse(self, *args, **kwargs):
@@ -29,7 +30,7 @@ class ReadOnlyList(list):
         return plain(self)
 
 
-def read_only(value):
+def read_only(value: Any) -> Any:
     """The value with every dict and list inside as one that refuses to be changed."""
     if isinstance(value, collections.abc.Mapping):
         return ReadOnlyDict({key: read_only(item) for key, item in value.items()})
@@ -38,7 +39,7 @@ def read_only(value):
     return value
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """The value with plain dicts and lists inside, that can be changed; the other way round of `read_only`."""
     if isinstance(value, collections.abc.Mapping):
         return {key: plain(item) for key, item in value.items()}

@@ -3,10 +3,13 @@
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
 from keras_fpn.parts import extensions
+
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True)
@@ -27,19 +30,19 @@ class Part:
     arguments: Mapping = field(default_factory=dict)
     facts: Mapping = field(default_factory=dict)
 
-    def load(self):
+    def load(self) -> Callable:
         """Builder of the part."""
         if not isinstance(self.target, str):
             return self.target
         module, name = self.target.split(":")
         return getattr(importlib.import_module(module), name)
 
-    def build(self, *given, **options):
+    def build(self, *given: Any, **options: Any) -> Any:
         """Call what builds the part with its own arguments and those given."""
         return self.load()(*given, **self.arguments, **options)
 
     @property
-    def origin(self):
+    def origin(self) -> str:
         """Module that the part comes from."""
         return self.target.split(":")[0] if isinstance(self.target, str) else self.target.__module__
 
@@ -56,7 +59,7 @@ class Registry:
         self.kind, self.key = kind, key
         self._parts = {}
 
-    def add(self, name, part):
+    def add(self, name: str, part: _Part) -> _Part:
         """Add a part; returns it.
 
         Raises:
@@ -87,7 +90,7 @@ class Registry:
     def __iter__(self):
         return iter(self._parts.values())
 
-    def names(self):
+    def names(self) -> list[str]:
         """The names, in the order in which they were added."""
         return list(self._parts)
 

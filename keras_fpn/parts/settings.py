@@ -58,7 +58,7 @@ class Settings(BaseModel):
         return value
 
     @classmethod
-    def defaults(cls, profile="detectron2") -> dict:
+    def defaults(cls, profile: str = "detectron2") -> dict:
         """`{key: value}` of every setting under a profile; a setting that must be given is left out."""
         required = [name for name, field in cls.model_fields.items() if field.is_required()]
         own = {name: field.get_default(call_default_factory=True) for name, field in cls.model_fields.items()}

@@ -9,6 +9,8 @@ import io
 import math
 import re
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from keras_fpn.metrics import METRIC_FAMILIES
 
@@ -54,7 +56,9 @@ _STYLE = {
 }  # fmt: skip
 
 
-def training_charts(history, learning_rate=None):
+def training_charts(
+    history: Sequence[Mapping[str, Any]] | None, learning_rate: tuple[Sequence[int], Sequence[float]] | None = None
+) -> list[tuple[str, str]]:
     """[(title, SVG)] of the curves that there are; titles are plain text.
 
     history: rows of results.csv, dicts with "epoch" and so on; values are numbers or text, "" is no value.
@@ -99,7 +103,7 @@ def _metrics(history):
     return series
 
 
-def precision_recall_charts(curves, of_family=""):
+def precision_recall_charts(curves: Mapping[str, Any] | None, of_family: str = "") -> list[tuple[str, str]]:
     """[(title, SVG)] of what `COCOEvaluator.precision_recall` returns: the classes, and their mean.
 
     of_family: begins the titles.
@@ -128,7 +132,7 @@ def precision_recall_charts(curves, of_family=""):
     )
 
 
-def recall_charts(areas):
+def recall_charts(areas: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> list[tuple[str, str]]:
     """[(title, SVG)] of average recall over the number of proposals, one for each object size.
 
     areas: {"small": {row: [(number of proposals, average recall), ...]}, ...}.
@@ -139,8 +143,17 @@ def recall_charts(areas):
 
 
 def line_chart(
-    title, series, x_label, *, x_limits=None, y_limits=None, y_label="", x_scale="linear", legend=True, pale=()
-):
+    title: str,
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    x_label: str,
+    *,
+    x_limits: tuple[float, float] | None = None,
+    y_limits: tuple[float, float] | None = None,
+    y_label: str = "",
+    x_scale: str = "linear",
+    legend: bool = True,
+    pale: Iterable[Sequence[tuple[float, float]]] = (),
+) -> str:
     """A line chart as an <svg> element, the same bytes for the same numbers.
 
     title: tells the page's charts apart: their ids come from it, and it is what a screen reader says.
@@ -153,7 +166,7 @@ def line_chart(
     from matplotlib.figure import Figure
 
     # From the defaults, not from the user's matplotlibrc, which may be made for slides; both are back after.
-    settings = ["default", _STYLE, {"svg.hashsalt": title}]
+    settings: list[str | dict[str, Any]] = ["default", _STYLE, {"svg.hashsalt": title}]
     with matplotlib.style.context(settings), warnings.catch_warnings():
         # matplotlib's font may lack the letters of a class name; the browser, which draws them, has others.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")

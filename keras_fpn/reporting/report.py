@@ -18,7 +18,9 @@ import re
 import shlex
 import sys
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -75,8 +77,17 @@ svg text { font-family: inherit !important; }
 
 
 def write_report(
-    path, *, title, metrics, history, curves=None, pictures=(), facts=None, learning_rate=None, subtitle=""
-):
+    path: str | os.PathLike,
+    *,
+    title: str,
+    metrics: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]] | None,
+    curves: Mapping[str, Any] | None = None,
+    pictures: Iterable[Sequence] = (),
+    facts: Mapping[str, Any] | None = None,
+    learning_rate: tuple[Sequence[int], Sequence[float]] | None = None,
+    subtitle: str = "",
+) -> Path:
     """Write the page; the old file stays whole until the new one is complete.
 
     metrics: `{name: value}` of any metric families, such as the content of metrics.json; the first one's family is
@@ -104,7 +115,14 @@ def write_report(
     return _write_sections(path, title, sections)
 
 
-def write_page(path, *, title, sections, facts=None, subtitle=""):
+def write_page(
+    path: str | os.PathLike,
+    *,
+    title: str,
+    sections: "Iterable[Section]",
+    facts: Mapping[str, Any] | None = None,
+    subtitle: str = "",
+) -> Path:
     """Write a page of `Section`s, such as that of a table of several runs; the old file stays whole until then.
 
     facts: as in `write_report`.
@@ -156,11 +174,11 @@ class Section:
     charts: tuple = ()
 
     @property
-    def anchor(self):
+    def anchor(self) -> str:
         """The id of the section in the page."""
         return re.sub(r"\W+", "-", self.heading.lower()).strip("-")
 
-    def to_html(self):
+    def to_html(self) -> str:
         """The section, closed in itself."""
         parts = [f'<section id="{self.anchor}"><h2>{html.escape(self.heading)}</h2>']
         parts += [f"<p>{html.escape(self.text)}</p>"] if self.text else []
@@ -172,7 +190,7 @@ class Section:
         return "".join(parts) + "</section>"
 
 
-def add_section(path, section):
+def add_section(path: str | os.PathLike, section: Section) -> Path:
     """Add a `Section` to a report, after those it has and before its facts; the old file stays whole until then.
 
     Returns the path.
@@ -277,7 +295,7 @@ def _figure(caption, picture):
     return f"<figure><figcaption>{caption}</figcaption>{image}</figure>"
 
 
-def environment_facts():
+def environment_facts() -> dict[str, str]:
     """{"device", "command", "versions", "date"} of this process, as text."""
     names = ("keras_fpn", "tensorflow", "keras", "numpy", "pycocotools")
     versions = {"python": platform.python_version()}

@@ -7,8 +7,11 @@ box, to its side, further away with a thin leader) rather than leave the picture
 import colorsys
 import functools
 import math
+import os
 import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -16,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from keras_fpn.ops import masks as segment_masks
 from keras_fpn.parts import output_fields
 from keras_fpn.parts.classes import Classes
+from keras_fpn.parts.output_fields import OutputField
 
 SMALLEST_LONG_SIDE = 512  # px; a picture below this is enlarged by a whole factor
 
@@ -31,7 +35,7 @@ _PALETTE = (
 )  # fmt: skip
 
 
-def class_color(index):
+def class_color(index: int) -> tuple[int, ...]:
     """RGB of class `index`: a hand-picked one for the first, then hues that keep their distance."""
     if 0 <= index < len(_PALETTE):
         return _PALETTE[index]
@@ -44,8 +48,16 @@ def class_color(index):
 
 
 def draw_boxes(
-    image, boxes, labels, scores=None, *, classes=None, colors=None, ground_truth=False, long_side=SMALLEST_LONG_SIDE
-):
+    image: Image.Image | np.ndarray,
+    boxes: Any,
+    labels: Sequence[str],
+    scores: np.ndarray | Sequence[float] | None = None,
+    *,
+    classes: np.ndarray | Sequence[int] | None = None,
+    colors: Sequence[tuple[int, ...]] | None = None,
+    ground_truth: bool = False,
+    long_side: int = SMALLEST_LONG_SIDE,
+) -> Image.Image:
     """A copy of the picture with boxes, names and scores.
 
     image: PIL image, or array [H, W, 3] or [H, W] of 0..255. boxes: [N, 4] xyxy in its pixels.
@@ -71,9 +83,17 @@ def draw_boxes(
 
 
 def draw_segments(
-    image, boxes, labels, scores=None, *, masks, classes=None, colors=None, ground_truth=False,
-    long_side=SMALLEST_LONG_SIDE,
-):
+    image: Image.Image | np.ndarray,
+    boxes: Any,
+    labels: Sequence[str],
+    scores: np.ndarray | Sequence[float] | None = None,
+    *,
+    masks: Sequence[dict],
+    classes: np.ndarray | Sequence[int] | None = None,
+    colors: Sequence[tuple[int, ...]] | Mapping[int, tuple[int, ...]] | None = None,
+    ground_truth: bool = False,
+    long_side: int = SMALLEST_LONG_SIDE,
+) -> Image.Image:
     """`draw_boxes` with masks in the place of the boxes, translucent with an outline.
 
     masks: N run-length encoded masks of the image (`keras_fpn.masks`), without colors each in one of its own; of those
@@ -148,7 +168,14 @@ def _draw_labels(picture, boxes, drawable, colors, labels, scores, width):
 DRAWINGS = {"segments": draw_segments}
 
 
-def draw_found(image, values, fields, labels, scores=None, **options):
+def draw_found(
+    image: Image.Image | np.ndarray,
+    values: Mapping[str, Any],
+    fields: Iterable[OutputField],
+    labels: Sequence[str],
+    scores: np.ndarray | Sequence[float] | None = None,
+    **options: Any,
+) -> Image.Image:
     """A copy of the picture with objects as their fields draw them: boxes, unless a field has a drawing of its own.
 
     image: see `draw_boxes`. values: `{field: N values}` in the image itself, "boxes" among them. fields:
@@ -161,7 +188,13 @@ def draw_found(image, values, fields, labels, scores=None, **options):
     return draw_boxes(image, values["boxes"], labels, scores, **options)
 
 
-def draw_ground_truth(image, ground_truth, class_names, fields=output_fields.STANDARD, **options):
+def draw_ground_truth(
+    image: Image.Image | np.ndarray,
+    ground_truth: Mapping[str, Any],
+    class_names: Sequence[str],
+    fields: Sequence[OutputField] = output_fields.STANDARD,
+    **options: Any,
+) -> Image.Image:
     """The picture with its ground truth.
 
     ground_truth: {"boxes": [G, 4] xyxy px of the image, "classes": [G], rows with class -1 are padding, and
@@ -179,8 +212,14 @@ def draw_ground_truth(image, ground_truth, class_names, fields=output_fields.STA
 
 
 def draw_detections(
-    image, detections, class_names, threshold=0.5, fields=output_fields.STANDARD, category_ids=None, **options
-):
+    image: Image.Image | np.ndarray,
+    detections: Mapping[str, Any],
+    class_names: Sequence[str],
+    threshold: float = 0.5,
+    fields: Sequence[OutputField] = output_fields.STANDARD,
+    category_ids: Sequence[int] | None = None,
+    **options: Any,
+) -> Image.Image:
     """The picture with the detections that score at least `threshold`.
 
     detections: those of one image, `{field: [D, *shape]}` in px of the image and "num_detections". fields: of the
@@ -208,7 +247,14 @@ def _in_picture(image, found, rows, fields):
     return output_fields.in_original(found, rows, fields, (height, width), np.ones(2)) if fields else {}
 
 
-def ground_truth_and_detections(inputs, targets, detections, class_names, threshold=0.5, fields=output_fields.STANDARD):
+def ground_truth_and_detections(
+    inputs: Mapping[str, Any],
+    targets: Mapping[str, Any],
+    detections: Mapping[str, Any],
+    class_names: Sequence[str],
+    threshold: float = 0.5,
+    fields: Sequence[OutputField] = output_fields.STANDARD,
+) -> list[tuple[Image.Image, Image.Image]]:
     """For every image of a batch the pair (ground truth picture, detections picture), padding cut off.
 
     inputs, targets, detections: a batch of the package's data contract, as arrays or tensors. Beside detections without
@@ -221,12 +267,14 @@ def ground_truth_and_detections(inputs, targets, detections, class_names, thresh
         found = {key: np.asarray(value[index]) for key, value in detections.items()}
         if len(class_names) == 1:
             ground_truth["classes"] = np.minimum(ground_truth["classes"], 0)
-        ground_truth = draw_ground_truth(image, ground_truth, class_names, fields)
-        pairs.append((ground_truth, draw_detections(image, found, class_names, threshold, fields)))
+        objects = draw_ground_truth(image, ground_truth, class_names, fields)
+        pairs.append((objects, draw_detections(image, found, class_names, threshold, fields)))
     return pairs
 
 
-def gallery(model, dataset, count=8, threshold=0.5):
+def gallery(
+    model: Any, dataset: Iterable, count: int = 8, threshold: float = 0.5
+) -> list[tuple[Image.Image, Image.Image]]:
     """Pairs (ground truth, detections) of the first `count` images of a `load_coco` dataset."""
     pairs = []
     for inputs, targets in dataset:
@@ -239,7 +287,9 @@ def gallery(model, dataset, count=8, threshold=0.5):
     return pairs[:count]
 
 
-def contact_sheet(pictures, columns=4, titles=None, gap=8):
+def contact_sheet(
+    pictures: Sequence, columns: int = 4, titles: Sequence[str] | None = None, gap: int = 8
+) -> Image.Image:
     """Pictures in a grid, row by row, on white; each cell as large as the largest picture.
 
     titles: one line above each picture; the space is only taken where there are any.
@@ -265,7 +315,7 @@ def contact_sheet(pictures, columns=4, titles=None, gap=8):
     return sheet
 
 
-def save_picture(picture, path):
+def save_picture(picture: Image.Image, path: str | os.PathLike) -> None:
     """Write a picture whole or not at all: to a temporary name, then renamed."""
     path = Path(path)
     temporary = path.with_name(f"{path.stem}.tmp{path.suffix}")
@@ -276,7 +326,7 @@ def save_picture(picture, path):
         temporary.unlink(missing_ok=True)
 
 
-def to_picture(image):
+def to_picture(image: Image.Image | np.ndarray) -> Image.Image:
     """An RGB PIL image of a PIL image or an array of 0..255 ([H, W], [H, W, 1], [H, W, 3])."""
     if isinstance(image, Image.Image):
         return image.convert("RGB")

@@ -6,6 +6,9 @@
 B images, R RoIs, K classes, S samples, D detections.
 """
 
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
@@ -19,6 +22,9 @@ from keras_fpn.stages.classify_settings import BOX_HEADS, POOLINGS
 from keras_fpn.stages.recall import recall
 from keras_fpn.stages.stage import Stage
 from keras_fpn.stages.targets import roi_targets
+
+if TYPE_CHECKING:
+    import keras
 
 
 class ClassifyStage(Stage):
@@ -56,36 +62,44 @@ class ClassifyStage(Stage):
         self._places = places
 
     @property
-    def seed_number(self):
+    def seed_number(self) -> int:
         return 1 if self.name == "roi" else super().seed_number
 
-    def layers(self):
+    def layers(self) -> "dict[str, keras.layers.Layer]":
         return dict(zip(self._places, (self.roi_pooling, self.box_head, self.detections), strict=True))
 
-    def build(self):
+    def build(self) -> None:
         size, level = self.roi_pooling.output_size, next(iter(self.roi_pooling.strides))
         self.box_head.build((None, None, size, size, self.context.channels[level]))
         super().build()
 
-    def classify(self, features, boxes, training=False, is_valid=None):
+    def classify(
+        self,
+        features: Mapping[str, tf.Tensor],
+        boxes: tf.Tensor,
+        training: bool = False,
+        is_valid: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Class logits `[B, R, K + background_logits]` and deltas `[B, R, K, 4]` of RoIs `[B, R, 4]`.
 
         In training, RoIs that are not valid (`[B, R]` bool) stay out of the statistics of live batch normalisation.
         """
         return self.box_head(self.roi_pooling(features, boxes), training=training, is_valid=is_valid)
 
-    def detect(self, proposals, logits, deltas, inputs):
+    def detect(
+        self, proposals: Mapping[str, tf.Tensor], logits: tf.Tensor, deltas: tf.Tensor, inputs: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
         """Detections of proposals with what `classify` gave of them, see `DetectionLayer`."""
         return self.detections(
             proposals["boxes"], proposals["num_proposals"], logits, deltas, inputs["image_sizes"]
         )
 
-    def infer(self, features, state):
+    def infer(self, features: Mapping[str, tf.Tensor], state: Mapping[str, Any]) -> dict[str, Any]:
         predictions = self.classify(features, state["proposals"]["boxes"])
         detections = self.detect(state["proposals"], *predictions, state["inputs"])
         return {"predictions": predictions, "detections": detections}
 
-    def signatures(self):
+    def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
         return {"raw": self._raw}
 
     def _raw(self, features, state):
@@ -95,7 +109,14 @@ class ClassifyStage(Stage):
         boxes, scores = self.detections.candidates(boxes, count, *state["predictions"], sizes)
         return {"boxes": boxes, "scores": scores, "num_proposals": count}
 
-    def train(self, features, state, targets, seed, training=True):
+    def train(
+        self,
+        features: Mapping[str, tf.Tensor],
+        state: Mapping[str, Any],
+        targets: Mapping[str, tf.Tensor],
+        seed: tf.Tensor,
+        training: bool = True,
+    ) -> tuple[dict[str, Any], dict[str, tf.Tensor], dict[str, tuple[tf.Tensor, tf.Tensor]]]:
         check_classes(targets["classes"], self.num_classes)
         settings = self.context.settings
         sampled = roi_targets(
@@ -115,14 +136,18 @@ class ClassifyStage(Stage):
         is_object = sampled["is_valid"] & (sampled["classes"] < self.num_classes)
         return {"samples": sampled}, losses, {self.recall_names[0]: recall(is_right, is_object)}
 
-    def timed_steps(self, features, state):
+    def timed_steps(
+        self, features: Mapping[str, tf.Tensor], state: Mapping[str, Any]
+    ) -> Iterator[tuple[str, tuple[Callable, Any]]]:
         proposals, inputs = state["proposals"], state["inputs"]
         yield "RoI pooling, box head", (lambda given: self.classify(*given), (features, proposals["boxes"]))
         predictions = self.classify(features, proposals["boxes"])
         yield "detections", (lambda given: self.detect(*given), (proposals, *predictions, inputs))
 
 
-def build_pooling(settings, strides, name="roi_pooling"):
+def build_pooling(
+    settings: Mapping[str, Any], strides: Mapping[str, int], name: str = "roi_pooling"
+) -> "keras.layers.Layer":
     """The layer that `roi_pooling.method` names, on the levels that RoIs are read from.
 
     Args:

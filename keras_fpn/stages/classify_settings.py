@@ -1,6 +1,7 @@
 """Settings of the stage that classifies RoIs: its targets, pooling, head, losses and detections."""
 
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -10,6 +11,7 @@ from keras_fpn.parts.settings import BoxWeights, Levels, Norm, Probability, Sett
 
 POOLINGS = Registry("pooling", "roi_pooling.method")
 BOX_HEADS = Registry("head", "box_head.name")
+_Build = TypeVar("_Build", bound=Callable)
 
 
 class RoITargetSettings(Settings):
@@ -30,7 +32,7 @@ class PoolingSettings(Settings):
     levels: Levels = ["P2", "P3", "P4", "P5"]
     canonical_size: PositiveFloat = 224.0
     canonical_level: PositiveInt = 4
-    conventions = ("method", "levels", "canonical_size", "canonical_level")
+    conventions: ClassVar[tuple[str, ...]] = ("method", "levels", "canonical_size", "canonical_level")
     elsewhere = {"torchvision": {"method": "align", "aligned": False}}
     is_written = True
 
@@ -87,7 +89,7 @@ class DetectionSettings(Settings):
     profiles = {"torchvision": {"min_size": 1e-2}}
 
 
-def register_box_head(name, settings=HeadSettings):
+def register_box_head(name: str, settings: type[HeadSettings] = HeadSettings) -> Callable[[_Build], _Build]:
     """Register what builds a head for `box_head.name`; a decorator.
 
     The function decorated is called with the number of classes K, the `StageContext`, `roi_pooling`'s settings, and as
@@ -101,7 +103,7 @@ def register_box_head(name, settings=HeadSettings):
     return add
 
 
-def check_levels(groups):
+def check_levels(groups: Mapping[str, Any]) -> None:
     """Refuse RoIs of levels that the pyramid does not give.
 
     Raises:

@@ -7,6 +7,8 @@ B images, A anchors, S samples, P proposals.
 """
 
 import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -20,6 +22,9 @@ from keras_fpn.parts.output_fields import BOXES, SCORES
 from keras_fpn.stages.recall import recall
 from keras_fpn.stages.stage import Stage
 from keras_fpn.stages.targets import anchor_targets
+
+if TYPE_CHECKING:
+    import keras
 
 
 class ProposeStage(Stage):
@@ -45,14 +50,14 @@ class ProposeStage(Stage):
         self.rpn_head = RPNHead(num_anchors=num_anchors, name="rpn_head", **settings["rpn"])
         self.proposals = ProposalLayer(name="proposals", **settings["proposals"])
 
-    def layers(self):
+    def layers(self) -> "dict[str, keras.layers.Layer]":
         return {"anchors": self.anchors, "rpn_head": self.rpn_head, "proposals": self.proposals}
 
-    def build(self):
+    def build(self) -> None:
         self.rpn_head.build({level: (None, None, None, number) for level, number in self.context.channels.items()})
         super().build()
 
-    def count_anchors(self, height, width):
+    def count_anchors(self, height: int, width: int) -> int:
         """Anchors of an image of this size, pixels: 199,974 of the paper's pyramid at 800 x 1000."""
         per_cell = self.anchors.num_anchors
         return sum(
@@ -60,30 +65,43 @@ class ProposeStage(Stage):
             for level, stride in self.context.strides.items()
         )
 
-    def score_anchors(self, features, inputs):
+    def score_anchors(
+        self, features: Mapping[str, tf.Tensor], inputs: Mapping[str, tf.Tensor]
+    ) -> dict[str, dict[str, tf.Tensor]]:
         """`{"objectness": {level: [B, A_l]}, "deltas": {level: [B, A_l, 4]}, "anchors": {level: [A_l, 4]}}`."""
         shapes = {level: tuple(tf.unstack(tf.shape(feature)[1:3])) for level, feature in features.items()}
         image_shape = tf.unstack(tf.shape(inputs["images"])[1:3])
         return self.rpn_head(features) | {"anchors": self.anchors(shapes, image_shape)}
 
-    def propose(self, scored, inputs, training=False):
+    def propose(
+        self, scored: Mapping[str, Mapping[str, tf.Tensor]], inputs: Mapping[str, tf.Tensor], training: bool = False
+    ) -> dict[str, tf.Tensor]:
         """The proposals made of what `score_anchors` gave, see `ProposalLayer`."""
         return self.proposals(
             scored["objectness"], scored["deltas"], scored["anchors"], inputs["image_sizes"], training=training
         )
 
-    def infer(self, features, state):
+    def infer(self, features: Mapping[str, tf.Tensor], state: Mapping[str, Any]) -> dict[str, Any]:
         return {"proposals": self.propose(self.score_anchors(features, state["inputs"]), state["inputs"])}
 
-    def signatures(self):
+    def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
         return {"proposals": lambda features, state: state["proposals"]}
 
-    def train(self, features, state, targets, seed, training=True):
+    def train(
+        self,
+        features: Mapping[str, tf.Tensor],
+        state: Mapping[str, Any],
+        targets: Mapping[str, tf.Tensor],
+        seed: tf.Tensor,
+        training: bool = True,
+    ) -> tuple[dict[str, Any], dict[str, tf.Tensor], dict[str, tuple[tf.Tensor, tf.Tensor]]]:
         scored = self.score_anchors(features, state["inputs"])
         additions = {"proposals": self.propose(scored, state["inputs"], training)}
         return additions, *self.losses(scored, targets, seed)
 
-    def losses(self, scored, targets, seed):
+    def losses(
+        self, scored: Mapping[str, Mapping[str, tf.Tensor]], targets: Mapping[str, tf.Tensor], seed: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tuple[tf.Tensor, tf.Tensor]]]:
         """The losses of what `score_anchors` gave, on anchors sampled for the targets, and the recall of those."""
         settings = self.context.settings
         anchors = tf.concat(list(scored["anchors"].values()), axis=0)
@@ -114,11 +132,11 @@ class ObjectsStage(ProposeStage):
     families = {"detections": (PROPOSALS,)}
 
     @property
-    def max_detections(self):
+    def max_detections(self) -> int:  # type: ignore[override]
         """Rows of its detections."""
         return self.proposals.post_nms_top_k_test
 
-    def infer(self, features, state):
+    def infer(self, features: Mapping[str, tf.Tensor], state: Mapping[str, Any]) -> dict[str, Any]:
         proposals = super().infer(features, state)["proposals"]
         count = proposals["num_proposals"]
         is_valid = tf.sequence_mask(count, tf.shape(proposals["scores"])[1])
@@ -126,10 +144,17 @@ class ObjectsStage(ProposeStage):
         scores = tf.sort(tf.where(is_valid, tf.sigmoid(proposals["scores"]), 0.0), direction="DESCENDING")
         return {"detections": {"boxes": proposals["boxes"], "scores": scores, "num_detections": count}}
 
-    def signatures(self):
+    def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
         return {"proposals": lambda features, state: _as_proposals(state["detections"])}
 
-    def train(self, features, state, targets, seed, training=True):
+    def train(
+        self,
+        features: Mapping[str, tf.Tensor],
+        state: Mapping[str, Any],
+        targets: Mapping[str, tf.Tensor],
+        seed: tf.Tensor,
+        training: bool = True,
+    ) -> tuple[dict[str, Any], dict[str, tf.Tensor], dict[str, tuple[tf.Tensor, tf.Tensor]]]:
         return {}, *self.losses(self.score_anchors(features, state["inputs"]), targets, seed)
 
 

@@ -6,6 +6,9 @@
 B images, N positions, S samples, D detections, m side of a mask.
 """
 
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
 import tensorflow as tf
 
 from keras_fpn.data.batches import check_masks
@@ -15,9 +18,12 @@ from keras_fpn.ops.losses import segment_losses
 from keras_fpn.ops.nms import best
 from keras_fpn.parts.output_fields import SCORES, WINDOWS, Masks
 from keras_fpn.stages.recall import recall
-from keras_fpn.stages.segment_grid import SegmentGrid
+from keras_fpn.stages.segment_grid import Layout, SegmentGrid
 from keras_fpn.stages.segment_targets import segment_targets
 from keras_fpn.stages.stage import Stage
+
+if TYPE_CHECKING:
+    import keras
 
 _TARGETS = ("mask_size", "samples_per_image", "positive_fraction", "crowd_ioa")
 
@@ -44,19 +50,21 @@ class SegmentStage(Stage):
         self.grid = SegmentGrid(context.strides, kernel_sizes, settings["canonical_size"])
         self.segment_head = SegmentHead(settings["units"], settings["mask_size"], kernel_sizes, name="segment_head")
 
-    def layers(self):
+    def layers(self) -> "dict[str, keras.layers.Layer]":
         return {"segment_head": self.segment_head}
 
-    def build(self):
+    def build(self) -> None:
         shapes = {level: (None, None, None, number) for level, number in self.context.channels.items()}
         self.segment_head.build(shapes)
         super().build()
 
-    def lay_out(self, features):
+    def lay_out(self, features: Mapping[str, tf.Tensor]) -> Layout:
         """The `Layout` of all positions of the features."""
         return self.grid.lay_out([tuple(tf.unstack(tf.shape(feature)[1:3])) for feature in features.values()])
 
-    def best_positions(self, features, inputs):
+    def best_positions(
+        self, features: Mapping[str, tf.Tensor], inputs: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
         """The positions of the highest scores inside the images.
 
         Returns:
@@ -75,7 +83,7 @@ class SegmentStage(Stage):
         scores = tf.sort(tf.where(is_valid, tf.sigmoid(logits), 0.0), direction="DESCENDING")
         return {"indices": indices, "boxes": windows, "scores": scores, "num_detections": count}
 
-    def segment(self, features, found):
+    def segment(self, features: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Result of `best_positions`, with the masks there in place of the indices."""
         layout = self.lay_out(features)
         # Padding lies behind the last position, where there is nothing to gather.
@@ -90,10 +98,17 @@ class SegmentStage(Stage):
             "num_detections": found["num_detections"],
         }
 
-    def infer(self, features, state):
+    def infer(self, features: Mapping[str, tf.Tensor], state: Mapping[str, Any]) -> dict[str, Any]:
         return {"detections": self.segment(features, self.best_positions(features, state["inputs"]))}
 
-    def train(self, features, state, targets, seed, training=True):
+    def train(
+        self,
+        features: Mapping[str, tf.Tensor],
+        state: Mapping[str, Any],
+        targets: Mapping[str, tf.Tensor],
+        seed: tf.Tensor,
+        training: bool = True,
+    ) -> tuple[dict[str, Any], dict[str, tf.Tensor], dict[str, tuple[tf.Tensor, tf.Tensor]]]:
         check_masks(targets)
         layout = self.lay_out(features)
         sizes = state["inputs"]["image_sizes"]
@@ -110,7 +125,9 @@ class SegmentStage(Stage):
         )
         return {}, losses, {"segment_recall": recall(scores > 0, sampled["is_positive"])}
 
-    def timed_steps(self, features, state):
+    def timed_steps(
+        self, features: Mapping[str, tf.Tensor], state: Mapping[str, Any]
+    ) -> Iterator[tuple[str, tuple[Callable, Any]]]:
         inputs = state["inputs"]
         yield "segment scores", (lambda given: self.best_positions(*given), (features, inputs))
         yield "segment masks", (lambda given: self.segment(*given), (features, self.best_positions(features, inputs)))

@@ -5,6 +5,7 @@ those of 64, 128, ... px on the next ones: the octaves, of the 5x5 MLP. Half an 
 is the 7x7 MLP's: 7 is nearly 5 sqrt(2). L levels, K MLPs, N = K (sum of all cells) positions.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,7 +56,7 @@ class SegmentGrid:
         half_octaves = [2 * level + HALF_OCTAVES[size] for level in range(len(strides)) for size in kernel_sizes]
         self.sides = canonical_size * 2.0 ** (np.array(half_octaves) / 2)  # of objects, pixels, [L * K], rising
 
-    def scales(self, boxes):
+    def scales(self, boxes: tf.Tensor) -> tf.Tensor:
         """Which of `sides` is nearest to the longer side of each box, on a logarithmic scale. `[..., 4] -> [...]`
 
         Objects below the first belong to the first, those above the last to the last. Index // K is the level.
@@ -65,7 +66,7 @@ class SegmentGrid:
         edges = np.sqrt(self.sides[:-1] * self.sides[1:]).astype(np.float32)
         return tf.reduce_sum(tf.cast(longer[..., None] >= edges, tf.int32), axis=-1)
 
-    def lay_out(self, shapes):
+    def lay_out(self, shapes: Sequence[Sequence[int | tf.Tensor]]) -> Layout:
         """The `Layout` of maps of `shapes`, `[(height, width), ...]` of the levels, ints or scalar tensors."""
         windows = PADDING * self.sides.reshape(-1, self.num_mlps, 1) / 2 * np.array([-1.0, -1.0, 1.0, 1.0])
         starts, centres, first = [], [], 0
@@ -84,14 +85,14 @@ class SegmentGrid:
             tf.stack(starts), tf.stack(heights), tf.stack(widths), tf.concat(centres, axis=0), tf.concat(boxes, axis=0)
         )
 
-    def places(self, indices, layout):
+    def places(self, indices: tf.Tensor, layout: Layout) -> Places:
         """The `Places` of positions of a layout, given by index. `[...] int32`"""
         level = tf.reduce_sum(tf.cast(indices[..., None] >= layout.starts[1:], tf.int32), axis=-1)
         inside = indices - tf.gather(layout.starts, level)
         cell, width = inside // self.num_mlps, tf.gather(layout.widths, level)
         return Places(level, cell // width, cell % width, inside % self.num_mlps)
 
-    def indices(self, places, layout):
+    def indices(self, places: Places, layout: Layout) -> tf.Tensor:
         """The index of each place in a layout: the inverse of `places`. `[...] int32`"""
         cell = places.row * tf.gather(layout.widths, places.level) + places.column
         return tf.gather(layout.starts, places.level) + cell * self.num_mlps + places.mlp

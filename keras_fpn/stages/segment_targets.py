@@ -5,24 +5,26 @@ overlap (paper, appendix A). G objects, N positions, S samples, P positives at m
 objects' own masks.
 """
 
+from collections.abc import Mapping
+
 import tensorflow as tf
 
-from keras_fpn.stages.segment_grid import Places
+from keras_fpn.stages.segment_grid import Layout, Places, SegmentGrid
 from keras_fpn.stages.targets import ignore_crowd, images_of, sample
 
 
 def segment_targets(
-    grid,
-    layout,
-    ground_truth,
-    image_sizes,
-    seed,
+    grid: SegmentGrid,
+    layout: Layout,
+    ground_truth: Mapping[str, tf.Tensor],
+    image_sizes: tf.Tensor,
+    seed: tf.Tensor,
     *,
-    mask_size,
-    samples_per_image,
-    positive_fraction,
-    crowd_ioa,
-):
+    mask_size: int,
+    samples_per_image: int,
+    positive_fraction: float,
+    crowd_ioa: float,
+) -> dict[str, tf.Tensor]:
     """Sampled positions of every image and what the head should say of them.
 
     Args:
@@ -70,7 +72,9 @@ def segment_targets(
     return dict(zip(("indices", "is_positive", "is_valid", "masks"), sampled, strict=True))
 
 
-def match_positions(grid, layout, boxes, is_object):
+def match_positions(
+    grid: SegmentGrid, layout: Layout, boxes: tf.Tensor, is_object: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Which object each position is positive for: of several the one with the nearest centre, then the first.
 
     Args:
@@ -120,7 +124,7 @@ def _level_and_mlp(grid, boxes):
     return tf.stack([scales // grid.num_mlps, scales % grid.num_mlps])
 
 
-def covered(masks, boxes, windows, size):
+def covered(masks: tf.Tensor, boxes: tf.Tensor, windows: tf.Tensor, size: int) -> tf.Tensor:
     """Which share of each bin of a window the object covers.
 
     The mean over the bin, not the reading at its middle, and not thresholded: a mask is interpolated between its bins

@@ -1,10 +1,18 @@
 """Base of the steps of a detector; see `Stage`."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from keras_fpn.parts.classes import Classes
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from keras_fpn.metrics import MetricFamily
+    from keras_fpn.parts.output_fields import OutputField
 
 
 @dataclass(frozen=True)
@@ -54,41 +62,41 @@ class Stage:
         parts: names of those of `layers` that have weights.
     """
 
-    name = "stage"
-    title = ""
-    reads = ()
-    gives = ()
-    outputs = ()
-    loss_names = ()
-    recall_names = ()
-    object_fields = ()
-    further_inputs = {}
-    fields = ()
-    max_detections = None
-    score_threshold = 0.0
-    families = {}
-    refuses = {}
-    parts = ()
+    name: str = "stage"
+    title: str = ""
+    reads: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    loss_names: tuple[str, ...] = ()
+    recall_names: tuple[str, ...] = ()
+    object_fields: tuple[str, ...] = ()
+    further_inputs: "Mapping[str, tf.TensorSpec]" = {}
+    fields: "tuple[OutputField, ...]" = ()
+    max_detections: int | None = None
+    score_threshold: float = 0.0
+    families: "Mapping[str, tuple[MetricFamily, ...]]" = {}
+    refuses: Mapping[str, str] = {}
+    parts: tuple[str, ...] = ()
 
     def __init__(self, context, name=None):
         self.context = context
         self.name = name or type(self).name
 
     @property
-    def seed_number(self):
+    def seed_number(self) -> int:
         """Number that the step's seed is folded with, so that no two stages of a model draw alike."""
         return zlib.crc32(self.name.encode()) % 2**31
 
-    def layers(self):
+    def layers(self) -> "dict[str, keras.layers.Layer]":
         """`{attribute of the model: Keras layer}`, in the order in which they are used."""
         return {}
 
-    def build(self):
+    def build(self) -> None:
         """Make all variables."""
         for layer in self.layers().values():
             layer.built = True
 
-    def infer(self, features, state):
+    def infer(self, features: "Mapping[str, tf.Tensor]", state: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the stage adds to the state.
 
         Args:
@@ -97,7 +105,14 @@ class Stage:
         """
         raise NotImplementedError
 
-    def train(self, features, state, targets, seed, training=True):
+    def train(
+        self,
+        features: "Mapping[str, tf.Tensor]",
+        state: Mapping[str, Any],
+        targets: "Mapping[str, tf.Tensor]",
+        seed: "tf.Tensor",
+        training: bool = True,
+    ) -> "tuple[dict[str, Any], dict[str, tf.Tensor], dict[str, tuple[tf.Tensor, tf.Tensor]]]":
         """Return what the stage adds to the state in training, and what it learns from.
 
         Args:
@@ -112,23 +127,25 @@ class Stage:
         """
         return self.infer(features, state), {}, {}
 
-    def signatures(self):
+    def signatures(self) -> "dict[str, Callable[..., dict[str, tf.Tensor]]]":
         """`{name: function(features, state) -> {output: tensor}}`: what a SavedModel may give besides the detections.
 
         The state is as the stage leaves it.
         """
         return {}
 
-    def demands(self, inputs):
+    def demands(self, inputs: "Mapping[str, tf.Tensor]") -> "list[tuple[tf.Tensor, str]]":
         """`[(bool tensor, message)]`: what must hold of the stage's `further_inputs` where a SavedModel is run."""
         return []
 
-    def timed_steps(self, features, state):
+    def timed_steps(
+        self, features: "Mapping[str, tf.Tensor]", state: Mapping[str, Any]
+    ) -> Iterator[tuple[str, tuple[Callable, Any]]]:
         """Yield `(name, (function, argument))` of the parts of `infer` whose times are worth telling apart."""
         yield self.title or self.name, (lambda given: self.infer(*given), (features, state))
 
 
-def in_order(stages):
+def in_order(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     """The stages, if each gets what it reads.
 
     Raises:

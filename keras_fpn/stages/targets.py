@@ -7,6 +7,8 @@ equals an uninterrupted one.
 Labels: 1 positive, 0 negative, -1 ignored.
 """
 
+from collections.abc import Mapping, Sequence
+
 import tensorflow as tf
 
 from keras_fpn.ops import boxes as box_ops
@@ -16,7 +18,14 @@ from keras_fpn.ops import boxes as box_ops
 GROUND_TRUTH_TILE = 16
 
 
-def match(boxes, ground_truth, ground_truth_valid, positive_iou, negative_iou, low_quality_matches=False):
+def match(
+    boxes: tf.Tensor,
+    ground_truth: tf.Tensor,
+    ground_truth_valid: tf.Tensor,
+    positive_iou: float,
+    negative_iou: float,
+    low_quality_matches: bool = False,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Match boxes to ground truth (Faster R-CNN, section 3.1.2).
 
     A box is positive if its best IoU reaches `positive_iou`, negative if that is below `negative_iou`, else
@@ -79,7 +88,9 @@ def _labels(best, forced, positive_iou, negative_iou, low_quality_matches):
     return tf.where(forced, 1, labels) if low_quality_matches else labels
 
 
-def ignore_crowd(labels, boxes, ground_truth, is_crowd, crowd_ioa):
+def ignore_crowd(
+    labels: tf.Tensor, boxes: tf.Tensor, ground_truth: tf.Tensor, is_crowd: tf.Tensor, crowd_ioa: float
+) -> tf.Tensor:
     """Ignore negatives that lie in a crowd region: there are objects, only not boxed one by one.
 
     Args:
@@ -103,7 +114,9 @@ def ignore_crowd(labels, boxes, ground_truth, is_crowd, crowd_ioa):
     return tf.where((labels == 0) & (inside >= crowd_ioa), -1, labels)
 
 
-def sample(labels, num_samples, positive_fraction, seed):
+def sample(
+    labels: tf.Tensor, num_samples: int, positive_fraction: float, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Draw up to `num_samples` boxes, at most `positive_fraction` of them positive, the rest negative.
 
     Negatives fill the place of missing positives; positives never fill that of missing negatives.
@@ -135,18 +148,18 @@ def sample(labels, num_samples, positive_fraction, seed):
 
 
 def anchor_targets(
-    anchors,
-    ground_truth,
-    seed,
+    anchors: tf.Tensor,
+    ground_truth: Mapping[str, tf.Tensor],
+    seed: tf.Tensor,
     *,
-    positive_iou,
-    negative_iou,
-    low_quality_matches,
-    samples_per_image,
-    positive_fraction,
-    crowd_ioa,
-    box_weights,
-):
+    positive_iou: float,
+    negative_iou: float,
+    low_quality_matches: bool,
+    samples_per_image: int,
+    positive_fraction: float,
+    crowd_ioa: float,
+    box_weights: Sequence[float],
+) -> dict[str, tf.Tensor]:
     """Sampled anchors of every image and what the RPN should say of them.
 
     Args:
@@ -183,18 +196,18 @@ def anchor_targets(
 
 
 def roi_targets(
-    proposals,
-    ground_truth,
-    seed,
+    proposals: Mapping[str, tf.Tensor],
+    ground_truth: Mapping[str, tf.Tensor],
+    seed: tf.Tensor,
     *,
-    num_classes,
-    positive_iou,
-    samples_per_image,
-    positive_fraction,
-    add_ground_truth,
-    crowd_ioa,
-    box_weights,
-):
+    num_classes: int,
+    positive_iou: float,
+    samples_per_image: int,
+    positive_fraction: float,
+    add_ground_truth: bool,
+    crowd_ioa: float,
+    box_weights: Sequence[float],
+) -> dict[str, tf.Tensor]:
     """Sampled RoIs of every image and what the box head should say of them.
 
     Args:
@@ -244,7 +257,7 @@ def roi_targets(
     return dict(zip(("boxes", "classes", "deltas", "is_valid", "objects"), sampled, strict=True))
 
 
-def images_of(ground_truth):
+def images_of(ground_truth: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
     """Boxes, is_object, is_crowd, classes and index of every image, with a row of padding.
 
     The row gives boxes without any ground truth something to point at.

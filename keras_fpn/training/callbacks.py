@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import keras
+from PIL import Image
 
 from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.inference.results import compile_inference, predict_batches
@@ -51,7 +52,7 @@ class COCOEvaluation(keras.callbacks.Callback):
         self.metrics = None  # of the last measurement
         self._inference, self._compiled_for = None, None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = {} if logs is None else logs
         last = epoch + 1 == (self.params or {}).get("epochs")
         due = last or (epoch + 1) % self.every == 0
@@ -68,7 +69,7 @@ class COCOEvaluation(keras.callbacks.Callback):
         every = self.model.metric_families
         return {key: families for key, families in every.items() if key != "proposals" or self.with_proposals}
 
-    def measure(self):
+    def measure(self) -> dict[str, float]:
         """The metrics of the model as it is, by name."""
         if self._compiled_for is not self.model:
             self._inference, self._compiled_for = compile_inference(self.model, self.dataset), self.model
@@ -97,11 +98,11 @@ class LearningRateLog(keras.callbacks.Callback):
         super().__init__()
         self.steps, self.values = [], []
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self.steps.append(int(self.model.optimizer.iterations))
         self.values.append(self._current())
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if logs is not None:
             logs["learning_rate"] = self.values[-1] if self.values else self._current()
 
@@ -124,7 +125,7 @@ class DetectionPictures(keras.callbacks.Callback):
         self.log_dir = log_dir
         self._inference, self._compiled_for, self._writer = None, None, None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         last = epoch + 1 == (self.params or {}).get("epochs")
         if not last and (epoch + 1) % self.every:
             return
@@ -135,7 +136,7 @@ class DetectionPictures(keras.callbacks.Callback):
         if self.log_dir is not None:
             self._to_tensorboard(sheet, epoch)
 
-    def draw(self):
+    def draw(self) -> Image.Image:
         """The sheet of the model as it is, a PIL image."""
         if self._compiled_for is not self.model:
             self._inference, self._compiled_for = compile_inference(self.model, self.dataset), self.model
@@ -178,23 +179,24 @@ class RichProgress(keras.callbacks.Callback):
         self.line_every, self.live = line_every, live
         self._bar, self._traced = None, False
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         live = sys.stdout.isatty() if self.live is None else self.live
         if live and self._bar is None:
             self._bar = _make_bar()
             self._task = self._bar.add_task("starting", total=None, numbers="")
             self._bar.start()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._epoch, self._begin = epoch, time.monotonic()
-        self._rate_from, self._told = None, time.monotonic()
+        self._rate_from: tuple[float, int] | None = None
+        self._told = time.monotonic()
         if not self._traced:
             self._traced = True
             self._show(f"{self._name()}: building the training graph, the first step takes longest", 0)
             if self._bar is None:
                 self._print(f"{self._name()}: building the training graph, the first step takes longest")
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         now, done, total = time.monotonic(), batch + 1, self.params.get("steps")
         if self._rate_from is None:  # the first step traces and compiles: no measure of the others
             self._rate_from = (now, done)
@@ -206,11 +208,11 @@ class RichProgress(keras.callbacks.Callback):
             self._told = now
             self._print(f"{self._name()}  step {done}{f'/{total}' if total else ''}  {numbers}")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         seconds = time.monotonic() - self._begin
         self._print(f"{self._name()}  {_summary(logs or {})}  {_duration(seconds)}")
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

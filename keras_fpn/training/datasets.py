@@ -2,19 +2,24 @@
 
 import dataclasses
 import os
+from typing import TYPE_CHECKING, Any
 
 from keras_fpn.config.loading import Config
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.progress import Count
-from keras_fpn.data.coco import read_coco
+from keras_fpn.data.coco import CocoDataset, read_coco
 from keras_fpn.data.coco_layout import find_coco_layout
 from keras_fpn.data.pipeline import load_coco
 from keras_fpn.data.proposal_files import read_proposals
+from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.evaluation.measuring import evaluator_of
 from keras_fpn.models.detector import architecture
 
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-def with_data(config: Config, data_dir=None) -> Config:
+
+def with_data(config: Config, data_dir: str | os.PathLike | None = None) -> Config:
     """Return `config` with absolute data paths: those of the COCO layout in `data_dir`, or its own.
 
     Raises:
@@ -38,7 +43,7 @@ def with_data(config: Config, data_dir=None) -> Config:
     return Config.model_validate(tree)
 
 
-def with_proposals(data_set, path, max_proposals):
+def with_proposals(data_set: CocoDataset, path: str | os.PathLike, max_proposals: int) -> CocoDataset:
     """Return a `CocoDataset` with the proposals of its images, every one of them checked.
 
     Args:
@@ -53,7 +58,9 @@ def with_proposals(data_set, path, max_proposals):
         return dataclasses.replace(data_set, proposals=given.for_data_set(data_set, max_proposals, count))
 
 
-def training_dataset(config: Config, train_set, skip_batches=0, cache=None):
+def training_dataset(
+    config: Config, train_set: CocoDataset, skip_batches: int = 0, cache: bool | None = None
+) -> "tf.data.Dataset":
     """Return the endless `tf.data.Dataset` of batches of a `CocoDataset`, from batch `skip_batches` on."""
     data, resize = config.data, config.model.resize
     return load_coco(
@@ -82,13 +89,13 @@ def _object_fields(config):
     return architecture(config.model.architecture).object_fields
 
 
-def read_data(config):
+def read_data(config: Config) -> tuple[CocoDataset, CocoDataset, COCOEvaluator]:
     """Return the training and the validation `CocoDataset` and the `COCOEvaluator` of the latter.
 
     Raises:
         UserError: one of the files is wrong, they do not belong together, or there is nothing to learn from.
     """
-    data = config.data
+    data: Any = config.data  # its files are named, see `with_data`
     needs_proposals = "proposals" in architecture(config.model.architecture).further_inputs
     if needs_proposals:
         _check_proposals_named(data)

@@ -28,7 +28,9 @@ import contextlib
 import dataclasses
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -43,6 +45,11 @@ from keras_fpn.models import writing
 from keras_fpn.models.files import load_model
 from keras_fpn.reporting import report
 from keras_fpn.training import datasets, run_folder, schedule, training
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_fpn.models.detector import Detector
 
 SHARED = ("backbone", "pyramid")
 RPN, FAST_RCNN = "region proposal network", "Fast R-CNN on given proposals"
@@ -67,12 +74,12 @@ class Step:
     proposals_from: str | None = None
 
     @property
-    def title(self):
+    def title(self) -> str:
         """Description of what is trained."""
         return RPN if self.architecture == "rpn" else FAST_RCNN
 
     @property
-    def proposals_to(self):
+    def proposals_to(self) -> str | None:
         """Folder of the proposals that it leaves, or None."""
         return f"{self.number}_proposals" if self.architecture == "rpn" else None
 
@@ -85,7 +92,13 @@ STEPS = (
 )
 
 
-def run(config: Config, run_dir, *, last=4, extra_callbacks=()) -> training.Outcome:
+def run(
+    config: Config,
+    run_dir: str | os.PathLike,
+    *,
+    last: int = 4,
+    extra_callbacks: "Sequence[keras.callbacks.Callback]" = (),
+) -> training.Outcome:
     """Train a Faster R-CNN step by step, or go on where it was stopped, and leave the run in `run_dir`.
 
     Args:
@@ -117,12 +130,14 @@ def run(config: Config, run_dir, *, last=4, extra_callbacks=()) -> training.Outc
         return _go_on(config, run_dir, data, last, extra_callbacks)
 
 
-def is_four_step(run_dir):
+def is_four_step(run_dir: str | os.PathLike) -> bool:
     """Whether this is the folder of such a run."""
     return (Path(run_dir) / "four_step.json").is_file()
 
 
-def resume(run_dir, *, last=None, extra_callbacks=()) -> training.Outcome:
+def resume(
+    run_dir: str | os.PathLike, *, last: int | None = None, extra_callbacks: "Sequence[keras.callbacks.Callback]" = ()
+) -> training.Outcome:
     """Go on with such a run wherever it was stopped; of a finished one, say so and return its outcome.
 
     Args:
@@ -155,7 +170,7 @@ def _begun_with(run_dir):
     return last
 
 
-def check(config, source):
+def check(config: Config, source: str | os.PathLike) -> None:
     """Refuse, before hours of step 1, what a later step would refuse.
 
     Raises:
@@ -179,7 +194,7 @@ def check(config, source):
         )
 
 
-def step_config(config, step, run_dir):
+def step_config(config: Config, step: Step, run_dir: str | os.PathLike) -> Config:
     """The `Config` of one step's run."""
     run_dir = os.path.abspath(run_dir)
     tree = config.model_dump()
@@ -275,7 +290,7 @@ def _propose(step, config, run_dir, place, data):
             propose(model, data_set, folder / name, count=counts[name], batch_size=batch_size, name=source)
 
 
-def assemble(whole, rpn, fast_rcnn):
+def assemble(whole: "Detector", rpn: "Detector", fast_rcnn: "Detector") -> None:
     """Give a `FasterRCNN` the weights of an `RPN` and of a `FastRCNN` that stand on the same features.
 
     Raises:

@@ -20,22 +20,27 @@ import io
 import os
 import shutil
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_fpn import __version__
+from keras_fpn.config.loading import Config
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import write_text
+from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.metrics import all_families, families_in
+from keras_fpn.models.detector import Detector
 from keras_fpn.models.writing import save_model, save_plain_model
-from keras_fpn.parts.output_fields import further
+from keras_fpn.parts.output_fields import OutputField, further
 from keras_fpn.reporting import report, visualize
 
 
 @contextlib.contextmanager
-def new_run_folder(out, config_name):
+def new_run_folder(out: str | os.PathLike | None, config_name: str | os.PathLike | None) -> Iterator[Path]:
     """Make a folder for the run inside: `out`, or runs/<config>, or runs/<config>-2 and so on.
 
     No other run gets the same one. A run that fails before its first checkpoint leaves nothing behind.
@@ -79,7 +84,7 @@ def _make_folders(folder):
     return made
 
 
-def read_results(path) -> list[dict]:
+def read_results(path: str | os.PathLike) -> list[dict]:
     """Return the rows of a results.csv, numbers as float, empty cells left out; [] where there is no file."""
     if not Path(path).is_file():
         return []
@@ -90,7 +95,7 @@ def read_results(path) -> list[dict]:
         raise UserError(f"{path}: not a table of numbers ({error}); mend or remove it") from None
 
 
-def write_results(path, rows):
+def write_results(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the rows of a results.csv, dicts of whichever columns they have."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     table = io.StringIO(newline="")
@@ -111,7 +116,7 @@ class ResultsFile(keras.callbacks.Callback):
         self._path = path
         self._start = time.monotonic()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = {} if logs is None else logs
         for name in [name for name, value in logs.items() if name.startswith("val_") and value == -1]:
             del logs[name]
@@ -129,7 +134,7 @@ class Checkpoints(keras.callbacks.Callback):
         super().__init__()
         self._run_dir, self._plain = run_dir, None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         rows = read_results(self._run_dir / "results.csv")
         metric = f"val_{all_families(self.model.metric_families)[0].main}"
         scores = [row[metric] for row in rows if metric in row]
@@ -139,7 +144,12 @@ class Checkpoints(keras.callbacks.Callback):
         save_model(self.model, self._run_dir / "last.keras")
 
 
-def draw_train_batch(batch, class_names, fields, path):
+def draw_train_batch(
+    batch: tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]],
+    class_names: Sequence[str],
+    fields: Sequence[OutputField],
+    path: str | os.PathLike,
+) -> None:
     """Write a picture of one batch as the network sees it: wrong boxes or names show before they cost a day.
 
     Args:
@@ -155,7 +165,16 @@ def draw_train_batch(batch, class_names, fields, path):
     visualize.save_picture(visualize.contact_sheet(pictures), path)
 
 
-def write_findings(run_dir, config, model, dataset, metrics, evaluator, learning_rate=None, count=8):
+def write_findings(
+    run_dir: Path,
+    config: Config,
+    model: Detector,
+    dataset: tf.data.Dataset,
+    metrics: Mapping[str, Any],
+    evaluator: COCOEvaluator,
+    learning_rate: tuple[Sequence[int], Sequence[float]] | None = None,
+    count: int = 8,
+) -> None:
     """Write val_detections.jpg and report.html of a trained model.
 
     Args:

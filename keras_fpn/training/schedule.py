@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from keras_fpn.config.loading import Config
 from keras_fpn.console.errors import UserError
+from keras_fpn.data.coco import CocoDataset
 from keras_fpn.models import optimizers
 
 
@@ -27,7 +28,7 @@ class Stretch(NamedTuple):
     steps_per_epoch: int
 
 
-def make_schedule(config: Config, train_set) -> Schedule:
+def make_schedule(config: Config, train_set: CocoDataset) -> Schedule:
     """Return the length of a run on the training images of a `CocoDataset`.
 
     Raises:
@@ -36,7 +37,7 @@ def make_schedule(config: Config, train_set) -> Schedule:
     settings = config.training
     num_images = sum(config.data.keep_empty or len(record.boxes) > 0 for record in train_set.records)
     steps_per_epoch = settings.steps_per_epoch or math.ceil(num_images / config.data.batch_size)
-    total_steps = settings.steps or settings.epochs * steps_per_epoch
+    total_steps = settings.steps or settings.epochs * steps_per_epoch  # type: ignore[operator]
     if settings.warmup_steps >= total_steps:
         raise UserError(
             f"training.warmup_steps: {settings.warmup_steps} steps do not fit a run of {total_steps};"
@@ -45,7 +46,7 @@ def make_schedule(config: Config, train_set) -> Schedule:
     return Schedule(total_steps, min(steps_per_epoch, total_steps))
 
 
-def make_optimizer(config, schedule):
+def make_optimizer(config: Config, schedule: Schedule) -> optimizers.SGD:
     settings = config.training
     learning_rate = optimizers.WarmupMultiStep(
         settings.learning_rate,
@@ -62,7 +63,7 @@ def make_optimizer(config, schedule):
     )
 
 
-def stretches_from(step, schedule):
+def stretches_from(step: int, schedule: Schedule) -> list[Stretch]:
     """Return the `Stretch`es from `step` to the end: each a call of `fit`.
 
     An epoch that was interrupted is completed in a call of its own, and so is a short last one.

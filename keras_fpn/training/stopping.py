@@ -13,8 +13,9 @@ class Diverged(UserError):
 
 
 class StopWhenDiverged(keras.callbacks.Callback):
-    def on_train_batch_end(self, batch, logs=None):
-        bad = [name for name, value in (logs or {}).items() if not math.isfinite(value)]
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        logs = logs or {}
+        bad = [name for name, value in logs.items() if not math.isfinite(value)]
         if bad:
             raise Diverged(
                 f"{', '.join(bad)} became {logs[bad[0]]} at step {int(self.model.optimizer.iterations)}; lower"
@@ -33,7 +34,7 @@ class StopOnSignal(keras.callbacks.Callback):
         super().__init__()
         self.asked, self._before = False, {}
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
                 self._before[number] = signal.signal(number, self._ask)
@@ -50,16 +51,16 @@ class StopOnSignal(keras.callbacks.Callback):
             signal.signal(number, handler)
         self._before = {}
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         # After the last step the epoch comes to its end, so that its row and its measurement are not lost.
         if self.asked and batch + 1 < self.params["steps"]:
             raise Interrupted
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self.asked:
             self.model.stop_training = True
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self._restore()
 
 
@@ -70,6 +71,6 @@ class StopAfter(keras.callbacks.Callback):
         super().__init__()
         self._end = end
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if epoch + 1 >= self._end:
             self.model.stop_training = True

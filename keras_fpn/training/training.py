@@ -7,7 +7,10 @@ position), the samples of the losses of (seed, step), and model and optimizer ar
 
 import contextlib
 import dataclasses
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -17,8 +20,9 @@ from keras_fpn.config.building import as_built, build_model
 from keras_fpn.config.loading import Config, load_run_config
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import read_json, write_json, write_text
+from keras_fpn.data.coco import CocoDataset
 from keras_fpn.data.pipeline import readable_errors
-from keras_fpn.evaluation.coco import metrics_to_json
+from keras_fpn.evaluation.coco import COCOEvaluator, metrics_to_json
 from keras_fpn.evaluation.measuring import evaluation_dataset, measure
 from keras_fpn.metrics import all_families
 from keras_fpn.models import writing
@@ -45,7 +49,7 @@ class Outcome:
         return self.metrics is None
 
 
-def with_weights(config: Config, path=None) -> Config:
+def with_weights(config: Config, path: str | os.PathLike | None = None) -> Config:
     """Return `config` with the absolute path of the weights that training starts from: `path`, or its own if any.
 
     Raises:
@@ -59,7 +63,9 @@ def with_weights(config: Config, path=None) -> Config:
     return Config.model_validate(tree)
 
 
-def train(config: Config, run_dir, *, extra_callbacks=()) -> Outcome:
+def train(
+    config: Config, run_dir: str | os.PathLike, *, extra_callbacks: Sequence[keras.callbacks.Callback] = ()
+) -> Outcome:
     """Train a new model as `config` says and leave the run in `run_dir` (see `run_folder`).
 
     `config.data` must name its files (`with_data`). Ctrl-C ends the run after the step at hand, with a
@@ -88,7 +94,7 @@ def train(config: Config, run_dir, *, extra_callbacks=()) -> Outcome:
         return _run(model, config, schedule, run_dir, data, extra_callbacks)
 
 
-def resume(run_dir, *, extra_callbacks=()) -> Outcome:
+def resume(run_dir: str | os.PathLike, *, extra_callbacks: Sequence[keras.callbacks.Callback] = ()) -> Outcome:
     """Go on with an interrupted run; of a finished one, say so and return its outcome.
 
     Raises:
@@ -118,7 +124,7 @@ def resume(run_dir, *, extra_callbacks=()) -> Outcome:
     return _run(model, config, schedule, run_dir, data, extra_callbacks)
 
 
-def set_determinism(config):
+def set_determinism(config: Config) -> None:
     """Seed what draws, and with `training.deterministic` have TensorFlow add up in one order from here on."""
     keras.utils.set_random_seed(config.training.seed)
     if config.training.deterministic:
@@ -217,7 +223,14 @@ def _callbacks(model, config, run_dir, val_set, evaluator, extra_callbacks):
     return callbacks
 
 
-def finish(config, run_dir, val_set, evaluator, learning_rate=None, sections=()):
+def finish(
+    config: Config,
+    run_dir: Path,
+    val_set: CocoDataset,
+    evaluator: COCOEvaluator,
+    learning_rate: tuple[Sequence[int], Sequence[float]] | None = None,
+    sections: Iterable[report.Section] = (),
+) -> dict[str, Any]:
     """Measure model.keras and write what is told of it; metrics.json is the last file of a run.
 
     Args:

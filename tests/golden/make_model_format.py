@@ -2,8 +2,8 @@
 
     python tests/golden/make_model_format.py
 
-Whoever changes what a file of a model holds raises `keras_fpn.models.detector.FORMAT_VERSION` and runs this again; tests hold
-the files against what is written today.
+Whoever changes what a file of a model holds raises `keras_fpn.models.detector.FORMAT_VERSION` and runs this again;
+tests hold the files against what is written today.
 """
 
 import os

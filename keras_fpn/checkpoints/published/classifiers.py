@@ -1,5 +1,10 @@
 """torchvision's ImageNet classifiers, of which the backbone is taken."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
 from keras_fpn.checkpoints import torchvision
 from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
 from keras_fpn.checkpoints.published.recognition import Recognition
@@ -14,7 +19,7 @@ class ResNetClassifier(PublishedKind):
     patterns = (r"^conv1\.weight$", r"^layer1\.0\.conv1\.weight$")
 
     @classmethod
-    def recognise(cls, tensors, backbone, file):
+    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Recognition:
         backbone = backbone or "resnet50"
         return _recognition(backbone, "faster_rcnn_r50_fpn_torchvision", torchvision.width(tensors, ""))
 
@@ -28,7 +33,7 @@ class MobileNetClassifier(PublishedKind):
     patterns = (r"^features\.16\.0\.weight$",)
 
     @classmethod
-    def recognise(cls, tensors, backbone, file):
+    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Recognition:
         config = "faster_rcnn_mobilenet_v3_large_fpn"
         return _recognition("mobilenet_v3_large", config, {"model.backbone.norm_epsilon": 1e-3})
 

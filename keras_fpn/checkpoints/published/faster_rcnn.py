@@ -1,5 +1,11 @@
 """The Faster R-CNNs with a pyramid of torchvision and of detectron2."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
 from keras_fpn.checkpoints import detectron2, sizes, torchvision
 from keras_fpn.checkpoints.classes import classes_of, predictor_rows
 from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
@@ -49,7 +55,7 @@ class TorchvisionFasterRCNN(_FasterRCNN):
     patterns = (r"^backbone\.body\.", r"^roi_heads\.box_predictor\.cls_score\.")
 
     @classmethod
-    def recognise(cls, tensors, backbone, file):
+    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Recognition:
         if backbone == "mobilenet_v3_large":
             return cls._mobilenet(tensors, file)
         backbone, is_v2 = backbone or "resnet50", "backbone.fpn.inner_blocks.0.1.running_mean" in tensors
@@ -81,7 +87,7 @@ class Detectron2FasterRCNN(_FasterRCNN):
     patterns = (r"^proposal_generator\.", r"^roi_heads\.box_predictor\.cls_score\.")
 
     @classmethod
-    def recognise(cls, tensors, backbone, file):
+    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Recognition:
         backbone = backbone or "resnet50"
         config = "faster_rcnn_r101_fpn" if backbone == "resnet101" else "faster_rcnn_r50_fpn"
         title = f"faster_rcnn_R_{backbone.removeprefix('resnet')}_FPN"
@@ -99,7 +105,7 @@ def _coco_v1_epsilon(tensors, file):
     return {"model.backbone.norm_epsilon": 0.0}, () if COCO_V1_R50 in file.name else (note,)
 
 
-def torchvision_sizes(tensors):
+def torchvision_sizes(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Widths and depths that the tensors of torchvision's pyramid, RPN and box head agree on."""
     witnesses = {
         "model.pyramid.channels": places(tensors, r"backbone\.fpn\.\w+_blocks\.\d\.0\.weight"),
@@ -127,7 +133,7 @@ def _box_head_depths(tensors):
     return depths if normed or not convolutions else depths | {"model.box_head.norm": None}
 
 
-def detectron2_units(tensors):
+def detectron2_units(tensors: Mapping[str, np.ndarray]) -> dict[str, int]:
     """The width of detectron2's box head."""
     linear = places(tensors, r"roi_heads\.box_head\.fc\d\.weight")
     return sizes.common_sizes(tensors, {"model.box_head.units": [*linear, (f"{CLASS_SCORES}.weight", 1)]})

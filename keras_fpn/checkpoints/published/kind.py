@@ -1,8 +1,20 @@
 """Base of the kinds of published files; see `PublishedKind`."""
 
 import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 
-_KINDS = []
+import numpy as np
+
+from keras_fpn.checkpoints.published.recognition import Recognition
+
+if TYPE_CHECKING:
+    from keras_fpn.checkpoints.classes import Classes
+
+_KINDS: "list[type[PublishedKind]]" = []
+_Kind = TypeVar("_Kind", bound="PublishedKind")
 
 
 class PublishedKind:
@@ -20,20 +32,20 @@ class PublishedKind:
             is told tensor by tensor.
     """
 
-    source = None
-    architecture = None
+    source: str = None  # type: ignore[assignment]
+    architecture: str | None = None
     words = ""
-    patterns = ()
-    reached = {}
+    patterns: tuple[str, ...] = ()
+    reached: dict[str, str] = {}
     is_default = False
 
     @classmethod
-    def reads(cls, name):
+    def reads(cls, name: str) -> bool:
         """Whether a tensor of this name belongs to the kind."""
         return any(re.search(pattern, name) for pattern in cls.patterns)
 
     @classmethod
-    def recognise(cls, tensors, backbone, file):
+    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Recognition:
         """The `Recognition` of a file of this kind.
 
         Args:
@@ -44,7 +56,15 @@ class PublishedKind:
         raise NotImplementedError
 
     @classmethod
-    def classes(cls, source, tensors, class_names, metadata, file, forced):
+    def classes(
+        cls,
+        source: ModuleType,
+        tensors: Mapping[str, np.ndarray],
+        class_names: Sequence[str] | None,
+        metadata: Mapping[str, str],
+        file: Path,
+        forced: bool,
+    ) -> "tuple[Classes | None, dict[str, Any]]":
         """The `Classes` of a file and the settings that follow from them, or None for a model that knows none.
 
         Args:
@@ -64,23 +84,23 @@ class PublishedKind:
         return None, {}
 
     @classmethod
-    def class_rows(cls, tensors):
+    def class_rows(cls, tensors: Mapping[str, np.ndarray]) -> int:
         """How many classes the source counts in a file, the background's included where it has a row."""
         raise NotImplementedError
 
 
-def register_published(kind):
+def register_published(kind: type[_Kind]) -> type[_Kind]:
     """Register a `PublishedKind`; a decorator."""
     _KINDS.append(kind)
     return kind
 
 
-def kinds():
+def kinds() -> tuple[type[PublishedKind], ...]:
     """All kinds that are registered."""
     return tuple(_KINDS)
 
 
-def kind_of(source, tensors):
+def kind_of(source: str, tensors: Mapping[str, np.ndarray]) -> type[PublishedKind]:
     """The kind of a source that a file's names make, the source's default where they make none."""
     own = [kind for kind in _KINDS if kind.source == source]
     met = [kind for kind in own if all(any(re.search(p, name) for name in tensors) for p in kind.patterns)]

@@ -1,5 +1,10 @@
 """detectron2's region proposal network on a pyramid."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
 from keras_fpn.checkpoints import detectron2
 from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
 from keras_fpn.checkpoints.published.recognition import Recognition
@@ -16,7 +21,7 @@ class Detectron2RPN(PublishedKind):
     reached = {"rpn_r50_fpn": "AR at 1000 proposals 58.0 (1x schedule)"}
 
     @classmethod
-    def recognise(cls, tensors, backbone, file):
+    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Recognition:
         backbone = backbone or "resnet50"
         settings, notes = detectron2.shared_settings(tensors, backbone)
         title = f"rpn_R_{backbone.removeprefix('resnet')}_FPN"

@@ -25,7 +25,7 @@ __all__ = ["OBJECT_FIELDS", "STANDARD", "ObjectField", "Proposals", "RowField", 
 
 OBJECT_FIELDS = Registry("per-object field", "fields")
 CAN_REFUSE = {"horizontal_flip": "false", "scale_jitter": "null"}  # arguments of load_coco, and how a config says none
-_NONE = MappingProxyType({})
+_NONE: Mapping[str, ObjectField] = MappingProxyType({})
 _OF_AN_IMAGE = ("image_ids", "original_sizes")  # what the targets of a batch hold besides fields
 
 

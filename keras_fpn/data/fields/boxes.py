@@ -1,8 +1,17 @@
 """Boxes of objects, and what any box of an image does when the image is changed."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from keras_fpn.data.fields.field import ObjectField, RowField
+from keras_fpn.data.objects import Objects
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from keras_fpn.data.transforms import Window
 
 
 class BoxRows(RowField):
@@ -10,19 +19,19 @@ class BoxRows(RowField):
 
     shape = (4,)
 
-    def flip(self, rows, size):
+    def flip(self, rows: "tf.Tensor", size: "tf.Tensor") -> "tf.Tensor":
         """See `RowField`."""
         from keras_fpn.data import transforms
 
         return transforms.flip_boxes(rows, size[1])
 
-    def scale(self, rows, old_size, new_size):
+    def scale(self, rows: "tf.Tensor", old_size: "Sequence[tf.Tensor]", new_size: "Sequence[tf.Tensor]") -> "tf.Tensor":
         """See `RowField`."""
         from keras_fpn.data import transforms
 
         return transforms.scale_boxes(rows, old_size, new_size)
 
-    def crop(self, rows, window, boxes):
+    def crop(self, rows: "tf.Tensor", window: "Window", boxes: "tf.Tensor") -> "tf.Tensor":
         """Boxes in pixels of the window, clipped to it; some may be empty."""
         from keras_fpn.data import transforms
 
@@ -34,7 +43,7 @@ class Boxes(BoxRows, ObjectField):
 
     name = "boxes"
 
-    def read(self, objects):
+    def read(self, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
         """COCO's x, y, width, height; a box without extent, or wholly outside, is unsound."""
         sides = objects.numbers("bbox", "float64", (4,), wanted="four numbers x, y, width, height in pixels")
         start, extent = sides[:, :2], sides[:, 2:]
@@ -57,7 +66,7 @@ class Boxes(BoxRows, ObjectField):
         mend = "correct it (x, y, width, height), or leave such boxes out"
         return boxes, objects.sound_or_refused(is_finite & is_positive & is_inside, wrong, mend)
 
-    def is_left(self, rows):
+    def is_left(self, rows: "tf.Tensor") -> "tf.Tensor":
         """See `ObjectField`."""
         from keras_fpn.data import transforms
 

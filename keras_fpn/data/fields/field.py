@@ -1,12 +1,19 @@
 """Base of per-object fields: everything that the data pipeline does with it, said in one place."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_fpn.data import columns
 from keras_fpn.data.objects import Objects
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from keras_fpn.data.coco import Record
+    from keras_fpn.data.transforms import Window
 
 
 class RowField:
@@ -32,7 +39,7 @@ class RowField:
     padding: float = 0
     refuses: Mapping[str, str] = MappingProxyType({})
 
-    def flip(self, rows, size):
+    def flip(self, rows: "tf.Tensor", size: "tf.Tensor") -> "tf.Tensor":
         """Rows of the image mirrored left and right; by default as they are.
 
         Args:
@@ -40,11 +47,11 @@ class RowField:
         """
         return rows
 
-    def scale(self, rows, old_size, new_size):
+    def scale(self, rows: "tf.Tensor", old_size: "Sequence[tf.Tensor]", new_size: "Sequence[tf.Tensor]") -> "tf.Tensor":
         """Rows of the image resized from `old_size` to `new_size`, each axis by its ratio; by default as they are."""
         return rows
 
-    def crop(self, rows, window, boxes):
+    def crop(self, rows: "tf.Tensor", window: "Window", boxes: "tf.Tensor") -> "tf.Tensor":
         """Rows of the image cut to a window; by default as they are.
 
         Args:
@@ -53,15 +60,15 @@ class RowField:
         """
         return rows
 
-    def is_left(self, rows):
+    def is_left(self, rows: "tf.Tensor") -> "tf.Tensor | None":
         """`[n]` bool, which objects a crop has left, from their rows after it; None where this field has no say."""
         return None
 
-    def without_lost(self, rows, is_left):
+    def without_lost(self, rows: "tf.Tensor", is_left: "tf.Tensor") -> "tf.Tensor":
         """Rows after a crop that left of the m objects those with `is_left` `[m]`; all, if the rows are no objects."""
         return rows
 
-    def pad(self, rows, count):
+    def pad(self, rows: "tf.Tensor", count: int) -> "tf.Tensor":
         """Rows filled up to `count`, or as they are where there are as many."""
         import tensorflow as tf
 
@@ -69,7 +76,7 @@ class RowField:
         paddings = [[0, missing], *([0, 0] for _ in self.shape)]
         return tf.pad(rows, paddings, constant_values=tf.constant(self.padding, self.dtype))
 
-    def none(self):
+    def none(self) -> "tf.Tensor":
         """No rows at all, `[0, *shape]`."""
         import tensorflow as tf
 
@@ -108,17 +115,17 @@ class ObjectField(RowField):
             is_finite, lambda index: f'its "{self.name}" is not finite', "correct it, or leave such objects out"
         )
 
-    def unpack(self, rows):
+    def unpack(self, rows: "tf.Tensor") -> "tf.Tensor":
         """Rows `[n, *shape]` from what is kept of them in memory, `[n, *kept_shape]`; by default as they are."""
         return rows
 
-    def without_lost(self, rows, is_left):
+    def without_lost(self, rows: "tf.Tensor", is_left: "tf.Tensor") -> "tf.Tensor":
         """See `RowField`."""
         import tensorflow as tf
 
         return tf.boolean_mask(rows, is_left)
 
-    def source(self, records):
+    def source(self, records: "Sequence[Record]") -> "Callable[[tf.Tensor], tf.Tensor]":
         """Function from the number of a record to its rows, in TensorFlow operations."""
         import tensorflow as tf
 
@@ -126,11 +133,11 @@ class ObjectField(RowField):
         tensor, limits = columns.as_tensor(array), tf.constant(limits)
         return lambda index: self.unpack(tensor[limits[index, 0] : limits[index, 1]])
 
-    def of_batch(self, rows):
+    def of_batch(self, rows: "tf.Tensor") -> "dict[str, tf.Tensor]":
         """Entries of one example that the rows become, at least one: `{key: tensor}`."""
         return {self.name: self.pad(rows, 1)}
 
-    def batch_padding(self):
+    def batch_padding(self) -> dict[str, Any]:
         """Padding of the keys of `of_batch` in a batch: `{key: value}`."""
         import tensorflow as tf
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.fields.field import ObjectField
-from keras_fpn.data.objects import short
+from keras_fpn.data.objects import Objects, short
 
 
 class Classes(ObjectField):
@@ -12,7 +12,7 @@ class Classes(ObjectField):
 
     name, dtype, padding = "classes", "int32", -1
 
-    def read(self, objects):
+    def read(self, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
         """See `ObjectField`; every category must be one of the data set's."""
         numbers = objects.numbers("category_id", "int64", wanted="a whole number")
         class_of = {number: label for label, number in enumerate(objects.category_ids)}
@@ -31,7 +31,7 @@ class IsCrowd(ObjectField):
 
     name, dtype = "is_crowd", "int32"
 
-    def read(self, objects):
+    def read(self, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
         """See `ObjectField`; COCO's key is "iscrowd", and some programs write true and false."""
         values = [entry.get("iscrowd", 0) for entry in objects.entries]
         for index, value in enumerate(values):

@@ -1,10 +1,17 @@
 """Masks of objects: grids over their boxes, kept as a bit for each bin."""
 
 from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import segmentations
 from keras_fpn.data.fields.field import ObjectField
+from keras_fpn.data.objects import Objects
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class Masks(ObjectField):
@@ -14,7 +21,7 @@ class Masks(ObjectField):
     kept_dtype, kept_shape = "uint8", (segmentations.PACKED,)
     refuses = MappingProxyType({"scale_jitter": "crops objects, and their masks are of whole ones"})
 
-    def read(self, objects):
+    def read(self, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
         """Every object needs a "segmentation"; one that covers nothing of its box is unsound."""
         sizes = objects.sizes
         bad = next(segmentations.unusable(objects.entries, sizes), None)
@@ -26,12 +33,12 @@ class Masks(ObjectField):
         outlines = [entry["segmentation"] for entry in objects.entries]
         packed = segmentations.rasterise(outlines, objects.columns["boxes"], sizes)
         return packed, objects.sound_or_refused(
-            packed.any(axis=1),
+            packed.any(axis=1),  # type: ignore[arg-type]
             lambda index: 'its "segmentation" covers nothing of its box',
             "correct it, or leave such objects out",
         )
 
-    def unpack(self, rows):
+    def unpack(self, rows: "tf.Tensor") -> "tf.Tensor":
         """`[n, 392]` -> `[n, 56, 56]` of 0 and 1, as `segmentations.unpack` does: the first bin is the highest bit."""
         import tensorflow as tf
 
@@ -39,7 +46,7 @@ class Masks(ObjectField):
         bits = tf.bitwise.bitwise_and(tf.bitwise.right_shift(rows[..., None], shifts), tf.constant(1, tf.uint8))
         return tf.reshape(bits, [-1, *self.shape])
 
-    def flip(self, rows, size):
+    def flip(self, rows: "tf.Tensor", size: "tf.Tensor") -> "tf.Tensor":
         """See `RowField`."""
         import tensorflow as tf
 

@@ -1,9 +1,16 @@
 """Given proposals: boxes of an image that are no objects, read from their folder when the image's turn comes."""
 
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from keras_fpn.data.fields.boxes import BoxRows
 from keras_fpn.data.proposal_files import ImageProposals
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from keras_fpn.data.coco import Record
 
 
 class Proposals(BoxRows):
@@ -19,7 +26,7 @@ class Proposals(BoxRows):
     def __init__(self, proposals: ImageProposals):
         self.proposals = proposals
 
-    def source(self, records):
+    def source(self, records: "Sequence[Record]") -> "Callable[[tf.Tensor], tf.Tensor]":
         """See `ObjectField`; TensorFlow reads the file when an image's turn comes: COCO's would fill the memory."""
         import tensorflow as tf
 
@@ -40,13 +47,13 @@ class Proposals(BoxRows):
 
         return load
 
-    def of_batch(self, rows):
+    def of_batch(self, rows: "tf.Tensor") -> "dict[str, tf.Tensor]":
         """`{"proposals": [most, 4], "num_proposals": how many of them are proposals}`."""
         import tensorflow as tf
 
         boxes = tf.ensure_shape(self.pad(rows, self.proposals.max_proposals), [self.proposals.max_proposals, 4])
         return {self.name: boxes, f"num_{self.name}": tf.shape(rows)[0]}
 
-    def batch_padding(self):
+    def batch_padding(self) -> dict[str, Any]:
         """See `ObjectField`."""
         return {self.name: 0.0, f"num_{self.name}": 0}
