@@ -3,6 +3,7 @@
 golden/torch_files/ was written by torch, numpy and safetensors; expected.json is torch's own reading of it.
 """
 
+import copyreg
 import errno
 import io
 import json
@@ -397,6 +398,128 @@ def test_hostile_numpy_arrays_in_a_pickle(entry, told, saved):
 )
 def test_bombs_of_pickle_instructions(content, told, saved):
     path, begun = saved(content), time.monotonic()
+    assert told in refusal(path)
+    assert time.monotonic() - begun < 20
+
+
+SYSTEM = b"cposix\nsystem\n"
+# What pickles may call by a number of one, two and four bytes.
+NUMBERS = {7: ("posix", "system"), 7777: ("os", "system"), 777777: ("subprocess", "getoutput")}
+PROGRAMS = [
+    # What would run a command; RUN stands for the command's text.
+    SYSTEM + b"(RUNtR",
+    SYSTEM + b"q\x00RUNq\x010h\x00h\x01\x85R",
+    text("posix") + text("system") + b"\x93RUN\x85R",
+    text("posix") + b"\x94" + text("system") + b"\x94h\x00h\x01\x93RUN\x85R",
+    b"(RUNiposix\nsystem\n",
+    b"(" + SYSTEM + b"RUNo",
+    SYSTEM + b"RUN\x85\x81",
+    SYSTEM + b"RUN\x85}\x92",
+    b"\x82\x07RUN\x85R",
+    b"\x83" + struct.pack("<H", 7777) + b"RUN\x85R",
+    b"\x84" + struct.pack("<i", 777777) + b"RUN\x85R",
+    b"\x84" + struct.pack("<i", -1),
+    # Names of several parts, of none, and of what is no text.
+    b"ccollections\nOrderedDict.__init__.__globals__\n",
+    text("collections") + text("OrderedDict.__init__.__globals__") + b"\x93",
+    b"ccollections.OrderedDict\n__class__\n",
+    b"ckeras_fpn.checkpoints.pickles\nNumpyArray.build\n",
+    b"c\n\n",
+    b"c.\nsystem\n",
+    b"NN\x93",
+    text("numpy") + b"(" + text("dtype") + b"t\x93",
+    b"cnumpy\n\xff\n",
+    text("numpy") + b"X\x03\0\0\0\xed\xa0\x80\x93",
+    # State set on, items put into, and calls of what a global stands for.
+    b"cnumpy\ndtype\n}" + text("build") + b"Nsb",
+    b"cnumpy\ndtype\nN}" + text("build") + b"Ns\x86b",
+    b"ccollections\nOrderedDict\nN}" + text("__defaults__") + b"K\x01\x85s\x86b",
+    b"ctorch\nfloat32\n(K\x03" + text(">") + b"NNNK\x00K\x00K\x00tb",
+    b"cnumpy\ndtype\n" + text("f4") + b"K\x00K\x01\x87R(K\x03" + text("swapped") + b"tb",
+    storage(1) + b"}" + text("count") + integer(2**60) + b"sb",
+    b"cnumpy\ndtype\nNa",
+    b"cnumpy\ndtype\nNNs",
+    b"ctorch\nSize\n)RNa",
+    *(
+        called + b")" + call
+        for called in (b"cnumpy\nndarray\n", b"ctorch\nfloat32\n", b"}", b"N", storage(1))
+        for call in (b"R", b"\x81")
+    ),
+    *(
+        b"c%b\n%bR" % (name, arguments)
+        for arguments in (b")", b"N\x85", b"(" + b"N" * 40 + b"t", b"N", b"]", b"}")
+        for name in (b"torch._utils\n_rebuild_tensor_v2", b"torch._utils\n_rebuild_tensor_v3", b"numpy\ndtype",
+                     b"torch._utils\n_rebuild_parameter", b"_codecs\nencode", b"numpy.core.multiarray\nscalar",
+                     b"numpy._core.numeric\n_frombuffer")
+    ),
+    # Persistent ids.
+    *(pid + b"Q" for pid in (b"N", b"K\x01", text("storage"), b"]", b"}", b")", b"(" + b"N" * 300 + b"t")),
+    tuple_of(text("storage"), text("FloatStorage"), text("0"), text("cpu"), integer(1)) + b"Q",
+    tuple_of(text("storage"), b"ctorch\nfloat32\n", integer(0), text("cpu"), integer(1)) + b"Q",
+    tuple_of(text("storage"), b"ctorch\nfloat32\n", text("0"), text("cpu"), b"\x88") + b"Q",
+    tuple_of(b"ctorch\nfloat32\n", b"ctorch\nfloat32\n", text("0"), text("cpu"), integer(1)) + b"Q",
+    storage(-1),
+    *(storage(1, part=part) for part in (b"K\x01", b")", tuple_of(text("1"), b"NN"), tuple_of(text("1"), b"K\0M\2\0"))),
+    # Lengths of what is not there, numbers of memos, and numbers of many digits.
+    *(code + b"\xff\xff\xff\x7f" for code in (b"\x8b", b"T", b"B", b"X", b"\x94J")),
+    *(code + b"\xff\xff\xff\xff" for code in (b"\x8b", b"T", b"B", b"X", b"\x8a", b"U", b"C", b"\x8c")),
+    *(code + b"\0\0\0\0\0\1\0\0" for code in (b"\x8d", b"\x8e", b"\x96", b"\x95")),
+    *(code + b"\xff" * 8 for code in (b"\x8d", b"\x8e", b"\x96", b"\x95")),
+    b"Nr\xff\xff\xff\xff0",
+    b"Np99999999999999999999\n",
+    b"Np-1\n",
+    b"h\xff",
+    b"j\xff\xff\xff\xff",
+    b"g1\n",
+    b"I1" + b"0" * 9999 + b"\n",
+    # Frames cut short and in each other, buffers out of band, a stack with too little on it, unknown protocols.
+    b"\x95\x01",
+    b"\x95\x09" + b"\0" * 7 + b"\x95\xff" + b"\0" * 7,
+    *(b"\x97", b"N\x98", b"\x97\x98", b"0" * 9, b"1", b"e", b"u", b"(", b"(R", b"(b", b"\x90", b"\x91"),
+    *(b"\x80\xff", b"\xff"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs_that_lead_nowhere(program, saved, tmp_path):
+    """As an entry, alone and cut short, in the three forms of a file; a good file reads as before afterwards."""
+    mark = tmp_path / "was_run"
+    program = program.replace(b"RUN", text(f"touch {mark}"))
+    for number, called in NUMBERS.items():
+        copyreg.add_extension(*called, number)
+    try:
+        for pickled in (state_dict(w=program), PICKLED % program, b"\x80\x02" + program):
+            for content in (pickled, torch_zip(pickled, FOUR_BYTES), torch_legacy(pickled)):
+                refusal(saved(content))
+    finally:
+        for number, called in NUMBERS.items():
+            copyreg.remove_extension(*called, number)
+    assert not mark.exists()
+    for name in ("zip.pth", "detectron2_2.pkl"):
+        assert set(read_checkpoint(FOLDER / name).tensors) == set(EXPECTED[name])
+
+
+PAIRS = tuple_of(b"](NN\x86q\2" + b"h\2" * 100_000 + b"e")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        # Integers that share one hash, as the keys of a dict.
+        (b"}(" + b"".join(integer(index * (2**61 - 1)) + b"N" for index in range(1, 200_000)) + b"u", "no tensors"),
+        # A tuple of a tuple twice of a tuple twice ...: small to hold, endless to hash.
+        (b"}N\x85" + b"q\x00h\x00\x86" * 100 + b"Ns", "no tensors"),
+        (b"\x8f(N\x85" + b"q\x00h\x00\x86" * 100 + b"\x90", "no dict"),
+        (b"(N\x85" + b"q\x00h\x00\x86" * 100 + b"\x91", "no dict"),
+        # One long list, tuple or persistent id, handed over again and again.
+        (b"ccollections\nOrderedDict\nq\0" + PAIRS + b"q\1R" + b"h\0h\1R0" * 100_000, "instructions"),
+        (b"ctorch\nSize\nq\0(" + b"N" * 200_000 + b"tq\1R" + b"h\0h\1R0" * 100_000, "instructions"),
+        (storage(1)[:-2] + b"N" * 200_000 + b"tq\x00Q" + b"h\x00Q0" * 100_000, "damaged"),
+    ],
+    ids=["one hash", "key", "set", "frozen set", "pairs", "arguments", "persistent id"],
+)
+def test_bombs_of_time(body, told, saved):
+    path, begun = saved(PICKLED % body), time.monotonic()
     assert told in refusal(path)
     assert time.monotonic() - begun < 20
 
