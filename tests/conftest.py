@@ -1,10 +1,12 @@
 """Fixtures that all tests share: recorded reference numbers, a tiny data set on disk and a tiny detector."""
 
+import ctypes
 import functools
 import gc
 import importlib.util
 import os
 import pathlib
+import sys
 
 # Before TensorFlow is imported: only its errors, and full float32 products where there is a GPU. One thread a process:
 # the suite runs in as many processes as there are cores, where threads that wait take each other's time.
@@ -44,9 +46,18 @@ gc.set_threshold(100_000, 50, 1000)
 
 @pytest.fixture(scope="module", autouse=True)
 def graphs_of_one_module():
-    """The graphs of a module's models go with it: they hold on to themselves in cycles."""
+    """The graphs of a module's models go with it, and their memory back to the system.
+
+    TensorFlow registers every `tf.custom_gradient` that it traces for good, and with each the graph that it is in.
+    """
     yield
+    if "tensorflow" in sys.modules:
+        registered = sys.modules["tensorflow.python.framework.ops"].gradient_registry._registry
+        for name in [name for name in registered if name.startswith("CustomGradient-")]:
+            del registered[name]
     gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -211,3 +211,9 @@ def test_every_public_function_has_types(package):
     untyped = [f"{path.name}: {name}" for folder in folders for path in _sources(folder)
                for name in _untyped(ast.parse(path.read_text()))]  # fmt: skip
     assert untyped == []
+
+
+def test_docstrings_begin_with_a_noun_or_an_imperative(package):
+    folders = (package, package.parent / "export", package.parent / "benchmarks", package.parent / "tests")
+    begun = [path.name for folder in folders for path in _sources(folder) if '"""What ' in path.read_text()]
+    assert begun == [pathlib.Path(__file__).name]  # these lines

@@ -47,7 +47,7 @@ def lines(text, languages=None):
 
 
 def spans(text):
-    """What stands in backticks outside of the fenced blocks, on one line."""
+    """Texts in backticks outside of the fenced blocks, on one line."""
     return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", FENCED.sub("", text))]
 
 

@@ -112,7 +112,7 @@ def test_results_and_pictures_tell_the_colour(trained, command, folder, monkeypa
 def test_another_process_reads_it_with_its_extensions_and_refuses_it_without(trained, folder):
     code = (
         "import sys, numpy as np, keras_fpn\n"
-        f"keras_fpn.parts.extensions.load({[str(folder / name) for name in FILES]})\n"
+        f"keras_fpn.extensions.load({[str(folder / name) for name in FILES]})\n"
         f"found = keras_fpn.load_model({str(trained)!r}).predict(np.full((1, 64, 96, 3), 90.0, 'float32'), verbose=0)\n"
         f"np.savez({str(folder / 'answers.npz')!r}, **found)\n"
     )

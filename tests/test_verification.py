@@ -210,13 +210,13 @@ class TestRounding:
     def test_suppression(self, overlap, scores, states):
         """Two boxes of one height, the second as wide as makes their IoU `overlap`; the threshold is 0.5."""
         boxes = np.array([[0, 0, 100, 10], [0, 0, 100 * overlap, 10]])
-        found = undecided.nms_mask(boxes, np.array(scores), np.full(2, undecided.IN), iou_threshold=0.5)
+        found = undecided.nms_states(boxes, np.array(scores), np.full(2, undecided.IN), iou_threshold=0.5)
         assert found.tolist() == states
 
     def test_what_an_undecided_box_suppresses_is_undecided(self):
         boxes = np.array([[0, 0, 100, 10], [20, 0, 120, 10]])  # IoU 2/3
         before = np.array([undecided.UNDECIDED, undecided.IN])
-        assert undecided.nms_mask(boxes, np.array([0.9, 0.8]), before, 0.5).tolist() == [undecided.UNDECIDED] * 2
+        assert undecided.nms_states(boxes, np.array([0.9, 0.8]), before, 0.5).tolist() == [undecided.UNDECIDED] * 2
 
     def test_the_last_places(self):
         scores = np.array([0.9, 0.8, 0.7, 0.69995, 0.5])

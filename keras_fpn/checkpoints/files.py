@@ -12,6 +12,7 @@ import os
 import pathlib
 import zipfile
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 import safetensors
@@ -46,7 +47,7 @@ MISTAKES = {
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds.
+    """Contents of a file.
 
     `tensors`: `{name: array}` in the file's order; floats of any width as float32, integers and booleans as they are.
     `metadata`: the text that the file says of itself: a safetensors header's, or a pickle's entries beside the
@@ -57,7 +58,7 @@ class Checkpoint:
     metadata: dict[str, str]
 
 
-def read_checkpoint(path):
+def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     """All numeric tensors of a checkpoint file as a `Checkpoint`, without executing anything in it.
 
     Reads torch's `.pth`/`.pt` (zip, and the form before 1.6), `.safetensors`, `.npz` and detectron2's `.pkl`. Weights
@@ -82,7 +83,7 @@ def read_checkpoint(path):
         raise UserError(f"{path}: is damaged or cut short ({told}); download it again") from error
 
 
-def write_safetensors(path, tensors, metadata):
+def write_safetensors(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
     """Writes `{name: array}` and `{text: text}` as a safetensors file, whole or not at all.
 
     OSError where the folder does not exist or is full; a file of that name stays as it was then.

@@ -12,10 +12,20 @@ import dataclasses
 import io
 import math
 import pickle
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from keras_fpn.checkpoints.tensors import BFLOAT16, LARGEST_SIZE, Storage, StoredTensor, numeric_type, shown, sizes
+from keras_fpn.checkpoints.tensors import (
+    BFLOAT16,
+    LARGEST_SIZE,
+    Memory,
+    Storage,
+    StoredTensor,
+    numeric_type,
+    shown,
+    sizes,
+)
 from keras_fpn.console.errors import UserError
 
 MOST_INSTRUCTIONS = 1_000_000  # a detector with its optimizer's state takes about 100 000
@@ -28,7 +38,7 @@ class NumpyType:
     def __init__(self, code, *_):
         self.dtype = numeric_type(code)
 
-    def build(self, state):
+    def build(self, state: Any) -> None:
         """Set the byte order that `state`, a tuple, has second; ValueError for any other."""
         if state[1] not in ("<", ">", "|", "="):
             raise ValueError("a numpy type has no byte order")
@@ -41,7 +51,7 @@ class NumpyArray(StoredTensor):
     def __init__(self, *_):
         self.shape, self.dtype, self.raw, self.order = (0,), np.dtype("f4"), b"", "C"
 
-    def build(self, state):
+    def build(self, state: Any) -> StoredTensor:
         """Set the array's `state` (version, shape, type, whether in Fortran's order, bytes) and return the array."""
         _, shape, numpy_type, fortran, raw = state
         if not isinstance(numpy_type, NumpyType) or not isinstance(raw, str | bytes):
@@ -52,7 +62,7 @@ class NumpyArray(StoredTensor):
         self.raw, self.order = raw, "F" if fortran else "C"
         return self
 
-    def read(self):
+    def read(self) -> np.ndarray:
         # Text stands for bytes in the pickles of Python 2, one letter each.
         raw = self.raw.encode("latin1") if isinstance(self.raw, str) else self.raw
         return np.frombuffer(raw, self.dtype).reshape(self.shape, order=self.order)
@@ -151,14 +161,14 @@ class _Bounded:
         self.stream, self.readline, self.end = stream, stream.readline, stream.seek(0, io.SEEK_END)
         stream.seek(position)
 
-    def read(self, count):
+    def read(self, count: int) -> bytes:
         if count > 4096 and count > self.end - self.stream.tell():
             raise EOFError("it ends within a value")
         return self.stream.read(count)
 
 
 class _Table:
-    """What the Unpickler looks each instruction up in, by its byte; UserError for one too many or an unknown one."""
+    """Table of the instructions by their byte; UserError for one too many or an unknown one."""
 
     def __init__(self):
         self.left = MOST_INSTRUCTIONS
@@ -253,7 +263,7 @@ _FOLLOWED = {
 }
 
 
-def load(stream, memory):
+def load(stream: BinaryIO, memory: Memory) -> Any:
     """Read one pickle from `stream` (a seekable binary file or BytesIO) and leave it right behind the pickle.
 
     `memory` (`tensors.Memory`) learns the torch storages that the pickle declares; the tensors can be read once

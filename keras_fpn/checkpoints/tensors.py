@@ -8,6 +8,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -22,14 +23,14 @@ MOST_AXES = 32
 
 @dataclasses.dataclass
 class StoredTensor:
-    """What a file says of a tensor, and `read()`, which gives its array without copying where it can."""
+    """Facts of a tensor in a file, and `read()`, which gives its array without copying where it can."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
     read: Callable[[], np.ndarray]
 
     @property
-    def converted_bytes(self):
+    def converted_bytes(self) -> int:
         """Size of `as_numbers` of it."""
         itemsize = 4 if self.dtype.kind in "fV" else self.dtype.itemsize
         return math.prod(self.shape) * itemsize
@@ -46,7 +47,7 @@ class Memory:
     raw: dict = dataclasses.field(default_factory=dict)
     byteorder: str = "<"
 
-    def fill(self, key, raw):
+    def fill(self, key: str, raw: Any) -> None:
         """Gives storage `key` its bytes, which must be as many as were declared."""
         dtype, count = self.declared[key]
         if len(raw) != count * dtype.itemsize:
@@ -64,7 +65,7 @@ class Storage:
     start: int
     count: int
 
-    def tensor(self, offset, shape, strides):
+    def tensor(self, offset: Any, shape: Any, strides: Any) -> "StoredTensor":
         """The tensor over these elements; `offset` and `strides` in elements.
 
         A view may not reach beyond the storage, and may not show more elements than there are:
@@ -87,7 +88,7 @@ class Storage:
         return np.ndarray(shape, dtype, self.memory.raw[self.key], start, steps)
 
 
-def sizes(values):
+def sizes(values: Any) -> tuple[int, ...]:
     """A tuple or list of sizes as a tuple, each an int from 0 to `LARGEST_SIZE`; ValueError otherwise."""
     if not isinstance(values, tuple | list) or len(values) > MOST_AXES:
         raise ValueError("a shape is no tuple of sizes")
@@ -96,7 +97,7 @@ def sizes(values):
     return tuple(values)
 
 
-def numeric_type(code):
+def numeric_type(code: Any) -> np.dtype:
     """`np.dtype` of a numpy type string such as "<f4"; UserError for objects, ValueError for other than numbers."""
     if isinstance(code, str) and "O" in code:
         raise UserError("holds an array of Python objects, which is no tensor; save plain numeric arrays")
@@ -105,7 +106,7 @@ def numeric_type(code):
     return np.dtype(code)
 
 
-def as_numbers(array):
+def as_numbers(array: np.ndarray) -> np.ndarray:
     """A contiguous copy: floats of any width as float32, integers and booleans as they are.
 
     bfloat16 is the upper half of a float32, so its bits need only be moved up.
@@ -123,7 +124,7 @@ def as_numbers(array):
     return array.astype(array.dtype.newbyteorder("="), order="C")
 
 
-def shown(value):
+def shown(value: Any) -> str:
     """Something of a file's for a message: one line, short, nothing that a terminal would obey."""
     text = value if isinstance(value, str) else type(value).__name__
     text = "".join(letter if letter.isprintable() else "?" for letter in text[:80])

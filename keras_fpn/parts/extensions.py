@@ -16,7 +16,7 @@ from pathlib import Path
 
 from keras_fpn.console.errors import UserError
 
-GROUP = "keras_fpn.parts.extensions"
+GROUP = "keras_fpn.extensions"
 _LONGEST_NAME = 60  # of a name in an error, which may come from a file of anybody's
 _loaded_files: dict[str, str] = {}  # absolute path: name of the module
 _installed_are_loaded = False
