@@ -1,6 +1,8 @@
 """The report: one file, nothing from outside, every number in its place."""
 
 import base64
+import configparser
+import fnmatch
 import html
 import io
 import re
@@ -16,7 +18,7 @@ from PIL import Image
 from keras_fpn.console.errors import UserError
 from keras_fpn.metrics import DETECTIONS, PROPOSALS
 from keras_fpn.reporting import plots
-from keras_fpn.reporting.report import Section, add_section, environment_facts, write_report
+from keras_fpn.reporting.report import Link, Section, add_section, environment_facts, write_page, write_report
 
 FIRST_COLOR = plots._COLORS[0]
 VOID = {"meta", "img", "br"}
@@ -194,10 +196,56 @@ def test_same_numbers_give_the_same_bytes_and_matplotlib_stays_as_it_was():
     assert plots.line_chart("Other", series, "epoch") != once
 
 
-def test_importing_the_report_leaves_matplotlib_for_later():
-    code = "import sys, keras_fpn.reporting.report; print('matplotlib' in sys.modules)"
+def test_importing_the_report_leaves_matplotlib_and_tensorflow_for_later():
+    code = "import sys, keras_fpn.reporting.report; print({'matplotlib', 'tensorflow'} & set(sys.modules) or '')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.strip() == ""
+
+
+def test_the_wheel_carries_the_templates(request):
+    setup = configparser.ConfigParser()
+    setup.read(request.config.rootpath / "setup.cfg")
+    pattern = setup["options.package_data"]["keras_fpn.reporting"]
+    files = {file.name for file in (request.config.rootpath / "keras_fpn" / "reporting").glob("*.*")}
+    templates = {name for name in files if not name.endswith(".py")}
+    assert templates == {"report.html.j2", "parts.html.j2"} == set(fnmatch.filter(files, pattern))
+
+
+HOSTILE = """<script>'&"> {{ 7 * 7 }} {% raw %} <!-- added sections end here --></section>"""
+
+
+def test_texts_are_escaped_wherever_they_stand(content, tmp_path):
+    picture = content["pictures"][0][1]
+    content |= {"title": HOSTILE, "subtitle": HOSTILE, "pictures": [(HOSTILE, picture, picture)]}
+    content["metrics"] |= {f"AP/{HOSTILE}": 0.5, HOSTILE: 0.5}
+    content["facts"] = {HOSTILE: HOSTILE, "command": HOSTILE}
+    path = write_report(tmp_path / "report.html", **content)
+    chart = plots.line_chart(HOSTILE, {"training": [(1, 3.0), (2, 2.0)]}, "epoch")
+    row = (HOSTILE, Link(HOSTILE, HOSTILE))
+    section = Section(
+        HOSTILE, HOSTILE, (HOSTILE, ""), (row,), (HOSTILE,), ((HOSTILE, picture),), ((HOSTILE, chart),)
+    )  # fmt: skip
+    for _ in range(2):
+        add_section(path, section)
+    page, text = read(path)
+    assert "<script" not in page and page.count("<!--") == 1 == page.count("</section>")
+    of_page, of_section = 2 + 1 + 2 + 2 + 3, 8  # title, subtitle, metrics, pictures, facts
+    assert text.count(HOSTILE) == of_page + of_section
+    attributes = [html.unescape(value) for value in re.findall(r'(?:alt|href|aria-label)="([^"]*)"', page)]
+    captions = [f"{HOSTILE}: ground truth", f"{HOSTILE}: detections"]
+    assert [value for value in attributes if "script" in value] == [*captions, HOSTILE, HOSTILE, HOSTILE]
+
+
+def test_a_page_of_sections_is_added_to_like_a_report(tmp_path):
+    row = ("two\nlines", Link("step1/report.html", "step1"), 0.25, None, "")
+    sections = (Section(name, head=("",) * 5, rows=(row,)) for name in ("First", "Second"))
+    path = write_page(tmp_path / "page.html", title="t", subtitle="s", sections=sections, facts={"x": {"a": 1, "b": 2}})
+    add_section(path, Section("First", "anew"))
+    page, text = read(path)
+    link = '<a href="step1/report.html">step1</a>'
+    assert f"<td>two<br>lines</td><td>{link}</td><td>0.250</td><td>&ndash;</td><td></td>" in page
+    assert text.index("Second") < text.index("anew") < text.index("Facts") < text.index("a 1, b 2")
+    assert text.count("First") == 1 and page.count("<table") == 2
 
 
 def test_old_report_survives_a_failure(content, tmp_path):

@@ -1,14 +1,15 @@
 """One self-contained HTML page about a run: metrics, curves, pictures, facts. Nothing external, no script.
 
-The charts are inline SVG (plots.py), the pictures base64 JPEG; colours follow the reader's light or dark
-theme. `write_report` makes the page of a training run; what comes later, such as the exports of the demo, adds a
-`Section` of its own (`add_section`).
+What the page shows is prepared here; report.html.j2 writes it, of the parts in parts.html.j2, and escapes every text.
+The charts are inline SVG (plots.py), the pictures base64 JPEG; colours follow the reader's light or dark theme.
+`write_report` makes the page of a training run; what comes later, such as the exports of the demo, adds a `Section`
+of its own (`add_section`).
 """
 
 import base64
 import contextlib
 import dataclasses
-import html
+import functools
 import importlib.metadata
 import io
 import math
@@ -22,6 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jinja2
 from PIL import Image
 
 from keras_fpn.console.errors import UserError
@@ -31,49 +33,6 @@ from keras_fpn.reporting import plots
 from keras_fpn.reporting.visualize import to_picture
 
 _SECTIONS_END = "<!-- added sections end here -->"
-
-_STYLE = """
-:root { color-scheme: light dark; --back: #fff; --text: #1d2126; --soft: #626b75; --line: #dde1e6; --band:
-  #f5f6f8; --accent: #3b82c4; }
-@media (prefers-color-scheme: dark) { :root { --back: #16191d; --text: #e4e7eb; --soft: #9aa4af; --line:
-  #343a42; --band: #1e2228; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1120px; padding: 1.5rem 1rem 4rem; background: var(--back); color:
-  var(--text); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial,
-  sans-serif; }
-h1 { font-size: 1.7rem; margin: 0 0 .25rem; }
-h2 { font-size: 1.2rem; margin: 2.5rem 0 .75rem; }
-p, figcaption, .note { color: var(--soft); }
-p { margin: .25rem 0 .75rem; }
-.note { font-size: .85rem; }
-.headline { display: grid; grid-template-columns: repeat(auto-fit, minmax(105px, 1fr)); gap: .6rem;
-  margin-top: 1.2rem; }
-.headline div { background: var(--band); border: 1px solid var(--line); border-radius: 8px; padding: .6rem
-  .9rem; }
-.headline b { display: block; font-size: 1.6rem; font-variant-numeric: tabular-nums; line-height: 1.2; }
-.headline span { color: var(--soft); font-size: .85rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .38rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space:
-  nowrap; }
-th { color: var(--soft); font-weight: 600; font-size: .85rem; }
-th:first-child, td:first-child { text-align: left; }
-td.bar { width: 35%; min-width: 120px; }
-td.bar i { display: block; height: .6rem; background: var(--accent); border-radius: 3px; }
-table.facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
-table.facts td:first-child { color: var(--soft); width: 9rem; }
-code { font: .88em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
-.charts, .pairs { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%,
-  430px), 1fr)); }
-.pairs { gap: .6rem; margin-bottom: 1.6rem; }
-figure { margin: 0; }
-figcaption { font-size: .88rem; margin: 0 0 .3rem; }
-svg { display: block; width: 100%; height: auto; color: var(--soft); }
-svg text { font-family: inherit !important; }
-@media (max-width: 640px) { th, td { padding: .35rem .3rem; font-size: .85rem; } td:first-child {
-  white-space: normal; min-width: 5rem; } td.bar { width: 18%; min-width: 40px; } }
-.pairs img { display: block; width: 100%; height: auto; border-radius: 4px; }
-"""
 
 
 def write_report(
@@ -102,17 +61,21 @@ def write_report(
     """
     families, curves = families_in(metrics), curves or {}
     sections = [
-        _header(title, subtitle, metrics),
-        *(_family_table(family, metrics) for family in families),
-        *(_class_table(family, metrics, curves.get(family.name)) for family in families),
-        _table_without_family(metrics),
-        _charts("Training", plots.training_charts(history, learning_rate)),
-        _charts("Precision and recall", _curve_charts(families, curves)),
-        _picture_pairs(pictures),
-        _SECTIONS_END,
-        _facts_table(_with_environment(facts or {})),
+        *(_family_section(family, metrics) for family in families),
+        *(_class_section(family, metrics, curves.get(family.name)) for family in families),
+        Section("Other metrics", head=("", "value"), rows=tuple(without_family(metrics).items())),
+        Section("Training", charts=tuple(plots.training_charts(history, learning_rate))),
+        Section("Precision and recall", charts=tuple(_curve_charts(families, curves))),
     ]
-    return _write_sections(path, title, sections)
+    return _write(
+        path,
+        facts,
+        title=title,
+        subtitle=subtitle,
+        cards=_cards(families, metrics) if metrics else None,
+        sections=[section for section in sections if section.rows or section.charts],
+        pairs=_pairs(pictures),
+    )
 
 
 def write_page(
@@ -128,20 +91,28 @@ def write_page(
     facts: as in `write_report`.
     Returns the path.
     """
-    parts = [_header(title, subtitle, {}), *(section.to_html() for section in sections)]
-    return _write_sections(path, title, [*parts, _SECTIONS_END, _facts_table(_with_environment(facts or {}))])
+    return _write(path, facts, title=title, subtitle=subtitle, added=sections)
 
 
-def _write_sections(path, title, sections):
-    page = (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(section for section in sections if section)
-        + "\n</body>\n</html>\n"
-    )
-    write_text(path, page)
+def _write(path, facts, **shown):
+    page = {"cards": None, "sections": [], "pairs": [], "added": [], "sections_end": _SECTIONS_END, **shown}
+    write_text(path, _templates().get_template("report.html.j2").render(page, facts=_all_facts(facts or {})))
     return Path(path)
+
+
+@functools.cache
+def _templates():
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("keras_fpn.reporting", "."),
+        autoescape=True,  # chosen by the ending of a name, it would leave out .j2
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    templates.filters["data_uri"] = _data_uri
+    templates.tests["measured"] = _measured
+    return templates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +121,13 @@ class Link:
 
     target: str
     text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Bar:
+    """A cell of a table that shows a share, 0..1, as a bar."""
+
+    share: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,14 +158,7 @@ class Section:
 
     def to_html(self) -> str:
         """The section, closed in itself."""
-        parts = [f'<section id="{self.anchor}"><h2>{html.escape(self.heading)}</h2>']
-        parts += [f"<p>{html.escape(self.text)}</p>"] if self.text else []
-        parts += [_table(self.head, self.rows)] if self.rows else []
-        parts += [f'<p class="note">{html.escape(note)}</p>' for note in self.notes]
-        parts += [_figures(self.charts)] if self.charts else []
-        figures = "".join(_figure(html.escape(caption), picture) for caption, picture in self.pictures)
-        parts += [f'<div class="pairs">{figures}</div>'] if figures else []
-        return "".join(parts) + "</section>"
+        return str(_templates().get_template("parts.html.j2").module.section(self))
 
 
 def add_section(path: str | os.PathLike, section: Section) -> Path:
@@ -210,53 +181,38 @@ def add_section(path: str | os.PathLike, section: Section) -> Path:
     return path
 
 
-def _header(title, subtitle, metrics):
-    cards = "".join(
-        f"<div><b>{_number(metrics[name])}</b><span>{html.escape(family.label(name))}</span></div>"
-        for family in families_in(metrics)[:1]
-        for name in family.cards
-        if name in metrics
-    )
-    below = f"<p>{html.escape(subtitle)}</p>" if subtitle else ""
-    headline = f'<div class="headline">{cards}</div>' if cards or metrics else ""
-    return f"<h1>{html.escape(title)}</h1>{below}{headline}"
+def _cards(families, metrics):
+    """[(label, value)] of the headline."""
+    return [(family.label(name), metrics[name]) for family in families[:1] for name in family.cards if name in metrics]
 
 
-def _family_table(family, metrics):
-    if not any(name in metrics for name in family.metrics):
-        return ""
+def _family_section(family, metrics):
     rows = [
         (*texts, *("" if name is None else metrics.get(name) for name in names)) for texts, names in family.report_rows
     ]
-    table = f"<h2>{html.escape(family.heading)}</h2>{_table(family.report_head, rows)}"
-    return f'{table}<p class="note">{html.escape(family.note)}</p>' if family.note else table
-
-
-def _class_table(family, metrics, curves):
-    names = {name: family.class_of(name) for name in metrics if family.class_of(name) is not None}
-    if not names:
-        return ""
-    classes = (curves or {}).get("classes", {})
-    rows = []
-    for name, class_name in names.items():
-        curve, value = classes.get(class_name, {}), metrics[name]
-        share = 100 * min(max(value, 0), 1) if _defined(value) else 0
-        bar = f'<td class="bar"><i style="width:{share:.1f}%"></i></td>'
-        cells = [value, curve.get("AP50"), curve.get("best_f1"), curve.get("best_threshold")]
-        numbers = "".join(f"<td>{_number(cell)}</td>" for cell in cells)
-        rows.append(f"<tr><td>{html.escape(class_name)}</td>{bar}{numbers}</tr>")
-    shown = html.escape(family.class_prefix.rstrip("/"))
-    head = f"<tr><th>class</th><th></th><th>{shown}</th><th>AP50</th><th>best F1</th><th>at score</th></tr>"
-    return (
-        f'<h2>{html.escape(family.class_heading)}</h2><div class="scroll"><table>{head}{"".join(rows)}</table></div>'
-        '<p class="note">Best F1 at IoU 0.5, and the score threshold that gives it.</p>'
+    is_measured = any(name in metrics for name in family.metrics)
+    return Section(
+        family.heading,
+        head=family.report_head,
+        rows=tuple(rows) if is_measured else (),
+        notes=(family.note,) if family.note else (),
     )
 
 
-def _table_without_family(metrics):
-    """The metrics of an extension that is not loaded, under their names."""
-    rows = list(without_family(metrics).items())
-    return f"<h2>Other metrics</h2>{_table(('', 'value'), rows)}" if rows else ""
+def _class_section(family, metrics, curves):
+    classes = (curves or {}).get("classes", {})
+    rows = []
+    for name, value in metrics.items():
+        if (class_name := family.class_of(name)) is not None:
+            bar = _Bar(min(max(value, 0), 1) if _measured(value) else 0)
+            curve = classes.get(class_name, {})
+            rows.append((class_name, bar, value, *(curve.get(key) for key in ("AP50", "best_f1", "best_threshold"))))
+    return Section(
+        family.class_heading,
+        head=("class", "", (family.class_prefix or "").rstrip("/"), "AP50", "best F1", "at score"),
+        rows=tuple(rows),
+        notes=("Best F1 at IoU 0.5, and the score threshold that gives it.",),
+    )
 
 
 def _curve_charts(families, curves):
@@ -268,31 +224,13 @@ def _curve_charts(families, curves):
     return charts
 
 
-def _charts(heading, charts):
-    """A section of (title, SVG); "" where there is none."""
-    return f"<h2>{heading}</h2>{_figures(charts)}" if charts else ""
-
-
-def _figures(charts):
-    figures = (f"<figure><figcaption>{html.escape(title)}</figcaption>{svg}</figure>" for title, svg in charts)
-    return f'<div class="charts">{"".join(figures)}</div>'
-
-
-def _picture_pairs(pictures):
-    rows = []
-    for number, item in enumerate(pictures, start=1):
-        caption, ground_truth, found = item if len(item) == 3 else (f"image {number}", *item)
-        caption = html.escape(str(caption))
-        pair = (("ground truth", ground_truth), ("detections", found))
-        figures = "".join(_figure(f"{caption}: {kind}", picture) for kind, picture in pair)
-        rows.append(f'<div class="pairs">{figures}</div>')
-    return "<h2>Pictures</h2>" + "".join(rows) if rows else ""
-
-
-def _figure(caption, picture):
-    """caption: text, escaped."""
-    image = f'<img alt="{caption}" loading="lazy" src="{_data_uri(picture)}">'
-    return f"<figure><figcaption>{caption}</figcaption>{image}</figure>"
+def _pairs(pictures):
+    """[((caption, ground truth), (caption, detections))]."""
+    items = (item if len(item) == 3 else (f"image {number}", *item) for number, item in enumerate(pictures, start=1))
+    return [
+        ((f"{caption}: ground truth", ground_truth), (f"{caption}: detections", found))
+        for caption, ground_truth, found in items
+    ]
 
 
 def environment_facts() -> dict[str, str]:
@@ -324,41 +262,17 @@ def _device():
     return "; ".join([*names, f"{processor}, {cores} cores"])
 
 
-def _with_environment(facts):
-    return {**facts, **{name: value for name, value in environment_facts().items() if name not in facts}}
+def _all_facts(facts):
+    """Those given, then those of the environment that they leave out."""
+    environment = {name: value for name, value in environment_facts().items() if name not in facts}
+    return {
+        name: ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else value
+        for name, value in {**facts, **environment}.items()
+    }
 
 
-def _facts_table(facts):
-    rows = []
-    for name, value in facts.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{key} {item}" for key, item in value.items())
-        value = html.escape(str(value))
-        shown = f"<code>{value}</code>" if name == "command" else value
-        rows.append(f"<tr><td>{html.escape(str(name))}</td><td>{shown}</td></tr>")
-    return f'<h2>Facts</h2><table class="facts">{"".join(rows)}</table>' if rows else ""
-
-
-def _table(head, rows):
-    """Text and numbers; a metric that is None shows as a dash, "" as nothing; a line break in a text stays one."""
-    lines = ["<tr>" + "".join(f"<th>{_cell(cell)}</th>" for cell in head) + "</tr>"]
-    for row in rows:
-        lines.append("<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>")
-    return f'<div class="scroll"><table>{"".join(lines)}</table></div>'
-
-
-def _cell(cell):
-    if isinstance(cell, Link):
-        return f'<a href="{html.escape(cell.target)}">{html.escape(cell.text)}</a>'
-    return html.escape(cell).replace("\n", "<br>") if isinstance(cell, str) else _number(cell)
-
-
-def _defined(value):
+def _measured(value):
     return value is not None and math.isfinite(value) and value != -1
-
-
-def _number(value):
-    return f"{value:.3f}" if _defined(value) else "&ndash;"
 
 
 def _data_uri(picture):
