@@ -215,7 +215,7 @@ def _epsilons(model):
 
 
 @pytest.mark.parametrize("norm", ["frozen_batch_norm", pytest.param("batch_norm", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("part", ["detector", "backbone"])
+@pytest.mark.parametrize("part", [pytest.param("detector", marks=pytest.mark.slow), "backbone"])
 def test_the_files_epsilon_goes_along_with_its_statistics(build, saved, part, norm):
     backbone = {"name": "resnet18", "width": 8, "freeze_at": 0}
     source = build(1, backbone=backbone | {"norm_epsilon": 0.02})
