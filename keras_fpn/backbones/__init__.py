@@ -3,5 +3,5 @@
     settings        which there are, and what each can be told; without TensorFlow
     build           the one that the settings name; cut to what is read
     resnet, mobilenet_v3, applications
-                    the networks
+                    the networks; ..._names: names of their layers in published files
 """

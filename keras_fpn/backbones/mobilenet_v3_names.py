@@ -1,4 +1,4 @@
-"""Names in torchvision's files of the layers of MobileNetV3-Large; see `keras_fpn.checkpoint_names`."""
+"""Names in torchvision's files of the layers of MobileNetV3-Large; see `parts.checkpoint_names`."""
 
 STEPS = ("expand", "depthwise", "squeeze", "project")  # of a block, in their order
 BLOCKS, LAST = range(1, 16), 16

@@ -1,4 +1,4 @@
-"""Names in torchvision's and detectron2's files of the layers of a ResNet; see `keras_fpn.checkpoint_names`."""
+"""Names in torchvision's and detectron2's files of the layers of a ResNet; see `parts.checkpoint_names`."""
 
 STAGES = (2, 3, 4, 5)
 

@@ -1,5 +1,7 @@
 """Published weights: read without running anything of theirs, and named as our layers are.
 
+    conversion
+              what `keras-fpn convert` does: file -> model, and back
     files     read_checkpoint, write_safetensors: the file formats
     pickles   pickles read as data
     tensors   tensors that still lie in their file
@@ -12,7 +14,8 @@
     entries, variables
               tensors <-> variables, by the tables that stand beside the parts; every tensor accounted for
     sizes     widths and depths, read off shapes
-    classes   which classes the rows of a file's predictors are
+    classes, coco_classes
+              which classes the rows of a file's predictors are
     torchvision_writing
               a model as a file of torchvision's
     weighted_layers, transfer

@@ -10,7 +10,7 @@ from keras_fpn.checkpoints.published.kind import PublishedKind, kinds
 from keras_fpn.console.errors import UserError
 
 # Pattern of a tensor's name, and what a file with such a tensor is. The first that is found counts.
-ARCHITECTURES = (
+REFUSED = (
     (r"^(state|optimizer)\.|(^|\.)(momentum_buffer|exp_avg|exp_avg_sq)$", "the state of an optimizer"),
     (r"^roi_heads\.mask_", "a Mask R-CNN"),
     (r"^roi_heads\.keypoint_", "a Keypoint R-CNN"),
@@ -40,7 +40,7 @@ def readable() -> str:
 
 def refusal(tensors: Mapping[str, np.ndarray], file: str | os.PathLike) -> UserError:
     """The `UserError` for a file that is not recognised."""
-    for pattern, what in ARCHITECTURES:
+    for pattern, what in REFUSED:
         name = next((name for name in tensors if re.search(pattern, name)), None)
         if name:
             return UserError(f"{file}: is {what} ({name}); {readable()}")
@@ -54,7 +54,7 @@ def refuse_other_heads(tensors: Mapping[str, np.ndarray], file: str | os.PathLik
     Args:
         kind: the `PublishedKind` that the rest of the file is.
     """
-    for pattern, what in ARCHITECTURES:
+    for pattern, what in REFUSED:
         name = next((name for name in tensors if re.search(pattern, name)), None)
         if name and not kind.reads(name) and not what.startswith("a classifier"):
             raise UserError(f"{file}: is {what} ({name}); {readable()}")

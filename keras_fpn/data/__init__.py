@@ -11,6 +11,13 @@
     decode       image files -> pixels
     order        which image comes when
     pipeline     records -> tf.data batches
+    batches      checks of a batch where a detector takes it
+    proposal_files
+                 proposals of a data set, on disk
+    pillow_resize
+                 Pillow's antialiased filter in TensorFlow
+    settings, image_settings
+                 of the pipeline; of pixels and resizing
 
 Reading annotations and writing shapes work without importing TensorFlow.
 """

@@ -1,4 +1,4 @@
-"""Names in torchvision's and detectron2's files of the layers of the box head; see `keras_fpn.checkpoint_names`."""
+"""Names in torchvision's and detectron2's files of the layers of the box head; see `parts.checkpoint_names`."""
 
 from keras_fpn.parts.checkpoint_names import Named, flattened
 

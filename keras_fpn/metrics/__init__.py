@@ -8,7 +8,7 @@
     measurement     the families of a model, measured batch by batch
     table           metrics as lines of text
 
-`evaluation.COCOEvaluator` has the annotations and pycocotools; a family asks it.
+`evaluation.coco.COCOEvaluator` has the annotations and pycocotools; a family asks it.
 """
 
 import importlib

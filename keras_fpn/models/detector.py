@@ -360,7 +360,7 @@ class Detector(OwnLosses):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         config = dict(config)
-        for key in ("format_version", "extensions"):  # of the file, see `model_files`
+        for key in ("format_version", "extensions"):  # of the file, see `models.files`
             config.pop(key, None)
         # The variables come from the file: nothing is to be downloaded for them.
         config["backbone"] = config["backbone"] | {"weights": None}

@@ -10,4 +10,8 @@
     single_scale    no pyramid: C4 or C5 as it is                           rows a, b
     fusion          all levels on one map, after HyperNet                   a neighbour
     ssd             upper levels and further ones, no top-down pathway      a neighbour
+
+    stretches, convolutions, resampling
+                    their common construction
+    fpn_names       names of its layers in published files
 """

@@ -1,4 +1,4 @@
-"""Names in torchvision's and detectron2's files of the layers of the FPN; see `keras_fpn.checkpoint_names`."""
+"""Names in torchvision's and detectron2's files of the layers of the FPN; see `parts.checkpoint_names`."""
 
 import re
 

@@ -1,9 +1,13 @@
 """The steps of a detector after its features; a member of the family is a list of them.
 
-    stage           what a stage says of itself
+    stage           the base of all
     propose         anchors, the RPN's head, its proposals and losses
     given           proposals that come with the images
     classify        RoI pooling, the box head, detections and losses
     segment         positions of the pyramid, their scores and masks
-    ..._settings    what each can be told; without TensorFlow
+    targets         which anchors and RoIs are positive, their sampling, towards what they are trained
+    segment_grid, segment_targets
+                    the positions of segments; which are positive, and their masks
+    recall          how many positives a stage gets right
+    ..._settings    settings of each; without TensorFlow
 """

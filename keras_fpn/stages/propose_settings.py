@@ -52,7 +52,12 @@ class ProposalSettings(Settings):
 
 
 class AnchorTargetSettings(Settings):
-    """Of `targets.anchor_targets`: which anchors the network is trained on, and towards what."""
+    """Of `targets.anchor_targets`: which anchors the RPN is trained on, and towards what.
+
+    An anchor whose best IoU with an object reaches `positive_iou` is positive, one below `negative_iou` is background;
+    with `low_quality_matches` the best anchors of each object are positive, too. `samples_per_image` anchors are drawn,
+    at most `positive_fraction` of them positive. Background that lies within a crowd by `crowd_ioa` is left out.
+    """
 
     positive_iou: Probability = 0.7
     negative_iou: Probability = 0.3

@@ -36,7 +36,7 @@ def match(
     Args:
         boxes: `[N, 4]` pixels.
         ground_truth: `[G, 4]` pixels, padded.
-        truth_valid: `[G]` bool, False for padding and whatever else is not to be matched.
+        ground_truth_valid: `[G]` bool, False for padding and whatever else is not to be matched.
         positive_iou, negative_iou: thresholds.
         low_quality_matches: see above.
 

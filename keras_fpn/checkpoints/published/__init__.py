@@ -1,7 +1,7 @@
 """Kinds of published files: a module for each kind of model, which says how its files are known.
 
 A kind registers itself with `@register_published`; nothing else names it. Which of a source's kinds a file is,
-`kind_of` tells; the names of the tensors stand beside the parts, see `keras_fpn.checkpoint_names`.
+`kind_of` tells; the names of the tensors stand beside the parts, see `parts.checkpoint_names`.
 """
 
 import importlib
