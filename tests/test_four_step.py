@@ -18,7 +18,7 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.data.proposal_files import read_proposals, write_proposals
 from keras_fpn.data.shapes import write_shapes
 from keras_fpn.evaluation import measuring
-from keras_fpn.training import datasets, four_step, training
+from keras_fpn.training import datasets, four_step, run_folder, training
 
 SHORT = ["training.evaluate_every=0", "training.steps=2", "training.steps_per_epoch=2", "training.warmup_steps=0"]
 FOLDERS = [step.folder for step in four_step.STEPS]
@@ -144,7 +144,7 @@ def test_each_step_says_where_it_is_and_is_a_run_of_its_own(whole):
         assert (folder / name / "metrics.json").is_file() and f'<a href="{name}/report.html">{name}</a>' in page
     metrics = json.loads((folder / "metrics.json").read_text())
     assert {"AP", "proposals/AR1000"} <= set(metrics)
-    assert [row["step"] for row in training.runs.read_results(folder / "results.csv")] == [2, 4, 6, 8]
+    assert [row["step"] for row in run_folder.read_results(folder / "results.csv")] == [2, 4, 6, 8]
 
 
 @pytest.mark.slow
@@ -191,7 +191,7 @@ def test_a_run_stopped_anywhere_ends_as_an_uninterrupted_one(whole, tmp_path, ru
         assert _same_arrays(*(training.load_model(folder / name) for folder in (whole[0], stopped)))
     for name in ("train", "val"):
         first, second = (read_proposals(folder / "3_proposals" / name) for folder in (whole[0], stopped))
-        assert np.array_equal(first.boxes, second.boxes) and np.array_equal(first.scores, second.scores)
+        assert np.array_equal(first.words, second.words) and np.array_equal(first.scores, second.scores)
     assert (stopped / "metrics.json").read_text() == (whole[0] / "metrics.json").read_text()
     code, printed, _ = run("train", "--resume", stopped)
     assert code == 0 and "already finished, all 8 steps" in printed
