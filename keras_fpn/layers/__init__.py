@@ -5,7 +5,7 @@
     anchors           reference boxes of every level
     proposals         objectness and deltas -> the best boxes
     roi_align, roi_pool
-                      crops of the pyramid
+                      crops of the pyramid; roi_pooling: what both share
     detections        class scores and deltas -> the 100 best boxes of an image
     fixed_arguments   arguments of a layer that can be read and not changed
 """

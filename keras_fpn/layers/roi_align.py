@@ -11,20 +11,19 @@ the border. Two implementations give the same numbers:
     Only gathers and arithmetic, for runtimes without that operator.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from keras_fpn.layers.fixed_arguments import FixedArguments
-from keras_fpn.ops.levels import place_rois
+from keras_fpn.layers.roi_pooling import RoIPooling
 from keras_fpn.ops.ordered_gradients import crop_and_resize
 
 IMPLEMENTATIONS = ("crop_and_resize", "gather")
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
-class RoIAlign(FixedArguments, keras.layers.Layer):
+class RoIAlign(RoIPooling):
     """Crops of fixed size from the level that suits each box.
 
     Args:
@@ -48,32 +47,12 @@ class RoIAlign(FixedArguments, keras.layers.Layer):
         implementation="crop_and_resize",
         **kwargs,
     ):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(output_size, strides, canonical_size, canonical_level, **kwargs)
         if implementation not in IMPLEMENTATIONS:
             raise ValueError(f"implementation must be one of {IMPLEMENTATIONS}, not {implementation!r}")
-        self.output_size = output_size
         self.sampling_ratio = sampling_ratio
         self.aligned = aligned
-        self.strides = dict(sorted((strides or {"P2": 4, "P3": 8, "P4": 16, "P5": 32}).items()))
-        self.canonical_size = canonical_size
-        self.canonical_level = canonical_level
         self.implementation = implementation
-
-    def call(self, features: Mapping[str, tf.Tensor], boxes: tf.Tensor) -> tf.Tensor:
-        """Crop.
-
-        Args:
-            features: `{level: [B, h, w, C]}`, at least the levels of `strides`.
-            boxes: `[B, R, 4]` float32, pixels of the network's input.
-
-        Returns:
-            `[B, R, output_size, output_size, C]` in the dtype of the features.
-        """
-        shape, levels = tf.shape(boxes), list(self.strides)
-        boxes, images, own_level = place_rois(boxes, levels, self.canonical_size, self.canonical_level)
-        maps = [features[level] for level in levels]
-        crops = self.crop(maps, boxes, images, own_level)
-        return tf.reshape(crops, [shape[0], shape[1], self.output_size, self.output_size, maps[0].shape[-1]])
 
     def crop(self, maps: Sequence[tf.Tensor], boxes: tf.Tensor, images: tf.Tensor, own_level: tf.Tensor) -> tf.Tensor:
         """Crops `[N, s, s, C]` of N boxes; the exporters put the operator of their runtime in its place.

@@ -1,17 +1,16 @@
 """RoI max pooling over the levels of a pyramid (Fast R-CNN, section 2.1; level rule of FPN, eq. 1)."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from keras_fpn.layers.fixed_arguments import FixedArguments
+from keras_fpn.layers.roi_pooling import RoIPooling
 from keras_fpn.ops.bin_maxima import bin_maxima
-from keras_fpn.ops.levels import place_rois
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
-class RoIPool(FixedArguments, keras.layers.Layer):
+class RoIPool(RoIPooling):
     """The maximum of each bin of a box rounded to whole cells; an empty bin is 0.
 
     Args:
@@ -20,33 +19,14 @@ class RoIPool(FixedArguments, keras.layers.Layer):
         canonical_size, canonical_level: see `levels.roi_levels`.
     """
 
-    def __init__(self, output_size=7, strides=None, canonical_size=224.0, canonical_level=4, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        self.output_size = output_size
-        self.strides = dict(sorted((strides or {"P2": 4, "P3": 8, "P4": 16, "P5": 32}).items()))
-        self.canonical_size = canonical_size
-        self.canonical_level = canonical_level
-
-    def call(self, features: Mapping[str, tf.Tensor], boxes: tf.Tensor) -> tf.Tensor:
-        """Crop.
-
-        Args:
-            features: `{level: [B, h, w, C]}`, at least the levels of `strides`.
-            boxes: `[B, R, 4]` float32, pixels of the network's input.
-
-        Returns:
-            `[B, R, output_size, output_size, C]` in the dtype of the features.
-        """
-        shape, levels = tf.shape(boxes), list(self.strides)
-        boxes, images, own_level = place_rois(boxes, levels, self.canonical_size, self.canonical_level)
-        maps = [features[level] for level in levels]
+    def crop(self, maps: Sequence[tf.Tensor], boxes: tf.Tensor, images: tf.Tensor, own_level: tf.Tensor) -> tf.Tensor:
+        """See `RoIPooling`."""
         places, crops = [], []
         for index, (feature, stride) in enumerate(zip(maps, self.strides.values(), strict=True)):
             of_level = tf.cast(tf.where(own_level == index)[:, 0], tf.int32)
             places.append(of_level)
             crops.append(self._pool(feature, tf.gather(boxes, of_level), tf.gather(images, of_level), stride))
-        crops = tf.dynamic_stitch(places, crops)
-        return tf.reshape(crops, [shape[0], shape[1], self.output_size, self.output_size, maps[0].shape[-1]])
+        return tf.dynamic_stitch(places, crops)
 
     def _pool(self, feature, boxes, images, stride):
         top, bottom = self._bins(boxes[:, 1], boxes[:, 3], stride, tf.shape(feature)[1])
