@@ -9,6 +9,8 @@ from keras_fpn.console.files import whole_or_not_at_all
 if TYPE_CHECKING:
     import keras
 
+    from keras_fpn.models.detector import Detector
+
 
 def save_model(model: "keras.Model", path: str | os.PathLike) -> None:
     """Write a `.keras` file, whole or not at all."""
@@ -17,14 +19,14 @@ def save_model(model: "keras.Model", path: str | os.PathLike) -> None:
         model.save(temporary)
 
 
-def save_plain_model(
-    model: "keras.Model", path: str | os.PathLike, plain: "keras.Model | None" = None
-) -> "keras.Model":
+def save_plain_model(model: "Detector", path: str | os.PathLike, plain: "Detector | None" = None) -> "Detector":
     """Write a detector without its optimizer, which would double the file that people keep and ship.
 
     Returns the copy that was written; given back as `plain` it spares the building of another.
     """
-    plain = plain or type(model).from_config(model.get_config())
-    plain.set_weights(model.get_weights())
+    if plain is None:
+        plain = model.twin()
+    else:
+        plain.set_weights(model.get_weights())
     save_model(plain, path)
     return plain
