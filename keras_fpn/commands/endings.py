@@ -6,9 +6,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keras_fpn.training.training import Outcome
 
-
-
-
 INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
 
 

@@ -19,6 +19,7 @@ from keras_fpn.data import transforms
 from keras_fpn.data.batches import with_sizes
 from keras_fpn.models.detector import Detector
 from keras_fpn.models.files import load_model
+from keras_fpn.parts.classes import numbered
 
 COCO_CLASSES = 80
 PROPOSALS = 1000  # an image, of a model that takes them as given: the paper's number at test time
@@ -131,14 +132,7 @@ def _model(name, overrides):
         return load_model(name)
     config = load_config(name, overrides)
     number = config.model.num_classes or COCO_CLASSES
-    return build_model(
-        config, _Classes([f"class {index}" for index in range(number)], list(range(1, number + 1)))
-    )
-
-
-class _Classes:
-    def __init__(self, class_names, category_ids):
-        self.class_names, self.category_ids = class_names, category_ids
+    return build_model(config, numbered(number, [f"class {index}" for index in range(number)]))
 
 
 def _usual_size(model):

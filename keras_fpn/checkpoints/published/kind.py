@@ -104,5 +104,4 @@ def kind_of(source: str, tensors: Mapping[str, np.ndarray]) -> type[PublishedKin
     """The kind of a source that a file's names make, the source's default where they make none."""
     own = [kind for kind in _KINDS if kind.source == source]
     met = [kind for kind in own if all(any(re.search(p, name) for name in tensors) for p in kind.patterns)]
-    most = max((kind for kind in met), key=lambda kind: len(kind.patterns), default=None)
-    return most or next(kind for kind in own if kind.is_default)
+    return max(met, key=lambda kind: len(kind.patterns), default=None) or next(kind for kind in own if kind.is_default)
