@@ -29,15 +29,17 @@ hypothesis.settings.load_profile("keras_fpn")
 
 # The longest first, so that no worker waits for another at the end.
 LONGEST = (
-    "test_extension", "test_faster_rcnn", "test_training", "test_verification", "test_transfer", "test_adapters",
-    "test_proposal_network", "test_saved_model", "test_export_models", "test_parity", "test_expectations",
+    "test_extension", "models/test_faster_rcnn", "training/test_training", "export/test_verification",
+    "checkpoints/test_transfer", "export/test_adapters", "models/test_rpn", "export/test_saved_model",
+    "export/test_models", "export/test_parity", "checkpoints/test_parity", "commands/test_evaluate",
 )  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
     """Order whole files, for a scheduler that gives them out in this order."""
     rank = {name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+    tests = pathlib.Path(__file__).parent
+    items.sort(key=lambda item: rank.get(item.path.relative_to(tests).with_suffix("").as_posix(), len(rank)))
 
 
 # A traced graph is hundreds of thousands of objects, which the collector would go through again and again.

@@ -132,6 +132,16 @@ def test_functions_fit_a_screen(package):
     assert long == []
 
 
+def test_the_tests_are_where_what_they_test_is(request):
+    """`tests/<room>/` for a room; at the top only what is about the whole."""
+    tests = request.config.rootpath / "tests"
+    folders = {path.name for path in tests.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders - {"golden"} <= set(ROOMS) | {"export", "benchmarks"}
+    assert {path.name for path in tests.glob("test_*.py")} == {
+        "test_architecture.py", "test_docs.py", "test_extension.py",
+    }  # fmt: skip
+
+
 def test_importing_the_package_imports_no_framework():
     code = "import sys, keras_fpn; print({'tensorflow', 'keras', 'numpy'} & set(sys.modules) or '')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from keras_fpn.checkpoints.files import read_checkpoint, write_safetensors
 from keras_fpn.console.errors import UserError
 
-FOLDER = pathlib.Path(__file__).parent / "golden" / "torch_files"
+FOLDER = pathlib.Path(__file__).parents[1] / "golden" / "torch_files"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
 PICKLED = b"\x80\x02%b."
 

@@ -45,7 +45,7 @@ def test_a_deterministic_step_holds_no_gradient_that_a_gpu_refuses(tiny_batch, s
 
 ANY_ORDER = """
     import sys
-    sys.path.insert(0, "tests")
+    sys.path[:0] = ["tests", "tests/ops"]
     import conftest, keras_fpn, numpy as np
     from test_ordered_gradients import operations, step_of
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-FOLDER = str(pathlib.Path(__file__).parents[1] / "benchmarks" / "parity")
+FOLDER = str(pathlib.Path(__file__).parents[2] / "benchmarks" / "parity")
 # Far from one another, best first.
 BOXES = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]], np.float32)
 SCORES = np.array([0.9, 0.8, 0.7, 0.6], np.float32)

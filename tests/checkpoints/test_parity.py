@@ -16,7 +16,7 @@ from PIL import Image
 
 from keras_fpn.checkpoints import conversion
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 RELATIVE = ("pixels", "taps", "pyramid", "RPN logits", "RPN deltas", "pooled", "class logits", "box deltas")
 
 
