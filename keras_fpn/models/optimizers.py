@@ -39,7 +39,8 @@ class SGD(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
-        self.momentums = self.add_optimizer_variables(variables, "momentum")
+        # One by one: Keras 3.8 has no `add_optimizer_variables`.
+        self.momentums = [self.add_variable_from_reference(variable, "momentum") for variable in variables]
         self._is_decayed = [
             not any(part in variable.path for part in self.no_weight_decay) for variable in variables
         ]
