@@ -6,10 +6,8 @@ id. Whatever is wrong in a file is told in one line that names the file, the ann
 mend.
 """
 
-import json
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +17,8 @@ import numpy as np
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import columns
 from keras_fpn.data.fields import ObjectField, choose
-from keras_fpn.data.objects import Objects, is_number, is_whole, read_numbers, short
+from keras_fpn.data.instances import Instances, class_order, read_instances
+from keras_fpn.data.objects import Objects, is_number, read_numbers, short
 
 log = logging.getLogger(__name__)
 
@@ -112,91 +111,29 @@ def read_coco(
     if invalid_boxes not in ("refuse", "drop"):
         raise UserError(f'invalid_boxes must be "refuse" or "drop", not {invalid_boxes!r}')
     annotations, images = Path(annotations), Path(images)
-    document = _read_json(annotations)
-    names, ids = _read_categories(annotations, document["categories"], category_ids)
-    entries = _read_images(annotations, document["images"], images)
-    objects, rows = _find_objects(annotations, document["annotations"], entries, ids, invalid_boxes == "drop")
+    instances = read_instances(annotations)
+    ids = class_order(instances, None if category_ids is None else tuple(int(number) for number in category_ids))
+    names = tuple(instances.class_names.get(number, str(number)) for number in ids)
+    _check_images(annotations, instances.images, images)
+    objects, rows = _find_objects(annotations, instances, ids, invalid_boxes == "drop")
     found, objects = objects, _read_fields(objects, chosen.values())
     sound = np.isin([entry["id"] for entry in found.entries], [entry["id"] for entry in objects.entries])
     dropped = tuple(entry["id"] for entry, is_sound in zip(found.entries, sound, strict=True) if not is_sound)
     if dropped:
         log.warning("%s: dropped %d of %d boxes as invalid", annotations, len(dropped), len(found))
-    records = _gather(entries, images, rows[sound], objects.columns)
+    records = _gather(instances.images, images, rows[sound], objects.columns)
     return CocoDataset(str(annotations), str(images), names, ids, records, dropped, fields=chosen)
 
 
 # ------------------------------------------------------------------------------------- parts of the file
 
 
-def _read_json(path: Path) -> dict:
-    try:
-        with open(path, "rb") as file:
-            document = json.load(file)
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such annotation file; check the path") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the annotation file ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a whole JSON file ({error}); write or download it again") from None
-    if isinstance(document, list):
-        raise UserError(
-            f"{path}: holds a list (a results file?); give a COCO instances file, an object with "
-            f'"images", "annotations" and "categories"'
-        )
-    for key in ("images", "annotations", "categories"):
-        value = document.get(key) if isinstance(document, dict) else None
-        if not isinstance(value, list):
-            what = "is missing" if value is None else "is not a list"
-            raise UserError(
-                f'{path}: "{key}" {what}; a COCO instances file has "images", "annotations" and "categories"'
-            )
-        wrong = next((index for index, item in enumerate(value) if not isinstance(item, dict)), None)
-        if wrong is not None:
-            raise UserError(f'{path}: entry {wrong} of "{key}" is not an object; correct it')
-    return document
-
-
-def _read_categories(path: Path, categories: list[dict], wanted: Sequence[int] | None):
-    """Class names and category ids in class order."""
-    names = {}
-    for index, category in enumerate(categories):
-        number, name = category.get("id"), category.get("name")
-        if not is_whole(number):
-            raise UserError(f'{path}: entry {index} of "categories" has no whole number as "id"; add it')
-        if not isinstance(name, str) or not name.strip():
-            raise UserError(f'{path}: category {number} has no "name"; add it')
-        if number in names:
-            raise UserError(f"{path}: category id {number} is given twice; make the ids unique")
-        names[number] = name.strip()
-    if not names:
-        raise UserError(f'{path}: "categories" is empty; list the classes that the annotations use')
-    # Exporters that also list the super-category can give two categories one name: keep both apart.
-    count = Counter(names.values())
-    names = {number: name if count[name] == 1 else f"{name} ({number})" for number, name in names.items()}
-    if wanted is None:
-        ids = tuple(sorted(names))
-    else:
-        ids = tuple(int(number) for number in wanted)
-        unknown = sorted(set(names) - set(ids))
-        if unknown:
-            raise UserError(
-                f"{path}: category {unknown[0]} ({names[unknown[0]]!r}) is not one of the model's "
-                f"category ids {short(ids)}; evaluate on the categories of the training data"
-            )
-    return tuple(names.get(number, str(number)) for number in ids), ids
-
-
-def _read_images(path: Path, entries: list[dict], folder: Path) -> list[dict]:
+def _check_images(path: Path, entries: list[dict], folder: Path) -> None:
+    """Every image has a size and a file, which is there."""
     if not entries:
         raise UserError(f'{path}: "images" is empty; there is nothing to train or evaluate on')
-    seen = set()
-    for index, entry in enumerate(entries):
-        if not is_whole(entry.get("id")):
-            raise UserError(f'{path}: entry {index} of "images" has no whole number as "id"; add it')
+    for entry in entries:
         image = f"{path}: image {entry['id']}"
-        if entry["id"] in seen:
-            raise UserError(f"{image} is listed twice; make the image ids unique")
-        seen.add(entry["id"])
         if not isinstance(entry.get("file_name"), str) or not entry["file_name"]:
             raise UserError(f'{image} has no "file_name"; add it')
         for key in ("height", "width"):
@@ -206,7 +143,6 @@ def _read_images(path: Path, entries: list[dict], folder: Path) -> list[dict]:
                     f'{image} has "{key}" {short(value)}; write the size of {entry["file_name"]} in pixels'
                 )
     _check_files(path, entries, folder)
-    return entries
 
 
 def _check_files(path: Path, entries: list[dict], folder: Path) -> None:
@@ -232,21 +168,15 @@ def _check_files(path: Path, entries: list[dict], folder: Path) -> None:
 # --------------------------------------------------------------------------------- bringing them together
 
 
-def _find_objects(path: Path, items, entries, category_ids, drop_invalid) -> tuple[Objects, np.ndarray]:
+def _find_objects(path: Path, instances: Instances, category_ids, drop_invalid) -> tuple[Objects, np.ndarray]:
     """The objects of a file, nothing read of them yet, and the row of "images" that each is on, [n] int64."""
-    ids, image_ids = (read_numbers(path, items, key, "int64", wanted="a whole number") for key in ("id", "image_id"))
+    items, entries = instances.annotations, instances.images
+    ids = read_numbers(path, items, "id", "int64", wanted="a whole number")
     unique, count = np.unique(ids, return_counts=True)
     if (count > 1).any():
         twice = unique[np.argmax(count > 1)]
         raise UserError(f"{path}: annotation id {twice} is given twice; make the annotation ids unique")
-    row_of = {entry["id"]: row for row, entry in enumerate(entries)}
-    rows = np.array([row_of.get(number, -1) for number in image_ids.tolist()], np.int64)
-    if (rows < 0).any():
-        first = int(np.argmax(rows < 0))
-        raise UserError(
-            f"{path}: annotation {ids[first]} has image_id {image_ids[first]}, which is"
-            ' not in "images"; correct it or add the entry'
-        )
+    rows = instances.rows_of_images()
     return Objects(path, items, [entries[row] for row in rows.tolist()], category_ids, drop_invalid), rows
 
 

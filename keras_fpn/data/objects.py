@@ -1,6 +1,7 @@
 """The objects of an annotation file, as per-object fields read them, and how a wrong one is told."""
 
 import dataclasses
+import numbers
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -165,13 +166,13 @@ def _wanted(dtype, shape) -> str:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value of a JSON file is a number; true and false are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether a value of a JSON file, or a NumPy scalar, is a number; true and false are not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """Whether a value of a JSON file is a whole number of 64 bits; true and false are not."""
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    """Whether a value of a JSON file, or a NumPy scalar, is a whole number of 64 bits; true and false are not."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and abs(int(value)) < 2**63
 
 
 def short(value: object, limit: int = 60) -> str:

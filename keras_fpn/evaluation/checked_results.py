@@ -1,7 +1,7 @@
 """COCO results from anywhere, checked before pycocotools sees them."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from keras_fpn.console.errors import UserError
@@ -32,7 +32,8 @@ def copy_result(number: int, result: Mapping[str, Any], category_ids: Collection
     if missing:
         raise UserError(f"result {number} lacks {missing[0]!r}; a COCO result has {', '.join(needed)}")
     name = f"result {number} (image id {result['image_id']})"
-    bbox = four_numbers(result["bbox"], f"{name}: bbox")
+    bbox = [float(value) for value in result["bbox"]]
+    refuse_box(bbox, f"{name}: bbox")
     score = float(result["score"])
     if not math.isfinite(score):
         raise UserError(f"{name}: score is {score}; the model's outputs are not finite")
@@ -46,10 +47,9 @@ def copy_result(number: int, result: Mapping[str, Any], category_ids: Collection
     }
 
 
-def four_numbers(bbox: Iterable[float], name: str) -> list[float]:
-    values = [float(value) for value in bbox]
+def refuse_box(values: Sequence[float], name: str) -> None:
+    """UserError where a box is not four finite numbers with sizes that are not negative."""
     if len(values) != 4 or not all(math.isfinite(value) for value in values):
         raise UserError(f"{name} is {values}; it must be four finite numbers x, y, width, height")
     if values[2] < 0 or values[3] < 0:
         raise UserError(f"{name} is {values}: a negative size; it must be x, y, width, height")
-    return values

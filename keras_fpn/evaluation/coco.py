@@ -18,16 +18,10 @@ from typing import Any
 import numpy as np
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.data.instances import read_instances
 from keras_fpn.evaluation.checked_results import copy_result, segment_of, sound_segment
 from keras_fpn.evaluation.curves import best_f1, curve_of, mean_defined
-from keras_fpn.evaluation.ground_truth import (
-    clean_annotations,
-    encode_ground_truth,
-    indexed,
-    read_annotations,
-    shorten,
-    unique_names,
-)
+from keras_fpn.evaluation.ground_truth import clean_annotations, encode_ground_truth, indexed, shorten
 from keras_fpn.inference.results import best_first, by_image
 from keras_fpn.metrics import AREAS, PROPOSAL_LIMITS
 from keras_fpn.ops import masks
@@ -53,12 +47,12 @@ class COCOEvaluator:
     """
 
     def __init__(self, annotations, leave_out=()):
-        self.source, content = read_annotations(annotations)
-        self._dataset, self._entries = clean_annotations(content, self.source, frozenset(leave_out))
-        self.image_ids = [image["id"] for image in self._dataset["images"]]
-        self.category_ids = sorted(category["id"] for category in self._dataset["categories"])
-        names = unique_names(self._dataset["categories"])
-        self.class_names = [names[category_id] for category_id in self.category_ids]
+        instances = read_instances(annotations)
+        self.source = instances.source
+        self._dataset, self._entries = clean_annotations(instances, frozenset(leave_out))
+        self.image_ids = [image["id"] for image in instances.images]
+        self.category_ids = sorted(instances.class_names)
+        self.class_names = [instances.class_names[category_id] for category_id in self.category_ids]
         self._ground_truth = indexed(self._dataset)
         self._accumulated, self._masked_ground_truth = {}, None
 

@@ -238,13 +238,13 @@ def test_bad_results_are_refused_by_name(change, message):
 
 
 def test_bad_annotation_files_are_refused_by_name(tmp_path):
-    with pytest.raises(UserError, match="absent.json: no such annotation file"):
+    with pytest.raises(UserError, match="absent.json: there is no such annotation file"):
         COCOEvaluator(tmp_path / "absent.json")
     (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(UserError, match="broken.json: not a readable JSON"):
+    with pytest.raises(UserError, match="broken.json: not a whole JSON file"):
         COCOEvaluator(tmp_path / "broken.json")
     (tmp_path / "list.json").write_text("[]")
-    with pytest.raises(UserError, match="list.json.*'images'"):
+    with pytest.raises(UserError, match="list.json: holds a list"):
         COCOEvaluator(tmp_path / "list.json")
     annotations = make_annotations()
     annotations["annotations"][4]["category_id"] = 5
