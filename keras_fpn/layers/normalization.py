@@ -65,7 +65,9 @@ class MaskedBatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs: "tf.Tensor", is_valid: "tf.Tensor", training: bool | None = None) -> "tf.Tensor":
         """`[N, h, w, C]` and `[N, 1, 1]` bool -> `[N, h, w, C]`"""
-        return super().call(inputs, training=training, mask=is_valid)
+        # A mask for each cell: Keras 3.8 would count each map as one cell.
+        mask = keras.ops.broadcast_to(is_valid, keras.ops.shape(inputs)[:-1])
+        return super().call(inputs, training=training, mask=mask)
 
 
 def build_norm(

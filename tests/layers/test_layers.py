@@ -151,12 +151,11 @@ def test_configuration_survives_the_round_trip(calls, name):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_argument_of_the_constructor_is_in_the_configuration(calls, name):
+    of_keras = set(inspect.signature(keras.layers.Layer.__init__).parameters)  # not all of them are in Keras 3.8's
     for call in calls[name]:
         parameters = inspect.signature(type(call.layer).__init__).parameters.values()
-        arguments = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} - {
-            "self"
-        }
-        assert arguments <= set(call.layer.get_config())
+        arguments = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        assert arguments - of_keras <= set(call.layer.get_config())
 
 
 @pytest.mark.parametrize("name", LAYERS)
