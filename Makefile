@@ -1,5 +1,5 @@
 # make help lists the targets, from the `## ` comments below; make parity MODELS="..." compares some of the models.
-# Needs Python 3.11 and make; everything else goes into .venv (once, until setup.cfg changes).
+# Needs Python 3.11 and make; everything else goes into .venv (once, until what is installed changes).
 
 PYTHON ?= python3.11
 VENV   ?= .venv
@@ -8,30 +8,42 @@ VENV   ?= .venv
 PARITY_VENV ?= .venv-parity
 PARITY_STAMP := $(PARITY_VENV)/installed
 WHEEL_VENV ?= .venv-wheel
+OLDEST_VENV ?= .venv-oldest
+NEWEST := tests/constraints/newest.txt
+OLDEST := tests/constraints/oldest.txt
+PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 DETECTRON2 ?=
 MODELS ?=
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
 .DEFAULT_GOAL := test
-.PHONY: help install test test-all demo lint types package parity clean
+.PHONY: help install test test-oldest test-all demo lint types package parity clean
 
-$(STAMP): setup.cfg pyproject.toml
+$(STAMP): setup.cfg pyproject.toml $(NEWEST)
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or run make PYTHON=/path/to/python" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[test]"
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint $(NEWEST) --editable ".[test]"
 	@touch $@
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## make .venv with this package and all that its tests need
 
 test: $(STAMP) ## the test suite without its slow part
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python $(PYTEST)
 
-test-all: $(STAMP) ## the test suite with its slow part
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m ""
+$(OLDEST_VENV)/installed: setup.cfg pyproject.toml $(OLDEST)
+	$(PYTHON) -m venv $(OLDEST_VENV)
+	$(OLDEST_VENV)/bin/python -m pip install --disable-pip-version-check --constraint $(OLDEST) --editable ".[test]"
+	@touch $@
+
+test-oldest: $(OLDEST_VENV)/installed ## the same with the oldest versions of what it needs
+	$(OLDEST_VENV)/bin/python $(PYTEST)
+
+test-all: $(STAMP) test-oldest ## the test suite with its slow part, and test-oldest
+	$(BIN)/python $(PYTEST) -m ""
 
 demo: $(STAMP) ## data -> training -> AP -> report and exports, in runs/demo
 	$(BIN)/keras-fpn demo
@@ -65,4 +77,4 @@ endif
 	$(BIN)/python benchmarks/parity/run.py --reference $(PARITY_VENV)/bin/python --out runs/parity $(MODELS)
 
 clean: ## remove what these made, but never runs/
-	rm -rf $(VENV) $(PARITY_VENV) $(WHEEL_VENV) build dist keras_fpn.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(PARITY_VENV) $(WHEEL_VENV) $(OLDEST_VENV) build dist keras_fpn.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -136,9 +136,9 @@ def test_the_tests_are_where_what_they_test_is(request):
     """`tests/<room>/` for a room; at the top only what is about the whole."""
     tests = request.config.rootpath / "tests"
     folders = {path.name for path in tests.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert folders - {"golden"} <= set(ROOMS) | {"export", "benchmarks"}
+    assert folders - {"golden", "constraints"} <= set(ROOMS) | {"export", "benchmarks"}
     assert {path.name for path in tests.glob("test_*.py")} == {
-        "test_architecture.py", "test_docs.py", "test_extension.py",
+        "test_architecture.py", "test_docs.py", "test_extension.py", "test_packaging.py",
     }  # fmt: skip
 
 
