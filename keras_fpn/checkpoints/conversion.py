@@ -18,7 +18,8 @@ from keras_fpn.backbones.build import build_backbone
 from keras_fpn.checkpoints import torchvision, torchvision_writing, variables
 from keras_fpn.checkpoints.classes import Classes
 from keras_fpn.checkpoints.files import read_checkpoint, write_safetensors
-from keras_fpn.checkpoints.published import kinds, recognition
+from keras_fpn.checkpoints.published import kinds
+from keras_fpn.checkpoints.published.identity import Identity
 from keras_fpn.checkpoints.recognition import recognise, source_of
 from keras_fpn.checkpoints.torchvision_writing import EPSILON
 from keras_fpn.config.building import build_model
@@ -34,7 +35,7 @@ class Conversion:
 
     Attributes:
         model: `FasterRCNN`, `RPN`, or a backbone as a functional `keras.Model`.
-        recognition: what the file was taken for.
+        identity: what the file was taken for.
         num_tensors: tensors that went into the model; its batch-norm statistics are among them.
         published: what the source's own weights reach, None for a model of which it has none.
         config: name or path of the configuration.
@@ -42,7 +43,7 @@ class Conversion:
     """
 
     model: keras.Model
-    recognition: recognition.Recognition
+    identity: Identity
     num_tensors: int
     published: str | None
     config: str
@@ -89,29 +90,29 @@ def convert(
     checkpoint = read_checkpoint(path)
     module, forced = source_of(checkpoint.tensors, path, source), source is not None
     tensors = module.current_names(checkpoint.tensors)
-    kind, recognition = recognise(module, tensors, path, forced)
-    tell(f"recognised {module.NAME} {recognition.title}: configuration {config or recognition.config}")
+    kind, identity = recognise(module, tensors, path, forced)
+    tell(f"recognised {module.NAME} {identity.title}: configuration {config or identity.config}")
     written = torchvision_writing.written_settings(checkpoint.metadata)
-    for note in recognition.notes if config is None and not written else ():
+    for note in identity.notes if config is None and not written else ():
         tell(f"note: {note}")
     classes, of_classes = kind.classes(module, tensors, class_names, checkpoint.metadata, path, forced)
     if classes is None and class_names is not None:
-        raise UserError(f"{path}: {recognition.title} knows no classes; leave --classes out")
-    settings = _settings(recognition, config) | of_classes | (written if config is None else {})
+        raise UserError(f"{path}: {identity.title} knows no classes; leave --classes out")
+    settings = _settings(identity, config) | of_classes | (written if config is None else {})
     if config is None:
-        _check_sizes(recognition, settings, path)
+        _check_sizes(identity, settings, path)
     overrides = [*_items(overrides)]
-    settings = _read_by(load_config(config or recognition.config, overrides), settings)
-    resolved = load_config(config or recognition.config, [*settings.items(), *overrides])
-    _check_suits(resolved, config or recognition.config, module, recognition, classes, path, forced)
+    settings = _read_by(load_config(config or identity.config, overrides), settings)
+    resolved = load_config(config or identity.config, [*settings.items(), *overrides])
+    _check_suits(resolved, config or identity.config, module, identity, classes, path, forced)
     tell("building the model")
-    model = _build(recognition, resolved, classes)
-    entries = list(_entries(module, recognition, model))
+    model = _build(identity, resolved, classes)
+    entries = list(_entries(module, identity, model))
     variables.load(entries, tensors, file=path, is_ignored=module.is_ignored)
-    config = str(config or recognition.config)
-    settings = _differing(resolved, config, recognition, of_classes)
+    config = str(config or identity.config)
+    settings = _differing(resolved, config, identity, of_classes)
     published = kind.reached.get(config) if not settings and (classes is None or classes.are_coco) else None
-    return Conversion(model, recognition, len(entries), published, config, settings)
+    return Conversion(model, identity, len(entries), published, config, settings)
 
 
 def to_torchvision(model: keras.Model) -> dict[str, np.ndarray]:
@@ -165,7 +166,7 @@ def summary(converted: Conversion) -> str:
         names = ", ".join(model.class_names[:4]) + (" ..." if model.num_classes > 4 else "")
         lines[0] += f"; {model.num_classes} classes: {names}"
     if converted.published:
-        source = converted.recognition.source
+        source = converted.identity.source
         lines.append(
             f"the file that {source} publishes reaches {converted.published} on COCO val2017;"
             " not yet measured with this package"
@@ -179,7 +180,7 @@ def next_commands(converted: Conversion, path: str | os.PathLike) -> str:
     settings = " ".join(shlex.quote(f"{key}={_yaml(value)}") for key, value in converted.settings.items())
     train = f"  keras-fpn train {shlex.quote(converted.config)} --weights {path} --data FOLDER"
     train += f" --set {settings}" if settings else ""
-    if converted.recognition.architecture is None:
+    if converted.identity.architecture is None:
         return train
     return f"  keras-fpn detect {path} IMAGE_OR_FOLDER\n{train}"
 
@@ -188,9 +189,9 @@ def _yaml(value):
     return str(value).replace(" ", "") if isinstance(value, list) else "null" if value is None else value
 
 
-def _settings(recognition, config):
+def _settings(identity, config):
     """Settings that a file tells: all, or beside the user's configuration those that it cannot know."""
-    settings = dict(recognition.settings)
+    settings = dict(identity.settings)
     if config is not None:
         told = ("model.pixels.", EPSILON)
         settings = {key: value for key, value in settings.items() if key.startswith(told)}
@@ -203,15 +204,15 @@ def _read_by(config, settings):
     return {key: value for key, value in settings.items() if key.split(".")[1] in groups}
 
 
-def _check_sizes(recognition, settings, file):
+def _check_sizes(identity, settings, file):
     try:
-        load_config(recognition.config, settings.items())
+        load_config(identity.config, settings.items())
     except UserError as error:
         reason = str(error).removeprefix("--set: ")
-        raise UserError(f"{file}: no {recognition.title} has its sizes: {reason}; download it again") from None
+        raise UserError(f"{file}: no {identity.title} has its sizes: {reason}; download it again") from None
 
 
-def _check_suits(resolved, config, source, recognition, classes, file, forced):
+def _check_suits(resolved, config, source, identity, classes, file, forced):
     """Refuse what the shapes of the tensors cannot tell: other conventions, no detector, another number of classes.
 
     `forced`: the user says whose file it is, so that it may be of an architecture that nobody recognises.
@@ -222,12 +223,12 @@ def _check_suits(resolved, config, source, recognition, classes, file, forced):
             f"{file}: {source.NAME}'s weights give other answers under the profile {model.profile!r}, which {config} "
             f"has; leave --config out, or name one with model.profile={source.NAME}"
         )
-    if recognition.architecture is None:
+    if identity.architecture is None:
         return
-    if model.architecture != recognition.architecture and not forced:
+    if model.architecture != identity.architecture and not forced:
         raise UserError(
-            f"{file}: is {recognition.title}, and {config} builds model.architecture={model.architecture}; leave "
-            f"--config out, or name one of {recognition.architecture}"
+            f"{file}: is {identity.title}, and {config} builds model.architecture={model.architecture}; leave "
+            f"--config out, or name one of {identity.architecture}"
         )
     if classes is not None and model.num_classes not in (None, len(classes.class_names)):
         raise UserError(
@@ -236,13 +237,13 @@ def _check_suits(resolved, config, source, recognition, classes, file, forced):
         )
 
 
-def _differing(config, name, recognition, of_classes):
+def _differing(config, name, identity, of_classes):
     """`{"model.group.key": value}` that a configuration has otherwise than the shipped or written one of that name.
 
     What belongs to the weights is left out: the settings `of_classes`, since a training run has those of its own
     classes, and the file's epsilon, which it takes over.
     """
-    base = load_config(name, {key: value for key, value in recognition.settings.items() if key == EPSILON})
+    base = load_config(name, {key: value for key, value in identity.settings.items() if key == EPSILON})
     ours, base = (each.model.groups() for each in (config, base))
     differing = {
         f"model.{group}.{key}": value
@@ -257,13 +258,13 @@ def _items(overrides):
     return overrides.items() if isinstance(overrides, Mapping) else overrides
 
 
-def _build(recognition, config, classes):
-    if recognition.architecture is None:
+def _build(identity, config, classes):
+    if identity.architecture is None:
         return build_backbone(config.model.backbone.model_dump())
     return build_model(config, classes or Classes([], []))
 
 
-def _entries(source, recognition, model):
-    if recognition.architecture is None:
+def _entries(source, identity, model):
+    if identity.architecture is None:
         return source.backbone_entries(model)
     return source.entries(model)

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_fpn.checkpoints import detectron2, foreign, torchvision
 from keras_fpn.checkpoints.published import PublishedKind, kind_of
-from keras_fpn.checkpoints.published.recognition import Recognition
+from keras_fpn.checkpoints.published.identity import Identity
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
 
@@ -38,7 +38,7 @@ def source_of(tensors: Mapping[str, np.ndarray], file: Path, name: str | None = 
 
 def recognise(
     source: ModuleType, tensors: Mapping[str, np.ndarray], file: Path, forced: bool = False
-) -> tuple[type[PublishedKind], Recognition]:
+) -> tuple[type[PublishedKind], Identity]:
     """Tell what a file is.
 
     Args:
@@ -48,7 +48,7 @@ def recognise(
         forced: the user says whose it is, so that what is missing is told tensor by tensor.
 
     Returns:
-        `(PublishedKind, Recognition)`.
+        `(PublishedKind, Identity)`.
 
     Raises:
         UserError: an architecture that is not converted, unless `forced`.

@@ -20,7 +20,7 @@ from keras_fpn.ops.losses import roi_losses
 from keras_fpn.parts.output_fields import STANDARD
 from keras_fpn.stages.classify_settings import BOX_HEADS, POOLINGS
 from keras_fpn.stages.recall import recall
-from keras_fpn.stages.stage import Stage
+from keras_fpn.stages.stage import Stage, State, Tensors, Trained
 from keras_fpn.stages.targets import roi_targets
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class ClassifyStage(Stage):
 
     def classify(
         self,
-        features: Mapping[str, tf.Tensor],
+        features: Tensors,
         boxes: tf.Tensor,
         training: bool = False,
         is_valid: tf.Tensor | None = None,
@@ -87,14 +87,14 @@ class ClassifyStage(Stage):
         return self.box_head(self.roi_pooling(features, boxes), training=training, is_valid=is_valid)
 
     def detect(
-        self, proposals: Mapping[str, tf.Tensor], logits: tf.Tensor, deltas: tf.Tensor, inputs: Mapping[str, tf.Tensor]
+        self, proposals: Tensors, logits: tf.Tensor, deltas: tf.Tensor, inputs: Tensors
     ) -> dict[str, tf.Tensor]:
         """Detections of proposals with what `classify` gave of them, see `DetectionLayer`."""
         return self.detections(
             proposals["boxes"], proposals["num_proposals"], logits, deltas, inputs["image_sizes"]
         )
 
-    def infer(self, features: Mapping[str, tf.Tensor], state: Mapping[str, Any]) -> dict[str, Any]:
+    def infer(self, features: Tensors, state: State) -> dict[str, Any]:
         predictions = self.classify(features, state["proposals"]["boxes"])
         detections = self.detect(state["proposals"], *predictions, state["inputs"])
         return {"predictions": predictions, "detections": detections}
@@ -110,13 +110,8 @@ class ClassifyStage(Stage):
         return {"boxes": boxes, "scores": scores, "num_proposals": count}
 
     def train(
-        self,
-        features: Mapping[str, tf.Tensor],
-        state: Mapping[str, Any],
-        targets: Mapping[str, tf.Tensor],
-        seed: tf.Tensor,
-        training: bool = True,
-    ) -> tuple[dict[str, Any], dict[str, tf.Tensor], dict[str, tuple[tf.Tensor, tf.Tensor]]]:
+        self, features: Tensors, state: State, targets: Tensors, seed: tf.Tensor, training: bool = True
+    ) -> Trained:
         check_classes(targets["classes"], self.num_classes)
         settings = self.context.settings
         sampled = roi_targets(
@@ -137,7 +132,7 @@ class ClassifyStage(Stage):
         return {"samples": sampled}, losses, {self.recall_names[0]: recall(is_right, is_object)}
 
     def timed_steps(
-        self, features: Mapping[str, tf.Tensor], state: Mapping[str, Any]
+        self, features: Tensors, state: State
     ) -> Iterator[tuple[str, tuple[Callable, Any]]]:
         proposals, inputs = state["proposals"], state["inputs"]
         yield "RoI pooling, box head", (lambda given: self.classify(*given), (features, proposals["boxes"]))

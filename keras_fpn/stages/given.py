@@ -1,12 +1,12 @@
 """Proposals that come with the images (Fast R-CNN; paper, section 5.2.1). B images, P proposals."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
 from keras_fpn.data.batches import check_proposals
-from keras_fpn.stages.stage import Stage
+from keras_fpn.stages.stage import Stage, State, Tensors
 
 
 class GivenProposalsStage(Stage):
@@ -19,13 +19,13 @@ class GivenProposalsStage(Stage):
         "num_proposals": tf.TensorSpec([None], tf.int32, name="num_proposals"),
     }
 
-    def infer(self, features: Mapping[str, tf.Tensor], state: Mapping[str, Any]) -> dict[str, Any]:
+    def infer(self, features: Tensors, state: State) -> dict[str, Any]:
         inputs = state["inputs"]
         check_proposals(inputs)
         boxes, count = tf.cast(inputs["proposals"], tf.float32), tf.cast(inputs["num_proposals"], tf.int32)
         return {"proposals": {"boxes": boxes, "num_proposals": count}}
 
-    def demands(self, inputs: Mapping[str, tf.Tensor]) -> list[tuple[tf.Tensor, str]]:
+    def demands(self, inputs: Tensors) -> list[tuple[tf.Tensor, str]]:
         boxes, numbers, batch = inputs["proposals"], inputs["num_proposals"], tf.shape(inputs["images"])[0]
         return [
             (
@@ -40,6 +40,6 @@ class GivenProposalsStage(Stage):
         ]
 
     def timed_steps(
-        self, features: Mapping[str, tf.Tensor], state: Mapping[str, Any]
+        self, features: Tensors, state: State
     ) -> Iterator[tuple[str, tuple[Callable, Any]]]:
         return iter(())

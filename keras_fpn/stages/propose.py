@@ -20,7 +20,7 @@ from keras_fpn.metrics import PROPOSALS
 from keras_fpn.ops.losses import rpn_losses
 from keras_fpn.parts.output_fields import BOXES, SCORES
 from keras_fpn.stages.recall import recall
-from keras_fpn.stages.stage import Stage
+from keras_fpn.stages.stage import Stage, State, Tensors, Trained
 from keras_fpn.stages.targets import anchor_targets
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class ProposeStage(Stage):
         )
 
     def score_anchors(
-        self, features: Mapping[str, tf.Tensor], inputs: Mapping[str, tf.Tensor]
+        self, features: Tensors, inputs: Tensors
     ) -> dict[str, dict[str, tf.Tensor]]:
         """`{"objectness": {level: [B, A_l]}, "deltas": {level: [B, A_l, 4]}, "anchors": {level: [A_l, 4]}}`."""
         shapes = {level: tuple(tf.unstack(tf.shape(feature)[1:3])) for level, feature in features.items()}
@@ -74,33 +74,28 @@ class ProposeStage(Stage):
         return self.rpn_head(features) | {"anchors": self.anchors(shapes, image_shape)}
 
     def propose(
-        self, scored: Mapping[str, Mapping[str, tf.Tensor]], inputs: Mapping[str, tf.Tensor], training: bool = False
+        self, scored: Mapping[str, Mapping[str, tf.Tensor]], inputs: Tensors, training: bool = False
     ) -> dict[str, tf.Tensor]:
         """The proposals made of what `score_anchors` gave, see `ProposalLayer`."""
         return self.proposals(
             scored["objectness"], scored["deltas"], scored["anchors"], inputs["image_sizes"], training=training
         )
 
-    def infer(self, features: Mapping[str, tf.Tensor], state: Mapping[str, Any]) -> dict[str, Any]:
+    def infer(self, features: Tensors, state: State) -> dict[str, Any]:
         return {"proposals": self.propose(self.score_anchors(features, state["inputs"]), state["inputs"])}
 
     def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
         return {"proposals": lambda features, state: state["proposals"]}
 
     def train(
-        self,
-        features: Mapping[str, tf.Tensor],
-        state: Mapping[str, Any],
-        targets: Mapping[str, tf.Tensor],
-        seed: tf.Tensor,
-        training: bool = True,
-    ) -> tuple[dict[str, Any], dict[str, tf.Tensor], dict[str, tuple[tf.Tensor, tf.Tensor]]]:
+        self, features: Tensors, state: State, targets: Tensors, seed: tf.Tensor, training: bool = True
+    ) -> Trained:
         scored = self.score_anchors(features, state["inputs"])
         additions = {"proposals": self.propose(scored, state["inputs"], training)}
         return additions, *self.losses(scored, targets, seed)
 
     def losses(
-        self, scored: Mapping[str, Mapping[str, tf.Tensor]], targets: Mapping[str, tf.Tensor], seed: tf.Tensor
+        self, scored: Mapping[str, Mapping[str, tf.Tensor]], targets: Tensors, seed: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], dict[str, tuple[tf.Tensor, tf.Tensor]]]:
         """The losses of what `score_anchors` gave, on anchors sampled for the targets, and the recall of those."""
         settings = self.context.settings
@@ -136,7 +131,7 @@ class ObjectsStage(ProposeStage):
         """Rows of its detections."""
         return self.proposals.post_nms_top_k_test
 
-    def infer(self, features: Mapping[str, tf.Tensor], state: Mapping[str, Any]) -> dict[str, Any]:
+    def infer(self, features: Tensors, state: State) -> dict[str, Any]:
         proposals = super().infer(features, state)["proposals"]
         count = proposals["num_proposals"]
         is_valid = tf.sequence_mask(count, tf.shape(proposals["scores"])[1])
@@ -148,13 +143,8 @@ class ObjectsStage(ProposeStage):
         return {"proposals": lambda features, state: _as_proposals(state["detections"])}
 
     def train(
-        self,
-        features: Mapping[str, tf.Tensor],
-        state: Mapping[str, Any],
-        targets: Mapping[str, tf.Tensor],
-        seed: tf.Tensor,
-        training: bool = True,
-    ) -> tuple[dict[str, Any], dict[str, tf.Tensor], dict[str, tuple[tf.Tensor, tf.Tensor]]]:
+        self, features: Tensors, state: State, targets: Tensors, seed: tf.Tensor, training: bool = True
+    ) -> Trained:
         return {}, *self.losses(self.score_anchors(features, state["inputs"]), targets, seed)
 
 

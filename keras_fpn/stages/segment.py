@@ -6,7 +6,7 @@
 B images, N positions, S samples, D detections, m side of a mask.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -20,7 +20,7 @@ from keras_fpn.parts.output_fields import SCORES, WINDOWS, Masks
 from keras_fpn.stages.recall import recall
 from keras_fpn.stages.segment_grid import Layout, SegmentGrid
 from keras_fpn.stages.segment_targets import segment_targets
-from keras_fpn.stages.stage import Stage
+from keras_fpn.stages.stage import Stage, State, Tensors, Trained
 
 if TYPE_CHECKING:
     import keras
@@ -58,12 +58,12 @@ class SegmentStage(Stage):
         self.segment_head.build(shapes)
         super().build()
 
-    def lay_out(self, features: Mapping[str, tf.Tensor]) -> Layout:
+    def lay_out(self, features: Tensors) -> Layout:
         """The `Layout` of all positions of the features."""
         return self.grid.lay_out([tuple(tf.unstack(tf.shape(feature)[1:3])) for feature in features.values()])
 
     def best_positions(
-        self, features: Mapping[str, tf.Tensor], inputs: Mapping[str, tf.Tensor]
+        self, features: Tensors, inputs: Tensors
     ) -> dict[str, tf.Tensor]:
         """The positions of the highest scores inside the images.
 
@@ -83,7 +83,7 @@ class SegmentStage(Stage):
         scores = tf.sort(tf.where(is_valid, tf.sigmoid(logits), 0.0), direction="DESCENDING")
         return {"indices": indices, "boxes": windows, "scores": scores, "num_detections": count}
 
-    def segment(self, features: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def segment(self, features: Tensors, found: Tensors) -> dict[str, tf.Tensor]:
         """Result of `best_positions`, with the masks there in place of the indices."""
         layout = self.lay_out(features)
         # Padding lies behind the last position, where there is nothing to gather.
@@ -98,17 +98,12 @@ class SegmentStage(Stage):
             "num_detections": found["num_detections"],
         }
 
-    def infer(self, features: Mapping[str, tf.Tensor], state: Mapping[str, Any]) -> dict[str, Any]:
+    def infer(self, features: Tensors, state: State) -> dict[str, Any]:
         return {"detections": self.segment(features, self.best_positions(features, state["inputs"]))}
 
     def train(
-        self,
-        features: Mapping[str, tf.Tensor],
-        state: Mapping[str, Any],
-        targets: Mapping[str, tf.Tensor],
-        seed: tf.Tensor,
-        training: bool = True,
-    ) -> tuple[dict[str, Any], dict[str, tf.Tensor], dict[str, tuple[tf.Tensor, tf.Tensor]]]:
+        self, features: Tensors, state: State, targets: Tensors, seed: tf.Tensor, training: bool = True
+    ) -> Trained:
         check_masks(targets)
         layout = self.lay_out(features)
         sizes = state["inputs"]["image_sizes"]
@@ -126,7 +121,7 @@ class SegmentStage(Stage):
         return {}, losses, {"segment_recall": recall(scores > 0, sampled["is_positive"])}
 
     def timed_steps(
-        self, features: Mapping[str, tf.Tensor], state: Mapping[str, Any]
+        self, features: Tensors, state: State
     ) -> Iterator[tuple[str, tuple[Callable, Any]]]:
         inputs = state["inputs"]
         yield "segment scores", (lambda given: self.best_positions(*given), (features, inputs))

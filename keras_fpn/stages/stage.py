@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from keras_fpn.metrics import MetricFamily
     from keras_fpn.parts.output_fields import OutputField
 
+Tensors = Mapping[str, "tf.Tensor"]
+State = Mapping[str, Any]
+# Of `Stage.train`: additions to the state, losses, and recalls with how many positives each is over.
+Trained = tuple[dict[str, Any], dict[str, "tf.Tensor"], dict[str, tuple["tf.Tensor", "tf.Tensor"]]]
+
 
 @dataclass(frozen=True)
 class StageContext:
@@ -96,7 +101,7 @@ class Stage:
         for layer in self.layers().values():
             layer.built = True
 
-    def infer(self, features: "Mapping[str, tf.Tensor]", state: Mapping[str, Any]) -> dict[str, Any]:
+    def infer(self, features: Tensors, state: State) -> dict[str, Any]:
         """Return what the stage adds to the state.
 
         Args:
@@ -106,13 +111,8 @@ class Stage:
         raise NotImplementedError
 
     def train(
-        self,
-        features: "Mapping[str, tf.Tensor]",
-        state: Mapping[str, Any],
-        targets: "Mapping[str, tf.Tensor]",
-        seed: "tf.Tensor",
-        training: bool = True,
-    ) -> "tuple[dict[str, Any], dict[str, tf.Tensor], dict[str, tuple[tf.Tensor, tf.Tensor]]]":
+        self, features: Tensors, state: State, targets: Tensors, seed: "tf.Tensor", training: bool = True
+    ) -> Trained:
         """Return what the stage adds to the state in training, and what it learns from.
 
         Args:
@@ -122,7 +122,7 @@ class Stage:
             training: whether live batch normalisation learns, and which counts of proposals are used.
 
         Returns:
-            `(additions, {loss: scalar}, {recall: (share, how many positives)})`; without an override what `infer` adds,
+            `(additions, {loss: scalar}, {name: (recall, how many positives)})`; without an override what `infer` adds,
             and nothing to learn.
         """
         return self.infer(features, state), {}, {}
@@ -134,12 +134,12 @@ class Stage:
         """
         return {}
 
-    def demands(self, inputs: "Mapping[str, tf.Tensor]") -> "list[tuple[tf.Tensor, str]]":
+    def demands(self, inputs: Tensors) -> "list[tuple[tf.Tensor, str]]":
         """`[(bool tensor, message)]`: what must hold of the stage's `further_inputs` where a SavedModel is run."""
         return []
 
     def timed_steps(
-        self, features: "Mapping[str, tf.Tensor]", state: Mapping[str, Any]
+        self, features: Tensors, state: State
     ) -> Iterator[tuple[str, tuple[Callable, Any]]]:
         """Yield `(name, (function, argument))` of the parts of `infer` whose times are worth telling apart."""
         yield self.title or self.name, (lambda given: self.infer(*given), (features, state))

@@ -25,7 +25,7 @@ SCORES, BOXES = "roi_heads.box_predictor.cls_score", "roi_heads.box_predictor.bb
 @pytest.fixture(scope="module")
 def state_dict(request, draws):
     """`state_dict("torchvision/fasterrcnn_resnet50_fpn", narrow=True)`: its tensors, drawn by name."""
-    tables = json.loads((request.path.parent / "golden" / "state_dicts.json").read_text())
+    tables = json.loads((request.path.parents[1] / "golden" / "state_dicts.json").read_text())
 
     def draw(name, narrow=True):
         tensors = {}
@@ -216,13 +216,13 @@ def test_mobilenet_has_depthwise_and_squeezing_convolutions(mobilenet, mobilenet
 def test_file_name_tells_the_small_mobilenet(mobilenet, state_dict, write):
     tensors = state_dict("torchvision/fasterrcnn_mobilenet_v3_large_fpn", narrow=False)
     small = conversion.convert(write(tensors, "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.safetensors"))
-    assert (small.config, small.recognition.notes) == ("faster_rcnn_mobilenet_v3_large_320_fpn", ())
+    assert (small.config, small.identity.notes) == ("faster_rcnn_mobilenet_v3_large_320_fpn", ())
     # At full size it is the published model, with nothing to set beside its configuration.
     assert (small.published, small.settings) == ("box AP 22.8", {})
     assert small.model.settings["resize"]["min_side"] == 320
     assert small.model.settings["proposals"]["post_nms_top_k_test"] == 150
     assert (mobilenet.config, mobilenet.published) == ("faster_rcnn_mobilenet_v3_large_fpn", None)
-    assert "--config faster_rcnn_mobilenet_v3_large_320_fpn" in mobilenet.recognition.notes[0]
+    assert "--config faster_rcnn_mobilenet_v3_large_320_fpn" in mobilenet.identity.notes[0]
 
 
 def test_names_of_the_first_published_files_are_read(r50, r50_tensors, write):
@@ -302,7 +302,7 @@ def test_imagenet_file_becomes_a_backbone_without_its_classifier(state_dict, wri
     tensors = state_dict("torchvision/resnet18", narrow=False)
     found = conversion.convert(write(tensors, "resnet18-f37072fd.safetensors"))
     model = found.model
-    assert (found.recognition.architecture, found.num_tensors) == (None, 100)
+    assert (found.identity.architecture, found.num_tensors) == (None, 100)
     assert list(model.output) == ["C2", "C3", "C4", "C5"]
     np.testing.assert_array_equal(model.get_layer("res5_1_norm2").gamma, tensors["layer4.1.bn2.weight"])
     assert model.get_layer("stem_norm").epsilon == 1e-5
@@ -326,11 +326,11 @@ def test_only_the_file_that_torchvision_sets_it_for_has_an_epsilon_of_zero(r50_t
     found = conversion.convert(write(r50_tensors, "coco.safetensors"))
     # train --weights takes it over from the file: there is nothing to say of it, and the published figure holds.
     assert "model.backbone.norm_epsilon" not in found.settings
-    assert "epsilon 0" in found.recognition.notes[0]
-    assert conversion.convert(write(r50_tensors, "fasterrcnn_resnet50_fpn_coco-258fb6c6.npz")).recognition.notes == ()
+    assert "epsilon 0" in found.identity.notes[0]
+    assert conversion.convert(write(r50_tensors, "fasterrcnn_resnet50_fpn_coco-258fb6c6.npz")).identity.notes == ()
     own = conversion.convert(write(own_tensors, "own.safetensors"), class_names=["ant", "bee", "wasp"])
     assert own.model.settings["backbone"]["norm_epsilon"] == 1e-5
-    assert "--set model.backbone.norm_epsilon=0" in own.recognition.notes[0]
+    assert "--set model.backbone.norm_epsilon=0" in own.identity.notes[0]
 
 
 def test_the_epsilon_is_the_files_under_a_configuration_of_ones_own(r50_tensors, write, tmp_path):

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_fpn.checkpoints import torchvision
+from keras_fpn.checkpoints.published.identity import Identity
 from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
-from keras_fpn.checkpoints.published.recognition import Recognition
 
 
 @register_published
@@ -19,9 +19,9 @@ class ResNetClassifier(PublishedKind):
     patterns = (r"^conv1\.weight$", r"^layer1\.0\.conv1\.weight$")
 
     @classmethod
-    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Recognition:
+    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
         backbone = backbone or "resnet50"
-        return _recognition(backbone, "faster_rcnn_r50_fpn_torchvision", torchvision.width(tensors, ""))
+        return _identity(backbone, "faster_rcnn_r50_fpn_torchvision", torchvision.width(tensors, ""))
 
 
 @register_published
@@ -33,11 +33,11 @@ class MobileNetClassifier(PublishedKind):
     patterns = (r"^features\.16\.0\.weight$",)
 
     @classmethod
-    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Recognition:
+    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
         config = "faster_rcnn_mobilenet_v3_large_fpn"
-        return _recognition("mobilenet_v3_large", config, {"model.backbone.norm_epsilon": 1e-3})
+        return _identity("mobilenet_v3_large", config, {"model.backbone.norm_epsilon": 1e-3})
 
 
-def _recognition(backbone, config, settings):
+def _identity(backbone, config, settings):
     settings = {"model.backbone.name": backbone} | settings
-    return Recognition(torchvision.NAME, None, f"{backbone} (an ImageNet classifier)", config, settings)
+    return Identity(torchvision.NAME, None, f"{backbone} (an ImageNet classifier)", config, settings)

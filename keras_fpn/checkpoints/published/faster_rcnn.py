@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_fpn.checkpoints import detectron2, sizes, torchvision
 from keras_fpn.checkpoints.classes import classes_of, predictor_rows
+from keras_fpn.checkpoints.published.identity import Identity
 from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
-from keras_fpn.checkpoints.published.recognition import Recognition
 from keras_fpn.checkpoints.sizes import last_number, places
 from keras_fpn.heads.box_head_names import CLASS_SCORES
 
@@ -42,8 +42,8 @@ class _FasterRCNN(PublishedKind):
         return len(tensors[f"{CLASS_SCORES}.bias"])
 
     @classmethod
-    def recognition(cls, title, config, settings, notes=()):
-        return Recognition(cls.source, cls.architecture, title, config, settings, notes)
+    def identity(cls, title, config, settings, notes=()):
+        return Identity(cls.source, cls.architecture, title, config, settings, notes)
 
 
 @register_published
@@ -55,7 +55,7 @@ class TorchvisionFasterRCNN(_FasterRCNN):
     patterns = (r"^backbone\.body\.", r"^roi_heads\.box_predictor\.cls_score\.")
 
     @classmethod
-    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Recognition:
+    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
         if backbone == "mobilenet_v3_large":
             return cls._mobilenet(tensors, file)
         backbone, is_v2 = backbone or "resnet50", "backbone.fpn.inner_blocks.0.1.running_mean" in tensors
@@ -63,9 +63,9 @@ class TorchvisionFasterRCNN(_FasterRCNN):
         config = f"faster_rcnn_r50_fpn_{'v2' if is_v2 else 'torchvision'}"
         settings = torchvision_sizes(tensors) | {"model.backbone.name": backbone} | torchvision.width(tensors)
         if is_v2 or backbone != "resnet50":
-            return cls.recognition(title, config, settings)
+            return cls.identity(title, config, settings)
         epsilon, notes = _coco_v1_epsilon(tensors, file)
-        return cls.recognition(title, config, settings | epsilon, notes)
+        return cls.identity(title, config, settings | epsilon, notes)
 
     @classmethod
     def _mobilenet(cls, tensors, file):
@@ -75,7 +75,7 @@ class TorchvisionFasterRCNN(_FasterRCNN):
             "that one, add --config faster_rcnn_mobilenet_v3_large_320_fpn"
         )
         notes = () if "320" in file.name else (note,)
-        return cls.recognition(f"fasterrcnn_{name}", f"faster_rcnn_{name}", torchvision_sizes(tensors), notes)
+        return cls.identity(f"fasterrcnn_{name}", f"faster_rcnn_{name}", torchvision_sizes(tensors), notes)
 
 
 @register_published
@@ -87,12 +87,12 @@ class Detectron2FasterRCNN(_FasterRCNN):
     patterns = (r"^proposal_generator\.", r"^roi_heads\.box_predictor\.cls_score\.")
 
     @classmethod
-    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Recognition:
+    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
         backbone = backbone or "resnet50"
         config = "faster_rcnn_r101_fpn" if backbone == "resnet101" else "faster_rcnn_r50_fpn"
         title = f"faster_rcnn_R_{backbone.removeprefix('resnet')}_FPN"
         shared, notes = detectron2.shared_settings(tensors, backbone)
-        return cls.recognition(title, config, shared | detectron2_units(tensors), notes)
+        return cls.identity(title, config, shared | detectron2_units(tensors), notes)
 
 
 def _coco_v1_epsilon(tensors, file):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from keras_fpn.checkpoints.published.recognition import Recognition
+from keras_fpn.checkpoints.published.identity import Identity
 
 if TYPE_CHECKING:
     from keras_fpn.checkpoints.classes import Classes
@@ -45,8 +45,8 @@ class PublishedKind:
         return any(re.search(pattern, name) for pattern in cls.patterns)
 
     @classmethod
-    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Recognition:
-        """The `Recognition` of a file of this kind.
+    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
+        """The `Identity` of a file of this kind.
 
         Args:
             tensors: `{name: array}` with current names.

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_fpn.checkpoints import detectron2
+from keras_fpn.checkpoints.published.identity import Identity
 from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
-from keras_fpn.checkpoints.published.recognition import Recognition
 
 
 @register_published
@@ -21,8 +21,8 @@ class Detectron2RPN(PublishedKind):
     reached = {"rpn_r50_fpn": "AR at 1000 proposals 58.0 (1x schedule)"}
 
     @classmethod
-    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Recognition:
+    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
         backbone = backbone or "resnet50"
         settings, notes = detectron2.shared_settings(tensors, backbone)
         title = f"rpn_R_{backbone.removeprefix('resnet')}_FPN"
-        return Recognition(cls.source, cls.architecture, title, "rpn_r50_fpn", settings, notes)
+        return Identity(cls.source, cls.architecture, title, "rpn_r50_fpn", settings, notes)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True)
-class Recognition:
+class Identity:
     """Identity of a file.
 
     Attributes:
