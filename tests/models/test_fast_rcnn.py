@@ -81,15 +81,6 @@ def test_padding_does_not_matter_and_fewer_proposals_do(fast_rcnn, given):
     assert none["num_detections"][0] == 0 and not none["scores"][0].numpy().any()
 
 
-def test_it_comes_back_from_its_file_as_it_was(fast_rcnn, given, tmp_path):
-    fast_rcnn.save(tmp_path / "model.keras")
-    reloaded = keras_fpn.load_model(tmp_path / "model.keras")
-    assert type(reloaded) is keras_fpn.FastRCNN and reloaded.get_config() == fast_rcnn.get_config()
-    expected = fast_rcnn(given[0])
-    for key, value in reloaded(given[0]).items():
-        np.testing.assert_array_equal(value, expected[key], err_msg=key)
-
-
 def test_inputs_without_proposals_are_refused(fast_rcnn, tiny_batch):
     with pytest.raises(UserError, match="Fast R-CNN finds nothing by itself; give .*proposals"):
         fast_rcnn.inference(tiny_batch[0])

@@ -70,21 +70,6 @@ def test_the_losses_are_those_of_a_detector_and_classes_do_not_matter(rpn, tiny_
         assert value == again[name]
 
 
-def test_it_trains_and_comes_back_from_its_file_as_it_was(settings, tiny_batch, tmp_path):
-    keras.utils.set_random_seed(1)
-    model = keras_fpn.RPN(**settings)
-    model.compile()
-    history = model.fit(tf.data.Dataset.from_tensors(tiny_batch).repeat(6), epochs=2, verbose=0, shuffle=False).history
-    assert sorted(history) == ["loss", "rpn_box_loss", "rpn_objectness_loss", "rpn_recall"]
-    assert history["loss"][1] < history["loss"][0]
-    model.save(tmp_path / "model.keras")
-    reloaded = keras_fpn.load_model(tmp_path / "model.keras")
-    assert type(reloaded) is keras_fpn.RPN and reloaded.get_config() == model.get_config()
-    assert int(reloaded.optimizer.iterations) == 12
-    first, second = (one.predict(tiny_batch[0], verbose=0) for one in (model, reloaded))
-    assert all(np.array_equal(first[key], second[key]) for key in first)
-
-
 def test_a_stage_that_it_lacks_is_refused(settings):
     with pytest.raises(UserError, match="box_head: rpn has no such stage; leave it out"):
         keras_fpn.RPN(**settings, box_head={"units": 8})

@@ -180,16 +180,6 @@ def test_training_lowers_the_losses(trained):
     assert 0 <= history["segment_recall"][0] <= 1
 
 
-def test_it_comes_back_from_its_file_as_it_was(trained, batch, tmp_path):
-    model, _ = trained
-    model.save(tmp_path / "model.keras")
-    reloaded = keras_fpn.load_model(tmp_path / "model.keras")
-    assert type(reloaded) is keras_fpn.SegmentProposals and reloaded.get_config() == model.get_config()
-    assert reloaded.get_config()["segments"]["units"] == 24 and int(reloaded.optimizer.iterations) == 24
-    first, second = (one(batch[0]) for one in (model, reloaded))
-    assert all(np.array_equal(first[key], second[key]) for key in first)
-
-
 def test_weights_of_another_scale_are_taken_and_told(trained, tmp_path):
     trained[0].save(tmp_path / "model.keras")
     larger = SETTINGS | {"segments": SETTINGS["segments"] | {"canonical_size": 16.0}}

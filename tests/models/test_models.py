@@ -1,0 +1,239 @@
+"""Every member of the family through its public door: fit, evaluate, predict, save, reload.
+
+One row a member of `ARCHITECTURES`; a new one needs a row in `MODELS`. What each finds is held against references in
+files of its own.
+"""
+
+import copy
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_fpn
+from keras_fpn.data.segmentations import SIDE
+from keras_fpn.models.architectures import ARCHITECTURES
+from keras_fpn.models.optimizers import SGD
+
+RPN_LOSSES = ["rpn_objectness_loss", "rpn_box_loss"]
+ROI_LOSSES = ["roi_class_loss", "roi_box_loss"]
+SEGMENTS = {"units": 24, "canonical_size": 8.0, "samples_per_image": 32, "max_detections": 40}
+# {name: (settings besides the tiny ones, losses, recalls, outputs of its own)}
+MODELS = {
+    "faster_rcnn": ({}, RPN_LOSSES + ROI_LOSSES, ["rpn_recall", "roi_recall"], {"classes": "int32"}),
+    "fast_rcnn": ({}, ROI_LOSSES, ["roi_recall"], {"classes": "int32"}),
+    "rpn": ({}, RPN_LOSSES, ["rpn_recall"], {}),
+    "segment_proposals": (
+        {"segments": SEGMENTS}, ["segment_score_loss", "segment_mask_loss"], ["segment_recall"], {"masks": "float32"},
+    ),
+}  # fmt: skip
+EVERY = {"boxes": "float32", "scores": "float32", "num_detections": "int32"}
+
+
+def build(name, tiny_settings, **differences):
+    """A new, seeded, compiled tiny model that trains live batch normalisation."""
+    architecture = ARCHITECTURES[name]
+    known = {*architecture.groups, "seed", "num_classes", "class_names"}
+    if not issubclass(architecture.load(), keras_fpn.ClassDetector):
+        known -= {"num_classes", "class_names"}
+    settings = {key: value for key, value in tiny_settings().items() if key in known}
+    settings["backbone"] = settings["backbone"] | {"norm": "batch_norm"}
+    if "roi_pooling" in settings:
+        settings["roi_pooling"] = settings["roi_pooling"] | {"sampling_ratio": 2}  # quicker to trace
+    if "detections" in settings:
+        settings["detections"] = settings["detections"] | {"score_threshold": 0.0}
+    keras.utils.set_random_seed(1)
+    model = architecture.load()(**settings | MODELS[name][0] | differences)
+    model.compile(SGD(0.01, global_clipnorm=10.0))
+    return model
+
+
+@pytest.fixture(params=MODELS, scope="module")
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def batch(name, tiny_batch):
+    """`tiny_batch` with what the model needs besides: given proposals, masks of the objects."""
+    inputs, targets = tiny_batch
+    if name == "fast_rcnn":
+        corners = np.random.default_rng(3).uniform(0, [60, 40], (2, 40, 2))
+        proposals = np.concatenate([targets["boxes"], np.concatenate([corners, corners + 24], axis=2)], axis=1)
+        inputs = inputs | {"proposals": proposals.astype(np.float32), "num_proposals": np.array([43, 30], np.int32)}
+    if name == "segment_proposals":
+        masks = np.ones((2, 3, SIDE, SIDE), np.uint8)  # every object fills its box
+        targets = targets | {"masks": masks}
+    return inputs, targets
+
+
+@pytest.fixture(scope="module")
+def untrained(name, tiny_settings):
+    """Shared: do not train it."""
+    return build(name, tiny_settings)
+
+
+@pytest.fixture(scope="module")
+def kept():
+    """What `trained` keeps of a module."""
+    return {}
+
+
+@pytest.fixture
+def trained(name, kept, tiny_settings, batch):
+    """(model, its history of two steps and a validation), made once for each member. Shared: do not train it."""
+    if name not in kept:
+        model, dataset = build(name, tiny_settings), tf.data.Dataset.from_tensors(batch)
+        kept.clear()
+        kept[name] = model, model.fit(dataset.repeat(2), validation_data=dataset, verbose=0).history
+    return kept[name]
+
+
+def same(first, second):
+    return list(first) == list(second) and all(
+        np.array_equal(np.asarray(first[key]), np.asarray(second[key])) for key in first
+    )
+
+
+def test_every_member_is_here():
+    assert set(MODELS) == set(ARCHITECTURES.names())
+
+
+def test_fit_names_each_loss_and_recall_and_so_does_validation(name, trained):
+    _, losses, recalls, _ = MODELS[name]
+    history = trained[1]
+    names = ["loss", *losses, *recalls]
+    assert sorted(history) == sorted([*names, *(f"val_{name}" for name in names)])
+    assert all(np.isfinite(values).all() for values in history.values())
+    assert history["loss"][0] == pytest.approx(sum(history[loss][0] for loss in losses), rel=1e-5)
+    assert all(0 <= history[recall][0] <= 1 for recall in recalls)
+
+
+def test_evaluate_gives_the_same_losses_twice(trained, batch):
+    model, dataset = trained[0], tf.data.Dataset.from_tensors(batch)
+    first = model.evaluate(dataset, verbose=0, return_dict=True)
+    assert first == model.evaluate(dataset, verbose=0, return_dict=True)
+
+
+def test_the_same_seed_gives_the_same_losses(untrained, batch):
+    seeds = tf.constant([[5, 0], [5, 1]], tf.int64)
+    losses, again, other = (untrained.training_losses(*batch, seeds[index])[0] for index in (0, 0, 1))
+    assert same(losses, again) and not same(losses, other)
+
+
+def test_a_training_step_is_one_forward_pass(name, tiny_settings, batch):
+    model, calls = build(name, tiny_settings), []
+    parts = [layer for layer in model.layers if layer.weights]
+    for layer in parts:
+        layer.call = lambda *args, _name=layer.name, _original=layer.call, **kwargs: (
+            calls.append(_name) or _original(*args, **kwargs)
+        )
+    model.train_step(batch)
+    assert set(calls) == {layer.name for layer in parts if layer.name != "segment_head"}
+    assert len(calls) == len(set(calls))
+
+
+def test_eager_graph_and_reloaded_model_detect_the_same(trained, batch, tmp_path):
+    model, _ = trained
+    graph = model.predict(batch[0], verbose=0)
+    assert graph["num_detections"].min() > 0
+    eager = model({key: tf.constant(value) for key, value in batch[0].items()})
+    for key in graph:
+        np.testing.assert_allclose(graph[key], eager[key], atol=1e-3, err_msg=key)
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert type(reloaded) is type(model) and reloaded.get_config() == model.get_config()
+    assert int(reloaded.optimizer.iterations) == 2
+    assert same(graph, reloaded.predict(batch[0], verbose=0))
+
+
+def test_its_configuration_is_plain_data(untrained):
+    again = type(untrained).from_config(json.loads(json.dumps(untrained.get_config())))
+    assert again.get_config() == untrained.get_config()
+
+
+def test_detections_keep_the_contract(name, untrained, batch):
+    inputs, _ = batch
+    found = {key: np.asarray(value) for key, value in untrained(inputs).items()}
+    assert {key: value.dtype.name for key, value in found.items()} == EVERY | MODELS[name][3]
+    for row, (height, width) in enumerate(inputs["image_sizes"]):
+        count = found["num_detections"][row]
+        boxes, scores = found["boxes"][row], found["scores"][row]
+        assert 0 < count and (np.diff(scores[:count]) <= 0).all()
+        if name != "segment_proposals":  # its windows reach beyond the image
+            assert (boxes[:count] >= 0).all() and (boxes[:count] <= [width, height, width, height]).all()
+        for key in set(found) - {"num_detections"}:
+            assert (found[key][row, count:] == (-1 if key == "classes" else 0)).all(), key
+
+
+@pytest.mark.parametrize("size", [(97, 131), (64, 33)])
+def test_images_without_sizes_are_valid_to_their_edges(untrained, batch, size):
+    images = np.random.default_rng(0).uniform(0, 255, (2, *size, 3)).astype(np.float32)
+    given = {key: value for key, value in batch[0].items() if key != "image_sizes"} | {"images": images}
+    expected = untrained(given | {"image_sizes": np.array([size] * 2, np.int32)})
+    assert same(expected, untrained(given))
+    if len(given) == 1:
+        assert same(expected, untrained(images))
+
+
+def test_uint8_and_float_images_are_the_same_input(untrained, batch):
+    whole = batch[0] | {"images": np.round(batch[0]["images"])}
+    assert same(untrained(whole), untrained(whole | {"images": whole["images"].astype(np.uint8)}))
+
+
+def test_what_lies_in_the_padding_changes_nothing(untrained, batch):
+    dirty = batch[0]["images"].copy()
+    dirty[1, 80:], dirty[1, :, 90:] = 255.0, np.nan
+    assert same(untrained(batch[0]), untrained(batch[0] | {"images": dirty}))
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_the_loss_of_a_batch_without_objects_is_finite(name, tiny_settings, batch, rows):
+    inputs, targets = copy.deepcopy(batch)
+    targets = {key: targets[key][:, :rows] for key in {"boxes", "classes", "is_crowd", "masks"} & set(targets)}
+    targets["classes"][:], targets["boxes"][:] = -1, 0
+    model = build(name, tiny_settings)
+    with tf.GradientTape() as tape:
+        losses, recalls = model.training_losses(inputs, targets, tf.constant([5, 0], tf.int64))
+        total = tf.add_n(list(losses.values()))
+    assert list(losses) == MODELS[name][1] and list(recalls) == MODELS[name][2]
+    assert np.isfinite(list(losses.values())).all()
+    assert all(losses[loss] == 0.0 for loss in losses if loss.endswith(("box_loss", "mask_loss")))
+    gradients = tape.gradient(total, model.trainable_variables)
+    assert all(np.isfinite(tf.convert_to_tensor(gradient)).all() for gradient in gradients if gradient is not None)
+
+
+def test_bfloat16_trains_and_detects_in_float32(name, tiny_settings, batch):
+    model = build(name, tiny_settings, dtype="mixed_bfloat16")
+    assert keras.config.dtype_policy().name == "float32"
+    model.compile(SGD(0.01), run_eagerly=True)  # quicker than tracing
+    assert np.isfinite(model.train_on_batch(*batch, return_dict=True)["loss"])
+    found = model(batch[0])
+    assert {key: value.dtype.name for key, value in found.items()} == EVERY | MODELS[name][3]
+    assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
+
+
+def test_arrays_of_any_dtype_train(name, tiny_settings, batch):
+    inputs, targets = batch
+    given = targets | {
+        "boxes": targets["boxes"].astype(np.float64),
+        "classes": targets["classes"].astype(np.int64),
+        "is_crowd": targets["is_crowd"].astype(bool),
+    }
+    as_given = inputs | {"image_sizes": inputs["image_sizes"].astype(np.int64)}
+    model = build(name, tiny_settings)
+    model.compile(SGD(0.01), run_eagerly=True)  # quicker than tracing
+    losses = [
+        model.evaluate(inputs, targets, verbose=0, return_dict=True)["loss"],
+        model.evaluate(as_given, given, verbose=0, return_dict=True)["loss"],
+        model.test_on_batch(as_given, given, return_dict=True)["loss"],
+    ]
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
+    assert np.isfinite(model.train_on_batch(as_given, given, return_dict=True)["loss"])
+
+
+def test_compile_refuses_xla(name, tiny_settings):
+    with pytest.raises(ValueError, match="jit_compile"):
+        build(name, tiny_settings).compile("sgd", jit_compile=True)
