@@ -25,8 +25,8 @@ class Instances:
         images: its "images", each with a whole number as "id".
         annotations: its "annotations", of which nothing is checked.
         categories: its "categories", each with a whole number as "id".
-        class_names: `{category id: name}` in the order of the file. Two categories of one name, as exporters that list
-            the super-category write them, have their ids behind it.
+        class_names: `{category id: name}` in the order of the file, the id where there is no name. Two categories of
+            one name, as exporters that list the super-category write them, have their ids behind it.
     """
 
     source: str
@@ -107,25 +107,32 @@ def _check_image_ids(source: str, images: list[dict]) -> None:
 def _class_names(source: str, categories: list[dict]) -> dict[int, str]:
     names: dict[int, str] = {}
     for index, category in enumerate(categories):
-        number, name = category.get("id"), category.get("name")
+        number = category.get("id")
         if not is_whole(number):
             raise UserError(f'{source}: entry {index} of "categories" has no whole number as "id"; add it')
-        if not isinstance(name, str) or not name.strip():
-            raise UserError(f'{source}: category {number} has no "name"; add it')
         if number in names:
             raise UserError(f"{source}: category id {number} is given twice; make the ids unique")
-        names[number] = name.strip()
+        names[number] = _name(category) or str(number)
     count = Counter(names.values())
     return {number: name if count[name] == 1 else f"{name} ({number})" for number, name in names.items()}
+
+
+def _name(category: dict) -> str:
+    """The name of a category, "" where it has none."""
+    name = category.get("name")
+    return name.strip() if isinstance(name, str) else ""
 
 
 def class_order(instances: Instances, wanted: tuple[int, ...] | None) -> tuple[int, ...]:
     """The category ids in the order of the classes: those of the file by ascending id, or the `wanted` of a model.
 
     Raises:
-        UserError: the file has no categories, or one that is not wanted.
+        UserError: the file has no categories, one without a name, or one that is not wanted.
     """
     names = instances.class_names
+    unnamed = next((category["id"] for category in instances.categories if not _name(category)), None)
+    if unnamed is not None:
+        raise UserError(f'{instances.source}: category {unnamed} has no "name"; add it')
     if not names:
         raise UserError(f'{instances.source}: "categories" is empty; list the classes that the annotations use')
     if wanted is None:
