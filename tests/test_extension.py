@@ -163,7 +163,7 @@ def test_it_is_exported_and_the_verification_passes(format, file, trained, comma
     assert artefact.description.output_fields[-1].to_result(2, None) == {"colour": "blue"}
 
 
-@pytest.mark.parametrize("architecture", ["centre_net", "moving_rcnn"])
+@pytest.mark.parametrize("architecture", ["centre_net", pytest.param("moving_rcnn", marks=pytest.mark.slow)])
 def test_other_shapes_of_a_member_train_and_come_back(architecture, folder, command, tmp_path):
     config = {
         "extensions": [str(folder / "others.py")],

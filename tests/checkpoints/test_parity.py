@@ -40,7 +40,7 @@ def parity():
         pytest.param("fasterrcnn_mobilenet_v3_large_320_fpn", marks=pytest.mark.slow),
         "faster_rcnn_R_50_FPN_1x",
         pytest.param("faster_rcnn_R_101_FPN_3x", marks=pytest.mark.slow),
-        "rpn_R_50_FPN_1x",
+        pytest.param("rpn_R_50_FPN_1x", marks=pytest.mark.slow),
     ),
 )
 def compared(request, parity, golden, tmp_path_factory):

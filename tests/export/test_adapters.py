@@ -81,10 +81,8 @@ def test_an_export_that_fails_leaves_it_alone_too(settings, inputs, tmp_path, mo
     assert Attributes(model) == before and list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("format", "verify"),
-    [("onnx", False), *(pytest.param(name, True, marks=pytest.mark.slow) for name in FILES)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("format", "verify"), [("onnx", False), *((name, True) for name in FILES)])
 def test_another_thread_traces_and_predicts_meanwhile(format, verify, model, inputs, tmp_path):
     def traced():
         answer = tf.function(lambda given: model(given), input_signature=[model.input_specs()])(inputs)

@@ -1,6 +1,7 @@
 """Verification of an exported detector: what it lets pass and what not, with artefacts that answer as they are told."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -26,6 +27,9 @@ def model(tiny_settings):
     return model
 
 
+compiled_once = functools.lru_cache(maxsize=1)(compiled)  # most artefacts here are of one model
+
+
 class Artefact:
     """Answers as its model does, but for `change`, a function of its outputs."""
 
@@ -33,7 +37,7 @@ class Artefact:
 
     def __init__(self, model, change=lambda outputs: outputs, **description):
         self.description = describe(model, **description)
-        self.change, self._infer = change, compiled(model)
+        self.change, self._infer = change, compiled_once(model)
 
     def run(self, images, image_sizes):
         assert images.dtype == self.description.input_type

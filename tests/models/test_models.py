@@ -77,7 +77,7 @@ def untrained(name, tiny_settings):
 
 @pytest.fixture(scope="module")
 def kept():
-    """What `trained` keeps of a module."""
+    """Kept by `trained` for the tests of one member."""
     return {}
 
 

@@ -58,6 +58,7 @@ ANY_ORDER = """
 """
 
 
+@pytest.mark.slow
 def test_in_any_order_it_trains_with_the_gradient_of_crop_and_resize():
     done = subprocess.run(  # in a process of its own: determinism is a switch of the whole process
         [sys.executable, "-c", textwrap.dedent(ANY_ORDER)],
