@@ -27,6 +27,8 @@ The rooms, from the ground up; each imports only from those before it. In bold s
 
 import importlib
 
+from keras_fpn.parts.lazy_registration import register_later
+
 __version__ = "0.1.0"
 
 _PUBLIC = {
@@ -79,6 +81,7 @@ _MODULES = {
     "masks": "keras_fpn.ops.masks",
     "visualize": "keras_fpn.reporting.visualize",
 }
+register_later()
 __all__ = [*_PUBLIC, *_MODULES, "__version__"]
 
 
