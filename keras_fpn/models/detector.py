@@ -23,6 +23,7 @@ from keras_fpn.metrics import MetricFamily
 from keras_fpn.models import settings as model_settings
 from keras_fpn.models.architectures import ARCHITECTURES
 from keras_fpn.models.own_losses import OwnLosses
+from keras_fpn.models.trained_layers import set_untrained, untrained
 from keras_fpn.necks.build import build_pyramid, pyramid_strides
 from keras_fpn.parts.choice import Choice
 from keras_fpn.parts.classes import OBJECT
@@ -99,6 +100,7 @@ class Detector(OwnLosses):
                 setattr(self, attribute, layer)
         self.make_metrics()
         self.build()
+        object.__setattr__(self, "_untrained_as_made", untrained(self))
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -222,6 +224,7 @@ class Detector(OwnLosses):
                 raise UserError(f"training.freeze: {name!r} is no part of {self.title}; valid are {', '.join(own)}")
             own[name].trainable = False
         self.frozen = tuple(dict.fromkeys([*self.frozen, *parts]))
+        object.__setattr__(self, "_untrained_as_made", untrained(self))
 
     # The loop -------------------------------------------------------------------------------------------------
 
@@ -346,7 +349,8 @@ class Detector(OwnLosses):
         return sorted({origin for origin in origins if origin.partition(".")[0] != "keras_fpn"})
 
     def get_config(self) -> dict[str, Any]:
-        return plain(self.settings) | {
+        by_hand = untrained(self)  # by `layer.trainable = False`
+        return plain(self.settings) | ({} if by_hand == self._untrained_as_made else {"untrained_layers": by_hand}) | {
             "format_version": FORMAT_VERSION,
             "extensions": self.extensions,
             "profile": self.profile,
@@ -364,9 +368,11 @@ class Detector(OwnLosses):
             config.pop(key, None)
         # The variables come from the file: nothing is to be downloaded for them.
         config["backbone"] = config["backbone"] | {"weights": None}
-        frozen = config.pop("frozen", ())
+        frozen, by_hand = config.pop("frozen", ()), config.pop("untrained_layers", None)
         model = super().from_config(config)
         model.freeze(frozen)  # before the optimizer is made, which holds what is trained
+        if by_hand is not None:
+            set_untrained(model, by_hand)
         return model
 
 

@@ -237,3 +237,28 @@ def test_arrays_of_any_dtype_train(name, tiny_settings, batch):
 def test_compile_refuses_xla(name, tiny_settings):
     with pytest.raises(ValueError, match="jit_compile"):
         build(name, tiny_settings).compile("sgd", jit_compile=True)
+
+
+@pytest.mark.parametrize("by_hand", ["a part", "a layer", "all but a head", "thawed"])
+def test_layers_that_were_frozen_by_hand_stay_so_in_a_file(name, by_hand, tiny_settings, batch, tmp_path):
+    frozen = {"name": "resnet18", "width": 8, "norm": "batch_norm", "freeze_at": 2}
+    model = build(name, tiny_settings, **({"backbone": frozen} if by_hand == "thawed" else {}))
+    head = next(layer for layer in model.layers if layer.name.endswith("head"))
+    if by_hand == "a part":
+        model.backbone.trainable = False
+    elif by_hand == "a layer":
+        model.pyramid.layers[-1].trainable = False
+    elif by_hand == "all but a head":
+        for layer in model.layers:
+            layer.trainable = layer is head
+    else:
+        model.backbone.trainable = True
+    model.compile(SGD(0.01), run_eagerly=True)
+    model.train_on_batch(*batch)
+    model.save(tmp_path / "model.keras")
+    again = keras_fpn.load_model(tmp_path / "model.keras")
+    assert [one.path for one in again.trainable_variables] == [one.path for one in model.trainable_variables]
+    assert int(again.optimizer.iterations) == 1
+    for ours, theirs in zip(model.optimizer.variables, again.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert len(model.twin().trainable_variables) == len(model.trainable_variables)
