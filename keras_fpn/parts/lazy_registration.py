@@ -59,7 +59,7 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
 
 def register_later() -> None:
     """Register the stand-ins, now or when Keras is imported; imports nothing itself."""
-    if "keras" in sys.modules:
+    if sys.modules.get("keras") is not None:
         _register()
     else:
         sys.meta_path.insert(0, _AfterKeras())
