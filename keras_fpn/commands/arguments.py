@@ -3,6 +3,9 @@
 import argparse
 import json
 import re
+from pathlib import Path
+
+from keras_fpn.console.errors import UserError
 
 
 def add_extension(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +26,25 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[], dest="overrides", help=text
     )
+
+
+def check_model(path: str, command: str) -> None:
+    """Refuse what is no `.keras` file or run folder, before TensorFlow is imported.
+
+    Raises:
+        UserError: there is nothing of the name, or it is something else; says what takes it.
+    """
+    place = Path(path)
+    if not place.exists():
+        raise UserError(f"{path}: no such model; give a .keras file or the folder of a run")
+    exported = place.suffix in (".tflite", ".onnx") or (place / "saved_model.pb").is_file()
+    if exported or any(place.glob("*/saved_model.pb")):
+        raise UserError(
+            f"{path}: an exported model, and {command} takes a .keras file or the folder of a run; keras-fpn detect"
+            " runs it, python -m keras_fpn.export.parity measures exports beside their model"
+        )
+    if place.is_dir() and not (place / "model.keras").is_file():
+        raise UserError(f"{path}: no run folder, it has no model.keras; give a .keras file or the folder of a run")
 
 
 def positive(text: str) -> int:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from keras_fpn.commands.arguments import add_extension, positive, probability
+from keras_fpn.commands.arguments import add_extension, check_model, positive, probability
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import check_output, write_json
 from keras_fpn.console.screen import import_quietly
@@ -25,6 +25,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics", metavar="OUT", help="write the metrics as JSON")
     parser.add_argument("--batch-size", type=positive, metavar="N", default=1, help="images at a time (1)")
     parser.add_argument(
+        "--max-detections", type=positive, metavar="N",
+        help="boxes of an image that the model gives, up to 1000 (default: its own setting); above 100 rows of"
+        " AP@N and AR@N are added",
+    )
+    parser.add_argument(
         "--expect", metavar="NAME=FIGURE", action="append", default=[],
         help="exit with 1 unless the metric comes out so, from 0 to 1: AP=0.370; may be repeated; names as in the"
         " --metrics file, and AR1000 for proposals/AR1000 (AR100 alone is that of detections)",
@@ -39,6 +44,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.tolerance is not None and not arguments.expect:
         raise UserError("--tolerance says how far off --expect may be; give --expect, for example AP=0.370")
+    check_model(arguments.model, "evaluate")
+    annotations, images, invalid_boxes = _annotated_images(arguments)
     import_quietly()
     from keras_fpn.data.coco import read_coco
     from keras_fpn.evaluation import coco as evaluation
@@ -48,18 +55,20 @@ def run(arguments: argparse.Namespace) -> int:
     expected = [expectations.parse(text) for text in arguments.expect]
     for path in filter(None, (arguments.json, arguments.metrics)):
         check_output(path)
-    annotations, images, invalid_boxes = _annotated_images(arguments)
-    model = load_model(arguments.model)
+    model = _with_max_detections(load_model(arguments.model), arguments)
     data_set = read_coco(annotations, images, invalid_boxes=invalid_boxes, fields=model.object_fields)
     data_set = _with_given_proposals(arguments, model, data_set)
     evaluator = evaluation.COCOEvaluator(data_set.annotations, leave_out=data_set.dropped)
-    figures = expectations.resolve(expected, evaluator.class_names, model.metric_families)
+    most = model.max_detections
+    families = measuring.with_more_detections(model.metric_families, most)
+    figures = expectations.resolve(expected, evaluator.class_names, families)
     metrics, results, _ = measuring.measure(
         model,
         data_set,
         batch_size=arguments.batch_size,
         evaluator=evaluator,
         max_results=None if arguments.json else 0,
+        max_detections=most,
     )
     print(f"{arguments.model} on {annotations}, {len(data_set)} images, in percent")
     print(metrics_table(metrics))
@@ -71,6 +80,20 @@ def run(arguments: argparse.Namespace) -> int:
         write_json(arguments.metrics, evaluation.metrics_to_json(metrics))
         print(f"wrote {arguments.metrics}")
     return _held_against(metrics, figures, arguments.tolerance)
+
+
+def _with_max_detections(model, arguments):
+    """The model, with another limit of its detections where one is asked for."""
+    from keras_fpn.inference.results import MOST
+
+    limit = arguments.max_detections
+    if limit is None:
+        return model
+    if "detections" not in model.settings:
+        raise UserError(f"--max-detections: {arguments.model}: {model.title} has no such setting; leave it out")
+    if limit > MOST:
+        raise UserError(f"--max-detections: {limit} is above {MOST}, the most of an image that are kept; give less")
+    return model.with_settings(detections={"max_detections": limit})
 
 
 def _held_against(metrics, figures, tolerance):

@@ -80,10 +80,11 @@ class COCOEvaluator:
         """`{limit: {area: average recall}}` of the `limit` best proposals of each image, at most 1000, by AREAS."""
         image_ids = self._selected(image_ids)
         checked = self._checked(results, image_ids, None)
-        recalls = {}
+        for copy, result in zip(checked, results, strict=True):
+            copy |= {"place": result["place"]} if "place" in result else {}  # our own, of `matching_proposals`
+        useful, recalls = self.matching_proposals(checked), {}
         for limit in limits:
-            useful = self._useful_proposals(checked, limit)
-            recalls[limit] = self._recalls(useful, image_ids)
+            recalls[limit] = self._recalls([item for item in useful if item["place"] < limit], image_ids)
         return recalls
 
     def segment_recalls(
@@ -111,6 +112,7 @@ class COCOEvaluator:
         """
         if all("place" in result for result in results):
             return results
+        self._refuse_unknown_images({result["image_id"] for result in results})
         useful, ground_truth = [], self._ground_truth_with_masks()
         for image_id, group in by_image(results):
             objects, group = ground_truth.imgToAnns.get(image_id, []), group[: PROPOSAL_LIMITS[-1]]
@@ -120,6 +122,37 @@ class COCOEvaluator:
             places = np.flatnonzero((overlap >= _LOWEST_IOU).any(axis=1)).tolist()
             useful += [group[place] | {"place": place} for place in places]
         return useful
+
+    def matching_proposals(self, results: list[dict]) -> list[dict]:
+        """Of the proposals of whole images those that recall can depend on, so that a large data set fits in memory.
+
+        A box that meets no object at the lowest IoU matches nothing, and recall does not count false alarms: leaving it
+        out changes no digit. The others get their "place" among the boxes of their image, 0 for the best, and those
+        beyond the largest limit go, too. Those that have one are what is left already.
+        """
+        from pycocotools import mask
+
+        if all("place" in result for result in results):
+            return results
+        self._refuse_unknown_images({result["image_id"] for result in results})
+        useful = []
+        for image_id, group in by_image(result | {"category_id": self._any_category} for result in results):
+            objects, group = self._ground_truth.imgToAnns.get(image_id, []), group[: PROPOSAL_LIMITS[-1]]
+            if objects:
+                boxes, theirs = (np.array([item["bbox"] for item in each], np.float64) for each in (group, objects))
+                overlap = mask.iou(boxes, theirs, [item["iscrowd"] for item in objects])
+                places = np.flatnonzero((overlap >= _LOWEST_IOU).any(axis=1)).tolist()
+                useful += [group[place] | {"place": place} for place in places]
+        return useful
+
+    def precision_of_more(
+        self, results: list[dict], limit: int, image_ids: Iterable[int] | None = None
+    ) -> tuple[float, float, float]:
+        """AP, AP50 and AR where the `limit` best detections of an image and class count, not the 100 best."""
+        checked, image_ids = self._checked_detections(results, image_ids, "bbox")
+        evaluation = self._run(best_first(checked), image_ids, (*_DETECTION_LIMITS[:2], limit), use_categories=True)
+        precision, recall = evaluation.eval["precision"][:, :, :, 0, -1], evaluation.eval["recall"][:, :, 0, -1]
+        return mean_defined(precision), mean_defined(precision[0]), mean_defined(recall)
 
     def precision_recall(self, kind: str = "bbox") -> dict[str, Any]:
         """Curves of the last call of `average_precision` of this kind, at pycocotools' 101 recall values.
@@ -178,6 +211,11 @@ class COCOEvaluator:
                 pairs += [(by_number[n], self._entries[int(m) - 1]) for n, m, ignored in columns if m and not ignored]
         return pairs
 
+    @property
+    def _any_category(self):
+        """One that there is: of others pycocotools drops the results, also where it does not tell categories apart."""
+        return self.category_ids[0] if self.category_ids else 1
+
     def _class_precision(self, kind):
         """[IoU threshold, recall] per class: all areas, most detections."""
         return np.moveaxis(self._accumulated[kind]["precision"][:, :, :, 0, -1], 2, 0)
@@ -222,8 +260,7 @@ class COCOEvaluator:
             left_out = min(seen - set(image_ids))
             raise UserError(f"the results name image id {left_out!r}, which image_ids leaves out")
         if category_ids is None:
-            first = self.category_ids[0] if self.category_ids else 1
-            return [copy | {"category_id": first} for copy in copies]
+            return [copy | {"category_id": self._any_category} for copy in copies]
         unknown = sorted({copy["category_id"] for copy in copies} - set(category_ids))
         if unknown:
             raise UserError(
@@ -231,26 +268,6 @@ class COCOEvaluator:
                 f" {shorten(category_ids)}; the model was trained on other classes"
             )
         return copies
-
-    def _useful_proposals(self, results, limit):
-        """The `limit` best proposals of each image, without those that meet no object at the lowest IoU.
-
-        A box that overlaps nothing matches nothing, and recall does not count false alarms: leaving them
-        out changes no digit and spares pycocotools' Python loops most of their work.
-        """
-        from pycocotools import mask
-
-        useful = []
-        for image_id, group in by_image(results):
-            ground_truth = self._ground_truth.imgToAnns.get(image_id, [])
-            if not ground_truth:
-                continue
-            group = group[:limit]
-            boxes = np.array([result["bbox"] for result in group], dtype=np.float64)
-            objects = np.array([record["bbox"] for record in ground_truth], dtype=np.float64)
-            overlap = mask.iou(boxes, objects, [record["iscrowd"] for record in ground_truth])
-            useful += [result for result, best in zip(group, overlap.max(axis=1), strict=True) if best >= _LOWEST_IOU]
-        return useful
 
     def _ground_truth_with_masks(self):
         """The ground truth with every "segmentation" run-length encoded, made when masks are measured first."""

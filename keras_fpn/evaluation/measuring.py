@@ -1,6 +1,6 @@
 """A model measured on a data set."""
 
-
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from keras_fpn.console.errors import UserError
@@ -9,7 +9,14 @@ from keras_fpn.data.coco import CocoDataset
 from keras_fpn.data.pipeline import load_coco, readable_errors
 from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.inference.results import best_of_each, predict_batches
-from keras_fpn.metrics import Measurement
+from keras_fpn.metrics import (
+    COCO_LIMIT,
+    DETECTIONS,
+    Measurement,
+    MetricFamily,
+    MoreDetectionsFamily,
+    register_metric_family,
+)
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -30,6 +37,7 @@ def measure(
     batch_size: int = 1,
     evaluator: COCOEvaluator | None = None,
     max_results: int | None = None,
+    max_detections: int | None = None,
 ) -> tuple[dict[str, float], list[dict], COCOEvaluator]:
     """Evaluate `model` on a `CocoDataset`, with a progress bar.
 
@@ -37,6 +45,7 @@ def measure(
         evaluator: a `COCOEvaluator` of its annotations; made if not given.
         max_results: how many of an image to return, the best; all by default. The metrics look at all of them. (Of
             5000 images the 1000 segments of each take some 6 GB.)
+        max_detections: where it is above COCO's 100, AP and AR of that many detections of an image are measured, too.
 
     Returns:
         `(metrics, results, evaluator)`: the metrics that the model is measured by (of a detector those of its
@@ -54,7 +63,8 @@ def measure(
         )
     evaluator = evaluator or evaluator_of(data_set)
     dataset = evaluation_dataset(model, data_set, batch_size)
-    measurement, results, done = Measurement(evaluator, model.metric_families), [], 0
+    families = with_more_detections(model.metric_families, max_detections)
+    measurement, results, done = Measurement(evaluator, families), [], 0
     with Count("evaluate", len(data_set.records)) as count, readable_errors():
         for image_ids, found, proposed in predict_batches(model, dataset):
             measurement.add({"detections": found, "proposals": proposed})
@@ -62,6 +72,17 @@ def measure(
             done += len(image_ids)
             count(done)
     return measurement.metrics(), sorted(results, key=lambda result: -result["score"]), evaluator
+
+
+def with_more_detections(
+    families: Mapping[str, Sequence[MetricFamily]], max_detections: int | None
+) -> dict[str, tuple[MetricFamily, ...]]:
+    """The families of a model, and of one with AP that of more detections where `max_detections` is above COCO's."""
+    found = {output: tuple(each) for output, each in families.items()}
+    if max_detections is None or max_detections <= COCO_LIMIT or DETECTIONS not in found.get("detections", ()):
+        return found
+    more = register_metric_family(MoreDetectionsFamily(max_detections))
+    return found | {"detections": (*found["detections"], more)}
 
 
 def evaluator_of(data_set: CocoDataset) -> COCOEvaluator:

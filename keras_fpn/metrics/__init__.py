@@ -5,6 +5,8 @@
     detections      AP and AR of what has classes
     recalls, proposals, segments
                     average recall of what is proposed without classes: boxes, masks
+    more_detections
+                    AP and AR of more than COCO's 100 detections of an image
     measurement     the families of a model, measured batch by batch
     table           metrics as lines of text
 
@@ -17,6 +19,7 @@ import pkgutil
 from keras_fpn.metrics.detections import DETECTIONS, DetectionFamily
 from keras_fpn.metrics.family import MetricFamily
 from keras_fpn.metrics.measurement import Measurement, all_families
+from keras_fpn.metrics.more_detections import COCO_LIMIT, MoreDetectionsFamily
 from keras_fpn.metrics.proposals import PROPOSALS
 from keras_fpn.metrics.recalls import AREAS, PROPOSAL_LIMITS, RecallFamily
 from keras_fpn.metrics.registered import METRIC_FAMILIES, families_in, family_of, register_metric_family, without_family
@@ -24,6 +27,7 @@ from keras_fpn.metrics.segments import SEGMENTS
 
 __all__ = [
     "AREAS",
+    "COCO_LIMIT",
     "DETECTIONS",
     "METRIC_FAMILIES",
     "PROPOSALS",
@@ -32,6 +36,7 @@ __all__ = [
     "DetectionFamily",
     "Measurement",
     "MetricFamily",
+    "MoreDetectionsFamily",
     "RecallFamily",
     "all_families",
     "families_in",

@@ -14,6 +14,10 @@ class ProposalFamily(RecallFamily):
     model_kind = "proposes boxes without classes"
     note = "Class-agnostic, mean over IoU 0.50:0.95 (useCats = 0, maxDets = 1, 100, 1000)."
 
+    def keep(self, evaluator: Any, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those that meet an object at all: recall does not count false alarms."""
+        return evaluator.matching_proposals(results)
+
     def recalls(
         self,
         evaluator: Any,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from keras_fpn.metrics.registered import families_in, without_family
 
 _TITLE_WIDTH, _COLUMN_WIDTH = 10, 9  # letters, at least
+_MOST_NAMED = 100  # classes on the screen
 
 
 def metrics_table(metrics: Mapping[str, float]) -> str:
@@ -22,8 +23,11 @@ def metrics_table(metrics: Mapping[str, float]) -> str:
         if (of_class := family.class_of(name)) is not None
     ]
     named += [(name, _percent(value)) for name, value in without_family(metrics).items()]
+    left_out = len(named) - _MOST_NAMED
+    named = named if left_out <= 0 else named[:_MOST_NAMED]
     width = max([len(name) for name, _ in named] + [_TITLE_WIDTH])
-    return "\n".join(lines + [f"{name:<{width}} {shown}" for name, shown in named])
+    lines += [f"{name:<{width}} {shown}" for name, shown in named]
+    return "\n".join(lines + ([] if left_out <= 0 else [f"and {left_out} more, which a file of metrics has all"]))
 
 
 def _family_lines(family, metrics):

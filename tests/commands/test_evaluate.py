@@ -134,3 +134,41 @@ def test_a_model_of_proposals_has_no_ap(evaluate, rpn_file):
     assert "this model proposes boxes without classes; expect proposals/AR1000" in error
     code, out, _ = evaluate("--expect", "AR100=0.5", "--tolerance", "1", model=rpn_file)
     assert code == 0 and out.splitlines()[-1].startswith("proposals/AR100: ")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: folder / "absent.keras", "absent.keras: no such model; give a .keras file"),
+        (lambda folder: folder / "absent", "absent: no such model; give"),
+        (lambda folder: written(folder / "a.tflite"), "a.tflite: an exported model, and evaluate takes a .keras file"),
+        (lambda folder: written(folder / "a.onnx"), "a.onnx: an exported model"),
+        (lambda folder: written(folder / "served" / "1" / "saved_model.pb").parents[1], "served: an exported model"),
+        (lambda folder: written(folder / "run" / "config.yaml").parent, "run: no run folder, it has no model.keras"),
+    ],
+)
+def test_what_is_no_model_is_told_before_anything_is_read(make, message, tmp_path, capsys):
+    assert cli.main(["evaluate", str(make(tmp_path)), "--annotations", "a.json", "--images", "b"]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def written(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    return path
+
+
+def test_more_than_100_detections_add_their_rows(evaluate, tmp_path):
+    code, out, _ = evaluate("--max-detections", 120, "--metrics", tmp_path / "metrics.json", "--expect", "AR@120=0.5")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert {"AP", "AR100", "AP@120", "AP50@120", "AR@120"} <= set(metrics) and "AP@120" in out
+    assert metrics["AR@120"] >= metrics["AR100"]
+    assert code == (0 if abs(metrics["AR@120"] - 0.5) <= 0.002 else 1)
+    code, _, error = evaluate("--max-detections", 5000)
+    assert code == 2 and "--max-detections: 5000 is above 1000" in error and error.count("\n") == 1
+
+
+def test_an_rpn_has_no_limit_of_detections_to_set(evaluate, rpn_file):
+    code, _, error = evaluate("--max-detections", 120, model=rpn_file)
+    assert code == 2 and "has no such setting; leave it out" in error

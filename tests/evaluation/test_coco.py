@@ -20,7 +20,7 @@ from keras_fpn.inference.results import (
     predict_dataset,
     proposals_to_results,
 )
-from keras_fpn.metrics import DETECTIONS, PROPOSALS
+from keras_fpn.metrics import DETECTIONS, PROPOSALS, MoreDetectionsFamily
 from keras_fpn.parts.classes import numbered
 from keras_fpn.parts.output_fields import STANDARD
 
@@ -123,6 +123,46 @@ def test_proposals_equal_pycocotools_without_categories(seed):
     assert metrics["proposals/AR100s"] == pytest.approx(small[small > -1].mean(), abs=1e-9)
     assert set(metrics) == set(PROPOSALS.metrics)
     assert metrics["proposals/AR100"] < metrics["proposals/AR1000"]
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_proposals_that_meet_no_object_are_not_kept_and_change_no_digit(batch):
+    annotations = make_annotations(3, images=12)
+    results = make_results(annotations, 60, false_alarms=130)
+    evaluator, kept = COCOEvaluator(annotations), []
+    image_ids = evaluator.image_ids
+    for start in range(0, len(image_ids), batch):
+        of_batch = [one for one in results if one["image_id"] in image_ids[start : start + batch]]
+        kept += PROPOSALS.keep(evaluator, of_batch)
+    assert 0 < len(kept) < 0.2 * len(results)
+    assert PROPOSALS.measure(evaluator, kept) == PROPOSALS.measure(evaluator, results)
+    with pytest.raises(UserError, match="the results name image id 99, which is not among its 12 images"):
+        PROPOSALS.keep(evaluator, [results[0] | {"image_id": 99}])
+
+
+@pytest.mark.parametrize("limit", [150, 1000])
+def test_more_detections_than_those_of_coco_equal_pycocotools(limit):
+    annotations = make_annotations(4)
+    results = make_results(annotations, 70, false_alarms=1000)
+    measured = MoreDetectionsFamily(limit).measure(COCOEvaluator(annotations), results)
+    reference = direct_run(annotations, results, max_detections=(1, 10, limit)).eval
+    for name, figures in ((f"AP@{limit}", reference["precision"]), (f"AP50@{limit}", reference["precision"][:1])):
+        figures = figures[:, :, :, 0, 2]
+        assert measured[name] == pytest.approx(figures[figures > -1].mean(), abs=1e-9)
+    recall = reference["recall"][:, :, 0, 2]
+    assert measured[f"AR@{limit}"] == pytest.approx(recall[recall > -1].mean(), abs=1e-9)
+
+
+def test_an_image_of_250_objects_needs_more_than_100_detections():
+    boxes = [[4.5 * (number % 20), 4.5 * (number // 20), 4, 4] for number in range(250)]
+    annotations = {
+        "images": [{"id": 1, "height": 64, "width": 96}],
+        "categories": [{"id": 1, "name": "cell"}],
+        "annotations": [{"id": i, "image_id": 1, "category_id": 1, "bbox": box} for i, box in enumerate(boxes)],
+    }
+    evaluator, results = COCOEvaluator(annotations), perfect_results(annotations)
+    assert DETECTIONS.measure(evaluator, results)["AP"] < 0.45  # 100 of 250
+    assert MoreDetectionsFamily(300).measure(evaluator, results)["AP@300"] == 1.0
 
 
 def test_proposals_need_no_category_of_the_data_set():

@@ -310,3 +310,10 @@ def test_a_family_measures_what_it_names(looks):
     measurement = Measurement(COCOEvaluator(ANNOTATIONS), {"detections": (Wrong(),)})
     with pytest.raises(UserError, match="metric family 'looks': names or measures 'looks/share', not both"):
         measurement.metrics()
+
+
+def test_a_thousand_classes_do_not_flood_the_table():
+    metrics = {"AP": 0.5} | {f"AP/class {number}": 0.25 for number in range(1203)}
+    lines = metrics_table(metrics).splitlines()
+    assert len(lines) < 120 and lines[-1] == "and 1103 more, which a file of metrics has all"
+    assert "class 99 " in lines[-2]
