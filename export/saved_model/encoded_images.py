@@ -12,8 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_fpn.data import transforms
-from keras_fpn.export.saved_model import exif
+from keras_fpn.data import exif, transforms
 from keras_fpn.parts.output_fields import OutputField
 
 # More is refused by the header alone. Pillow's limit, above which it warns of a decompression bomb: 256 MiB of pixels.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.data import exif
 
 _START, _END = "<<", ">>"  # around our sentence in a TensorFlow error, to find it again
 
@@ -15,11 +16,14 @@ def decode_image(path: str | tf.Tensor, expected_size: tf.Tensor | None = None) 
     """Read an image file as [height, width, 3] uint8 RGB, in pure TensorFlow operations.
 
     JPEG, PNG, BMP, WebP and the first picture of a GIF, the same pixels as Pillow's. Grey and CMYK become
-    RGB, alpha is dropped, EXIF is not read.
+    RGB, alpha is dropped. An image is turned as it is looked at (EXIF), unless it has the expected size only as it is
+    stored.
 
     Args:
         path: string scalar.
-        expected_size: [2] int32 height, width that the image must have, if given.
+        expected_size: [2] int32 height, width that the image must have, if given: those of the annotations, which tell
+            which way their boxes were drawn. Where both ways fit (upside down, mirrored, square), the upright view
+            counts, which labelling tools show.
 
     Raises:
         tf.errors.InvalidArgumentError: the file cannot be decoded or has another size. It names the file;
@@ -28,8 +32,8 @@ def decode_image(path: str | tf.Tensor, expected_size: tf.Tensor | None = None) 
     one = tf.data.Dataset.from_tensors(path)
     # A decoder's error does not say which file it met. So let it fail in a dataset that ignores errors and
     # see whether anything came out (0.1 ms an image).
-    nothing = one.map(lambda _: tf.zeros([0, 0, 3], tf.uint8))
-    image = one.map(_decode).ignore_errors().concatenate(nothing).take(1).get_single_element()
+    nothing = one.map(lambda _: (tf.zeros([0, 0, 3], tf.uint8), 1))
+    image, orientation = one.map(_decode).ignore_errors().concatenate(nothing).take(1).get_single_element()
     checks = [
         _demand(
             tf.size(image) > 0,
@@ -38,11 +42,15 @@ def decode_image(path: str | tf.Tensor, expected_size: tf.Tensor | None = None) 
             "replace the file, or remove it from the annotations",
         )
     ]
+    stored = tf.shape(image)[:2]
+    upright, is_turned = tf.where(orientation >= 5, stored[::-1], stored), orientation > 1
     if expected_size is not None:
+        is_turned &= tf.reduce_all(upright == expected_size)
         with tf.control_dependencies(checks):
-            checks.append(_demand_size(path, tf.shape(image)[:2], expected_size))
+            checks.append(_demand_size(path, stored, upright, expected_size))
     with tf.control_dependencies(checks):
-        return tf.ensure_shape(tf.identity(image), [None, None, 3])
+        image = tf.cond(is_turned, lambda: exif.turn(image, orientation), lambda: image)
+    return tf.ensure_shape(image, [None, None, 3])
 
 
 @contextlib.contextmanager
@@ -76,25 +84,42 @@ def _unescaped(text: str) -> str:
 
 
 def _decode(path):
+    """(pixels as stored, orientation) of a file."""
     content = tf.io.read_file(path)
-    return tf.cond(
+    image = tf.cond(
         tf.io.is_jpeg(content),
         # The accurate method is Pillow's, hence what the published detectors were trained on.
         lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
         lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
     )
+    return image, _orientation(content)
 
 
-def _demand_size(path, size, expected_size):
-    said, found = (
-        tf.strings.reduce_join(tf.strings.as_string(sides[::-1]), separator=" x ")
-        for sides in (expected_size, size)
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)  # traced once, not in each pipeline
+def _orientation(content):
+    """Orientation 1..8 of an image; a look for the words spares most files the walk through their parts."""
+    is_png = tf.strings.substr(content, 0, 4) == b"\x89PNG"
+    is_webp = tf.strings.regex_full_match(tf.strings.substr(content, 0, 12), r"RIFF\C{4}WEBP")
+    return tf.case(
+        [
+            (~tf.strings.regex_full_match(content, r"\C*(?:Exif|eXIf|EXIF|tiff:Orientation)\C*"), lambda: 1),
+            (is_webp, lambda: exif.orientation_of_webp(content)),
+        ],
+        default=lambda: exif.orientation(content, is_png),
     )
+
+
+def _demand_size(path, stored, upright, expected_size):
+    said, found, looked_at = (
+        tf.strings.reduce_join(tf.strings.as_string(sides[::-1]), separator=" x ")
+        for sides in (expected_size, stored, upright)
+    )
+    seen = tf.where(tf.reduce_all(stored == upright), "", tf.strings.join([" (", looked_at, " as it is looked at)"]))
     return _demand(
-        tf.reduce_all(size == expected_size),
+        tf.reduce_all(stored == expected_size) | tf.reduce_all(upright == expected_size),
         path,
-        *(": the annotations say ", said, " pixels (width x height), the file has ", found),
-        ' (EXIF rotation is not applied); correct "width", "height" and the boxes, or replace the file',
+        *(": the annotations say ", said, " pixels (width x height), the file has ", found, seen),
+        '; correct "width", "height" and the boxes, or replace the file',
     )
 
 

@@ -219,7 +219,7 @@ def test_a_broken_exif_block_is_passed_over(decode, kind, fault):
 def orientation():
     import tensorflow as tf
 
-    from keras_fpn.export.saved_model import exif
+    from keras_fpn.data import exif
 
     signature = [tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.bool)]
     return tf.function(exif.orientation, input_signature=signature)

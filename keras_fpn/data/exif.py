@@ -1,8 +1,9 @@
-"""Which way up a photograph is looked at: the orientation in a JPEG or PNG file, in pure TensorFlow operations.
+"""Which way up a photograph is looked at: the orientation in a JPEG, PNG or WebP file, in pure TensorFlow operations.
 
 A camera stores the pixels as its sensor read them and notes how to turn them. The note is tag 274 of the first
-directory of the EXIF block (TIFF 6.0, section 2), which a JPEG has in a segment APP1 and a PNG in a chunk eXIf; without
-it `tiff:Orientation` of an XMP block counts, as in Pillow. What is broken is passed over: such an image is as stored.
+directory of the EXIF block (TIFF 6.0, section 2), which a JPEG has in a segment APP1, a PNG in a chunk eXIf and a WebP
+in a chunk EXIF; without it `tiff:Orientation` of an XMP block counts, as in Pillow. What is broken is passed over: such
+an image is as stored.
 
 Data are `[n]` uint8 here, places in them int64 scalars; a block is (first byte, length), length 0 for none.
 """
@@ -28,7 +29,16 @@ def orientation(content: tf.Tensor, is_png: tf.Tensor) -> tf.Tensor:
         transposed, 6 to be turned clockwise by 90 degrees, 7 transposed over the other diagonal, 8 anticlockwise.
     """
     data = _bytes_of(content)
-    exif, xmp = tf.cond(is_png, lambda: _png_blocks(data), lambda: _jpeg_blocks(data))
+    return _said(content, data, *tf.cond(is_png, lambda: _png_blocks(data), lambda: _jpeg_blocks(data)))
+
+
+def orientation_of_webp(content: tf.Tensor) -> tf.Tensor:
+    """The same of a WebP file."""
+    data = _bytes_of(content)
+    return _said(content, data, *_webp_blocks(data))
+
+
+def _said(content, data, exif, xmp):
     said = _orientation_of_exif(data, *exif)
     said = tf.cond(said >= 0, lambda: said, lambda: _orientation_of_xmp(content, *xmp))
     return tf.where((said >= 1) & (said <= 8), said, 1)
@@ -75,6 +85,19 @@ def _png_blocks(data):
         return position + length + 12, exif, xmp
 
     return _walk(data, 8, step)
+
+
+def _webp_blocks(data):
+    """(EXIF block, XMP block) of a WebP: its chunks EXIF and XMP, of even length."""
+
+    def step(position, exif, xmp):
+        length = _number(data, position + 4, 4, little=True)
+        block = (position + 8, length)
+        exif = _keep(_starts_with(data, position, b"EXIF") & (exif[1] == 0), block, exif)
+        xmp = _keep(_starts_with(data, position, b"XMP ") & (xmp[1] == 0), block, xmp)
+        return position + 8 + length + length % 2, exif, xmp
+
+    return _walk(data, 12, step)
 
 
 def _walk(data, start, step):
