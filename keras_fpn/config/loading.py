@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 
+from keras_fpn.config.size import check_sizes, scale_to, take_size
 from keras_fpn.config.training_settings import FourStepSettings, TrainingSettings
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
@@ -37,7 +38,8 @@ def _model(value):
 class Config(Settings):
     """Everything a command needs to know: `model`, `data`, `training`, `four_step`.
 
-    `extensions`: modules or `.py` files that bring parts of their own, see `keras_fpn.extensions`.
+    `extensions`: modules or `.py` files that bring parts of their own, see `keras_fpn.extensions`. `size`, in a file or
+    by `--set size=400`, stands for all settings of sizes at once, see `config.size`.
     """
 
     extensions: list[str] = []
@@ -90,7 +92,25 @@ def load_run_config(path: str | os.PathLike) -> Config:
     """
     source, raw = _read(path)
     extensions.check_loaded(_checked_extensions(raw.get("extensions"), source), source)
-    return _settled(source, raw, [])
+    config = _settled(source, raw, [])
+    missing = _first_missing(config.model_dump(), raw)
+    if missing:
+        raise UserError(
+            f"{source}: has no {missing}, and a run keeps every setting in it; it is cut short or of another version"
+        )
+    return config
+
+
+def _first_missing(settings, raw, path=()):
+    """The first setting that a file leaves out, "a.b.c"; None where it has all."""
+    for key, value in settings.items():
+        here = (*path, key)
+        if not isinstance(raw, Mapping) or key not in raw:
+            return ".".join(here)
+        deeper = _first_missing(value, raw[key], here) if _is_section(here, value) else None
+        if deeper:
+            return deeper
+    return None
 
 
 def _extensions_named(name_or_path, source, raw, pairs):
@@ -111,8 +131,11 @@ def _checked_extensions(given, source):
 
 
 def _settled(source, raw, pairs) -> Config:
+    raw, pairs, size = take_size(source, raw, pairs)
     settings = _merged_model(source, raw, pairs)
     _merge(settings, {key: value for key, value in raw.items() if key != "model"}, source)
+    if size is not None:
+        scale_to(settings, size)
     for path, value in pairs:
         _assign(settings, path, value)
     return _validate(settings, source, pairs)
@@ -173,6 +196,11 @@ def _read_text(path):
 def _parse_yaml(text, source):
     try:
         return yaml.safe_load(text)
+    except RecursionError:
+        raise UserError(f"{source}: not a configuration: hundreds of levels deep; look at what was written") from None
+    except ValueError as error:  # of a number of thousands of digits, a date that there is not
+        problem = str(error).splitlines()[0]
+        raise UserError(f"{source}: not YAML that can be read ({problem}); mend that value") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -295,7 +323,10 @@ def _validate(settings, source, pairs):
     try:
         model = validated(settings["model"])
         section = ""
-        return Config.model_validate(settings | {"model": model})
+        config = Config.model_validate(settings | {"model": model})
+        resize, data = config.model.resize, config.data
+        check_sizes(resize.min_side, resize.max_side, data.min_sides, data.canvas, data.scale_jitter)
+        return config
     except ValidationError as error:
         path, problem = first_problem(error)
     except ValueError as error:  # groups that do not fit each other
