@@ -44,6 +44,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.tolerance is not None and not arguments.expect:
         raise UserError("--tolerance says how far off --expect may be; give --expect, for example AP=0.370")
+    if bool(arguments.annotations) != bool(arguments.images):
+        raise UserError("--annotations and --images go together")
     check_model(arguments.model, "evaluate")
     annotations, images, invalid_boxes = _annotated_images(arguments)
     import_quietly()
@@ -115,8 +117,6 @@ def _annotated_images(arguments):
 
     if arguments.annotations and arguments.images:
         return arguments.annotations, arguments.images, "refuse"
-    if arguments.annotations or arguments.images:
-        raise UserError("--annotations and --images go together")
     run_config = Path(arguments.model) / "config.yaml"
     if not run_config.is_file():
         raise UserError("give --annotations FILE and --images DIR; only a run folder knows images of its own")
