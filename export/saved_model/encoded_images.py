@@ -12,13 +12,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_fpn.data import exif, transforms
+from keras_fpn.data import exif, image_heads, transforms
 from keras_fpn.parts.output_fields import OutputField
 
 # More is refused by the header alone. Pillow's limit, above which it warns of a decompression bomb: 256 MiB of pixels.
 MAX_PIXELS = 89_478_485
-
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def decode_batch(contents: tf.Tensor, rule: Mapping[str, Any]) -> dict[str, tf.Tensor]:
@@ -98,9 +96,9 @@ _HEAD = {
 
 def _head(content):
     """Facts in the first bytes of an image: `_HEAD`."""
-    is_png = tf.strings.substr(content, 0, len(_PNG_SIGNATURE)) == _PNG_SIGNATURE
+    is_png = image_heads.is_png(content)
     is_jpeg = tf.strings.substr(content, 0, 3) == b"\xff\xd8\xff"
-    size = tf.cond(is_png, lambda: _png_size(content), lambda: _jpeg_size(content, is_jpeg))
+    size = tf.cond(is_png, lambda: image_heads.png_size(content), lambda: _jpeg_size(content, is_jpeg))
     pixels = tf.reduce_prod(tf.cast(size, tf.int64))
     written = [tf.strings.as_string(side) for side in (size[1], size[0], pixels)]
     too_large = tf.strings.join(
@@ -117,13 +115,6 @@ def _head(content):
     )
     orientation = tf.cond(problem == "", lambda: exif.orientation(content, is_png), lambda: 1)
     return {"size": size, "orientation": orientation, "problem": problem}
-
-
-def _png_size(content):
-    """Height and width in IHDR, always the first chunk of a PNG; 0 0 of a shorter file."""
-    header = tf.strings.substr(tf.strings.join([content, "\0" * 24]), 16, 8)
-    size = tf.io.decode_raw(header, tf.int32, little_endian=False)[::-1]
-    return tf.ensure_shape(size, [2])
 
 
 def _jpeg_size(content, is_jpeg):

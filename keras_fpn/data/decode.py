@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import exif
+from keras_fpn.data import exif, image_heads
 
 _START, _END = "<<", ">>"  # around our sentence in a TensorFlow error, to find it again
 
 
-def decode_image(path: str | tf.Tensor, expected_size: tf.Tensor | None = None) -> tf.Tensor:
+def decode_image(
+    path: str | tf.Tensor, expected_size: tf.Tensor | None = None, content: tf.Tensor | None = None
+) -> tf.Tensor:
     """Read an image file as [height, width, 3] uint8 RGB, in pure TensorFlow operations.
 
     JPEG, PNG, BMP, WebP and the first picture of a GIF, the same pixels as Pillow's. Grey and CMYK become
@@ -23,27 +25,26 @@ def decode_image(path: str | tf.Tensor, expected_size: tf.Tensor | None = None) 
         path: string scalar.
         expected_size: [2] int32 height, width that the image must have, if given: those of the annotations, which tell
             which way their boxes were drawn. Where both ways fit (upside down, mirrored, square), the upright view
-            counts, which labelling tools show.
+            counts, which labelling tools show. An image whose header says otherwise is not decoded.
+        content: of the file, string scalar, where it is at hand.
 
     Raises:
         tf.errors.InvalidArgumentError: the file cannot be decoded or has another size. It names the file;
             `readable_errors()` makes a UserError of it.
     """
-    one = tf.data.Dataset.from_tensors(path)
-    # A decoder's error does not say which file it met. So let it fail in a dataset that ignores errors and
-    # see whether anything came out (0.1 ms an image).
-    nothing = one.map(lambda _: (tf.zeros([0, 0, 3], tf.uint8), 1))
-    image, orientation = one.map(_decode).ignore_errors().concatenate(nothing).take(1).get_single_element()
+    given = path if content is None else content
+    image, stored, orientation = _or_nothing(
+        lambda one: _decode(tf.io.read_file(one) if content is None else one, expected_size), given
+    )
+    upright, is_turned = tf.where(orientation >= 5, stored[::-1], stored), orientation > 1
     checks = [
         _demand(
-            tf.size(image) > 0,
+            tf.reduce_all(stored > 0),
             path,
             ": cannot be read as a JPEG, PNG, BMP, GIF or WebP image (absent, cut short or damaged); ",
             "replace the file, or remove it from the annotations",
         )
     ]
-    stored = tf.shape(image)[:2]
-    upright, is_turned = tf.where(orientation >= 5, stored[::-1], stored), orientation > 1
     if expected_size is not None:
         is_turned &= tf.reduce_all(upright == expected_size)
         with tf.control_dependencies(checks):
@@ -51,6 +52,17 @@ def decode_image(path: str | tf.Tensor, expected_size: tf.Tensor | None = None) 
     with tf.control_dependencies(checks):
         image = tf.cond(is_turned, lambda: exif.turn(image, orientation), lambda: image)
     return tf.ensure_shape(image, [None, None, 3])
+
+
+def _or_nothing(function, given):
+    """`function(given)`, or an image without pixels where an operation in it fails.
+
+    A decoder's error does not say which file it met. So let it fail in a dataset that ignores errors and see whether
+    anything came out (0.1 ms an image).
+    """
+    one = tf.data.Dataset.from_tensors(given)
+    nothing = one.map(lambda _: (tf.zeros([0, 0, 3], tf.uint8), tf.zeros([2], tf.int32), 1))
+    return one.map(function).ignore_errors().concatenate(nothing).take(1).get_single_element()
 
 
 @contextlib.contextmanager
@@ -83,29 +95,38 @@ def _unescaped(text: str) -> str:
     return re.sub(rb"\\(x[0-9a-f]{2}|[0-7]{3}|.)", byte, text.encode()).decode(errors="replace")
 
 
-def _decode(path):
-    """(pixels as stored, orientation) of a file."""
-    content = tf.io.read_file(path)
-    image = tf.cond(
-        tf.io.is_jpeg(content),
-        # The accurate method is Pillow's, hence what the published detectors were trained on.
-        lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
-        lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
-    )
-    return image, _orientation(content)
+def _decode(content, expected_size):
+    """(pixels as stored, their height and width, orientation); no pixels where the header says another size."""
+    said, orientation = image_heads.size_in_header(content), _orientation(content)
+    is_wanted = tf.reduce_any(said <= 0)  # the header does not tell
+    if expected_size is None:
+        is_wanted |= True
+    else:
+        is_wanted |= tf.reduce_all(said == expected_size) | tf.reduce_all(said[::-1] == expected_size)
+
+    def decoded():
+        image = tf.cond(
+            tf.io.is_jpeg(content),
+            # The accurate method is Pillow's, hence what the published detectors were trained on.
+            lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
+            lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
+        )
+        return image, tf.shape(image)[:2]
+
+    image, size = tf.cond(is_wanted, decoded, lambda: (tf.zeros([0, 0, 3], tf.uint8), said))
+    return image, size, orientation
 
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)  # traced once, not in each pipeline
 def _orientation(content):
     """Orientation 1..8 of an image; a look for the words spares most files the walk through their parts."""
-    is_png = tf.strings.substr(content, 0, 4) == b"\x89PNG"
     is_webp = tf.strings.regex_full_match(tf.strings.substr(content, 0, 12), r"RIFF\C{4}WEBP")
     return tf.case(
         [
             (~tf.strings.regex_full_match(content, r"\C*(?:Exif|eXIf|EXIF|tiff:Orientation)\C*"), lambda: 1),
             (is_webp, lambda: exif.orientation_of_webp(content)),
         ],
-        default=lambda: exif.orientation(content, is_png),
+        default=lambda: exif.orientation(content, image_heads.is_png(content)),
     )
 
 
