@@ -24,7 +24,7 @@ SAVED_MODEL_FILE = "saved_model.pb"
 _TFLITE_MARK = b"TFL3"  # the file identifier of its flatbuffer, bytes 4 to 8
 
 
-def open_artefact(path: str | os.PathLike, threads: int | None = None) -> "Artefact":
+def open_artefact(path: str | os.PathLike, threads: int | None = None, verify: bool = False) -> "Artefact":
     """Open an exported detector.
 
     Args:
@@ -32,6 +32,8 @@ def open_artefact(path: str | os.PathLike, threads: int | None = None) -> "Artef
             taken.
         threads: CPU threads; None leaves it to the runtime. TensorFlow takes another number only before its first
             operation.
+        verify: of a TFLite or ONNX file, hold its content against the digest in it: a bit that was flipped on the way
+            changes answers, and no runtime notices.
 
     Returns:
         An object with `format` ("saved_model", "tflite" or "onnx"), `path`, `description` (a `Description`) and
@@ -54,10 +56,10 @@ def open_artefact(path: str | os.PathLike, threads: int | None = None) -> "Artef
     if kind == "tflite":
         from keras_fpn.export.runtimes.tflite import TFLiteArtefact
 
-        return TFLiteArtefact(path, threads)
+        return TFLiteArtefact(path, threads, verify)
     from keras_fpn.export.runtimes.onnx import ONNXArtefact
 
-    return ONNXArtefact(path, threads)
+    return ONNXArtefact(path, threads, verify)
 
 
 def format_of(path: str | os.PathLike) -> str | None:

@@ -10,16 +10,20 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from keras_fpn import __version__
 from keras_fpn.console.errors import UserError
+from keras_fpn.data.image_settings import PixelSettings, ResizeSettings
 from keras_fpn.parts import output_fields
 from keras_fpn.parts.output_fields import OutputField
+from keras_fpn.parts.settings import first_problem
 
 if TYPE_CHECKING:
     from keras_fpn.models.detector import Detector
 
 FORMAT = "keras_fpn detector"  # tells our JSON from anybody else's
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 DESCRIPTION_FILE = "keras_fpn.json"
 LABELS_FILE = "labels.txt"
 PRECISIONS = {
@@ -69,6 +73,7 @@ class Description:
         versions: of keras_fpn, tensorflow and keras that wrote the artefact.
         letterbox: how an image goes into the frame, or by the rule `resize` where there is no frame, in words.
         normalization: what `pixels` is for, in words.
+        sha256: of a TFLite or ONNX file, see `export.digest`; None in a SavedModel, which is a folder.
         format_version: of this description.
     """
 
@@ -87,6 +92,7 @@ class Description:
     versions: dict
     letterbox: str = ""
     normalization: str = NORMALIZATION
+    sha256: str | None = None
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> str:
@@ -119,9 +125,11 @@ class Description:
             frame = values["frame"] and tuple(map(int, values["frame"]))
             names = tuple(map(str, values["class_names"]))
             ids = tuple(map(int, values["category_ids"]))
-            return cls(**values | {"frame": frame, "class_names": names, "category_ids": ids})
+            description = cls(**values | {"frame": frame, "class_names": names, "category_ids": ids})
         except (TypeError, KeyError, ValueError):
             raise _not_ours(source) from None
+        _check_values(description, source)
+        return description
 
     @property
     def needs_proposals(self) -> bool:
@@ -136,6 +144,38 @@ class Description:
     def labels(self) -> str:
         """The class names, one a line."""
         return "".join(f"{' '.join(name.split())}\n" for name in self.class_names)
+
+
+def _check_values(description, source):
+    """Refuse values that would fail far from here, or mean something else, when a picture is detected in."""
+    try:
+        ResizeSettings.model_validate(description.resize)
+        PixelSettings.model_validate(description.pixels)
+    except ValidationError as error:
+        path, problem = first_problem(error)
+        raise UserError(f"{source}: its description has {'.'.join(path)}: {problem}; export the model again") from None
+    wrong = {
+        "class_names": not description.class_names or len(description.class_names) != len(description.category_ids),
+        "frame": description.frame is not None and (len(description.frame) != 2 or min(description.frame) < 1),
+        "input_type": description.input_type not in INPUT_TYPES,
+        "score_threshold": not isinstance(description.score_threshold, int | float),
+        "inputs": not _are_ends(description.inputs) or "images" not in description.inputs,
+        "outputs": not _are_ends(description.outputs) or "scores" not in description.outputs,
+    }
+    for name, is_wrong in wrong.items():
+        if is_wrong:
+            raise UserError(f"{source}: its description has {name} that cannot be; export the model again")
+
+
+def _are_ends(ends):
+    """Whether a value is `{name: {"dtype": a word, "shape": a list of whole numbers and None, ...}}`."""
+    return isinstance(ends, dict) and all(
+        isinstance(one, dict)
+        and isinstance(one.get("dtype"), str)
+        and isinstance(one.get("shape"), list | tuple)
+        and all(side is None or (isinstance(side, int) and side > 0) for side in one["shape"])
+        for one in ends.values()
+    )
 
 
 def _not_ours(source):

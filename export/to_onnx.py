@@ -5,13 +5,15 @@ is cleaned of what a conversion leaves behind (`onnx.passes`).
 """
 
 import contextlib
+import dataclasses
 import itertools
 import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.export import extras
+from keras_fpn.export import digest, extras
 from keras_fpn.export.adapters import adapted
 from keras_fpn.export.description import describe
 from keras_fpn.export.onnx import operators, passes
@@ -47,9 +49,11 @@ def write_onnx(model: "Detector", path: str | os.PathLike, *, input_type: str | 
     description = describe(model, input_type=input_type)
     converted = convert(as_function(model, description))
     _arrange(converted.graph, description)
+    description = dataclasses.replace(description, sha256=digest.PLACE)
     onnx.helper.set_model_props(converted, _metadata(description))
     onnx.checker.check_model(converted, full_check=True)
-    onnx.save(converted, path)
+    content, _ = digest.sealed(converted.SerializeToString())
+    Path(path).write_bytes(content)
 
 
 def convert(function: "tf.types.experimental.PolymorphicFunction") -> "ModelProto":

@@ -1,9 +1,11 @@
 """An ONNX detector in onnxruntime, on the CPU; no TensorFlow."""
 
+from pathlib import Path
+
 import numpy as np
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.export import extras
+from keras_fpn.export import digest, extras
 from keras_fpn.export.description import Description
 from keras_fpn.export.runtimes.inputs import check_names, checked_inputs
 
@@ -15,8 +17,11 @@ class ONNXArtefact:
 
     format = "onnx"
 
-    def __init__(self, path, threads=None):
+    def __init__(self, path, threads=None, verify=False):
         self.path = path
+        if verify:
+            content = Path(path).read_bytes()
+            digest.check(content, digest.said_in(content), path)
         runtime = extras.require("onnxruntime", extra="onnx")
         options = runtime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY

@@ -2,14 +2,16 @@
 
 import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.screen import quiet_stderr
-from keras_fpn.export import extras
+from keras_fpn.export import digest, extras
 from keras_fpn.export.description import DESCRIPTION_FILE, Description
 from keras_fpn.export.runtimes.inputs import check_names, checked_inputs
+from keras_fpn.export.tflite.metadata import flatbuffer_of
 
 MOST_THREADS = 4  # of its own accord; `threads` asks for more
 
@@ -22,11 +24,13 @@ class TFLiteArtefact:
 
     format = "tflite"
 
-    def __init__(self, path, threads=None):
+    def __init__(self, path, threads=None, verify=False):
         self.path = path
         threads = threads or min(os.cpu_count() or 1, MOST_THREADS)
         interpreting = extras.require("ai_edge_litert.interpreter", extra="tflite")
         self.description = read_description(path)
+        if verify:
+            digest.check(flatbuffer_of(Path(path).read_bytes()), self.description.sha256, path)
         try:
             with quiet_stderr():  # LiteRT announces its delegate
                 self._interpreter = interpreting.Interpreter(model_path=str(path), num_threads=threads)

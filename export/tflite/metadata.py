@@ -7,12 +7,13 @@
 A flatbuffer is read from its start and a zip archive from its end, so that one file is both.
 """
 
+import dataclasses
 import io
 import zipfile
 
 import numpy as np
 
-from keras_fpn.export import extras
+from keras_fpn.export import digest, extras
 from keras_fpn.export.description import DESCRIPTION_FILE, LABELS_FILE, Description
 
 FILE_IDENTIFIER = b"TFL3"
@@ -30,6 +31,7 @@ def add(content: bytes, description: Description) -> bytes:
     Returns:
         bytes, a TFLite file and a zip archive at once.
     """
+    description = dataclasses.replace(description, sha256=digest.PLACE)
     schema = extras.require("ai_edge_litert.schema_py_generated", extra="tflite")
     flatbuffers = extras.require("flatbuffers", extra="tflite")
     model = schema.ModelT.InitFromPackedBuf(content, 0)
@@ -39,10 +41,17 @@ def add(content: bytes, description: Description) -> bytes:
     _add_entry(model, schema, DESCRIPTION_FILE, description.to_json().encode())
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
+    flatbuffer, of_it = digest.sealed(bytes(builder.Output()))
+    description = dataclasses.replace(description, sha256=of_it)
     return _with_archive(
-        bytes(builder.Output()),
-        {LABELS_FILE: description.labels(), DESCRIPTION_FILE: description.to_json()},
+        flatbuffer, {LABELS_FILE: description.labels(), DESCRIPTION_FILE: description.to_json()}
     )
+
+
+def flatbuffer_of(content: bytes) -> bytes:
+    """The part of a file before its archive."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return content[: min(member.header_offset for member in archive.infolist())]
 
 
 def _bring_in_buffers(model, content):

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import pathlib
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from PIL import Image
 
 import keras_fpn
 from keras_fpn.commands import main as cli
+from keras_fpn.console.errors import UserError
 from keras_fpn.export import artefact_inference, artefacts, to_onnx, to_saved_model, to_tflite
 from keras_fpn.export.description import FORMAT_VERSION, Description, describe
 
@@ -319,3 +321,39 @@ class TestDescription:
             other = text.replace(f'"format_version": {FORMAT_VERSION}', f'"format_version": {number}')
             with pytest.raises(keras_fpn.UserError, match=f"written by {age} keras_fpn"):
                 Description.from_json(other)
+
+
+    @pytest.mark.parametrize(
+        ("change", "named"),
+        [
+            ({"class_names": []}, "class_names"), ({"class_names": ["cat"]}, "class_names"),
+            ({"category_ids": [1]}, "class_names"), ({"frame": [0, 64]}, "frame"), ({"frame": [64]}, "frame"),
+            ({"input_type": "int7"}, "input_type"), ({"score_threshold": "half"}, "score_threshold"),
+            ({"inputs": []}, "inputs"), ({"inputs": {"images": 3}}, "inputs"), ({"outputs": {}}, "outputs"),
+            ({"resize": {"min_side": 800, "max_side": 1333, "size_divisor": 0}}, "size_divisor"),
+            ({"resize": {"min_side": "wide"}}, "min_side"), ({"pixels": {"mean": [1]}}, "mean"),
+        ],
+    )  # fmt: skip
+    def test_values_that_cannot_be_are_named(self, model, change, named):
+        text = json.dumps(json.loads(describe(model).to_json()) | change)
+        with pytest.raises(keras_fpn.UserError, match=rf"a\.onnx: its description has .*{named}") as told:
+            Description.from_json(text, source="a.onnx")
+        assert "\n" not in str(told.value)
+
+
+class TestDigest:
+    """A bit that flips between export and use."""
+
+    @pytest.mark.parametrize("format", ["tflite", "onnx"])
+    def test_a_whole_file_passes_and_a_flipped_bit_is_told(self, format, files, tmp_path):
+        whole = pathlib.Path(getattr(files, format)).read_bytes()
+        path = tmp_path / f"copy.{format}"
+        path.write_bytes(whole)
+        assert artefacts.open_artefact(path, verify=True).description.sha256
+        places = np.random.default_rng(0).integers(64, int(0.9 * len(whole)), 12)
+        for place in places:
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << int(place % 8)
+            path.write_bytes(damaged)
+            with pytest.raises(UserError, match=f"copy.{format}: "):
+                artefacts.open_artefact(path, verify=True)
