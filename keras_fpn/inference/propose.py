@@ -53,7 +53,7 @@ def propose(
 
     Raises:
         UserError: see `check_proposing` and `check_proposals_output`; an image cannot be read; the model proposes
-            nothing in it, or what is not finite. Nothing is written then.
+            nothing in any of them, or what is not finite. Nothing is written then.
     """
     check_proposing(model, name)
     check_proposals_output(out)
@@ -67,7 +67,7 @@ def propose(
 def _rows(model, dataset, files, count, progress):
     """Yield `(image id, boxes, scores)` of each image, and tell the progress."""
     proposals = tf.function(lambda inputs: _proposals(model, inputs), input_signature=[dataset.element_spec[0]])
-    done = 0
+    done = total = 0
     for inputs, targets in dataset:
         found = {key: value.numpy() for key, value in proposals(inputs).items()}
         ratios = targets["original_sizes"].numpy() / inputs["image_sizes"].numpy()  # [B, 2] of height and width
@@ -77,10 +77,15 @@ def _rows(model, dataset, files, count, progress):
             _check_finite(files[image_id], image_id, boxes, scores)
             boxes = _in_original_pixels(boxes, ratios[index], targets["original_sizes"][index].numpy())
             is_box = (boxes[:, 2:] > boxes[:, :2]).all(1)
-            _check_some(files[image_id], image_id, is_box)
+            total += int(is_box.sum())
             yield image_id, boxes[is_box][:count], scores[is_box][:count]
         done += len(found["num_proposals"])
         progress(done)
+    if not total:  # of some images none is an answer
+        raise UserError(
+            f"the model proposes nothing in any of the {done} images; give one with a lower"
+            " proposals.score_threshold and proposals.min_size, or train it anew"
+        )
 
 
 def _proposing(model):
@@ -103,11 +108,3 @@ def _in_original_pixels(boxes, ratio, size):
 def _check_finite(file, image_id, boxes, scores):
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
         raise UserError(f"{file}: image {image_id}: the model's proposals are not finite; train it anew")
-
-
-def _check_some(file, image_id, is_box):
-    if not is_box.any():
-        raise UserError(
-            f"{file}: image {image_id}: the model proposes nothing here; give one with a lower"
-            " proposals.score_threshold and proposals.min_size, or train it anew"
-        )

@@ -9,12 +9,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import keras_fpn
 from keras_fpn.commands import main as cli
 from keras_fpn.config.loading import load_config
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import read_coco
+from keras_fpn.data import load_coco, read_coco
 from keras_fpn.data.proposal_files import read_proposals, write_proposals
 from keras_fpn.evaluation import measuring
 from keras_fpn.inference import detecting
@@ -23,6 +24,7 @@ from keras_fpn.models import files as model_files
 from keras_fpn.models.architectures import ARCHITECTURES
 from keras_fpn.stages.propose import ProposeStage
 from keras_fpn.training import datasets
+from keras_fpn.training.datasets import with_proposals
 
 
 @pytest.fixture(scope="module")
@@ -250,13 +252,32 @@ class _Broken(ProposeStage):
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
-        (np.zeros((0, 4)), "the model proposes nothing here"),
-        ([[5, 5, 5, 9]], "the model proposes nothing here"),
-        ([[1, 1, np.inf, 9]], "proposals are not finite"),
+        (np.zeros((0, 4)), "the model proposes nothing in any of the 6 images"),
+        ([[5, 5, 5, 9]], "the model proposes nothing in any of the 6 images"),
+        ([[1, 1, np.inf, 9]], r"val/000001.jpg: image \d+: .*proposals are not finite"),
     ],
 )
 def test_a_model_that_diverged_leaves_no_proposals(boxes, message, shapes_folder, tmp_path):
     data_set = read_coco(*_validation(shapes_folder)[1::2])
-    with pytest.raises(UserError, match=rf"val/000001.jpg: image \d+: .*{message}"):
+    with pytest.raises(UserError, match=message):
         propose(_Broken(boxes), data_set, tmp_path / "new" / "proposals")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_image_without_proposals_is_an_answer(shapes_folder, tmp_path):
+    """A model that finds something in bright images alone: five of the six are dark."""
+    annotations, images = _validation(shapes_folder)[1::2]
+    data_set = read_coco(annotations, images)
+    brightest = max(float(np.asarray(Image.open(record.path)).mean()) for record in data_set.records)
+
+    class Timid(_Broken):
+        def propose(self, scored, inputs, training):
+            found = super().propose(scored, inputs, training)
+            is_bright = tf.reduce_mean(tf.cast(inputs["images"], tf.float32)) >= brightest - 1e-3
+            return found | {"num_proposals": tf.where(is_bright, found["num_proposals"], 0)}
+
+    assert propose(Timid([[1, 2, 30, 40]]), data_set, tmp_path / "some") == (6, 1)
+    given = with_proposals(data_set, tmp_path / "some", 5)
+    batches = list(load_coco(given, batch_size=1, min_side=96, max_side=96))
+    assert sorted(int(inputs["num_proposals"][0]) for inputs, _ in batches) == [0, 0, 0, 0, 0, 1]
+    assert {inputs["proposals"].shape[1:] for inputs, _ in batches} == {(5, 4)}
