@@ -87,6 +87,20 @@ class OwnLosses(keras.Model):
         # Variables made inside the first step would have TensorFlow trace that step twice.
         self.optimizer.build(self.trainable_variables)
 
+    def fit(self, *args: Any, steps_per_epoch: int | None = None, **kwargs: Any) -> keras.callbacks.History:
+        """See `keras.Model.fit`.
+
+        Raises:
+            ValueError: `steps_per_epoch` is no multiple of the `steps_per_execution` of `compile`: Keras would run the
+                last of them whole, 6 steps for 4 with 3 at a time.
+        """
+        if steps_per_epoch is not None and steps_per_epoch % self.steps_per_execution:
+            raise ValueError(
+                f"fit: steps_per_epoch={steps_per_epoch} is no multiple of steps_per_execution="
+                f"{self.steps_per_execution}, so more steps would be run than told; change one of them"
+            )
+        return super().fit(*args, steps_per_epoch=steps_per_epoch, **kwargs)
+
     def get_compile_config(self) -> dict[str, Any] | None:
         if not self.compiled:
             return None

@@ -262,3 +262,11 @@ def test_layers_that_were_frozen_by_hand_stay_so_in_a_file(name, by_hand, tiny_s
     for ours, theirs in zip(model.optimizer.variables, again.optimizer.variables, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert len(model.twin().trainable_variables) == len(model.trainable_variables)
+
+
+def test_more_steps_than_told_are_refused(name, tiny_settings, batch):
+    model = build(name, tiny_settings)
+    model.compile(SGD(0.01), steps_per_execution=3)
+    with pytest.raises(ValueError, match="steps_per_epoch=4 is no multiple of steps_per_execution=3"):
+        model.fit(tf.data.Dataset.from_tensors(batch).repeat(), steps_per_epoch=4, verbose=0)
+    assert int(model.optimizer.iterations) == 0
