@@ -20,7 +20,7 @@ import numpy as np
 from keras_fpn.console.files import size_of
 from keras_fpn.console.progress import Count
 from keras_fpn.data.coco import CocoDataset
-from keras_fpn.evaluation.coco import COCOEvaluator
+from keras_fpn.evaluation.measuring import evaluator_of
 from keras_fpn.export import (
     artefact_inference,
     artefacts,
@@ -157,7 +157,7 @@ class _Metric:
     def __init__(self, model, data_set: CocoDataset):
         model.check_classes(data_set.class_names, data_set.category_ids, data_set.annotations)
         self._records, self._family = data_set.records, all_families(model.metric_families)[0]
-        self._evaluator = COCOEvaluator(data_set.annotations, leave_out=data_set.dropped)
+        self._evaluator = evaluator_of(data_set)
 
     @property
     def name(self):

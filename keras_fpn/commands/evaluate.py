@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     if bool(arguments.annotations) != bool(arguments.images):
         raise UserError("--annotations and --images go together")
     check_model(arguments.model, "evaluate")
-    annotations, images, invalid_boxes = _annotated_images(arguments)
+    annotations, images, reading = _annotated_images(arguments)
     import_quietly()
     from keras_fpn.data.coco import read_coco
     from keras_fpn.evaluation import coco as evaluation
@@ -58,9 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     for path in filter(None, (arguments.json, arguments.metrics)):
         check_output(path)
     model = _with_max_detections(load_model(arguments.model), arguments)
-    data_set = read_coco(annotations, images, invalid_boxes=invalid_boxes, fields=model.object_fields)
+    data_set = read_coco(annotations, images, **reading, fields=model.object_fields)
     data_set = _with_given_proposals(arguments, model, data_set)
-    evaluator = evaluation.COCOEvaluator(data_set.annotations, leave_out=data_set.dropped)
+    evaluator = measuring.evaluator_of(data_set)
     most = model.max_detections
     families = measuring.with_more_detections(model.metric_families, most)
     figures = expectations.resolve(expected, evaluator.class_names, families)
@@ -112,16 +112,16 @@ def _held_against(metrics, figures, tolerance):
 
 
 def _annotated_images(arguments):
-    """The annotations and images asked for, or those that a run kept for its validation."""
+    """The annotations and images asked for, or those that a run kept for its validation; and how they are read."""
     from keras_fpn.config.loading import load_run_config
 
     if arguments.annotations and arguments.images:
-        return arguments.annotations, arguments.images, "refuse"
+        return arguments.annotations, arguments.images, {}
     run_config = Path(arguments.model) / "config.yaml"
     if not run_config.is_file():
         raise UserError("give --annotations FILE and --images DIR; only a run folder knows images of its own")
     data = load_run_config(run_config).data
-    return data.val.annotations, data.val.images, data.invalid_boxes
+    return data.val.annotations, data.val.images, data.reading
 
 
 def _with_given_proposals(arguments, model, data_set):

@@ -1,14 +1,17 @@
 """COCO-format folders in, batches out.
 
-    coco         annotation files, read and checked; coco_layout: where they are
+    instances    annotation files, as training and evaluation both read them; entry_values: of their entries
+    coco         the same as records of a data set; coco_layout: where they are; image_files: their pictures
     objects      the objects of a file, as fields read them
+    box_forms, box_sanity, class_checks, picture_checks
+                 boxes in other forms; what is wrong with a whole file, and would cost a day of training
     fields/      what each object has: boxes, classes, masks and others by name; how each follows its image
     columns      a row of each object of a data set, in memory that TensorFlow shares
     segmentations
                  polygons and run lengths -> small masks
     shapes       the embedded data set
     transforms   image and fields changed together
-    decode       image files -> pixels
+    decode       image files -> pixels; image_heads: their sizes; exif: which way up; cached_files: in memory
     order        which image comes when
     pipeline     records -> tf.data batches
     batches      checks of a batch where a detector takes it

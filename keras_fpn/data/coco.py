@@ -6,6 +6,7 @@ id. Whatever is wrong in a file is told in one line that names the file, the ann
 mend.
 """
 
+import json
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,9 +17,12 @@ import numpy as np
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import columns
+from keras_fpn.data.box_forms import FORMS, in_pixels
+from keras_fpn.data.box_sanity import refuse_another_form
 from keras_fpn.data.fields import ObjectField, choose
-from keras_fpn.data.instances import Instances, class_order, read_instances
-from keras_fpn.data.objects import Objects, is_number, read_numbers, short
+from keras_fpn.data.image_files import check_large_claims, find_images
+from keras_fpn.data.instances import Instances, class_order, read_instances, with_crowds_as_objects
+from keras_fpn.data.objects import Objects, is_number, read_numbers, short, shown
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +67,7 @@ class CocoDataset:
     """A checked annotation file: the K `class_names`, their `category_ids` in the file, and the `records`.
 
     `fields` by name are what was read of each object. `proposals`, where there are some: the
-    `proposal_files.ImageProposals` of its images.
+    `proposal_files.ImageProposals` of its images. `boxes` and `crowds` are the arguments that it was read with.
     """
 
     annotations: str
@@ -74,9 +78,18 @@ class CocoDataset:
     dropped: tuple[int, ...] = ()  # ids of the annotations left out by invalid_boxes="drop"
     proposals: object = None
     fields: Mapping[str, ObjectField] = field(default_factory=lambda: choose(()))
+    boxes: str = "xywh"
+    crowds: str = "ignore"
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def instances(self) -> Instances:
+        """The annotation file again, with boxes x, y, width, height in pixels and crowds as they were read.
+
+        What a `COCOEvaluator` of this data set is made of.
+        """
+        return _as_read(read_instances(self.annotations), self.boxes, self.crowds)
 
 
 def read_coco(
@@ -86,6 +99,8 @@ def read_coco(
     category_ids: Sequence[int] | None = None,
     invalid_boxes: str = "refuse",
     fields: Sequence[str | ObjectField] = (),
+    boxes: str = "xywh",
+    crowds: str = "ignore",
 ) -> CocoDataset:
     """Read and check an annotation file ("instances" format) and the presence of its image files.
 
@@ -100,6 +115,11 @@ def read_coco(
             "masks" also objects that cover nothing of their box.
         fields: what to read of each object besides its box, its class and whether it is a crowd: names of per-object
             fields, such as "masks" (its "segmentation": polygons, or run lengths, compressed or not), or fields.
+        boxes: the form of "bbox": "xywh" (x, y, width, height in pixels, COCO's), "xyxy" (two corners), "cxcywh" (the
+            middle, width, height), or the same as shares 0..1 of the image: "shares" (x, y, width, height),
+            "xyxy_shares", "cxcywh_shares" (YOLO's). A file that seems to be in another form is refused.
+        crowds: "ignore" (COCO's: objects with "iscrowd" 1 are neither learnt nor measured) or "objects" (they are
+            objects like others: CVAT writes masks so).
 
     Returns:
         the records in the order of "images"; images without objects are kept.
@@ -108,28 +128,50 @@ def read_coco(
         UserError: anything in the file that training or evaluation could not trust; there is no field of a name.
     """
     chosen = choose(fields)
-    if invalid_boxes not in ("refuse", "drop"):
-        raise UserError(f'invalid_boxes must be "refuse" or "drop", not {invalid_boxes!r}')
+    _check_choice("invalid_boxes", invalid_boxes, ("refuse", "drop"))
+    _check_choice("boxes", boxes, tuple(FORMS))
+    _check_choice("crowds", crowds, ("ignore", "objects"))
     annotations, images = Path(annotations), Path(images)
     instances = read_instances(annotations)
     ids = class_order(instances, None if category_ids is None else tuple(int(number) for number in category_ids))
     names = tuple(instances.class_names.get(number, str(number)) for number in ids)
-    _check_images(annotations, instances.images, images)
+    if instances.root is not None:
+        log.warning(
+            "%s: category 0 (%r) is left out of the classes: it is the parent of all others, and no object has it",
+            annotations, instances.root,
+        )  # fmt: skip
+    _check_images(annotations, instances.images)
+    paths = find_images(annotations, instances.images, images)
+    check_large_claims(annotations, instances.images, paths)
+    instances = _as_read(instances, boxes, crowds)
     objects, rows = _find_objects(annotations, instances, ids, invalid_boxes == "drop")
+    if boxes == "xywh":
+        refuse_another_form(objects)
     found, objects = objects, _read_fields(objects, chosen.values())
     sound = np.isin([entry["id"] for entry in found.entries], [entry["id"] for entry in objects.entries])
     dropped = tuple(entry["id"] for entry, is_sound in zip(found.entries, sound, strict=True) if not is_sound)
     if dropped:
         log.warning("%s: dropped %d of %d boxes as invalid", annotations, len(dropped), len(found))
-    records = _gather(instances.images, images, rows[sound], objects.columns)
-    return CocoDataset(str(annotations), str(images), names, ids, records, dropped, fields=chosen)
+    records = _gather(instances.images, paths, rows[sound], objects.columns)
+    return CocoDataset(str(annotations), str(images), names, ids, records, dropped, None, chosen, boxes, crowds)
+
+
+def _check_choice(name, value, choices) -> None:
+    if value not in choices:
+        raise UserError(f"{name} must be {' or '.join(map(json.dumps, choices))}, not {value!r}")
+
+
+def _as_read(instances: Instances, boxes: str, crowds: str) -> Instances:
+    """The instances with boxes in COCO's form, and crowds as objects where they are to be."""
+    instances = in_pixels(instances, boxes)
+    return with_crowds_as_objects(instances) if crowds == "objects" else instances
 
 
 # ------------------------------------------------------------------------------------- parts of the file
 
 
-def _check_images(path: Path, entries: list[dict], folder: Path) -> None:
-    """Every image has a size and a file, which is there."""
+def _check_images(path: Path, entries: list[dict]) -> None:
+    """Every image names a file and has a size."""
     if not entries:
         raise UserError(f'{path}: "images" is empty; there is nothing to train or evaluate on')
     for entry in entries:
@@ -140,29 +182,8 @@ def _check_images(path: Path, entries: list[dict], folder: Path) -> None:
             value = entry.get(key)
             if not is_number(value) or not 1 <= value < 2**31 or not float(value).is_integer():
                 raise UserError(
-                    f'{image} has "{key}" {short(value)}; write the size of {entry["file_name"]} in pixels'
+                    f'{image} has "{key}" {short(value)}; write the size of {shown(entry["file_name"])} in pixels'
                 )
-    _check_files(path, entries, folder)
-
-
-def _check_files(path: Path, entries: list[dict], folder: Path) -> None:
-    """Every image file is there. Lists each folder once: much faster than asking for every file by itself."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such image folder (the images of {path}); check the path")
-    listed, missing = {}, []
-    for entry in entries:
-        parent, name = os.path.split(os.path.join(folder, entry["file_name"]))
-        if parent not in listed:
-            listed[parent] = set(os.listdir(parent)) if os.path.isdir(parent) else set()
-        if name not in listed[parent]:
-            missing.append(entry)
-    if missing:
-        first = missing[0]
-        more = f" (and {len(missing) - 1} more of {len(entries)} images)" if len(missing) > 1 else ""
-        raise UserError(
-            f"{folder / first['file_name']}: image {first['id']} of {path} is not there{more}; "
-            f"check the image folder, or remove the entry"
-        )
 
 
 # --------------------------------------------------------------------------------- bringing them together
@@ -195,17 +216,17 @@ def _read_fields(objects: Objects, fields: Iterable[ObjectField]) -> Objects:
     return objects
 
 
-def _gather(entries, folder: Path, rows, column_of: Mapping[str, np.ndarray]) -> tuple[Record, ...]:
+def _gather(entries, paths: Sequence[str], rows, column_of: Mapping[str, np.ndarray]) -> tuple[Record, ...]:
     names = list(column_of)
     parts = (columns.split(column_of[name], rows, len(entries)) for name in names)
     return tuple(
         Record(
-            path=os.path.join(folder, entry["file_name"]),
+            path=path,
             file_name=entry["file_name"],
             image_id=entry["id"],
             height=int(entry["height"]),
             width=int(entry["width"]),
             fields=dict(zip(names, own, strict=True)),
         )
-        for entry, *own in zip(entries, *parts, strict=True)
+        for entry, path, *own in zip(entries, paths, *parts, strict=True)
     )

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.data.objects import shown
+
+_INSIDE = "_annotations.coco.json"
+_NAMES = {"train": ["train"], "val": ["val", "valid", "validation"]}
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ def find_coco_layout(data_dir: str | os.PathLike) -> CocoLayout:
 
     Two layouts are known: `annotations/instances_train*.json` and `instances_val*.json` beside `train*/` and
     `val*/` (COCO's own, images also under `images/`), and `train/_annotations.coco.json` with
-    `valid/_annotations.coco.json`.
+    `valid/_annotations.coco.json`. Capital letters do not matter (CVAT writes `instances_Train.json`), and `val`,
+    `valid` and `validation` are the same.
 
     Raises:
         UserError: neither layout is there, or it is there twice.
@@ -33,21 +38,20 @@ def find_coco_layout(data_dir: str | os.PathLike) -> CocoLayout:
     root = Path(data_dir)
     if not root.is_dir():
         raise UserError(f"{root}: there is no such folder; check the path")
-    if (root / "annotations").is_dir():
-        train = _one_annotation_file(root, "train")
-        val = _one_annotation_file(root, "val")
+    folder = _one(_folders(root, "annotations"), f"{root}: more than one folder of annotations")
+    if folder is not None:
+        train, val = (_one_annotation_file(folder, split) for split in ("train", "val"))
         return CocoLayout(
             str(train),
             str(_image_folder(root, train, "train")),
             str(val),
             str(_image_folder(root, val, "val")),
         )
-    if (root / "train" / "_annotations.coco.json").is_file():
-        for name in ("valid", "val"):
-            if (root / name / "_annotations.coco.json").is_file():
-                parts = (root / "train", root / name)
-                return CocoLayout(*(str(p) for d in parts for p in (d / "_annotations.coco.json", d)))
-        raise UserError(f"{root / 'valid' / '_annotations.coco.json'}: not there; add a validation split")
+    parts = [_self_contained(root, split) for split in ("train", "val")]
+    if parts[0] is not None and parts[1] is not None:
+        return CocoLayout(*(str(path) for part in parts if part for path in (part / _INSIDE, part)))
+    if parts[0] is not None:
+        raise UserError(f"{root / 'valid' / _INSIDE}: not there; add a validation split")
     hint = " (data.yaml is there: this looks like a YOLO folder)" if (root / "data.yaml").is_file() else ""
     raise UserError(
         f"{root}: no COCO layout found{hint}; wanted annotations/instances_train*.json and "
@@ -57,28 +61,55 @@ def find_coco_layout(data_dir: str | os.PathLike) -> CocoLayout:
     )
 
 
-def _one_annotation_file(root: Path, split: str) -> Path:
-    files = sorted((root / "annotations").glob(f"instances_{split}*.json"))
-    if not files:
+def _self_contained(root: Path, split: str) -> Path | None:
+    """The folder of a half that holds its annotations and its images."""
+    found = [folder for name in _NAMES[split] for folder in _folders(root, name) if (folder / _INSIDE).is_file()]
+    return _one(found, f"{root}: more than one {split} folder with {_INSIDE}")
+
+
+def _one_annotation_file(folder: Path, split: str) -> Path:
+    entries = sorted(file for file in folder.iterdir() if file.name.lower().startswith("instances_"))
+    entries = [file for file in entries if file.suffix.lower() == ".json"]
+    found = [file for file in entries if file.name.lower().startswith(f"instances_{split}")]
+    if found:
+        return _one(found, f"{folder}: more than one {split} file") or found[0]
+    if [file.stem.lower() for file in entries] == ["instances_default"]:
         raise UserError(
-            f"{root / 'annotations'}: no instances_{split}*.json; add it, or name the files in the config"
+            f"{folder}: only {entries[0].name}, of one subset, and training needs two; divide the images among subsets"
+            " Train and Validation (in CVAT, or in two files) and export again"
         )
-    if len(files) > 1:
-        names = ", ".join(file.name for file in files)
-        raise UserError(
-            f"{root / 'annotations'}: more than one {split} file ({names}); name one in the config"
-        )
-    return files[0]
+    raise UserError(f"{folder}: no instances_{split}*.json; add it, or name the files in the config")
 
 
 def _image_folder(root: Path, annotations: Path, split: str) -> Path:
-    name = annotations.stem.removeprefix("instances_")  # train2017
-    for folder in (root / name, root / "images" / name, root / split, root / "images" / split):
-        if folder.is_dir():
+    name = annotations.stem[len("instances_") :]  # train2017
+    what = f"{root}: more than one image folder for {annotations.name}"
+    places = [root, *_folders(root, "images")]
+    for wanted in ([name], _NAMES[split]):
+        for place in places:
+            if (place / wanted[0]).is_dir():
+                return place / wanted[0]
+            folder = _one([folder for each in wanted for folder in _folders(place, each)], what)
+            if folder is not None:
+                return folder
+    for place in places:
+        others = [each for each in place.iterdir() if each.is_dir() and each.name.lower().startswith(split)]
+        folder = _one(others, what)
+        if folder is not None:
             return folder
-    others = sorted(folder for folder in root.glob(f"{split}*") if folder.is_dir())
-    if len(others) == 1:
-        return others[0]
     raise UserError(
         f"{root / name}: no image folder for {annotations.name}; make it, or name it in the config"
     )
+
+
+def _folders(place: Path, name: str) -> list[Path]:
+    """The folders of a name at a place, in whatever letters."""
+    return sorted(folder for folder in place.iterdir() if folder.name.lower() == name.lower() and folder.is_dir())
+
+
+def _one(found: list[Path], what: str) -> Path | None:
+    """The only one; None if there is none, and several are refused with `what` and their names."""
+    if len(found) > 1:
+        names = ", ".join(sorted(shown(path.name) for path in found))
+        raise UserError(f"{what} ({names}); name one in the config, or rename the others")
+    return found[0] if found else None

@@ -1,5 +1,6 @@
 """COCO instances files: read, and what training and evaluation both rest on checked in one place."""
 
+import dataclasses
 import json
 import os
 from collections import Counter
@@ -11,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data.objects import is_whole, read_numbers, short
+from keras_fpn.data.entry_values import text_of, with_plain_crowds, with_whole_ids
+from keras_fpn.data.objects import entry_name, is_whole, read_numbers, short
 
 _SECTIONS = ("images", "annotations", "categories")
+_IDS = {"images": ("id",), "annotations": ("id", "image_id", "category_id"), "categories": ("id",)}
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Instances:
     Attributes:
         source: the path, or "annotations" for a dict: the start of an error.
         images: its "images", each with a whole number as "id".
-        annotations: its "annotations", of which nothing is checked.
+        annotations: its "annotations", of which nothing is checked but "iscrowd": 0 or 1, or absent. Ids that are whole
+            numbers in another form ("17", 17.0) are whole numbers here and in the other lists.
         categories: its "categories", each with a whole number as "id".
         class_names: `{category id: name}` in the order of the file, the id where there is no name. Two categories of
             one name, as exporters that list the super-category write them, have their ids behind it.
@@ -34,6 +38,7 @@ class Instances:
     annotations: list[dict]
     categories: list[dict]
     class_names: Mapping[int, str]
+    root: str | None = None  # the name of a category that was left out, see `_root`
 
     def rows_of_images(self) -> np.ndarray:
         """`[n]` int64: the row of "images" that each annotation is on.
@@ -41,29 +46,43 @@ class Instances:
         Raises:
             UserError: an annotation names none of the images.
         """
-        image_ids = read_numbers(self.source, self.annotations, "image_id", "int64", wanted="a whole number")
+        wanted = 'a whole number, the "id" of its image'
+        image_ids = read_numbers(self.source, self.annotations, "image_id", "int64", wanted=wanted)
         row_of = {image["id"]: row for row, image in enumerate(self.images)}
         rows = np.array([row_of.get(number, -1) for number in image_ids.tolist()], np.int64)
         if (rows < 0).any():
             first = int(np.argmax(rows < 0))
             raise UserError(
-                f"{self.source}: annotation {self.annotations[first].get('id', f'number {first}')} has image_id"
+                f"{self.source}: {entry_name(self.annotations[first], first)} has image_id"
                 f' {image_ids[first]}, which is not in "images"; correct it or add the entry'
             )
         return rows
 
 
-def read_instances(annotations: str | os.PathLike | dict[str, Any]) -> Instances:
-    """Read an instances file, or take its content as a dict, which is not changed.
+def read_instances(annotations: "str | os.PathLike | dict[str, Any] | Instances") -> Instances:
+    """Read an instances file, or take its content as a dict, which is not changed; what was read is given back.
 
     Raises:
         UserError: there is no such file, or it is no instances file; names the file, the entry and the mend.
     """
+    if isinstance(annotations, Instances):
+        return annotations
     source = "annotations" if isinstance(annotations, dict) else str(annotations)
     content = annotations if isinstance(annotations, dict) else _read_json(Path(annotations))
-    sections = {key: _objects(source, content, key) for key in _SECTIONS}
+    sections = {key: with_whole_ids(_objects(source, content, key), _IDS[key]) for key in _SECTIONS}
     _check_image_ids(source, sections["images"])
-    return Instances(source, **sections, class_names=_class_names(source, sections["categories"]))
+    _check_category_ids(source, sections["categories"])
+    sections["annotations"] = with_plain_crowds(source, sections["annotations"])
+    root = _root(sections["categories"], sections["annotations"])
+    sections["categories"] = [category for category in sections["categories"] if category is not root]
+    names = _class_names(sections["categories"])
+    return Instances(source, **sections, class_names=names, root=None if root is None else _name(root))
+
+
+def with_crowds_as_objects(instances: Instances) -> Instances:
+    """The instances without a crowd among them."""
+    items = [{**item, "iscrowd": 0} if item.get("iscrowd") else item for item in instances.annotations]
+    return dataclasses.replace(instances, annotations=items)
 
 
 def _read_json(path: Path) -> Any:
@@ -98,29 +117,55 @@ def _check_image_ids(source: str, images: list[dict]) -> None:
     seen = set()
     for index, image in enumerate(images):
         if not is_whole(image.get("id")):
-            raise UserError(f'{source}: entry {index} of "images" has no whole number as "id"; add it')
+            _refuse_id(source, index, image, "images", "image_id")
         if image["id"] in seen:
             raise UserError(f"{source}: image {image['id']} is listed twice; make the image ids unique")
         seen.add(image["id"])
 
 
-def _class_names(source: str, categories: list[dict]) -> dict[int, str]:
-    names: dict[int, str] = {}
+def _check_category_ids(source: str, categories: list[dict]) -> None:
+    seen = set()
     for index, category in enumerate(categories):
-        number = category.get("id")
-        if not is_whole(number):
-            raise UserError(f'{source}: entry {index} of "categories" has no whole number as "id"; add it')
-        if number in names:
-            raise UserError(f"{source}: category id {number} is given twice; make the ids unique")
-        names[number] = _name(category) or str(number)
+        if not is_whole(category.get("id")):
+            _refuse_id(source, index, category, "categories", "category_id")
+        if category["id"] in seen:
+            raise UserError(f"{source}: category id {category['id']} is given twice; make the ids unique")
+        seen.add(category["id"])
+
+
+def _refuse_id(source, index, entry, section, reference):
+    """Tell of an id that is no whole number; a string is there, so that "add it" would mislead."""
+    name, value = f'{source}: entry {index} of "{section}" has', entry.get("id")
+    if value is None:
+        raise UserError(f'{name} no whole number as "id"; add it')
+    found = f"the string {short(value)}" if isinstance(value, str) else short(value)
+    raise UserError(
+        f'{name} {found} as "id", and ids are whole numbers here; number the {section} 1, 2, 3 ... and write the'
+        f' numbers as "{reference}" of the annotations, too'
+    )
+
+
+def _root(categories: list[dict], annotations: list[dict]) -> dict | None:
+    """The category that Roboflow's exports list as the parent of all others: no class, and no object has it."""
+    if len(categories) < 2:
+        return None
+    root = next((category for category in categories if category["id"] == 0), None)
+    if root is None or not _name(root) or str(root.get("supercategory", "")).lower() != "none":
+        return None
+    if any(category.get("supercategory") != root["name"] for category in categories if category is not root):
+        return None
+    return None if any(entry.get("category_id") == 0 for entry in annotations) else root
+
+
+def _class_names(categories: list[dict]) -> dict[int, str]:
+    names = {category["id"]: _name(category) or str(category["id"]) for category in categories}
     count = Counter(names.values())
     return {number: name if count[name] == 1 else f"{name} ({number})" for number, name in names.items()}
 
 
 def _name(category: dict) -> str:
     """The name of a category, "" where it has none."""
-    name = category.get("name")
-    return name.strip() if isinstance(name, str) else ""
+    return text_of(category.get("name"))
 
 
 def class_order(instances: Instances, wanted: tuple[int, ...] | None) -> tuple[int, ...]:

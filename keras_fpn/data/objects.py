@@ -46,7 +46,8 @@ class Objects:
     def name(self, index: int) -> str:
         """File, annotation and image of an object, for the start of an error."""
         image = self.images[index]
-        return f"{self.path}: annotation {self.entries[index]['id']} of image {image['id']} ({image['file_name']})"
+        name = f"{entry_name(self.entries[index], index)} of image {image['id']}"
+        return f"{self.path}: {name} ({shown(image['file_name'])})"
 
     def numbers(
         self,
@@ -134,8 +135,9 @@ def _refuse_numbers(path, entries, key, dtype, shape, wanted, default):
     for index, entry in enumerate(entries):
         value = entry.get(key, default)
         if not _is_of_shape(value, shape, is_value) or (is_value is is_whole and not _fits(np.array(value), dtype)):
-            name = f"annotation {entry.get('id', f'number {index}')}"
-            wanted = wanted or _wanted(dtype, shape)
+            name, wanted = entry_name(entry, index), wanted or _wanted(dtype, shape)
+            if is_value is is_whole and isinstance(value, str):
+                raise UserError(f'{path}: {name} has the string {short(value)} as "{key}"; write {wanted}')
             raise UserError(f'{path}: {name} has "{key}" {short(value)}; write {wanted}')
     raise UserError(f"{path}: the annotations are not all numbers; check them")
 
@@ -179,3 +181,14 @@ def short(value: object, limit: int = 60) -> str:
     """A value for an error, cut to `limit` characters."""
     text = str(list(value)) if isinstance(value, tuple) else repr(value)
     return text if len(text) <= limit else text[: limit - 4] + " ..."
+
+
+def shown(text: str) -> str:
+    """A text of a file for an error: as it is, or, where it would upset a screen, with its odd characters escaped."""
+    return text if text.isprintable() else repr(text)
+
+
+def entry_name(entry: Mapping[str, Any], index: int) -> str:
+    """An annotation for an error, by its id or, without one, by its place in the file."""
+    number = entry.get("id", f"number {index}")
+    return f"annotation {short(number) if not is_whole(number) and 'id' in entry else number}"

@@ -7,15 +7,15 @@ resumes with `skip_batches` sees what an uninterrupted run would have seen.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import columns, transforms
+from keras_fpn.data import transforms
+from keras_fpn.data.cached_files import read_files
 from keras_fpn.data.coco import CocoDataset, Record, read_coco
-from keras_fpn.data.decode import decode_image, readable_errors
+from keras_fpn.data.decode import decode_image
 from keras_fpn.data.fields import CAN_REFUSE, ObjectField, Proposals, RowField, choose
 from keras_fpn.data.order import StreamOrder
 from keras_fpn.data.proposal_files import GivenProposals, read_proposals
@@ -44,6 +44,7 @@ def load_coco(
     cache: bool = False,
     category_ids: Sequence[int] | None = None,
     invalid_boxes: str = "refuse",
+    boxes: str = "xywh",
     fields: Sequence[str | ObjectField] = (),
     proposals: str | os.PathLike | GivenProposals | None = None,
     max_proposals: int = 2000,
@@ -76,8 +77,9 @@ def load_coco(
         group_by_aspect_ratio: batches of only wide (width >= height) or only tall images: less padding.
         keep_empty: keep images without a box (False leaves out those with only crowds, too).
         drop_remainder: leave out the short batch at the end (two when grouping).
-        cache: decode all images once, now, and keep them in memory (height * width * 3 bytes each, before resizing).
-        category_ids, invalid_boxes: see `read_coco`.
+        cache: read all image files once, now, and keep them in memory as they are, encoded; more than the machine has
+            is refused.
+        category_ids, invalid_boxes, boxes: see `read_coco`.
         fields: what else to give of each object, see `read_coco`. A field goes where its image goes, or refuses to:
             "masks" (for `SegmentProposals`) are mirrored, and `scale_jitter`, which cuts objects, is refused.
         proposals: for `FastRCNN`: a folder that `keras-fpn propose` wrote for these images, or what `read_proposals`
@@ -102,7 +104,9 @@ def load_coco(
     """
     _check_whole(batch_size=(batch_size, 1), skip_batches=(skip_batches, 0), seed=(seed, 0))
     _check_whole(max_proposals=(max_proposals, 1))
-    dataset = _data_set(annotations, images, category_ids, invalid_boxes, fields)
+    dataset = _data_set(
+        annotations, images, category_ids=category_ids, invalid_boxes=invalid_boxes, boxes=boxes, fields=fields
+    )
     options = _Options(
         min_sides=_as_tuple(min_side),
         max_side=max_side,
@@ -138,12 +142,12 @@ def load_coco(
     return stream.with_options(_stream_options())
 
 
-def _data_set(annotations, images, category_ids, invalid_boxes, fields) -> CocoDataset:
+def _data_set(annotations, images, **options) -> CocoDataset:
     if isinstance(annotations, CocoDataset):
         return annotations
     if images is None:
         raise UserError("load_coco: give the image folder as the second argument")
-    return read_coco(annotations, images, category_ids=category_ids, invalid_boxes=invalid_boxes, fields=fields)
+    return read_coco(annotations, images, **options)
 
 
 def _object_fields(dataset, fields) -> list[ObjectField]:
@@ -221,33 +225,13 @@ class _Table:
         self.ids = tf.constant([record.image_id for record in records], tf.int64)
         self.sizes = tf.constant([(record.height, record.width) for record in records], tf.int32)
         self.rows = {field: field.source(records) for field in fields}
-        decoded: tuple[Any, Any] = self._decode_all(len(records)) if cache else (None, None)
-        self.pixels, self.offsets = decoded
+        self.contents = read_files([record.path for record in records]) if cache else None
 
     def load(self, index) -> "_Example":
         rows: dict[RowField, tf.Tensor] = {field: load(index) for field, load in self.rows.items()}
-        return _Example(self._image(index), rows, self.ids[index], self.sizes[index])
-
-    def _image(self, index):
-        if self.pixels is None:
-            return decode_image(self.paths[index], self.sizes[index])
-        pixels = self.pixels[self.offsets[index] : self.offsets[index + 1]]
-        return tf.reshape(pixels, tf.concat([self.sizes[index], [3]], 0))
-
-    def _decode_all(self, count: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """All images end to end in one tensor, and where each begins."""
-        areas = np.prod(self.sizes.numpy().astype(np.int64), axis=1)
-        offsets = np.concatenate([[0], np.cumsum(3 * areas)])
-        pixels = columns.aligned(offsets[-1:], np.uint8)
-        images = tf.data.Dataset.range(count).map(
-            lambda index: decode_image(self.paths[index], self.sizes[index]),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-        with readable_errors():
-            for index, image in enumerate(images.as_numpy_iterator()):
-                pixels[offsets[index] : offsets[index + 1]] = image.ravel()
-        return columns.as_tensor(pixels), tf.constant(offsets)
+        content = None if self.contents is None else self.contents[index]
+        image = decode_image(self.paths[index], self.sizes[index], content)
+        return _Example(image, rows, self.ids[index], self.sizes[index])
 
 
 # ---------------------------------------------------------------------------------------- one image of a

@@ -1,6 +1,6 @@
 """Settings of the data: what is read, and how it is varied for training; nothing here imports TensorFlow."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
@@ -25,7 +25,10 @@ class DataSettings(Settings):
     `canvas`: [height, width] of every training batch, or null: the batch's own largest.
     `scale_jitter`: [low, high] resizes by a factor drawn from it and crops or pads to the canvas.
     `keep_empty`: train on images without objects, too. `invalid_boxes`: refuse a file with some, or drop
-    them. `cache`: keep the decoded images in memory. `train_proposals`, `test_proposals`: how many of the best given
+    them. `boxes`: the form of "bbox": COCO's x, y, width, height in pixels, two corners, the middle and the size, or
+    one of these as shares 0..1 of the image (`cxcywh_shares` is YOLO's). `crowds`: whether objects with "iscrowd" 1
+    are ignored, as COCO has it, or objects like others.
+    `cache`: keep the image files in memory. `train_proposals`, `test_proposals`: how many of the best given
     proposals of an image are used, in training and in evaluation.
     """
 
@@ -40,9 +43,16 @@ class DataSettings(Settings):
     group_by_aspect_ratio: bool = True
     keep_empty: bool = True
     invalid_boxes: Literal["refuse", "drop"] = "refuse"
+    boxes: Literal["xywh", "xyxy", "cxcywh", "shares", "xyxy_shares", "cxcywh_shares"] = "xywh"
+    crowds: Literal["ignore", "objects"] = "ignore"
     cache: bool = False
     train_proposals: PositiveInt = 2000
     test_proposals: PositiveInt = 1000
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How annotations are read, arguments of `read_coco`."""
+        return {"invalid_boxes": self.invalid_boxes, "boxes": self.boxes, "crowds": self.crowds}
 
     @model_validator(mode="after")
     def _jitter_needs_a_canvas(self):

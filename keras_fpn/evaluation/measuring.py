@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.progress import Count
 from keras_fpn.data.coco import CocoDataset
-from keras_fpn.data.pipeline import load_coco, readable_errors
+from keras_fpn.data.decode import readable_errors
+from keras_fpn.data.pipeline import load_coco
 from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.inference.results import best_of_each, predict_batches
 from keras_fpn.metrics import (
@@ -86,4 +87,4 @@ def with_more_detections(
 
 
 def evaluator_of(data_set: CocoDataset) -> COCOEvaluator:
-    return COCOEvaluator(data_set.annotations, leave_out=data_set.dropped)
+    return COCOEvaluator(data_set.instances(), leave_out=data_set.dropped)

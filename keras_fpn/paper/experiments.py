@@ -273,7 +273,7 @@ def propose(experiment: Experiment, todo: Sequence[Experiment], setting: Setting
     for name in ("train", "val"):
         if not (folder / name).is_dir():
             half = getattr(data, name)
-            data_set = read_coco(half.annotations, half.images, invalid_boxes=data.invalid_boxes)
+            data_set = read_coco(half.annotations, half.images, **data.reading)
             write_proposals(
                 load_model(experiment.run_dir),
                 data_set,
@@ -298,5 +298,5 @@ def training_images(todo: Sequence[Experiment]) -> CocoDataset | None:
     data: Any = unfinished.config.data
     needed = architecture(unfinished.config.model.architecture).further_inputs
     if "proposals" in needed:  # the row that made them read the rest
-        return read_coco(data.train.annotations, data.train.images, invalid_boxes=data.invalid_boxes)
+        return read_coco(data.train.annotations, data.train.images, **data.reading)
     return datasets.read_data(unfinished.config)[0]

@@ -12,7 +12,7 @@ from keras_fpn.config.loading import load_run_config
 from keras_fpn.console.files import read_json, write_json
 from keras_fpn.data.coco import read_coco
 from keras_fpn.evaluation import measuring
-from keras_fpn.evaluation.coco import COCOEvaluator
+from keras_fpn.evaluation.measuring import evaluator_of
 from keras_fpn.inference.results import compile_inference
 from keras_fpn.metrics import RecallFamily, all_families
 from keras_fpn.models.files import load_model
@@ -65,7 +65,7 @@ def take(folders: Sequence[Path], *, timed: bool) -> dict[str, Any]:
 
 
 def _curve(family, val_set, folder):
-    evaluator = COCOEvaluator(val_set.annotations, leave_out=val_set.dropped)
+    evaluator = evaluator_of(val_set)
     results, metrics = (read_json(folder / name) for name in ("results.json", "metrics.json"))
     return curve.measure(family, evaluator, results, metrics)
 
@@ -74,7 +74,7 @@ def _opened(folder):
     """The model of a run folder, and its held-out images with what the model needs to be given of them."""
     model, data = load_model(folder), load_run_config(folder / "config.yaml").data
     val = data.val
-    val_set = read_coco(val.annotations, val.images, invalid_boxes=data.invalid_boxes, fields=model.object_fields)
+    val_set = read_coco(val.annotations, val.images, **data.reading, fields=model.object_fields)
     if "proposals" in model.further_inputs:
         val_set = datasets.with_proposals(val_set, val.proposals, data.test_proposals)
     return model, val_set

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from keras_fpn.config.loading import Config
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.progress import Count
+from keras_fpn.data.class_checks import check_halves
 from keras_fpn.data.coco import CocoDataset, read_coco
 from keras_fpn.data.coco_layout import find_coco_layout
+from keras_fpn.data.picture_checks import check_pictures
 from keras_fpn.data.pipeline import load_coco
 from keras_fpn.data.proposal_files import read_proposals
 from keras_fpn.evaluation.coco import COCOEvaluator
@@ -99,9 +101,9 @@ def read_data(config: Config) -> tuple[CocoDataset, CocoDataset, COCOEvaluator]:
     needs_proposals = "proposals" in architecture(config.model.architecture).further_inputs
     if needs_proposals:
         _check_proposals_named(data)
+    fields = _object_fields(config)
     train_set, val_set = (
-        read_coco(split.annotations, split.images, invalid_boxes=data.invalid_boxes, fields=_object_fields(config))
-        for split in (data.train, data.val)
+        read_coco(split.annotations, split.images, **data.reading, fields=fields) for split in (data.train, data.val)
     )
     if (train_set.category_ids, train_set.class_names) != (val_set.category_ids, val_set.class_names):
         raise UserError(
@@ -114,8 +116,9 @@ def read_data(config: Config) -> tuple[CocoDataset, CocoDataset, COCOEvaluator]:
             f"model.num_classes: {number}, but {data.train.annotations} has"
             f" {len(train_set.class_names)} categories; leave it null"
         )
-    if not any((record.is_crowd == 0).any() for record in train_set.records):
-        raise UserError(f"{data.train.annotations}: no image has an object, so nothing can be learnt; annotate some")
+    check_halves(train_set, val_set)
+    for data_set in (train_set, val_set):
+        check_pictures(data_set)
     if needs_proposals:
         train_set = with_proposals(train_set, data.train.proposals, data.train_proposals)
         val_set = with_proposals(val_set, data.val.proposals, data.test_proposals)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import find_coco_layout, read_coco
+from keras_fpn.data import read_coco
 
 
 @pytest.fixture
@@ -140,7 +140,25 @@ MISTAKES = {
     "images not a list": (lambda d: d.update(images={}), r'"images" is not a list'),
     "image not an object": (lambda d: d["images"].append(3), r'entry 3 of "images" is not an object'),
     "image id twice": (_set("images", 1, id=397133), r"image 397133 is listed twice"),
-    "image id a word": (_set("images", 1, id="x"), r'entry 1 of "images" has no whole number as "id"'),
+    "image id a word": (
+        _set("images", 1, id="x"), r'entry 1 of "images" has the string .x. as "id", and ids are whole',
+    ),
+    "image id a half": (_set("images", 1, id=1.5), r'entry 1 of "images" has 1.5 as "id", and ids are whole numbers'),
+    "image id too large": (_set("images", 1, id="9" * 19 + "9"), r'entry 1 of "images" has the string \'9+\' as "id"'),
+    "image id null": (_set("images", 1, id=None), r'entry 1 of "images" has no whole number as "id"; add it'),
+    "image id true": (_set("images", 1, id=True), r'entry 1 of "images" has True as "id", and ids are whole numbers'),
+    "image id twice in two forms": (_set("images", 1, id="0397133"), "image 397133 is listed twice"),
+    "image id of two lines": (_set("images", 1, id="x\ny\x1b"), r"has the string 'x\\ny\\x1b' as"),
+    "category id a word": (_set("categories", 1, id="cat"), r'entry 1 of "categories" has the string \'cat\' as "id"'),
+    "annotation id a word": (
+        _set("annotations", 1, id="a\nb"), r"annotation 'a\\nb' has the string 'a\\nb' as ",
+    ),
+    "image_id a stem": (_set("annotations", 1, image_id="a"), r'annotation 2 has the string .a. as "image_id"; write'),
+    "category_id a name": (
+        _set("annotations", 1, category_id="person"), r'annotation 2 has the string \'person\' as "category_id"; write',
+    ),
+    "category name a list": (_set("categories", 0, name=["a"]), r'category 90 has no "name"'),
+    "category name true": (_set("categories", 0, name=True), r'category 90 has no "name"'),
     "image without file": (_delete("images", 0, "file_name"), r'image 397133 has no "file_name"'),
     "image without height": (_delete("images", 2, "height"), r'image 252219 has "height" None'),
     "image of width 0": (_set("images", 2, width=0), r'image 252219 has "width" 0'),
@@ -193,6 +211,11 @@ MISTAKES = {
         r"annotation 2 .* outside the image of 60 x 40 pix",
     ),
     "crowd of 2": (_set("annotations", 1, iscrowd=2), r'annotation 2 has "iscrowd" 2; write 0 or 1'),
+    "crowd of -1": (_set("annotations", 1, iscrowd=-1), r'annotation 2 has "iscrowd" -1; write 0 or 1'),
+    "crowd of a half": (_set("annotations", 1, iscrowd=0.5), r'annotation 2 has "iscrowd" 0.5; write 0 or 1'),
+    "crowd NaN": (_set("annotations", 1, iscrowd=float("nan")), r'annotation 2 has "iscrowd" nan; write 0 or 1'),
+    "crowd a word": (_set("annotations", 1, iscrowd="no\n"), r'annotation 2 has "iscrowd" \'no\\n\'; write 0 or 1'),
+    "crowd a list": (_set("annotations", 1, iscrowd=[0]), r'annotation 2 has "iscrowd" \[0\]; write 0 or 1'),
 }
 
 
@@ -233,90 +256,60 @@ def test_absent_files(tmp_path, read, folder):
         read_coco(folder / "instances.json", folder / "nowhere")
 
 
-# ------------------------------------------------------------------------------------------------ layouts
+# --------------------------------------------------------------- other types, where what they mean is clear
+
+OTHER_FORMS = {"strings": str, "floats": float, "strings of floats": lambda number: f"{number}.0",
+               "padded": lambda number: f"{number:012}"}  # fmt: skip
 
 
-def _touch(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
+@pytest.mark.parametrize("section", ["images", "annotations", "categories", "references", "all"])
+@pytest.mark.parametrize("form", OTHER_FORMS)
+def test_ids_in_another_form_are_whole_numbers(read, document, form, section):
+    expected = read()
+    keys = {"images": ["id"], "annotations": ["id"], "categories": ["id"]}
+    if section == "references":
+        keys = {"annotations": ["image_id", "category_id"]}
+    elif section == "all":
+        keys["annotations"] += ["image_id", "category_id"]
+    else:
+        keys = {section: keys[section]}
+    for name, own in keys.items():
+        for entry in document[name]:
+            entry.update({key: OTHER_FORMS[form](entry[key]) for key in own})
+    found = read()
+    assert found.category_ids == expected.category_ids and found.class_names == expected.class_names
+    for record, wanted in zip(found.records, expected.records, strict=True):
+        assert record.image_id == wanted.image_id and type(record.image_id) is int
+        assert record.classes.tolist() == wanted.classes.tolist()
+        np.testing.assert_array_equal(record.boxes, wanted.boxes)
 
 
-@pytest.mark.parametrize(
-    "files, wanted",
-    [
-        (
-            [
-                "annotations/instances_train2017.json",
-                "annotations/instances_val2017.json",
-                "train2017/a",
-                "val2017/a",
-            ],
-            [
-                "annotations/instances_train2017.json",
-                "train2017",
-                "annotations/instances_val2017.json",
-                "val2017",
-            ],
-        ),
-        (
-            [
-                "annotations/instances_train.json",
-                "annotations/instances_val.json",
-                "images/train/a",
-                "images/val/a",
-            ],
-            [
-                "annotations/instances_train.json",
-                "images/train",
-                "annotations/instances_val.json",
-                "images/val",
-            ],
-        ),
-        (
-            [
-                "annotations/instances_train.json",
-                "annotations/instances_val.json",
-                "train2014/a",
-                "val2014/a",
-            ],
-            ["annotations/instances_train.json", "train2014", "annotations/instances_val.json", "val2014"],
-        ),
-        (
-            ["train/_annotations.coco.json", "valid/_annotations.coco.json"],
-            ["train/_annotations.coco.json", "train", "valid/_annotations.coco.json", "valid"],
-        ),
-    ],
-)
-def test_layouts(tmp_path, files, wanted):
-    _touch(tmp_path, *files)
-    layout = find_coco_layout(tmp_path)
-    found = [layout.train_annotations, layout.train_images, layout.val_annotations, layout.val_images]
-    assert found == [str(tmp_path / name) for name in wanted]
+def test_an_evaluator_knows_the_same_ids(read, document, folder):
+    from keras_fpn.evaluation.coco import COCOEvaluator
+
+    for entry in document["annotations"]:
+        entry.update(image_id=str(entry["image_id"]), category_id=float(entry["category_id"]), iscrowd=None)
+    for entry in document["images"] + document["categories"]:
+        entry["id"] = str(entry["id"])
+    data_set = read()
+    for evaluator in map(COCOEvaluator, (data_set.annotations, data_set.instances(), document)):
+        assert evaluator.image_ids == [397133, 37777, 252219] and evaluator.category_ids == [1, 13, 90]
+        boxes, classes, crowd = evaluator.ground_truth_of(37777)
+        assert classes.tolist() == [2, 1] and crowd.tolist() == [0, 0]
+    assert document["images"][0]["id"] == "397133" and document["annotations"][0]["iscrowd"] is None  # as it was
 
 
 @pytest.mark.parametrize(
-    "files, wanted",
-    [
-        (["data.yaml", "images/train/a.jpg"], "no COCO layout found .*looks like a YOLO folder"),
-        (["annotations/instances_train.json", "train/a"], r"no instances_val\*\.json"),
-        (
-            ["annotations/instances_train1.json", "annotations/instances_train2.json"],
-            "more than one train file",
-        ),
-        (
-            ["annotations/instances_train.json", "annotations/instances_val.json", "train/a"],
-            "no image folder for",
-        ),
-        (["train/_annotations.coco.json"], "not there; add a validation split"),
-    ],
+    ("value", "wanted"), [(None, 0), (False, 0), (True, 1), (0.0, 0), (1.0, 1), (0, 0), (1, 1), ("absent", 0)]
 )
-def test_layouts_that_are_not_whole(tmp_path, files, wanted):
-    _touch(tmp_path, *files)
-    with pytest.raises(UserError, match=wanted):
-        find_coco_layout(tmp_path)
+def test_iscrowd_in_another_form(read, document, value, wanted):
+    document["annotations"][0]["iscrowd"] = value
+    if value == "absent":
+        del document["annotations"][0]["iscrowd"]
+    assert read().records[1].is_crowd.tolist() == [wanted, 0]
 
 
-def test_layout_of_no_folder(tmp_path):
-    with pytest.raises(UserError, match="there is no such folder"):
-        find_coco_layout(tmp_path / "nowhere")
+def test_category_names_that_are_numbers_are_text(read, document):
+    for entry, name in zip(document["categories"], (2, 1, 1.5), strict=True):
+        entry["name"] = name
+    assert read().class_names == ("1", "1.5", "2")

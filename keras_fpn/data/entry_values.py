@@ -1,0 +1,66 @@
+"""Values that programs write in another type than COCO's, read where what they mean is clear.
+
+Ids come as "17" or 17.0, "iscrowd" as null, true or 1.0. An entry that has such a value is copied; one that has none is
+taken as it is.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from keras_fpn.console.errors import UserError
+from keras_fpn.data.objects import entry_name, is_number, short
+
+_WHOLE = re.compile(r"\s*(-?[0-9]{1,19})(?:\.0*)?\s*", re.ASCII)
+
+
+def as_whole(value: Any) -> Any:
+    """An id as a whole number where it is one in another form: "17", 17.0. Any other value as it is."""
+    if isinstance(value, str):
+        found = _WHOLE.fullmatch(value)
+        return int(found[1]) if found else value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
+        return int(value)
+    return value
+
+
+def with_whole_ids(entries: Sequence[dict], keys: Sequence[str]) -> list[dict]:
+    """The entries with what they have under `keys` as whole numbers, see `as_whole`."""
+    return [_with_whole(entry, keys) for entry in entries]
+
+
+def _with_whole(entry, keys):
+    changed = {}
+    for key in keys:
+        value = entry.get(key)
+        if type(value) is not int and isinstance(value, str | float):
+            whole = as_whole(value)
+            if whole is not value:
+                changed[key] = whole
+    return {**entry, **changed} if changed else entry
+
+
+def with_plain_crowds(source: str, entries: Sequence[dict]) -> list[dict]:
+    """The entries with "iscrowd" as 0 or 1, or absent.
+
+    Raises:
+        UserError: it is something else than null, true, false, 0 or 1.
+    """
+    return [_with_plain_crowd(source, index, entry) for index, entry in enumerate(entries)]
+
+
+def _with_plain_crowd(source, index, entry):
+    value = entry.get("iscrowd", 0)
+    if type(value) is int and (value == 0 or value == 1):
+        return entry
+    if value is not None and (not isinstance(value, bool | int | float) or value not in (0, 1)):
+        raise UserError(f'{source}: {entry_name(entry, index)} has "iscrowd" {short(value)}; write 0 or 1')
+    return {**entry, "iscrowd": int(value or 0)}
+
+
+def text_of(name: Any) -> str:
+    """A name as text: one that is a number is written out; "" where it is neither."""
+    if isinstance(name, str):
+        return name.strip()
+    return str(name) if is_number(name) and math.isfinite(name) else ""

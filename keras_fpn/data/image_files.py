@@ -1,0 +1,235 @@
+"""The image files that an annotation file names: found inside the image folder, and nothing but regular files.
+
+Programs write names in other forms than the disk has them: with back-slashes, in other letters (`.JPG`), in the other
+Unicode form of an accent, with percent codes. Such a name is read where one file alone can be meant. Folders are listed
+once each, which is much faster than asking for every file by itself.
+"""
+
+import logging
+import os
+import posixpath
+import stat
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote
+
+from keras_fpn.console.errors import UserError
+from keras_fpn.data.objects import short, shown
+
+log = logging.getLogger(__name__)
+
+_RULE = "a file_name stays inside the image folder and is a regular file"
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+_LARGE = 2**26  # pixels, three bytes each when decoded: few pictures have more, so that these can be opened at once
+
+
+def find_images(path: str | os.PathLike, entries: Sequence[dict], folder: str | os.PathLike) -> list[str]:
+    """The path of the file of each image.
+
+    Args:
+        path: the annotation file, for errors.
+        entries: its "images", each with "id" and a string as "file_name".
+        folder: the image folder.
+
+    Raises:
+        UserError: there is no such folder; a file is not there, lies outside the folder, is no regular file (a link to
+            one is fine), or several could be meant.
+    """
+    if not Path(folder).is_dir():
+        raise UserError(f"{folder}: there is no such image folder (the images of {path}); check the path")
+    tree = _Tree(str(folder))
+    found = [_find(path, entry, tree) for entry in entries]
+    _refuse_missing(path, entries, found, folder)
+    names = [name for name in found if name is not None]
+    _check_other_names(path, entries, names)
+    return [os.path.join(folder, name) for name in names]
+
+
+def check_large_claims(path: str | os.PathLike, entries: Sequence[dict], files: Sequence[str]) -> None:
+    """Hold very large images to their files at once, before memory is set aside for them.
+
+    Raises:
+        UserError: the file of such an image has another size.
+    """
+    from PIL import Image
+
+    for entry, file in zip(entries, files, strict=True):
+        claimed = (int(entry["width"]), int(entry["height"]))
+        if claimed[0] * claimed[1] < _LARGE:
+            continue
+        try:
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            with Image.open(file) as image:
+                size = image.size
+        except OSError:  # told when it is decoded
+            size = None
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+        if size is None or sorted(size) != sorted(claimed):  # which side is which, EXIF may say
+            has = "cannot be read" if size is None else f"has {size[0]} x {size[1]}"
+            raise UserError(
+                f"{path}: image {entry['id']} is said to have {claimed[0]} x {claimed[1]} pixels (width x height), and"
+                f' its file {shown(entry["file_name"])} {has}; correct "width" and "height"'
+            )
+
+
+# ------------------------------------------------------------------------------------------------- one name
+
+
+def _find(path, entry, tree: "_Tree") -> str | None:
+    """Where in the folder the file of an entry is; None if it is not there."""
+    name, way = entry["file_name"], f"{path}: image {entry['id']}"
+    exact = (name, name.replace("\\", "/"))
+    for form in _forms(name):
+        inside = _inside(form)
+        if inside is None:
+            raise UserError(f'{way} has "file_name" {short(name)}, which leads out of the image folder; {_RULE}')
+        kind = tree.kind(inside) if form in exact else None
+        if kind is not None:
+            if kind:
+                raise UserError(f'{way} has "file_name" {short(name)}, which is {kind}; {_RULE}')
+            return inside
+    insides = [inside for form in _forms(name) if (inside := _inside(form)) is not None]
+    several = list(dict.fromkeys(match for inside in insides for match in tree.alike(inside)))
+    if len(several) > 1:
+        names = " or ".join(short(match) for match in sorted(several)[:3])
+        raise UserError(
+            f'{way} has "file_name" {short(name)}, which is not there, and {names} of {tree.folder} could be meant;'
+            " write the name as the disk has it"
+        )
+    return several[0] if several else None
+
+
+def _forms(name: str) -> list[str]:
+    """A name, with slashes for its back-slashes, without its percent codes, and both; each once."""
+    forms = [name, name.replace("\\", "/")]
+    plain = unquote(name, errors="surrogateescape")
+    return list(dict.fromkeys([*forms, plain, plain.replace("\\", "/")]))
+
+
+def _inside(name: str) -> str | None:
+    """A name without detours, or None if it leads out of the folder: absolute, on a drive, or through `..`."""
+    has_drive = len(name) > 2 and name[1] == ":" and name[0].isalpha() and name[2] in "/\\"
+    if name.startswith(("/", "\\")) or has_drive:
+        return None
+    plain = posixpath.normpath(name)
+    return None if plain == ".." or plain.startswith("../") else plain
+
+
+class _Tree:
+    """The image folder as it is listed, each folder of it once."""
+
+    def __init__(self, folder: str):
+        self.folder = folder
+        self._listed: dict[str, dict[str, os.DirEntry]] = {}
+        self._alike: dict[str, dict[str, list[str]]] = {}
+
+    def entry(self, name: str) -> os.DirEntry | None:
+        """Entry of the folder under exactly this name, with slashes between folders; None if nothing."""
+        parent, _, last = name.rpartition("/")
+        return self._names(parent).get(last)
+
+    def kind(self, name: str) -> str | None:
+        """Words for anything but a regular file, which has none: ""; None where there is nothing of this name."""
+        if name == ".":
+            return "a folder"
+        found = self.entry(name)
+        if found is None:
+            return None
+        try:
+            if found.is_file():  # of a link: where it leads
+                return ""
+            mode = found.stat().st_mode
+        except OSError:
+            return "a link that leads nowhere" if found.is_symlink() else "not readable"
+        return next((words for is_of, words in _KINDS if is_of(mode)), "no regular file")
+
+    def alike(self, name: str) -> list[str]:
+        """The regular files whose names differ from this one in letters, Unicode form or percent codes alone."""
+        found = [""]
+        for part in name.split("/"):
+            found = [f"{parent}/{match}" if parent else match
+                     for parent in found for match in self._names_alike(parent).get(_key(part), [])]  # fmt: skip
+        return [match for match in found if match and self.kind(match) == ""]
+
+    def _names(self, parent: str) -> dict[str, os.DirEntry]:
+        if parent not in self._listed:
+            self._listed[parent] = {}
+            if not parent or self._is_folder(parent):
+                try:
+                    with os.scandir(os.path.join(self.folder, parent)) as listing:
+                        self._listed[parent] = {entry.name: entry for entry in listing}
+                except OSError as error:
+                    place = os.path.join(self.folder, parent)
+                    raise UserError(f"{shown(place)}: cannot list the image folder ({error.strerror})") from None
+        return self._listed[parent]
+
+    def _is_folder(self, name: str) -> bool:
+        """Whether there is such a folder. It is looked up in what was listed: a name may hold what no path can."""
+        found = self.entry(name)
+        try:
+            return found is not None and found.is_dir()
+        except OSError:  # a link that leads to itself
+            return False
+
+    def _names_alike(self, parent: str) -> dict[str, list[str]]:
+        if parent not in self._alike:
+            groups: dict[str, list[str]] = {}
+            for name in self._names(parent):
+                groups.setdefault(_key(name), []).append(name)
+            self._alike[parent] = groups
+        return self._alike[parent]
+
+
+def _key(name: str) -> str:
+    """Equal for names that differ in letters, Unicode form or percent codes alone."""
+    plain = unicodedata.normalize("NFC", unquote(name, errors="surrogateescape"))
+    return unicodedata.normalize("NFC", plain.casefold())
+
+
+# ------------------------------------------------------------------------------------------------ all names
+
+
+def _refuse_missing(path, entries, found, folder):
+    missing = [entry for entry, name in zip(entries, found, strict=True) if name is None]
+    if missing:
+        first = missing[0]
+        more = f" (and {len(missing) - 1} more of {len(entries)} images)" if len(missing) > 1 else ""
+        raise UserError(
+            f"{folder}{os.sep}{shown(first['file_name'])}: image {first['id']} of {path} is not there{more}; "
+            f"check the image folder, or remove the entry"
+        )
+
+
+def _check_other_names(path, entries, names):
+    """Refuse a file that was taken for another's; tell how many were found under other names."""
+    count = Counter(names)
+    others = [
+        index
+        for index, (entry, name) in enumerate(zip(entries, names, strict=True))
+        if name != entry["file_name"] and name != _inside(entry["file_name"].replace("\\", "/"))
+    ]
+    for index in others:
+        entry, name = entries[index], names[index]
+        if count[name] > 1:
+            other = next(number for number, found in enumerate(names) if found == name and number != index)
+            raise UserError(
+                f'{path}: image {entry["id"]} has "file_name" {short(entry["file_name"])}, which is not there, and'
+                f" {short(name)}, which it would be, is that of image {entries[other]['id']}; add the file, or remove"
+                " the entry"
+            )
+    if others:
+        first = others[0]
+        log.warning(
+            "%s: %d of %d file names were found under another spelling (capital letters, accents or percent codes),"
+            " first %s as %s",
+            path, len(others), len(entries), short(entries[first]["file_name"]), short(names[first]),
+        )  # fmt: skip
