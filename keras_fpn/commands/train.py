@@ -3,10 +3,11 @@
 
 import argparse
 
-from keras_fpn.commands.arguments import add_extension, add_set, with_extensions
-from keras_fpn.commands.endings import told
+from keras_fpn.commands.arguments import add_extension, add_set, positive, with_extensions
+from keras_fpn.commands.endings import INTERRUPTED, told
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.screen import import_quietly
+from keras_fpn.console.signals import ends_at_once
 from keras_fpn.metrics.table import metrics_table
 
 HELP = "train a detector on a COCO-format data set"
@@ -16,6 +17,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options and what runs it to the parser of the command."""
     parser.add_argument("config", metavar="CONFIG", nargs="?", help="shipped configuration or YAML file")
     parser.add_argument("--data", metavar="DIR", help="COCO-format folder; fills in data.train and data.val")
+    parser.add_argument(
+        "--size", type=positive, metavar="N", help="pixels of the shorter side of all images: --set size=N"
+    )
     parser.add_argument("--out", metavar="RUN", help="run folder (default: runs/CONFIG, runs/CONFIG-2 ...)")
     parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped")
     parser.add_argument(
@@ -24,6 +28,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--four-step", action="store_true",
         help="train RPN, Fast R-CNN on its proposals, and both again on shared features: one Faster R-CNN",
+    )  # fmt: skip
+    parser.add_argument(
+        "--accept-changes", action="store_true",
+        help="with --resume: go on although settings or annotations have changed since the run began",
     )  # fmt: skip
     add_set(parser)
     add_extension(parser)
@@ -35,19 +43,23 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(
             "train needs a CONFIG (for example faster_rcnn_r50_fpn) or --resume RUN, and not both"
         )
-    if arguments.resume is not None:
-        return _resume(arguments)
-    from keras_fpn.config.loading import load_config
-
-    config = load_config(arguments.config, with_extensions(arguments))
-    if arguments.weights and any(item.startswith("training.weights=") for item in arguments.overrides):
-        raise UserError("--weights and --set training.weights both name weights; give one of them")
     named = ("data.train.annotations=", "data.train.images=", "data.val.annotations=", "data.val.images=")
     twice = [item for item in arguments.overrides if item.startswith(named)]
     if arguments.data is not None and twice:
         raise UserError(f"--data {arguments.data} and --set {twice[0]} both name the data; give one of them")
-    import_quietly()
-    from keras_fpn.training import datasets, four_step, run_folder, training
+    if arguments.resume is not None:
+        return _resume(arguments)
+    if arguments.accept_changes:
+        raise UserError("--accept-changes goes with --resume: a new run has not changed")
+    from keras_fpn.config.loading import load_config
+
+    sized = [] if arguments.size is None else [f"size={arguments.size}"]
+    config = load_config(arguments.config, [*with_extensions(arguments), *sized])
+    if arguments.weights and any(item.startswith("training.weights=") for item in arguments.overrides):
+        raise UserError("--weights and --set training.weights both name weights; give one of them")
+    with ends_at_once("stopped", INTERRUPTED):
+        import_quietly()
+        from keras_fpn.training import datasets, four_step, run_folder, training
 
     if arguments.four_step:
         four_step.check(config, arguments.config)
@@ -58,14 +70,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _resume(arguments):
-    options = {"data": "data", "out": "out", "weights": "weights", "overrides": "set", "four_step": "four-step"}
+    options = {"out": "out", "size": "size", "weights": "weights", "four_step": "four-step"}
     for option, name in options.items():
         if getattr(arguments, option):
             raise UserError(
                 f"--{name} does not go with --resume: a run goes on with the settings it began with"
             )
-    import_quietly()
-    from keras_fpn.training import four_step, training
+    with ends_at_once("stopped", INTERRUPTED):
+        import_quietly()
+        from keras_fpn.training import four_step, training
 
     resume = four_step.resume if four_step.is_four_step(arguments.resume) else training.resume
-    return told(resume(arguments.resume), metrics_table)
+    outcome = resume(
+        arguments.resume,
+        data_dir=arguments.data,
+        overrides=arguments.overrides,
+        accept_changes=arguments.accept_changes,
+    )
+    return told(outcome, metrics_table)

@@ -14,7 +14,8 @@ class TrainingSettings(Settings):
     multiplied by `gamma`; `warmup_steps` rise linearly from `warmup_factor` times it. `steps_per_epoch`: how
     often progress is written and a checkpoint kept (null: one pass over the data). `evaluate_every`: epochs
     between COCO evaluations, 0 for the end only, and `evaluation_images` bounds their size. `clip_norm`:
-    global gradient norm, null for none. `deterministic`: TensorFlow adds up in one order, so that two runs,
+    global gradient norm, null for none. `checkpoint_minutes`: how often a checkpoint is kept within an epoch, null for
+    at its end alone. `deterministic`: TensorFlow adds up in one order, so that two runs,
     or a run and its resumed twin, agree to the last bit and not just up to rounding; slower. `weights`: a .keras
     file whose weights the run starts from where they fit, null for fresh ones. `freeze`: parts that stay as they
     start, statistics included: of backbone, pyramid and the heads.
@@ -33,6 +34,7 @@ class TrainingSettings(Settings):
     gamma: PositiveFloat = 0.1
     evaluate_every: NonNegativeInt = 1
     evaluation_images: PositiveInt | None = None
+    checkpoint_minutes: PositiveFloat | None = 10.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     deterministic: bool = False
     weights: str | None = None

@@ -1,14 +1,23 @@
-"""Files whole or not at all: written under a temporary name beside their place, then renamed."""
+"""Files whole or not at all: written under a temporary name beside their place, brought to the disk, then renamed.
+
+A temporary name holds the number of its process: two that write the same file do not meet, and of one that was killed
+is known whose it was.
+"""
 
 import contextlib
+import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.processes import is_running
+
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.(unfinished|tmp(\.\w+)?)")
 
 
 def check_output(path: str | os.PathLike, *, folder: bool = False) -> None:
@@ -28,15 +37,75 @@ def check_output(path: str | os.PathLike, *, folder: bool = False) -> None:
         raise UserError(f"{path}: cannot be written, since {there} is read-only; choose another place")
 
 
+def temporary_name(path: str | os.PathLike) -> Path:
+    """Return where this process writes a file before it takes the place of `path`: beside it, with the same ending."""
+    path = Path(path)
+    return path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+
+
+def clear_leftovers(folder: str | os.PathLike) -> None:
+    """Remove the temporary files and folders of processes that are gone; the caller is the only one that writes there.
+
+    Those of this process's number, too: it has written nothing yet, so they are of an earlier one.
+    """
+    for leftover in Path(folder).glob(".*"):
+        match = _TEMPORARY.fullmatch(leftover.name)
+        if match and (int(match[1]) == os.getpid() or not is_running(int(match[1]))):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
-def whole_or_not_at_all(path: str | os.PathLike, temporary: Path) -> Iterator[None]:
-    """Rename the temporary file that is written inside; where that fails, remove it, and let the error name `path`."""
+def whole_or_not_at_all(path: str | os.PathLike, temporary: Path, older: Path | None = None) -> Iterator[None]:
+    """Rename the temporary file that is written inside; where that fails, remove it, and let the error name `path`.
+
+    older: name under which the file that was at `path` stays.
+    """
+    path = Path(path)
     try:
         with errors_name(path):
             yield
+            sync(temporary)
+            if older is not None and path.exists():
+                _keep_as(path, older)
             temporary.replace(path)
+            sync(path.absolute().parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _keep_as(path, older):
+    """Let a file have another name, too: at no time is there none of its own name where the disk has hard links."""
+    link = temporary_name(older)
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+    except (OSError, NotImplementedError, AttributeError):
+        path.replace(older)
+    else:
+        link.replace(older)
+
+
+def sync(path: Path) -> None:
+    """Bring a file or a folder to the disk, so that a power cut after its renaming finds all of it."""
+    if path.is_dir() and os.name == "nt":  # Windows opens no folders
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that knows no such thing
+            raise
+    finally:
+        os.close(handle)
+
+
+def _sync_all(folder):
+    for each in [*folder.rglob("*"), folder]:
+        if each.is_file() or each.is_dir():
+            sync(each)
 
 
 @contextlib.contextmanager
@@ -63,9 +132,12 @@ def built_aside(path: str | os.PathLike) -> Iterator[Path]:
     aside = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
         with errors_name(path):
+            shutil.rmtree(aside, ignore_errors=True)  # of an earlier process of this number
             aside.mkdir(parents=True)
             yield aside / path.name
+            _sync_all(aside)
             _take_the_place_of(path, aside)
+            sync(path.absolute().parent)
             made = []
             _bring_along(path.parent, aside)
     finally:
@@ -100,7 +172,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a file whole or not at all: to a temporary name, then renamed; its folder is made if absent."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
+    temporary = temporary_name(path)
     with whole_or_not_at_all(path, temporary):
         temporary.write_text(text, encoding="utf-8")
 

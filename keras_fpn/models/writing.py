@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_fpn.console.files import whole_or_not_at_all
+from keras_fpn.console.files import temporary_name, whole_or_not_at_all
 
 if TYPE_CHECKING:
     import keras
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from keras_fpn.models.detector import Detector
 
 
-def save_model(model: "keras.Model", path: str | os.PathLike) -> None:
-    """Write a `.keras` file, whole or not at all."""
-    temporary = Path(path).with_suffix(".tmp.keras")
-    with whole_or_not_at_all(path, temporary):
+def save_model(model: "keras.Model", path: str | os.PathLike, older: Path | None = None) -> None:
+    """Write a `.keras` file, whole or not at all; as `older` stays the one that was at `path`."""
+    temporary = temporary_name(Path(path).with_suffix(".keras"))
+    with whole_or_not_at_all(path, temporary, older):
         model.save(temporary)
 
 

@@ -4,6 +4,12 @@
     datasets     annotations read and checked, batches to train on
     schedule     length, epochs and learning rate
     stopping     Ctrl-C, a loss that is no number
+    checkpoints  the newest that is whole, and those by the clock
+    unsettled    the epoch that a killed run did not evaluate
+    restart      what a run began with, compared when it goes on
+    lock         one run, one process
+    disk         a disk that takes nothing more
+    progress     the step and the learning rate of an optimizer
     four_step    the same in the four steps of table 5, or their first two (table 3)
     run_folder   what a run keeps on disk
     callbacks    evaluation, progress and learning rate during `fit`

@@ -15,6 +15,7 @@ from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.inference.results import compile_inference, predict_batches
 from keras_fpn.metrics import METRIC_FAMILIES, Measurement, all_families
 from keras_fpn.reporting import visualize
+from keras_fpn.training.progress import learning_rate_of, step_of
 
 
 class COCOEvaluation(keras.callbacks.Callback):
@@ -99,7 +100,7 @@ class LearningRateLog(keras.callbacks.Callback):
         self.steps, self.values = [], []
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self.steps.append(int(self.model.optimizer.iterations))
+        self.steps.append(step_of(self.model))
         self.values.append(self._current())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -107,7 +108,7 @@ class LearningRateLog(keras.callbacks.Callback):
             logs["learning_rate"] = self.values[-1] if self.values else self._current()
 
     def _current(self):
-        return float(self.model.optimizer.learning_rate)
+        return learning_rate_of(self.model)
 
 
 class DetectionPictures(keras.callbacks.Callback):

@@ -24,7 +24,6 @@ results.csv          the rows of all steps, epochs and steps counted through
 Each of these is there whole or not at all, or, as a run, goes on by itself: whatever stopped the whole, it goes on.
 """
 
-import contextlib
 import dataclasses
 import os
 import shutil
@@ -44,7 +43,7 @@ from keras_fpn.metrics import DETECTIONS, PROPOSALS
 from keras_fpn.models import writing
 from keras_fpn.models.files import load_model
 from keras_fpn.reporting import report
-from keras_fpn.training import datasets, run_folder, schedule, training
+from keras_fpn.training import datasets, disk, lock, restart, run_folder, schedule, training
 
 if TYPE_CHECKING:
     import keras
@@ -124,8 +123,9 @@ def run(
     data = datasets.read_data(config)
     config = building.as_built(training.with_weights(config), building.build_model(config, data[0]))
     _lengths(config, data[0], run_dir, last)  # refuses now what the last step would refuse
-    with contextlib.nullcontext() if run_dir.exists() else run_folder.new_run_folder(run_dir, None):
+    with run_folder.folder_of_its_own(run_dir):
         write_text(run_dir / "config.yaml", config.to_yaml())
+        restart.record(run_dir, config)
         write_json(run_dir / "four_step.json", {"version": 1, "last": last})
         return _go_on(config, run_dir, data, last, extra_callbacks)
 
@@ -136,15 +136,23 @@ def is_four_step(run_dir: str | os.PathLike) -> bool:
 
 
 def resume(
-    run_dir: str | os.PathLike, *, last: int | None = None, extra_callbacks: "Sequence[keras.callbacks.Callback]" = ()
+    run_dir: str | os.PathLike,
+    *,
+    last: int | None = None,
+    extra_callbacks: "Sequence[keras.callbacks.Callback]" = (),
+    data_dir: str | os.PathLike | None = None,
+    overrides: Sequence[str] = (),
+    accept_changes: bool = False,
 ) -> training.Outcome:
     """Go on with such a run wherever it was stopped; of a finished one, say so and return its outcome.
 
     Args:
         last: what it was begun with; None: whichever that was.
+        data_dir, overrides, accept_changes: see `training.resume`.
 
     Raises:
-        UserError: `run_dir` is no folder of such a run, or what it needs is no longer there.
+        UserError: `run_dir` is no folder of such a run, another process trains there, or what it needs is no longer
+            there or is no longer what it was.
     """
     run_dir = Path(run_dir)
     begun_with = _begun_with(run_dir)
@@ -152,10 +160,17 @@ def resume(
         raise UserError(f"{run_dir}: was begun to end after step {begun_with}, not {last}; choose another folder")
     if (run_dir / "metrics.json").is_file():
         return _finished(run_dir)
-    config = load_run_config(run_dir / "config.yaml")
-    training.set_determinism(config)
-    print(f"resuming {run_dir}", flush=True)
-    return _go_on(config, run_dir, datasets.read_data(config), begun_with, extra_callbacks)
+    with lock.held(run_dir):
+        config = restart.config_to_go_on_with(
+            run_dir,
+            data_dir=data_dir,
+            overrides=overrides,
+            accept_changes=accept_changes,
+            is_new=not run_folder.has_checkpoint(run_dir),
+        )
+        training.set_determinism(config)
+        print(f"resuming {run_dir}", flush=True)
+        return _go_on(config, run_dir, datasets.read_data(config), begun_with, extra_callbacks, accept_changes)
 
 
 def _begun_with(run_dir):
@@ -223,15 +238,15 @@ def _lengths(config, train_set, run_dir, last):
     return [schedule.make_schedule(each, train_set).total_steps for each in configs]
 
 
-def _go_on(config, run_dir, data, last, extra_callbacks):
+def _go_on(config, run_dir, data, last, extra_callbacks, accept_changes=False):
     """Do what is not done yet."""
     lengths = _lengths(config, data[0], run_dir, last)
     done, total, place = 0, sum(lengths), ""
     try:
-        with sigterm_as_ctrl_c():  # between two fits, too
+        with sigterm_as_ctrl_c(), disk.told(run_dir):  # between two fits, too
             for step, length in zip(STEPS, lengths, strict=False):
                 place = f"step {step.number} of {last}: {step.title}"
-                outcome = _train(step, config, run_dir, place, extra_callbacks)
+                outcome = _train(step, config, run_dir, place, extra_callbacks, accept_changes)
                 if outcome.interrupted:
                     print(f"stopped in {place}", flush=True)
                     return training.Outcome(run_dir, done + outcome.step, total)
@@ -241,14 +256,14 @@ def _go_on(config, run_dir, data, last, extra_callbacks):
             place = "the report of all steps"
             metrics = (_finish_whole if last == 4 else _finish_apart)(config, run_dir, data)
     except KeyboardInterrupt:
-        if not (run_dir / STEPS[0].folder / "last.keras").exists():
+        if not run_folder.has_checkpoint(run_dir):
             raise  # nothing to go on with
         print(f"stopped in {place}", flush=True)
         return training.Outcome(run_dir, done, total)
     return training.Outcome(run_dir, total, total, metrics)
 
 
-def _train(step, config, run_dir, place, extra_callbacks):
+def _train(step, config, run_dir, place, extra_callbacks, accept_changes):
     folder = run_dir / step.folder
     if (folder / "metrics.json").is_file():
         print(f"{place}: done before", flush=True)
@@ -256,9 +271,10 @@ def _train(step, config, run_dir, place, extra_callbacks):
     start = f"on the features of {step.features_from}, frozen" if step.features_from else "from the initial weights"
     print(f"{place}, {start}", flush=True)
     try:
-        if (folder / "last.keras").is_file():
+        if run_folder.has_checkpoint(folder):
             _name_data_anew(step, config, run_dir)
-            return training.resume(folder, extra_callbacks=extra_callbacks)
+            accepted = {"accept_changes": True} if accept_changes else {}
+            return training.resume(folder, extra_callbacks=extra_callbacks, **accepted)
         shutil.rmtree(folder, ignore_errors=True)  # killed before its first checkpoint
         return training.train(step_config(config, step, run_dir), folder, extra_callbacks=extra_callbacks)
     except UserError as error:  # it names the run of the step; the whole is what goes on
@@ -334,7 +350,7 @@ def _rows(run_dir, steps):
     """The rows of the results.csv of all steps, with "epoch" and "step" counted through."""
     rows, epoch, number = [], 0, 0
     for step in steps:
-        own = run_folder.read_results(run_dir / step.folder / "results.csv")
+        own = run_folder.read_results(run_dir / step.folder / "results.csv", run_folder.FACTS)
         rows += [row | {"epoch": epoch + row["epoch"], "step": number + row["step"]} for row in own]
         if rows:
             epoch, number = rows[-1]["epoch"], rows[-1]["step"]
@@ -345,7 +361,7 @@ def _section(run_dir, steps):
     """The section of the report that names the run of each step."""
     rows, families = [], (PROPOSALS, DETECTIONS)
     for step in steps:
-        own = run_folder.read_results(run_dir / step.folder / "results.csv")
+        own = run_folder.read_results(run_dir / step.folder / "results.csv", run_folder.FACTS)
         metrics = read_json(run_dir / step.folder / "metrics.json")
         minutes = sum(row["seconds"] for row in own) / 60
         facts = (f"{own[-1]['step']:.0f}" if own else "-", f"{minutes:.1f}")
@@ -362,7 +378,7 @@ def _section(run_dir, steps):
 
 
 def _finished(run_dir):
-    rows = run_folder.read_results(run_dir / "results.csv")
+    rows = run_folder.read_results(run_dir / "results.csv", run_folder.FACTS)
     step = int(rows[-1]["step"]) if rows else 0
     print(f"{run_dir}: already finished, all {step} steps; nothing to do")
     return training.Outcome(run_dir, step, step, read_json(run_dir / "metrics.json"))

@@ -3,8 +3,12 @@
 config.yaml      every setting, resolved: what `train --resume` goes on with
 model.keras      the best model by its main metric (val_AP; of an RPN val_proposals/AR1000), or the last one where
                  nothing was evaluated on the way
-last.keras       model and optimizer at the last checkpoint
-results.csv      a row for each epoch: losses, recalls, learning rate, val_AP ...
+last.keras       model and optimizer at the last checkpoint: of an epoch it is there before its evaluation begins
+previous.keras   the checkpoint before that one, for when last.keras is damaged
+results.csv      a row for each epoch: losses, recalls, learning rate, val_AP ...; "steps" are those that the means are
+                 over, fewer than an epoch has where the run went on inside of it
+began.json       settings and data that the run began with, to notice what is changed before it goes on (`restart`)
+run.lock         while a process trains there: which one (`lock`)
 logs/            the same for TensorBoard
 train_batch.jpg  what the network is fed
 val_detections.jpg, results.json
@@ -28,7 +32,7 @@ import keras
 import tensorflow as tf
 
 from keras_fpn import __version__
-from keras_fpn.config.loading import Config
+from keras_fpn.config.loading import Config, load_run_config
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import write_text
 from keras_fpn.evaluation.coco import COCOEvaluator
@@ -37,42 +41,102 @@ from keras_fpn.models.detector import Detector
 from keras_fpn.models.writing import save_model, save_plain_model
 from keras_fpn.parts.output_fields import OutputField, further
 from keras_fpn.reporting import report, visualize
+from keras_fpn.training import lock
+from keras_fpn.training.progress import step_of
+
+# Columns of results.csv that every row of a run has.
+FACTS = ("epoch", "step", "seconds")
+# All that a run writes before its first checkpoint, and the folders of the first steps of a four-step run.
+_BEGUN = ("config.yaml", "train_batch.jpg", "train_batch.tmp.jpg", "began.json", lock.NAME, "logs", "results.csv",
+          "four_step.json")  # fmt: skip
+_STEPS = ("1_rpn", "1_proposals", "2_fast_rcnn", "3_rpn", "3_proposals", "4_fast_rcnn")
 
 
 @contextlib.contextmanager
 def new_run_folder(out: str | os.PathLike | None, config_name: str | os.PathLike | None) -> Iterator[Path]:
     """Make a folder for the run inside: `out`, or runs/<config>, or runs/<config>-2 and so on.
 
-    No other run gets the same one. A run that fails before its first checkpoint leaves nothing behind.
+    No other run gets the same one, and this process keeps it until the end of the context (`lock.held`). A run that
+    fails before its first checkpoint leaves nothing behind. A folder that a killed run left before its first checkpoint
+    may be used again.
     """
     folder, made = _make_run_folder(out, config_name)
-    try:
-        yield folder
-    except BaseException:
-        if not any(folder.rglob("last.keras")):  # of the run, or of one of its steps
-            shutil.rmtree(folder, ignore_errors=True)
-            if folder not in made:  # it was there, empty, before
-                folder.mkdir(exist_ok=True)
-            for parent in made[1:]:
-                with contextlib.suppress(OSError):  # another run is in it
-                    parent.rmdir()
-        raise
+    with lock.held(folder):
+        _begin_anew(out, folder)
+        try:
+            yield folder
+        except BaseException:
+            if not has_checkpoint(folder):  # of the run, or of one of its steps
+                shutil.rmtree(folder, ignore_errors=True)
+                if folder not in made:  # it was there, empty, before
+                    folder.mkdir(exist_ok=True)
+                for parent in made[1:]:
+                    with contextlib.suppress(OSError):  # another run is in it
+                        parent.rmdir()
+            raise
+
+
+def folder_of_its_own(run_dir: Path) -> contextlib.AbstractContextManager:
+    """Keep a folder for this process, and make it where it is not there yet."""
+    return lock.held(run_dir) if run_dir.exists() else new_run_folder(run_dir, None)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is anything to go on from, of a run or of one of its steps."""
+    return any(any(folder.rglob(name)) for name in ("last.keras", "previous.keras"))
 
 
 def _make_run_folder(out, config_name):
     """Return the folder and the ones that were made for it, itself first."""
     if out:
         folder = Path(out)
-        if folder.exists():
-            if not folder.is_dir() or any(folder.iterdir()):
-                raise UserError(f"{out}: exists already; choose another --out, or train --resume {out} goes on with it")
-            return folder, []
-        return folder, _make_folders(folder)
+        if not folder.exists():
+            with contextlib.suppress(FileExistsError):  # another process made it just now
+                return folder, _make_folders(folder)
+        lock.refuse_if_held(folder)
+        _refuse_used(out, folder)
+        return folder, []
     stem = Path("runs") / Path(config_name).stem
     for folder in [stem, *(stem.with_name(f"{stem.name}-{number}") for number in range(2, 10_000))]:
         with contextlib.suppress(FileExistsError):
             return folder, _make_folders(folder)
     raise UserError(f"{stem.parent}: is full of runs of this name; give --out RUN")
+
+
+def _refuse_used(out, folder):
+    if not folder.is_dir() or not _is_only_begun(folder):
+        raise UserError(f"{out}: exists already; choose another --out, or train --resume {out} goes on with it")
+
+
+def _is_only_begun(folder):
+    """Whether a folder is empty or holds nothing but what a run writes before its first checkpoint."""
+    for each in folder.iterdir():
+        is_temporary = each.name.startswith(".") and each.name.endswith((".tmp", ".tmp.keras", ".unfinished"))
+        is_step = each.name in _STEPS and (folder / "four_step.json").is_file() and not has_checkpoint(each)
+        if each.name not in _BEGUN and not is_temporary and not is_step:
+            return False
+    config = folder / "config.yaml"
+    if not config.is_file():
+        return not (folder / "logs").exists()  # those of somebody else
+    try:
+        # One that was written by hand is nobody's to remove.
+        return load_run_config(config).to_yaml() == config.read_text(encoding="utf-8")
+    except (UserError, OSError):
+        return False
+
+
+def _begin_anew(out, folder):
+    """Look again, now that nobody else has the folder, and remove what a run left before its first checkpoint."""
+    if out:
+        _refuse_used(out, folder)
+    left = [each for each in folder.iterdir() if each.name != lock.NAME]
+    if left:
+        print(f"{folder}: holds a run that was stopped before its first checkpoint; it begins anew", flush=True)
+    for each in left:
+        if each.is_dir():
+            shutil.rmtree(each)
+        else:
+            each.unlink()
 
 
 def _make_folders(folder):
@@ -84,15 +148,25 @@ def _make_folders(folder):
     return made
 
 
-def read_results(path: str | os.PathLike) -> list[dict]:
-    """Return the rows of a results.csv, numbers as float, empty cells left out; [] where there is no file."""
+def read_results(path: str | os.PathLike, needs: Sequence[str] = ("epoch",)) -> list[dict]:
+    """Return the rows of a results.csv, numbers as float, empty cells left out; [] where there is no file.
+
+    Raises:
+        UserError: it is no table of numbers, or a row has nothing in one of the columns that it `needs`.
+    """
     if not Path(path).is_file():
         return []
     try:
         with Path(path).open(newline="", encoding="utf-8") as file:
-            return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
+            table = csv.DictReader(file)
+            rows = [{name: float(cell) for name, cell in row.items() if cell} for row in table]
+            names = table.fieldnames or ()
     except (ValueError, TypeError, csv.Error) as error:
         raise UserError(f"{path}: not a table of numbers ({error}); mend or remove it") from None
+    missing = [name for name in needs if name not in names or not all(name in row for row in rows)]
+    if missing:
+        raise UserError(f"{path}: not a whole table, {missing[0]!r} is missing in it; mend or remove it")
+    return rows
 
 
 def write_results(path: str | os.PathLike, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -115,20 +189,31 @@ class ResultsFile(keras.callbacks.Callback):
         super().__init__()
         self._path = path
         self._start = time.monotonic()
+        self._first_step = None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._first_step = step_of(self.model)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = {} if logs is None else logs
         for name in [name for name, value in logs.items() if name.startswith("val_") and value == -1]:
             del logs[name]
+        self.write(epoch, logs)
+        self._start = time.monotonic()
+
+    def write(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Write the row of an epoch as far as it is known."""
         rows = [row for row in read_results(self._path) if row["epoch"] <= epoch]
-        seconds, self._start = round(time.monotonic() - self._start, 1), time.monotonic()
-        facts = {"epoch": epoch + 1, "step": int(self.model.optimizer.iterations), "seconds": seconds}
+        step, seconds = step_of(self.model), round(time.monotonic() - self._start, 1)
+        facts = {"epoch": epoch + 1, "step": step, "seconds": seconds}
+        if self._first_step is not None:
+            facts["steps"] = step - self._first_step
         rows.append(facts | {name: float(value) for name, value in logs.items()})
         write_results(self._path, rows)
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """model.keras when an epoch is the best so far by the model's main metric (or has none), then last.keras."""
+    """model.keras when an epoch is the best so far by the model's main metric, or where there is none."""
 
     def __init__(self, run_dir):
         super().__init__()
@@ -141,7 +226,24 @@ class Checkpoints(keras.callbacks.Callback):
         evaluated = bool(rows) and metric in rows[-1]
         if not scores or (evaluated and scores[-1] >= max(scores)):
             self._plain = save_plain_model(self.model, self._run_dir / "model.keras", self._plain)
-        save_model(self.model, self._run_dir / "last.keras")
+
+
+class LastCheckpoint:
+    """last.keras, and the one before it as previous.keras.
+
+    step: of the optimizer at what is on disk, None where there is nothing.
+    """
+
+    def __init__(self, run_dir: Path, step: int | None = None):
+        self._file = run_dir / "last.keras"
+        self.step = step
+
+    def save(self, model: keras.Model) -> None:
+        """Keep a model as it is, unless just that is kept already."""
+        step = step_of(model)
+        if step != self.step:
+            save_model(model, self._file, self._file.with_name("previous.keras"))
+            self.step = step
 
 
 def draw_train_batch(
@@ -207,9 +309,9 @@ def _facts(config, model, evaluator, rows):
         "pyramid": f"{', '.join(model.pyramid.output)}; {', '.join(map(str, sorted(channels)))} channels",
         "conventions": config.model.profile,
         "parameters": f"{model.count_params():,}",
-        "training": f"{rows[-1]['step'] if rows else 0:.0f} steps of {config.data.batch_size} images",
+        "training": f"{rows[-1].get('step', 0) if rows else 0:.0f} steps of {config.data.batch_size} images",
         "seed": f"{config.training.seed}",
-        "training time": f"{sum(row['seconds'] for row in rows) / 60:.1f} minutes",
+        "training time": f"{sum(row.get('seconds', 0) for row in rows) / 60:.1f} minutes",
         "validation images": f"{len(evaluator.image_ids)}",
         "machine": f"{os.cpu_count()} CPU cores, {len(tf.config.list_physical_devices('GPU'))} GPUs",
         "versions": f"keras_fpn {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}",

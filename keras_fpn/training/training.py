@@ -3,6 +3,9 @@
 A resumed run equals an uninterrupted one: the order and the variation of the data are functions of (seed,
 position), the samples of the losses of (seed, step), and model and optimizer are in last.keras. With
 `training.deterministic` they are equal to the last bit; without, TensorFlow adds gradients in any order.
+
+Nothing of a run is lost: at the end of an epoch its row and its checkpoint are on disk before it is evaluated, and a
+run that was killed in between does that evaluation first when it goes on.
 """
 
 import contextlib
@@ -21,16 +24,18 @@ from keras_fpn.config.loading import Config, load_run_config
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import read_json, write_json, write_text
 from keras_fpn.data.coco import CocoDataset
-from keras_fpn.data.pipeline import readable_errors
+from keras_fpn.data.decode import readable_errors
 from keras_fpn.evaluation.coco import COCOEvaluator, metrics_to_json
 from keras_fpn.evaluation.measuring import evaluation_dataset, measure
 from keras_fpn.metrics import all_families
 from keras_fpn.models import writing
 from keras_fpn.models.files import load_model
 from keras_fpn.reporting import report
-from keras_fpn.training import run_folder
+from keras_fpn.training import checkpoints, disk, lock, restart, run_folder, unsettled
 from keras_fpn.training.callbacks import COCOEvaluation, LearningRateLog, RichProgress
 from keras_fpn.training.datasets import read_data, training_dataset
+from keras_fpn.training.progress import step_of
+from keras_fpn.training.scale_notes import scale_notes
 from keras_fpn.training.schedule import make_optimizer, make_schedule, stretches_from
 from keras_fpn.training.stopping import Diverged, Interrupted, StopAfter, StopOnSignal, StopWhenDiverged
 
@@ -83,8 +88,10 @@ def train(
     _freeze(model, config.training.freeze)
     model.compile(optimizer=make_optimizer(config, schedule))
     run_dir = Path(run_dir)
-    with contextlib.nullcontext() if run_dir.exists() else run_folder.new_run_folder(run_dir, None):
-        write_text(run_dir / "config.yaml", as_built(config, model).to_yaml())
+    with run_folder.folder_of_its_own(run_dir), disk.told(run_dir):
+        config = as_built(config, model)
+        write_text(run_dir / "config.yaml", config.to_yaml())
+        restart.record(run_dir, config)
         with readable_errors():
             batch = next(iter(training_dataset(config, train_set, cache=False)))
         run_folder.draw_train_batch(batch, train_set.class_names, model.output_fields, run_dir / "train_batch.jpg")
@@ -94,33 +101,62 @@ def train(
         return _run(model, config, schedule, run_dir, data, extra_callbacks)
 
 
-def resume(run_dir: str | os.PathLike, *, extra_callbacks: Sequence[keras.callbacks.Callback] = ()) -> Outcome:
+def resume(
+    run_dir: str | os.PathLike,
+    *,
+    extra_callbacks: Sequence[keras.callbacks.Callback] = (),
+    data_dir: str | os.PathLike | None = None,
+    overrides: Sequence[str] = (),
+    accept_changes: bool = False,
+) -> Outcome:
     """Go on with an interrupted run; of a finished one, say so and return its outcome.
 
+    One that was stopped before its first checkpoint begins anew with its config.yaml.
+
+    Args:
+        data_dir, overrides: where the data of the run lies now, as the folder of `with_data` or as settings such as
+            "data.val.images=DIR".
+        accept_changes: go on although settings or annotations have changed since the run began.
+
     Raises:
-        UserError: `run_dir` is no run folder.
+        UserError: `run_dir` is no run folder; another process trains there; its checkpoints are damaged; settings or
+            data have changed.
     """
     run_dir = Path(run_dir)
-    for name in ("config.yaml", "last.keras"):
-        if not (run_dir / name).is_file():
-            raise UserError(
-                f"{run_dir}: no run to resume, {name} is missing; train writes it at the first checkpoint"
-            )
-    config = load_run_config(run_dir / "config.yaml")
+    if not (run_dir / "config.yaml").is_file():
+        raise UserError(f"{run_dir}: no run to resume, config.yaml is missing; train writes it when a run begins")
     if (run_dir / "metrics.json").is_file():
-        metrics = read_json(run_dir / "metrics.json")
-        rows = run_folder.read_results(run_dir / "results.csv")
-        step = int(rows[-1]["step"]) if rows else 0
-        print(f"{run_dir}: already finished{f', all {step} steps' if rows else ''}; nothing to do")
-        return Outcome(run_dir, step, step, metrics)
+        load_run_config(run_dir / "config.yaml")
+        return _finished(run_dir)
+    with lock.held(run_dir):
+        is_new = not run_folder.has_checkpoint(run_dir)
+        config = restart.config_to_go_on_with(
+            run_dir, data_dir=data_dir, overrides=overrides, accept_changes=accept_changes, is_new=is_new
+        )
+        if is_new:
+            print(f"{run_dir}: stopped before its first checkpoint; begins anew with its config.yaml", flush=True)
+            return train(config, run_dir, extra_callbacks=extra_callbacks)
+        with disk.told(run_dir):
+            return _go_on(config, run_dir, extra_callbacks)
+
+
+def _finished(run_dir):
+    metrics = read_json(run_dir / "metrics.json")
+    rows = run_folder.read_results(run_dir / "results.csv", run_folder.FACTS)
+    step = int(rows[-1]["step"]) if rows else 0
+    print(f"{run_dir}: already finished{f', all {step} steps' if rows else ''}; nothing to do")
+    return Outcome(run_dir, step, step, metrics)
+
+
+def _go_on(config, run_dir, extra_callbacks):
     set_determinism(config)
     data = read_data(config)
     schedule = make_schedule(config, data[0])
-    model = load_model(run_dir / "last.keras")
+    file = checkpoints.newest_whole(run_dir)
+    model = load_model(file)
     if getattr(model, "optimizer", None) is None:
-        raise UserError(f"{run_dir / 'last.keras'}: holds no optimizer, so no run can go on from it; start a new run")
-    step = int(model.optimizer.iterations)
-    print(f"resuming {run_dir} at step {step} of {schedule.total_steps}", flush=True)
+        raise UserError(f"{file}: holds no optimizer, so no run can go on from it; start a new run")
+    print(f"resuming {run_dir} at step {step_of(model)} of {schedule.total_steps}", flush=True)
     return _run(model, config, schedule, run_dir, data, extra_callbacks)
 
 
@@ -139,36 +175,34 @@ def _freeze(model, parts):
 
 def _run(model, config, schedule, run_dir, data, extra_callbacks):
     train_set, val_set, evaluator = data
-    first = int(model.optimizer.iterations)
-    callbacks = _callbacks(model, config, run_dir, val_set, evaluator, extra_callbacks)
+    first = step_of(model)
+    watch = _watch(model, config, run_dir, val_set, evaluator, extra_callbacks)
     try:
-        step = _fit(model, config, schedule, run_dir, train_set, callbacks)
-        if step < schedule.total_steps:
-            return Outcome(run_dir, step, schedule.total_steps)
-        rates = next(callback for callback in callbacks if isinstance(callback, LearningRateLog))
-        learning_rate = None if first else (rates.steps, rates.values)
-        if not (run_dir / "model.keras").exists():  # a bad validation image came in the way
-            writing.save_plain_model(model, run_dir / "model.keras")
-        metrics = finish(config, run_dir, val_set, evaluator, learning_rate)
+        with disk.told(run_dir):
+            unsettled.settle(model, schedule, run_dir / "results.csv", watch.evaluation, watch.best)
+            if not _fit(model, config, schedule, train_set, watch):
+                return Outcome(run_dir, watch.last.step, schedule.total_steps)
+            learning_rate = None if first else (watch.rates.steps, watch.rates.values)
+            if not (run_dir / "model.keras").exists():
+                writing.save_plain_model(model, run_dir / "model.keras")
+            metrics = finish(config, run_dir, val_set, evaluator, learning_rate)
     except UserError as error:
-        if isinstance(error, Diverged) or not (run_dir / "last.keras").exists():
+        if isinstance(error, Diverged) or watch.last.step is None:
             raise
         raise UserError(f"{error}; then go on: keras-fpn train --resume {run_dir}") from None
     except KeyboardInterrupt:
-        if not (run_dir / "last.keras").exists():
+        if watch.last.step is None:
             raise
-        return Outcome(run_dir, int(model.optimizer.iterations), schedule.total_steps)
-    return Outcome(run_dir, step, schedule.total_steps, metrics)
+        return Outcome(run_dir, watch.last.step, schedule.total_steps)
+    return Outcome(run_dir, step_of(model), schedule.total_steps, metrics)
 
 
-def _fit(model, config, schedule, run_dir, train_set, callbacks):
-    """Call `model.fit` from the optimizer's step on; returns the step reached: less than all after Ctrl-C."""
-    stop = StopOnSignal()
-    callbacks = [stop, *callbacks]
-    first = int(model.optimizer.iterations)
+def _fit(model, config, schedule, train_set, watch):
+    """Call `model.fit` from the optimizer's step on; returns whether it came to the end of the run."""
+    first = step_of(model)
     try:
-        for stretch in stretches_from(int(model.optimizer.iterations), schedule):
-            dataset = training_dataset(config, train_set, skip_batches=int(model.optimizer.iterations))
+        for stretch in stretches_from(first, schedule):
+            dataset = training_dataset(config, train_set, skip_batches=step_of(model))
             with readable_errors():
                 model.fit(
                     dataset,
@@ -176,51 +210,71 @@ def _fit(model, config, schedule, run_dir, train_set, callbacks):
                     # Of the whole run, not of this stretch: callbacks ask which epoch is the last.
                     epochs=schedule.epochs,
                     steps_per_epoch=stretch.steps_per_epoch,
-                    callbacks=[*callbacks, StopAfter(stretch.end_epoch)],
+                    callbacks=[*watch.callbacks, StopAfter(stretch.end_epoch)],
                     shuffle=False,  # the data set has its own order
                     verbose=0,
                 )
-            if stop.asked:
-                break
+            if watch.stop.asked:
+                return False
     except Interrupted:
-        _end(callbacks)
-        writing.save_model(model, run_dir / "last.keras")
+        watch.last.save(model)
+        _end(watch.callbacks)
+        return False
     except BaseException as error:
-        _end(callbacks)  # above all the live bar, which would garble the message
-        is_bad_image = isinstance(error, UserError) and not isinstance(error, Diverged)
-        if is_bad_image and int(model.optimizer.iterations) > first:  # met between two steps
-            writing.save_model(model, run_dir / "last.keras")
+        _end(watch.callbacks)  # above all the live bar, which would garble the message
+        # A bad image, or a screen that is gone: met between two steps.
+        is_whole = isinstance(error, (UserError, OSError)) and not isinstance(error, Diverged)
+        if is_whole and disk.reason(error) is None and step_of(model) > first:
+            watch.last.save(model)
         raise
-    return int(model.optimizer.iterations)
+    return True
 
 
 def _end(callbacks):
     for callback in callbacks:
-        callback.on_train_end()
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            callback.on_train_end()
 
 
-def _callbacks(model, config, run_dir, val_set, evaluator, extra_callbacks):
-    """In the order in which they must see an epoch end: measure, write, keep, show."""
+@dataclasses.dataclass(frozen=True)
+class _Watch:
+    """All that looks on while a run trains."""
+
+    callbacks: list
+    stop: StopOnSignal
+    last: run_folder.LastCheckpoint
+    best: run_folder.Checkpoints
+    rates: LearningRateLog
+    evaluation: COCOEvaluation | None
+
+
+def _watch(model, config, run_dir, val_set, evaluator, extra_callbacks):
+    """In the order in which they must see an epoch end: keep, measure, write, keep the best, show."""
     settings = config.training
-    callbacks = [StopWhenDiverged(), LearningRateLog()]
+    stop, rates, evaluation = StopOnSignal(), LearningRateLog(), None
     if settings.evaluate_every:
-        dataset = evaluation_dataset(model, val_set, config.data.evaluation_batch_size)
-        callbacks.append(
-            COCOEvaluation(
-                dataset,
-                evaluator,
-                every=settings.evaluate_every,
-                max_images=settings.evaluation_images,
-            )
+        evaluation = COCOEvaluation(
+            evaluation_dataset(model, val_set, config.data.evaluation_batch_size),
+            evaluator,
+            every=settings.evaluate_every,
+            max_images=settings.evaluation_images,
         )
-    callbacks += [
-        run_folder.ResultsFile(run_dir / "results.csv"),
+    last = run_folder.LastCheckpoint(run_dir, step_of(model) or None)
+    results, best = run_folder.ResultsFile(run_dir / "results.csv"), run_folder.Checkpoints(run_dir)
+    callbacks = [
+        StopWhenDiverged(),
+        stop,
+        rates,
+        *([checkpoints.KeepByClock(last, settings.checkpoint_minutes)] if settings.checkpoint_minutes else []),
+        checkpoints.KeepEpoch(last, results, stop),
+        *([evaluation] if evaluation else []),
+        results,
         keras.callbacks.TensorBoard(str(run_dir / "logs"), write_graph=False),
         *extra_callbacks,
-        run_folder.Checkpoints(run_dir),
+        best,
         RichProgress(),
     ]
-    return callbacks
+    return _Watch(callbacks, stop, last, best, rates, evaluation)
 
 
 def finish(
@@ -271,10 +325,5 @@ def _start_lines(model, config, schedule, train_set, val_set, run_dir):
         )
     if model.frozen:
         lines += f"\nfrozen: {', '.join(model.frozen)}"
-    sizes, size = config.data.min_sides, config.model.resize.min_side
-    if size not in sizes:
-        lines += (
-            f"\nnote: trained at a shorter side of {', '.join(map(str, sizes))} (data.min_sides) and evaluated at"
-            f" {size} (model.resize.min_side)"
-        )
+    lines += "".join(f"\n{note}" for note in scale_notes(config, train_set))
     return lines

@@ -79,7 +79,8 @@ def test_without_a_command_the_help(run):
         (["train", "tiny", "--resum=x"], "unknown option --resum; did you mean '--resume'?"),
         (["train"], "train needs a CONFIG"),
         (["train", "tiny", "--resume", "x"], "train needs a CONFIG"),
-        (["train", "--resume", "x", "--data", "y"], "--data does not go with --resume"),
+        (["train", "--resume", "x", "--size", "9"], "--size does not go with --resume"),
+        (["train", "tiny", "--size", "0"], "'0' is not a whole number above 0"),
         (["train", "--resume", "nowhere"], "nowhere: no run to resume, config.yaml is missing"),
         (["train", "tinny"], "tinny: no such configuration; did you mean 'tiny'?"),
         (["train", "tiny"], "data.train.annotations is not set; give --data DIR"),
@@ -129,7 +130,7 @@ def test_detect_draws_and_writes_coco_results(run, model, model_file, shapes, tm
         "detect", model_file, shapes / "val", "--threshold", 0, "--json", "found.json", "--batch-size", 2
     )
     assert code == 0
-    pictures = sorted(path.name for path in (tmp_path / "detections").iterdir())
+    pictures = sorted(path.name for path in (tmp_path / "detections").glob("[!.]*"))
     assert pictures == sorted(path.name for path in (shapes / "val").iterdir())
     assert out.count("image ") == 5 and "image 5/5" in out
     results = json.loads((tmp_path / "found.json").read_text())
@@ -189,9 +190,9 @@ def test_detect_does_not_overwrite_its_input(run, model_file, shapes):
     assert "is an input image; choose another --out" in error
 
 
-def test_detect_names_a_file_that_is_no_image(run, model_file, shapes, tmp_path):
+def test_detect_names_a_file_that_is_no_image(run, model_file, tmp_path):
     (tmp_path / "text.jpg").write_text("not an image")
-    code, _, error = run("detect", model_file, shapes / "val", "text.jpg")
+    code, _, error = run("detect", model_file, "text.jpg")
     assert code == 2
     assert "text.jpg: not a readable image" in error
     assert [path.name for path in tmp_path.iterdir()] == ["text.jpg"]  # and nothing was begun

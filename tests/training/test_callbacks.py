@@ -1,6 +1,10 @@
 """Callbacks in a real `fit`: metrics reach the callbacks after them, progress is readable in a log."""
 
 import csv
+import json
+import subprocess
+import sys
+import textwrap
 import warnings
 
 import keras
@@ -136,6 +140,41 @@ def test_learning_rate_reaches_the_logs(dataset):
     _, history = fit([log], epochs=2, steps=3, learning_rate=schedule)
     assert history["learning_rate"] == pytest.approx([0.1, 0.01])
     assert log.steps == [1, 2, 3, 4, 5, 6] and log.values[-1] == pytest.approx(0.01)
+
+
+# In a process of its own: devices are divided before TensorFlow first looks at them.
+TWO_DEVICES = """
+    import json, sys
+    import keras, numpy as np, tensorflow as tf
+    from keras_fpn.models.optimizers import SGD, WarmupMultiStep
+    from keras_fpn.training.callbacks import LearningRateLog
+    from keras_fpn.training.run_folder import ResultsFile
+
+    halves = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], halves)
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        rate = WarmupMultiStep(0.1, warmup_steps=4) if sys.argv[2] == "schedule" else 0.1
+        model.compile(optimizer=SGD(rate), loss="mse")
+    data = tf.data.Dataset.from_tensors((np.ones((2, 1), np.float32), np.ones((2, 1), np.float32))).repeat()
+    rates = LearningRateLog()
+    model.fit(data, epochs=2, steps_per_epoch=3, callbacks=[rates, ResultsFile(sys.argv[1])], verbose=0, shuffle=False)
+    print(json.dumps([rates.steps, rates.values]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", ["schedule", "constant"])
+def test_several_devices(rate, tmp_path):
+    table = tmp_path / "results.csv"
+    arguments = [sys.executable, "-c", textwrap.dedent(TWO_DEVICES), str(table), rate]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    steps, values = json.loads(done.stdout)
+    assert steps == [1, 2, 3, 4, 5, 6] and values[3:] == pytest.approx([0.1] * 3)
+    with table.open() as file:
+        rows = [(float(row["step"]), float(row["steps"]), float(row["learning_rate"])) for row in csv.DictReader(file)]
+    assert rows == [(3, 3, pytest.approx(values[2])), (6, 3, pytest.approx(0.1))]
 
 
 def test_pictures_to_files_and_tensorboard(dataset, tmp_path):

@@ -76,7 +76,7 @@ def test_a_run_leaves_its_folder(runs):
     names = {path.name for path in whole.iterdir()}
     assert names == {
         "config.yaml", "model.keras", "last.keras", "results.csv", "results.json", "logs", "train_batch.jpg",
-        "val_detections.jpg", "report.html", "metrics.json",
+        "val_detections.jpg", "report.html", "metrics.json", "previous.keras", "began.json",
     }  # fmt: skip
     rows = _rows(whole)
     assert [int(float(row["epoch"])) for row in rows] == [1, 2]
