@@ -6,6 +6,7 @@
         print(found.file_name, found.names, found.scores, found.boxes)
 """
 
+import dataclasses
 import io
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,43 +15,56 @@ import numpy as np
 from PIL import Image
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.picture_files import MAX_PIXELS
 from keras_fpn.export import preprocessing
-from keras_fpn.inference.images import ImageDetections, as_list, in_original_pixels, read_image
+from keras_fpn.inference.images import ImageDetections, as_list, in_original_pixels
+from keras_fpn.inference.reading import Unreadable, check_options, read_batches
 
 if TYPE_CHECKING:
     from keras_fpn.export.artefacts import Artefact
 
 
-def detect(artefact: "Artefact", images: Any, threshold: float = 0.5, batch_size: int = 1) -> list[ImageDetections]:
+def detect(
+    artefact: "Artefact", images: Any, threshold: float = 0.5, batch_size: int = 1, max_pixels: int = MAX_PIXELS
+) -> list[ImageDetections]:
     """Find objects in one image or in many: see `keras_fpn.detect`.
 
     Args:
         artefact: what `open_artefact` gives.
     """
-    return list(iterate(artefact, images=as_list(images), threshold=threshold, batch_size=batch_size))
+    return list(iterate(artefact, as_list(images), threshold, batch_size, max_pixels))
 
 
 def iterate(
-    artefact: "Artefact", images: Iterable[Any], threshold: float = 0.5, batch_size: int = 1
+    artefact: "Artefact",
+    images: Iterable[Any],
+    threshold: float = 0.5,
+    batch_size: int = 1,
+    max_pixels: int = MAX_PIXELS,
+    unreadable: Unreadable | None = None,
 ) -> Iterator[ImageDetections]:
     """`detect` for many images: yields as it goes, and reads an image when its turn comes.
+
+    Args:
+        unreadable: see `read_batches`; the detections of the others say by `index` which they are.
 
     Raises:
         UserError: see `keras_fpn.detect`; or the detector needs proposals.
     """
+    check_options(threshold, batch_size, max_pixels)
     if artefact.description.needs_proposals:
         raise UserError(
             f"{artefact.path}: {artefact.description.title}: it needs proposals, which images alone do not give; export"
             " and detect with an RPN or a Faster R-CNN"
         )
     find = _find_by_files if _rounding_matters(artefact) else _find_by_pixels
-    images = list(images)
-    for start in range(0, len(images), batch_size):
-        loaded = [read_image(image) for image in images[start : start + batch_size]]
-        found, seen_sizes = find(artefact, [image for image, _ in loaded])
-        for index, (image, file_name) in enumerate(loaded):
-            rows = {name: value[index] for name, value in found.items()}
-            yield in_original_pixels(rows, image, file_name, seen_sizes[index], threshold, artefact.description)
+    for some in read_batches(images, batch_size, max_pixels, unreadable):
+        found, seen_sizes = find(artefact, [one.pixels for one in some])
+        for row, one in enumerate(some):
+            rows = {name: value[row] for name, value in found.items()}
+            description = artefact.description
+            seen = in_original_pixels(rows, one.pixels, one.file_name, seen_sizes[row], threshold, description)
+            yield dataclasses.replace(seen, index=one.index)
 
 
 def _rounding_matters(artefact):

@@ -1,14 +1,22 @@
 """`keras-fpn detect`: its options, and its lines on the screen."""
 
 import argparse
+import contextlib
 import functools
+import os
+import sys
 import time
+import warnings
+import zipfile
 from pathlib import Path
 
 from keras_fpn.commands.arguments import add_extension, positive, probability
+from keras_fpn.commands.endings import INTERRUPTED
 from keras_fpn.console.errors import UserError
-from keras_fpn.console.files import check_output, write_json
+from keras_fpn.console.files import check_output
 from keras_fpn.console.screen import import_quietly
+from keras_fpn.console.signals import ends_at_once
+from keras_fpn.console.text import plain
 
 HELP = "find objects in image files: pictures with boxes, and COCO results"
 
@@ -17,91 +25,200 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options and what runs it to the parser of the command."""
     parser.add_argument("model", metavar="MODEL", help=".keras file, run folder, .tflite, .onnx or SavedModel folder")
     parser.add_argument(
-        "images", metavar="IMAGE_OR_FOLDER", nargs="+", help="image files, or folders of them"
+        "images", metavar="IMAGE_OR_FOLDER", nargs="+", help="image files, or folders of them and of folders"
     )
     parser.add_argument("--out", metavar="DIR", default="detections", help="for the pictures (detections)")
     parser.add_argument("--threshold", type=probability, metavar="T", default=0.5, help="least score (0.5)")
     parser.add_argument("--json", metavar="OUT", help="write the detections as COCO results")
     parser.add_argument("--batch-size", type=positive, metavar="N", default=1, help="images at a time (1)")
+    parser.add_argument(
+        "--max-pixels", type=positive, metavar="N", default=100_000_000,
+        help="leave out pictures with more, which need more memory (100000000: some 2 GB)",
+    )  # fmt: skip
     add_extension(parser)
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    from keras_fpn.inference import images
-    from keras_fpn.reporting import visualize
+def run(arguments: argparse.Namespace) -> int:
+    from keras_fpn.inference import drawn_folder, listing, picture_names
 
-    check_output(arguments.out, folder=True)
+    folder = drawn_folder.DrawnFolder(arguments.out)
+    found = listing.find_images(arguments.images, without=arguments.out)
+    _check_model(arguments.model)
+    names = picture_names.names_for(found, folder.longest_name())
+    folder.check(names, found.files)
     if arguments.json:
-        check_output(arguments.json)
-    files = images.list_images(arguments.images)
-    images.check_images(files)
-    pictures = _picture_paths(files, arguments.out)
-    iterate, floor = _open_detector(arguments.model)
-    if arguments.threshold < floor:
-        print(f"note: the model itself drops what scores {floor:g} or less (its detections.score_threshold)")
-    results = []
-    found = iterate(files, arguments.threshold, arguments.batch_size)
-    start = time.perf_counter()
-    for number, (one, picture) in enumerate(zip(found, pictures, strict=True), start=1):
-        milliseconds = 1000 * (time.perf_counter() - start)
-        results += one.to_results(image_id=number)
-        values = {"boxes": one.boxes} | one.further
-        drawn = visualize.draw_found(
-            one.image, values, one.fields, one.captions(), one.scores, classes=one.classes
+        _check_json(arguments.json, [*found.files, *(folder.path / name for name in names)])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # a picture that is odd, but can be read
+        unreadable = _Unreadable(found.files, arguments.max_pixels)
+        iterate, floor = _open_detector(arguments.model)
+        if found.skipped():
+            print(found.skipped())
+        if arguments.threshold < floor:
+            print(f"note: the model itself drops what scores {floor:g} or less (its detections.score_threshold)")
+        detections = iterate(
+            unreadable.others(), arguments.threshold, arguments.batch_size, arguments.max_pixels, unreadable.leave_out
         )
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        visualize.save_picture(drawn, picture)
-        counts = _count_names(one.names)
-        print(f"image {number}/{len(files)} {one.file_name}: {counts}, {milliseconds:.0f} ms", flush=True)
-        start = time.perf_counter()
-    notes = "".join(f", {field.note}" for field in one.fields if field.note)
-    print(f"wrote {len(files)} pictures to {arguments.out}{notes}")
-    if arguments.json:
-        write_json(arguments.json, sorted(results, key=lambda result: -result["score"]))
-        print(f"wrote {len(results)} detections to {arguments.json}")
+        _draw_all(detections, unreadable, folder, names, arguments)
+    unreadable.tell_count()
+    return 1 if unreadable else 0
+
+
+def _draw_all(detections, unreadable, folder, names, arguments):
+    """Pictures and results of all that can be read; what there is stays, however it ends."""
+    from keras_fpn.inference.results_file import ResultsFile
+
+    written, total, note = 0, len(unreadable.files), ""
+    start = time.perf_counter()
+    with ResultsFile(os.path.realpath(arguments.json)) if arguments.json else contextlib.nullcontext() as results:
+        try:
+            for one in detections:
+                milliseconds = 1000 * (time.perf_counter() - start)
+                number = unreadable.number_of(one)
+                unreadable.tell()
+                if not written and (removed := folder.begin()):
+                    print(f"removed {_count(removed, 'picture')} that an earlier detect drew in {plain(arguments.out)}")
+                if results is not None:
+                    results.add(one.to_results(image_id=number + 1))
+                folder.save(_drawn(one), names[number])
+                written, note = written + 1, "".join(f", {field.note}" for field in one.fields if field.note)
+                counts = _count_names(one.names)
+                line = f"image {number + 1}/{total} {plain(one.file_name)}: {counts}, {milliseconds:.0f} ms"
+                print(line, flush=True)
+                start = time.perf_counter()
+        finally:
+            if written:
+                print(f"wrote {_count(written, 'picture')} to {plain(arguments.out)}{note}")
+    unreadable.refuse_all(written)
+    if results is not None:
+        print(f"wrote {_count(len(results), 'detection')} to {plain(arguments.json)}")
+
+
+class _Unreadable:
+    """The pictures that cannot be read, each told in a line, and the others.
+
+    The heads of all are looked at beforehand.
+
+    Raises:
+        UserError: none can be read.
+    """
+
+    def __init__(self, files, max_pixels):
+        from keras_fpn.inference.images import check_images
+
+        self.files, self._errors = files, {}
+        for index, file in enumerate(files):
+            try:
+                check_images([file], max_pixels)
+            except UserError as problem:
+                self._errors[index] = problem
+        self._others = [index for index in range(len(files)) if index not in self._errors]
+        self.refuse_all(len(self._others))
+        self._untold = list(self._errors.values())
+
+    def __len__(self):
+        return len(self._errors)
+
+    def others(self):
+        return [self.files[index] for index in self._others]
+
+    def number_of(self, one):
+        """The place of detections among all the files, from 0."""
+        return self._others[one.index]
+
+    def leave_out(self, index, error):
+        self._errors[self._others[index]] = error
+        self._untold.append(error)
+
+    def refuse_all(self, read):
+        if not read:
+            first = next(iter(self._errors.values()))
+            number = len(self.files)
+            raise first if number == 1 else UserError(f"none of the {number} pictures can be read; the first: {first}")
+
+    def tell(self):
+        """A line for each that was met since; not before one could be read, since of none there is one line."""
+        for error in self._untold:
+            print(f"error: {plain(error)}", file=sys.stderr, flush=True)
+        self._untold = []
+
+    def tell_count(self):
+        self.tell()
+        if self._errors:
+            print(f"error: {len(self)} of {_count(len(self.files), 'picture')} cannot be read", file=sys.stderr)
+
+
+def _check_model(path):
+    """Refuse what is no model before TensorFlow is imported, and before a picture is looked at."""
+    from keras_fpn.export import artefacts
+
+    place = Path(path)
+    if not place.exists():
+        raise UserError(
+            f"{path}: no such model; give a .keras file, the folder of a run or what keras-fpn export wrote"
+        )
+    if artefacts.format_of(path) is not None:
+        return
+    if place.is_dir() and not (place / "model.keras").is_file():
+        raise UserError(f"{path}: neither a run nor a SavedModel: no model.keras, no saved_model.pb in it")
+    file = place / "model.keras" if place.is_dir() else place
+    if file.suffix != ".keras":
+        raise UserError(
+            f"{file}: no .keras file, .tflite or .onnx; keras-fpn convert makes a .keras file of a published checkpoint"
+        )
+    if not zipfile.is_zipfile(file):
+        raise UserError(
+            f"{file}: not a whole Keras model; copy or convert it again, or train anew (it is damaged or cut short)"
+        )
 
 
 def _open_detector(path):
-    """`iterate(images, threshold, batch_size)` of a model or of an exported one, and what score either drops."""
+    """`iterate(images, threshold, ...)` of a model or of an exported one, and what score either drops."""
     from keras_fpn.export import artefacts
 
     kind = artefacts.format_of(path)
-    if kind is None and Path(path).suffix in (".tflite", ".onnx"):
-        raise UserError(f"{path}: no such model; keras-fpn export writes such a file")
-    if kind is None and Path(path).is_dir() and not (Path(path) / "model.keras").is_file():
-        raise UserError(f"{path}: neither a run nor a SavedModel: no model.keras, no saved_model.pb in it")
     if kind in (None, "saved_model"):
-        import_quietly()  # the other formats run without TensorFlow
+        with ends_at_once("stopped", INTERRUPTED):
+            import_quietly()  # the other formats run without TensorFlow
     if kind is None:
-        from keras_fpn.inference import detecting
-        from keras_fpn.models.files import load_model
+        with ends_at_once("stopped", INTERRUPTED):
+            from keras_fpn.inference import detecting
+            from keras_fpn.models.files import load_model
 
         model = load_model(path)
+        try:
+            detecting.check_weights(model)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
         floor = model.settings.get("detections", {}).get("score_threshold", 0.0)
         return functools.partial(detecting.iterate, model), floor
     from keras_fpn.export import artefact_inference
 
-    artefact = artefacts.open_artefact(path)
+    artefact = artefacts.open_artefact(path, verify=True)
     return functools.partial(artefact_inference.iterate, artefact), artefact.description.score_threshold
 
 
-def _picture_paths(files, out):
-    """Where the picture of each file goes; files of one name in different folders get a number."""
-    taken, paths, inputs = set(), [], {file.resolve() for file in files}
-    for file in files:
-        suffix = file.suffix if file.suffix.lower() in (".jpg", ".jpeg", ".png") else ".jpg"
-        name, number = f"{file.stem}{suffix}", 1
-        while name in taken:
-            number += 1
-            name = f"{file.stem}-{number}{suffix}"
-        taken.add(name)
-        paths.append(Path(out) / name)
-        if paths[-1].resolve() in inputs:
-            raise UserError(f"{paths[-1]}: is an input image; choose another --out")
-    return paths
+def _check_json(path, pictures):
+    check_output(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UserError(f"{path}: no regular file; give --json the name of a file")
+    if os.path.realpath(path) in {os.path.realpath(picture) for picture in pictures}:
+        raise UserError(f"{path}: is a picture, too; choose another --json")
+
+
+def _drawn(one):
+    from keras_fpn.reporting import visualize
+
+    captions = [plain(caption) for caption in one.captions()]
+    values = {"boxes": one.boxes} | one.further
+    return visualize.draw_found(one.image, values, one.fields, captions, one.scores, classes=one.classes)
 
 
 def _count_names(names):
     counts = {name: names.count(name) for name in dict.fromkeys(names)}
-    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+    return ", ".join(f"{count} {plain(name)}" for name, count in counts.items()) or "nothing"
+
+
+def _count(number, noun):
+    return f"{number} {noun}{'s' * (number != 1)}"

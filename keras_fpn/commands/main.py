@@ -26,7 +26,9 @@ from keras_fpn.commands import (
 from keras_fpn.commands.endings import INTERRUPTED
 from keras_fpn.commands.parser import Parser, parse
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.screen import plain_output
 from keras_fpn.console.signals import sigterm_as_ctrl_c
+from keras_fpn.console.text import plain
 from keras_fpn.parts import extensions
 
 
@@ -36,6 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Set before anything imports Keras. Level 3 keeps TensorFlow's C++ notes off the screen.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with plain_output():
+        return _told(argv)
+
+
+def _told(argv):
     parser = _build_parser()
     try:
         if not argv:
@@ -44,21 +51,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parse(parser, argv)
         with sigterm_as_ctrl_c():
             arguments.extensions = extensions.load(getattr(arguments, "extensions", []))
-            return arguments.run(arguments) or 0
+            code = arguments.run(arguments) or 0
+            print(end="", flush=True)  # here, where an error of it is told, and not when the interpreter ends
+            return code
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {plain(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our lines went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_nothing_more()
         return 1
     except OSError as error:
         if error.filename is None:
             raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        if error.filename == "stdout":
+            _write_nothing_more()
+        print(f"error: {plain(error.filename)}: {error.strerror}", file=sys.stderr)
         return 1 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else 2
+
+
+def _write_nothing_more():
+    """Let the lines that stdout still holds go nowhere: the interpreter would fail on them when it ends."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _build_parser():

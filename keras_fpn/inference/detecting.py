@@ -9,6 +9,7 @@ Images are resized by the model's own rule, `model.settings["resize"]`, by the f
 evaluation use. `keras_fpn.export.artefact_inference` is the same for an exported detector.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,12 +17,16 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.picture_files import MAX_PIXELS
 from keras_fpn.data import transforms
-from keras_fpn.inference.images import ImageDetections, as_list, in_original_pixels, read_image
+from keras_fpn.inference.images import ImageDetections, as_list, in_original_pixels
+from keras_fpn.inference.reading import Unreadable, check_options, read_batches
 from keras_fpn.models.detector import Detector
 
 
-def detect(model: Detector, images: Any, threshold: float = 0.5, batch_size: int = 1) -> list[ImageDetections]:
+def detect(
+    model: Detector, images: Any, threshold: float = 0.5, batch_size: int = 1, max_pixels: int = MAX_PIXELS
+) -> list[ImageDetections]:
     """Find objects in one image or in many.
 
     Args:
@@ -31,35 +36,60 @@ def detect(model: Detector, images: Any, threshold: float = 0.5, batch_size: int
         threshold: lowest score to return; the model itself drops what is below its
             `detections.score_threshold`.
         batch_size: images in one forward pass, padded to the largest of them.
+        max_pixels: a picture with more is refused before it takes memory.
 
     Returns:
         One `ImageDetections` for each image, in their order.
 
     Raises:
-        UserError: a file is absent or no image, or an array has another shape.
+        UserError: a file is absent or no image, an array has another shape or holds NaN, or so does the model.
     """
-    return list(iterate(model, as_list(images), threshold, batch_size))
+    return list(iterate(model, as_list(images), threshold, batch_size, max_pixels))
 
 
 def iterate(
-    model: Detector, images: Iterable, threshold: float = 0.5, batch_size: int = 1
+    model: Detector,
+    images: Iterable,
+    threshold: float = 0.5,
+    batch_size: int = 1,
+    max_pixels: int = MAX_PIXELS,
+    unreadable: Unreadable | None = None,
 ) -> Iterator[ImageDetections]:
-    """`detect` for many images: yields as it goes, and reads an image when its turn comes."""
+    """`detect` for many images: yields as it goes, and reads an image when its turn comes.
+
+    Args:
+        unreadable: see `read_batches`; the detections of the others say by `index` which they are.
+    """
+    check_options(threshold, batch_size, max_pixels)
     if "proposals" in model.further_inputs:
         raise UserError(
             f"{model.title}: it finds objects only among given proposals; keras-fpn evaluate MODEL --proposals DIR"
             " measures it, and detect takes an RPN or a Faster R-CNN"
         )
+    check_weights(model)
     infer = compiled(model)
-    images = list(images)
-    for start in range(0, len(images), batch_size):
-        loaded = [read_image(image) for image in images[start : start + batch_size]]
-        inputs = batch([image for image, _ in loaded], model.settings["resize"])
+    for some in read_batches(images, batch_size, max_pixels, unreadable):
+        inputs = batch([one.pixels for one in some], model.settings["resize"])
         found = {name: value.numpy() for name, value in infer(inputs).items()}
-        for index, (image, file_name) in enumerate(loaded):
-            rows = {name: value[index] for name, value in found.items()}
-            resized_size = inputs["image_sizes"][index].numpy()
-            yield in_original_pixels(rows, image, file_name, resized_size, threshold, model)
+        for row, (one, size) in enumerate(zip(some, inputs["image_sizes"].numpy(), strict=True)):
+            rows = {name: value[row] for name, value in found.items()}
+            seen = in_original_pixels(rows, one.pixels, one.file_name, size, threshold, model)
+            yield dataclasses.replace(seen, index=one.index)
+
+
+def check_weights(model: Detector) -> None:
+    """Refuse a model whose numbers are none: it would find nothing, or anything, without a word.
+
+    Raises:
+        UserError: a weight is NaN or infinite.
+    """
+    for weight in model.weights:
+        value = tf.convert_to_tensor(weight)
+        if value.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(value))):
+            raise UserError(
+                f"{model.title}: its weight {weight.path} holds NaN or infinity, so that it finds nothing; take an"
+                " earlier checkpoint, or train again with a lower learning rate"
+            )
 
 
 def compiled(model: Detector) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:

@@ -1,19 +1,23 @@
 """Image files in, and detections in the files' own pixels: what every runtime needs, without TensorFlow."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.picture_files import MAX_PIXELS, check_pixels, opened, readable
+from keras_fpn.inference.listing import SUFFIXES, list_images
 from keras_fpn.parts import output_fields
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+__all__ = [
+    "MAX_PIXELS", "SUFFIXES", "ImageDetections", "above", "as_list", "check_images", "in_original_pixels",
+    "list_images", "read_image",
+]  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +37,7 @@ class ImageDetections:
             run lengths (`keras_fpn.masks.decode` makes `[H, W]` bool of one), and the boxes are theirs.
         fields: the `OutputField`s of the detector.
         known: has `class_names` and `category_ids` of all classes.
+        index: which of the images that were given together, from 0.
     """
 
     boxes: np.ndarray
@@ -45,6 +50,7 @@ class ImageDetections:
     further: dict = dataclasses.field(default_factory=dict)
     fields: tuple = output_fields.STANDARD
     known: object = None
+    index: int = 0
 
     def to_results(self, image_id: int) -> list[dict]:
         """Return COCO results: x, y, width, height in pixels, the data set's own category ids."""
@@ -64,81 +70,59 @@ class ImageDetections:
         ]
 
 
-def read_image(image: Any) -> tuple[np.ndarray, str | None]:
-    """Return `([H, W, 3] uint8 RGB, file name or None)` of a path, a PIL image or an array of 0..255."""
-    file_name = None
+def read_image(image: Any, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, str | None]:
+    """Return `([H, W, 3] uint8 RGB, file name or None)` of a path, a PIL image or an array of 0..255.
+
+    Raises:
+        UserError: a file is absent, no image or damaged, a picture has more than `max_pixels`, or an array is of
+            another shape or holds what are no numbers.
+    """
     if isinstance(image, (str, os.PathLike)):
-        file_name = os.fspath(image)
-        try:
-            with Image.open(file_name) as opened:
-                return _pixels(opened), file_name
-        except FileNotFoundError:
-            raise UserError(f"{file_name}: no such image file") from None
-        except _UNREADABLE as error:
-            raise _not_readable(file_name, error) from None
+        with opened(image, max_pixels) as picture:
+            return _pixels(picture), os.fspath(image)
     if isinstance(image, Image.Image):
-        return _pixels(image), file_name
-    array = np.asarray(image)
+        check_pixels("a picture", *image.size, max_pixels)
+        with readable("a picture"):
+            return _pixels(image), None
+    return _rgb(np.asarray(image)), None
+
+
+def _rgb(array):
+    """`[H, W, 3]` uint8 of an array of any numbers."""
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=-1)
     if array.ndim != 3 or array.shape[-1] != 3 or not array.size:
         raise UserError(
             f"an image array has shape {array.shape}; give [height, width, 3] RGB or [height, width]"
         )
-    if array.dtype != np.uint8:
-        array = np.clip(np.rint(array), 0, 255).astype(np.uint8)
-    return array, file_name
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"an image array has dtype {array.dtype}; give numbers from 0 to 255")
+    if not np.isfinite(array).all():
+        raise UserError("an image array holds NaN or infinity; give numbers from 0 to 255")
+    return np.clip(np.rint(array), 0, 255).astype(np.uint8)
 
 
-def check_images(files: Iterable[str | os.PathLike]) -> None:
+def check_images(files: Iterable[str | os.PathLike], max_pixels: int = MAX_PIXELS) -> None:
     """Look at the head of every file, so that one that is no image is told before the work begins.
 
     Raises:
-        UserError: a file is no image.
+        UserError: a file is no image, or has more pixels.
     """
     for file in files:
-        try:
-            Image.open(file).close()
-        except _UNREADABLE as error:
-            raise _not_readable(file, error) from None
-
-
-def _not_readable(file, error):
-    return UserError(f"{file}: not a readable image ({error}); re-encode or remove it")
+        with opened(file, max_pixels):
+            pass
 
 
 def _pixels(picture):
     """`[H, W, 3]` uint8 RGB as the picture is looked at; of 16 bits the upper 8, as TensorFlow decodes them."""
-    picture = ImageOps.exif_transpose(picture)
+    picture.load()  # here, where what is wrong with the pixels is told
+    with contextlib.suppress(Exception):  # an EXIF block that says nothing of use: the picture as it is stored
+        picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I;16"):
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     return np.asarray(picture.convert("RGB"))
-
-
-def list_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
-    """Return the image files among `paths`; a folder stands for the images in it, by name.
-
-    Names that begin with a dot are left out (macOS writes such files beside the pictures).
-
-    Raises:
-        UserError: a path is absent, or a folder has no image in it.
-    """
-    files = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(item for item in path.iterdir() if _is_image_name(item) and item.is_file())
-            if not inside:
-                raise UserError(f"{path}: no images in this folder ({', '.join(SUFFIXES)})")
-            files += inside
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise UserError(f"{path}: no such image file or folder")
-    return files
-
-
-def _is_image_name(path):
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def in_original_pixels(

@@ -1,0 +1,142 @@
+"""Picture files: which formats are opened, and what their first bytes say before a pixel takes memory.
+
+A format is told by content, and nothing but the decoders of `FORMATS` gets a file: Pillow itself would start
+Ghostscript on PostScript, whatever the name of the file is.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+from keras_fpn.console.errors import UserError
+
+# `formats` for `Image.open`, too. MPO, several pictures in one file that phones name .jpg, is opened as JPEG.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
+# A picture takes some 20 bytes a pixel while it is resized: here 2 GB. Hardly a camera has as many pixels.
+MAX_PIXELS = 100_000_000
+
+_BYTES_A_PIXEL = 20
+# The decoders themselves: `Image.open` warns of large pictures and refuses larger ones by a limit that it has for the
+# whole process.
+_DECODERS: dict[str, Callable[..., Image.Image]] = {
+    "JPEG": JpegImagePlugin.jpeg_factory,
+    "PNG": PngImagePlugin.PngImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+}
+_STARTS = (
+    (b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"BM", "BMP"), (b"GIF87a", "GIF"), (b"GIF89a", "GIF"),
+    (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"II+\0", "TIFF"), (b"MM\0+", "TIFF"),
+)  # fmt: skip
+_OTHERS = (
+    (b"%!PS", "PostScript"), (b"\xc5\xd0\xd3\xc6", "PostScript (EPS)"), (b"%PDF", "PDF"), (b"8BPS", "Photoshop (PSD)"),
+    (b"\0\0\0\x0cjP", "JPEG 2000"), (b"\xff\x4f\xff\x51", "JPEG 2000"), (b"\0\0\0\x0cJXL", "JPEG XL"),
+    (b"\xff\x0a", "JPEG XL"), (b"\0\0\1\0", "an icon (ICO)"), (b"<svg", "SVG"), (b"<?xml", "XML, perhaps SVG"),
+    (b"<!DOCTYPE", "a web page"), (b"<html", "a web page"), (b"PK\3\4", "a ZIP archive"), (b"\x1f\x8b", "gzip"),
+    (b"version https://git-lfs", "a pointer of Git LFS; git lfs pull fetches the picture"), (b"v/1\1", "OpenEXR"),
+    (b"#?RADIANCE", "Radiance HDR"), (b"P5\n", "PGM"), (b"P6\n", "PPM"),
+)  # fmt: skip
+_LOOKED_AT = 64  # bytes
+
+
+@contextlib.contextmanager
+def opened(file: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Open a picture file; nothing of it is decoded yet. What decoding it inside raises becomes a `UserError`.
+
+    Raises:
+        UserError: there is no such file, it is no picture of one of `FORMATS`, it is damaged, or it has more pixels.
+    """
+    with readable(os.fspath(file)):
+        _check_regular(file)
+        with open(file, "rb") as stream:
+            yield _open(stream, file, max_pixels)
+
+
+@contextlib.contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Within this context whatever a decoder raises becomes a `UserError` about the picture of this name."""
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such image file") from None
+    except MemoryError:
+        raise UserError(f"{name}: too large for the memory there is; make it smaller or remove it") from None
+    except Exception as error:  # decoders raise whatever a damaged file leads them to
+        raise _not_readable(name, getattr(error, "strerror", None) or str(error) or type(error).__name__) from None
+
+
+def check_pixels(name: str, width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
+    """Refuse a picture for its size.
+
+    Raises:
+        UserError: it has more pixels than `max_pixels`.
+    """
+    if width * height > max_pixels:
+        raise UserError(
+            f"{name}: {width} x {height} pixels, more than the {max_pixels / 1e6:g} million allowed, and it would take"
+            f" {_BYTES_A_PIXEL * width * height / 1e9:.1f} GB of memory; make it smaller or remove it, or raise"
+            " --max-pixels (max_pixels in Python)"
+        )
+
+
+def _check_regular(file):
+    mode = os.stat(file).st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise UserError(f"{os.fspath(file)}: is {kind}; give an image file")
+
+
+def _open(stream: BinaryIO, file, max_pixels) -> Image.Image:
+    start = stream.read(_LOOKED_AT)
+    kind = _kind(start)
+    if kind not in FORMATS:
+        raise _not_readable(os.fspath(file), f"it is {kind}; of {', '.join(FORMATS)} it is none")
+    if kind == "WEBP":  # its decoder takes memory when it is opened
+        check_pixels(os.fspath(file), *_webp_size(start), max_pixels)
+    stream.seek(0)
+    picture = _DECODERS[kind](stream, os.fspath(file))
+    check_pixels(os.fspath(file), *picture.size, max_pixels)
+    return picture
+
+
+def _not_readable(name, why):
+    return UserError(f"{name}: not a readable image ({why}); re-encode or remove it")
+
+
+def _kind(start: bytes) -> str:
+    """One of `FORMATS`, or words for something else."""
+    if start[:4] == b"RIFF":
+        return "WEBP" if start[8:12] == b"WEBP" else "RIFF"
+    if start[4:8] == b"ftyp":
+        brand = start[8:12]
+        return "AVIF" if brand[:3] == b"avi" else "HEIF (HEIC)" if brand[:2] in (b"he", b"mi") else "a video"
+    for known in (_STARTS, _OTHERS):
+        for beginning, kind in known:
+            if start.startswith(beginning):
+                return kind
+    if not start:
+        return "an empty file"
+    return "text" if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start) else "of an unknown format"
+
+
+def _webp_size(start: bytes) -> tuple[int, int]:
+    """Width and height of the canvas; 0 0 where the file is too short or of no kind known."""
+    chunk, body = start[12:16], start[20:]
+    if len(body) < 10:
+        return 0, 0
+    if chunk == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if chunk == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if chunk == b"VP8 ":
+        return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+    return 0, 0
