@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from keras_fpn.console.picture_files import FORMATS
 from keras_fpn.data import shapes
 from keras_fpn.export import preprocessing, regular_proposals
 from keras_fpn.inference import images as image_files
@@ -58,7 +59,7 @@ def pictures_of(files: Iterable[str | os.PathLike]) -> list[np.ndarray]:
     files = list(files)[:LOOKED_AT]
     of_size: dict[tuple[int, int], str | os.PathLike] = {}
     for file in files:
-        with Image.open(file) as opened:
+        with Image.open(file, formats=FORMATS) as opened:
             of_size.setdefault(opened.size, file)
     by_shape = [of_size[size] for size in sorted(of_size, key=lambda size: (size[0] / size[1], size[0]))]
     chosen = [by_shape[place] for place in sorted({0, len(by_shape) // 2, len(by_shape) - 1})]

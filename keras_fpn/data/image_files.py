@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.picture_files import FORMATS
 from keras_fpn.data.objects import short, shown
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def check_large_claims(path: str | os.PathLike, entries: Sequence[dict], files: 
             continue
         try:
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            with Image.open(file) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 size = image.size
         except OSError:  # told when it is decoded
             size = None

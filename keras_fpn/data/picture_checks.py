@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.picture_files import FORMATS
 from keras_fpn.data.coco import CocoDataset, Record
 from keras_fpn.data.objects import shown
 
@@ -75,7 +76,7 @@ def _brightest(record: Record) -> float | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(record.path) as image:
+            with Image.open(record.path, formats=FORMATS) as image:
                 if image.size != (record.width, record.height):
                     return None
                 bands, pixels = image.getbands(), np.asarray(image)

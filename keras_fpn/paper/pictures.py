@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from keras_fpn.console.files import read_json
+from keras_fpn.console.picture_files import FORMATS
 from keras_fpn.data import segmentations
 from keras_fpn.data.coco import read_coco
 from keras_fpn.metrics import PROPOSALS, SEGMENTS, family_of
@@ -66,7 +67,7 @@ def _of_image(results, image_id):
 
 
 def _section(table, record, val_set, found, draw, text):
-    image = np.asarray(Image.open(record.path).convert("RGB"))
+    image = np.asarray(Image.open(record.path, formats=FORMATS).convert("RGB"))
     objects = visualize.draw_ground_truth(image, _ground_truth(record), val_set.class_names, (Masks(),))
     drawn = [("ground truth", objects)]
     for row in table.rows:

@@ -28,6 +28,7 @@ from PIL import Image
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import write_text
+from keras_fpn.console.picture_files import FORMATS
 from keras_fpn.metrics import families_in, without_family
 from keras_fpn.reporting import plots
 from keras_fpn.reporting.visualize import to_picture
@@ -277,7 +278,7 @@ def _measured(value):
 
 def _data_uri(picture):
     if isinstance(picture, (str, Path)):
-        picture = Image.open(picture)
+        picture = Image.open(picture, formats=FORMATS)
     buffer = io.BytesIO()
     to_picture(picture).save(buffer, "JPEG", quality=84, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 from PIL import Image
 
+from keras_fpn.console.text import plain
 from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.inference.results import compile_inference, predict_batches
 from keras_fpn.metrics import METRIC_FAMILIES, Measurement, all_families
@@ -238,7 +239,7 @@ class RichProgress(keras.callbacks.Callback):
 
     def _print(self, line):
         if self._bar is not None:
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
         else:
             print(line, flush=True)
 
