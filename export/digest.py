@@ -5,7 +5,6 @@ The description has room for it, 64 zeros; the digest is that of the file with t
 
 import hashlib
 import os
-import re
 
 from keras_fpn.console.errors import UserError
 
@@ -24,19 +23,13 @@ def sealed(content: bytes) -> tuple[bytes, str]:
     return content.replace(PLACE.encode(), digest.encode()), digest
 
 
-def said_in(content: bytes) -> str | None:
-    """The digest that a file says it has, before any runtime reads it; None without."""
-    found = re.search(rb'"sha256": "([0-9a-f]{64})"', content)
-    return None if found is None else found.group(1).decode()
-
-
-def check(content: bytes, digest: str | None, source: str | os.PathLike) -> None:
+def check(content: bytes, digest: str | None, source: str | os.PathLike, kind: str) -> None:
     """Refuse a file that is not as it was written.
 
     Args:
         content: what `sealed` returned, of a file on disk.
         digest: as the description says.
-        source: its path, for the error.
+        source, kind: its path, and "TFLite" or "ONNX", for the error.
 
     Raises:
         UserError: it says another digest than the file has, or none.
@@ -44,4 +37,4 @@ def check(content: bytes, digest: str | None, source: str | os.PathLike) -> None
     kept = digest.encode() if isinstance(digest, str) and len(digest) == len(PLACE) else b""
     as_written = content.replace(kept, PLACE.encode()) if kept else b""
     if not kept or hashlib.sha256(as_written).hexdigest() != digest:
-        raise UserError(f"{source}: damaged: it has another digest than keras-fpn export gave it; export it anew")
+        raise UserError(f"{source}: not a whole {kind} model; export it again (its digest is not that of its content)")

@@ -19,9 +19,6 @@ class ONNXArtefact:
 
     def __init__(self, path, threads=None, verify=False):
         self.path = path
-        if verify:
-            content = Path(path).read_bytes()
-            digest.check(content, digest.said_in(content), path)
         runtime = extras.require("onnxruntime", extra="onnx")
         options = runtime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
@@ -36,6 +33,8 @@ class ONNXArtefact:
         self.description = Description.from_json(properties.get("keras_fpn", ""), source=path)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         check_names(path, self.description, [one.name for one in inputs], [one.name for one in outputs])
+        if verify:
+            digest.check(Path(path).read_bytes(), self.description.sha256, path, "ONNX")
 
     def run(
         self,

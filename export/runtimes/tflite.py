@@ -13,6 +13,7 @@ from keras_fpn.export.description import DESCRIPTION_FILE, Description
 from keras_fpn.export.runtimes.inputs import check_names, checked_inputs
 from keras_fpn.export.tflite.metadata import flatbuffer_of
 
+MOST_BYTES = 2**24  # of a description: a small archive may unfold to gigabytes
 MOST_THREADS = 4  # of its own accord; `threads` asks for more
 
 
@@ -30,7 +31,8 @@ class TFLiteArtefact:
         interpreting = extras.require("ai_edge_litert.interpreter", extra="tflite")
         self.description = read_description(path)
         if verify:
-            digest.check(flatbuffer_of(Path(path).read_bytes()), self.description.sha256, path)
+            content = flatbuffer_of(Path(path).read_bytes())
+            digest.check(content, self.description.sha256, path, "TFLite")  # the interpreter may crash on damaged ones
         try:
             with quiet_stderr():  # LiteRT announces its delegate
                 self._interpreter = interpreting.Interpreter(model_path=str(path), num_threads=threads)
@@ -61,10 +63,14 @@ def read_description(path: str | os.PathLike) -> Description:
     """The `Description` in the zip archive at the end of a TFLite file."""
     try:
         with zipfile.ZipFile(path) as archive:
-            text = archive.read(DESCRIPTION_FILE).decode("utf-8")
+            with archive.open(DESCRIPTION_FILE) as member:
+                content = member.read(MOST_BYTES + 1)
+        text = content.decode("utf-8")
     except (zipfile.BadZipFile, KeyError, UnicodeDecodeError):
         raise UserError(
             f"{path}: no TFLite file that keras-fpn exported, or cut short (no {DESCRIPTION_FILE} at its end);"
             " export the model again"
         ) from None
+    if len(content) > MOST_BYTES:
+        raise UserError(f"{path}: its {DESCRIPTION_FILE} is larger than {MOST_BYTES >> 20} MB; export the model again")
     return Description.from_json(text, source=path)

@@ -52,12 +52,15 @@ def run(arguments: argparse.Namespace) -> int:
     from keras_fpn.data.coco import read_coco
     from keras_fpn.evaluation import coco as evaluation
     from keras_fpn.evaluation import expectations, measuring
+    from keras_fpn.inference.detecting import check_weights
     from keras_fpn.models.files import load_model
 
     expected = [expectations.parse(text) for text in arguments.expect]
     for path in filter(None, (arguments.json, arguments.metrics)):
         check_output(path)
-    model = _with_max_detections(load_model(arguments.model), arguments)
+    model = load_model(arguments.model)
+    check_weights(model)
+    model = _with_max_detections(model, arguments)
     data_set = read_coco(annotations, images, **reading, fields=model.object_fields)
     data_set = _with_given_proposals(arguments, model, data_set)
     evaluator = measuring.evaluator_of(data_set)

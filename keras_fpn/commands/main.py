@@ -26,6 +26,7 @@ from keras_fpn.commands import (
 from keras_fpn.commands.endings import INTERRUPTED
 from keras_fpn.commands.parser import Parser, parse
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.memory import is_out_of_memory, out_of_memory
 from keras_fpn.console.screen import plain_output
 from keras_fpn.console.signals import sigterm_as_ctrl_c
 from keras_fpn.console.text import plain
@@ -70,6 +71,11 @@ def _told(argv):
             _write_nothing_more()
         print(f"error: {plain(error.filename)}: {error.strerror}", file=sys.stderr)
         return 1 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else 2
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"error: {out_of_memory(error)}", file=sys.stderr)
+        return 1
 
 
 def _write_nothing_more():

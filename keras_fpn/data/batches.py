@@ -16,12 +16,15 @@ def with_sizes(inputs: dict[str, tf.Tensor] | tf.Tensor) -> dict[str, tf.Tensor]
         inputs: `{"images": [B, H, W, 3], "image_sizes": [B, 2] (optional)}`, or the images alone.
 
     Raises:
-        UserError: the images are no array of four dimensions.
+        UserError: the images are no array of four dimensions, or not RGB.
     """
     inputs = inputs if isinstance(inputs, dict) else {"images": inputs}
     images = inputs["images"]
     if isinstance(images, (list, tuple)) or tf.TensorShape(images.shape).rank not in (None, 4):
         raise UserError("images: one array [B, H, W, 3] is needed; give a single image as image[None], a list stacked")
+    channels = tf.TensorShape(images.shape)[-1]
+    if channels not in (None, 3):
+        raise UserError(f"images: the last axis is RGB, 3 of them, not {channels}; of RGBA give images[..., :3]")
     if "image_sizes" in inputs:
         return inputs
     shape = tf.shape(images)

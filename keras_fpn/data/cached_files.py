@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.memory import machine_memory
 
 _SHARE = 0.8  # of the machine's memory, at most: the model and its batches need some
 
@@ -16,7 +17,7 @@ def cached_bytes(paths: Sequence[str]) -> int:
     Raises:
         UserError: the machine has not as many.
     """
-    size, memory = sum(os.path.getsize(path) for path in paths), _memory()
+    size, memory = sum(os.path.getsize(path) for path in paths), machine_memory()
     if memory is not None and size > _SHARE * memory:
         raise UserError(
             f"data.cache: the {len(paths)} image files take {size / 1e9:.1f} GB, and this machine has"
@@ -36,11 +37,3 @@ def read_files(paths: Sequence[str]) -> tf.Tensor:
         return tf.map_fn(tf.io.read_file, tf.constant(list(paths)), fn_output_signature=tf.string)
     except tf.errors.OpError as error:
         raise UserError(f"data.cache: cannot read an image file ({error.message}); check it") from None
-
-
-def _memory() -> int | None:
-    """Bytes of the machine's memory; None where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None

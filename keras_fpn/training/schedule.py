@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from keras_fpn.config.loading import Config
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.memory import machine_memory
 from keras_fpn.data.coco import CocoDataset
 from keras_fpn.models import optimizers
 
@@ -32,10 +33,11 @@ def make_schedule(config: Config, train_set: CocoDataset) -> Schedule:
     """Return the length of a run on the training images of a `CocoDataset`.
 
     Raises:
-        UserError: the warm-up is longer than the run.
+        UserError: the warm-up is longer than the run; the images of a batch alone are more than the machine's memory.
     """
     settings = config.training
     num_images = sum(config.data.keep_empty or len(record.boxes) > 0 for record in train_set.records)
+    _check_batch(config)
     steps_per_epoch = settings.steps_per_epoch or math.ceil(num_images / config.data.batch_size)
     total_steps = settings.steps or settings.epochs * steps_per_epoch  # type: ignore[operator]
     if settings.warmup_steps >= total_steps:
@@ -44,6 +46,18 @@ def make_schedule(config: Config, train_set: CocoDataset) -> Schedule:
             f" set training.warmup_steps={total_steps // 10}"
         )
     return Schedule(total_steps, min(steps_per_epoch, total_steps))
+
+
+def _check_batch(config):
+    """Refuse at once what would end after minutes: of training, images are the least part."""
+    data, memory = config.data, machine_memory()
+    height, width = data.canvas or (min(data.min_sides), min(data.min_sides))
+    size = 12 * data.batch_size * height * width  # float32 RGB
+    if memory is not None and size > memory:
+        raise UserError(
+            f"data.batch_size: {data.batch_size} images of {height} x {width} pixels alone take {size / 1e9:.0f} GB,"
+            f" and this machine has {memory / 1e9:.0f} GB of memory; take fewer at a time"
+        )
 
 
 def make_optimizer(config: Config, schedule: Schedule) -> optimizers.SGD:

@@ -30,7 +30,7 @@ def test_what_is_kept_is_as_large_as_the_files(folder):
 
 
 def test_more_than_the_machine_has_is_refused_before_it_is_read(folder, monkeypatch):
-    monkeypatch.setattr(cached_files, "_memory", lambda: 1000)
+    monkeypatch.setattr(cached_files, "machine_memory", lambda: 1000)
     monkeypatch.setattr(cached_files.tf.io, "read_file", None)
     with pytest.raises(UserError, match=r"data.cache: the 2 image files take 0.0 GB, and .* of memory; leave it out"):
         load_coco(folder / "a.json", folder, cache=True)

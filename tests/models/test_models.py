@@ -270,3 +270,11 @@ def test_more_steps_than_told_are_refused(name, tiny_settings, batch):
     with pytest.raises(ValueError, match="steps_per_epoch=4 is no multiple of steps_per_execution=3"):
         model.fit(tf.data.Dataset.from_tensors(batch).repeat(), steps_per_epoch=4, verbose=0)
     assert int(model.optimizer.iterations) == 0
+
+
+def test_pictures_with_alpha_and_single_ones_are_told(untrained, batch):
+    images = batch[0]["images"]
+    with pytest.raises(keras_fpn.UserError, match=r"not 4; of RGBA give images\[..., :3\]"):
+        untrained(batch[0] | {"images": np.concatenate([images, images[..., :1]], axis=-1)})
+    with pytest.raises(keras_fpn.UserError, match=r"give a single image as image\[None\]"):
+        untrained(batch[0] | {"images": images[0]})

@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from keras_fpn.config.loading import load_config
+from keras_fpn.console.errors import UserError
 from keras_fpn.data import read_coco
+from keras_fpn.training import schedule
 from keras_fpn.training.scale_notes import object_sides, scale_notes
 
 
@@ -59,3 +61,11 @@ def test_other_scales_in_training_and_evaluation_are_told(data_set):
 def test_a_model_without_anchors_has_none_to_tell_of(data_set):
     config = load_config("tiny", ["model.architecture=segment_proposals"])
     assert scale_notes(config, data_set([2, 3])) == []
+
+
+def test_a_batch_beyond_the_memory_is_refused_at_once(data_set, monkeypatch):
+    monkeypatch.setattr(schedule, "machine_memory", lambda: 24_000_000_000)
+    config = load_config("faster_rcnn_r50_fpn", ["data.batch_size=20000"])
+    with pytest.raises(UserError, match="data.batch_size: 20000 images of 640 x 640 pixels alone take 98 GB"):
+        schedule.make_schedule(config, data_set([20]))
+    schedule.make_schedule(load_config("shapes"), data_set([20]))
