@@ -196,7 +196,7 @@ def _open_detector(path):
     from keras_fpn.export import artefact_inference
 
     artefact = artefacts.open_artefact(path, verify=True)
-    if kind == "saved_model":
+    if kind == "saved_model" and not artefact.description.needs_proposals:  # that is refused
         note = f"note: {path}: a SavedModel is a program and may do anything when run; take it only from whom you trust"
         print(note, file=sys.stderr)
     return functools.partial(artefact_inference.iterate, artefact), artefact.description.score_threshold

@@ -90,15 +90,28 @@ def load_run_config(path: str | os.PathLike) -> Config:
     Raises:
         UserError: see `load_config`; an extension is not loaded.
     """
+    return _run_config(*_read(path))
+
+
+def load_whole_run_config(path: str | os.PathLike) -> Config:
+    """The same to go on with the run, which keeps every setting in its file.
+
+    Raises:
+        UserError: see `load_run_config`; a setting is missing.
+    """
     source, raw = _read(path)
-    extensions.check_loaded(_checked_extensions(raw.get("extensions"), source), source)
-    config = _settled(source, raw, [])
+    config = _run_config(source, raw)
     missing = _first_missing(config.model_dump(), raw)
     if missing:
         raise UserError(
             f"{source}: has no {missing}, and a run keeps every setting in it; it is cut short or of another version"
         )
     return config
+
+
+def _run_config(source, raw):
+    extensions.check_loaded(_checked_extensions(raw.get("extensions"), source), source)
+    return _settled(source, raw, [])
 
 
 def _first_missing(settings, raw, path=()):

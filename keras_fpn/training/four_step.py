@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_fpn.config import building
-from keras_fpn.config.loading import Config, load_run_config
+from keras_fpn.config.loading import Config, load_whole_run_config
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import read_json, remove_unfinished, write_json, write_text
 from keras_fpn.console.signals import sigterm_as_ctrl_c
@@ -284,7 +284,7 @@ def _train(step, config, run_dir, place, extra_callbacks, accept_changes):
 def _name_data_anew(step, config, run_dir):
     """Have a step's own configuration name its proposals where they are now: the whole folder may have been moved."""
     file = run_dir / step.folder / "config.yaml"
-    tree = load_run_config(file).model_dump() | {"data": step_config(config, step, run_dir).data.model_dump()}
+    tree = load_whole_run_config(file).model_dump() | {"data": step_config(config, step, run_dir).data.model_dump()}
     write_text(file, Config.model_validate(tree).to_yaml())
 
 

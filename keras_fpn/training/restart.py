@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_fpn.config.loading import Config, load_config, load_run_config
+from keras_fpn.config.loading import Config, load_config, load_whole_run_config
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import read_json, write_json, write_text
 from keras_fpn.training.datasets import with_data
@@ -47,7 +47,7 @@ def config_to_go_on_with(
         UserError: settings or data have changed since the run began.
     """
     file = run_dir / "config.yaml"
-    config = load_run_config(file)
+    config = load_whole_run_config(file)
     others = [item for item in overrides if not item.startswith("data.")]
     if others:
         raise UserError(

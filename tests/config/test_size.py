@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from keras_fpn.config.loading import load_config, load_run_config, shipped_configs
+from keras_fpn.config.loading import load_config, load_whole_run_config, shipped_configs
 from keras_fpn.console.errors import UserError
 
 
@@ -92,7 +92,7 @@ def test_a_runs_configuration_that_is_cut_short_is_refused(share, tmp_path):
     lines = whole.splitlines(keepends=True)
     (tmp_path / "config.yaml").write_text("".join(lines[: int(share * len(lines))]))
     with pytest.raises(UserError, match=r"config\.yaml: has no .*; it is cut short|config\.yaml.*: not YAML"):
-        load_run_config(tmp_path / "config.yaml")
+        load_whole_run_config(tmp_path / "config.yaml")
     (tmp_path / "config.yaml").write_text(whole)
-    assert load_run_config(tmp_path / "config.yaml") == load_config("tiny")
+    assert load_whole_run_config(tmp_path / "config.yaml") == load_config("tiny")
     assert yaml.safe_load(whole)
