@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from keras_fpn.inference import detecting
+from keras_fpn.inference import images
 
 HEIGHT, WIDTH = 30, 47
 TIFF_TYPES = {"BYTE": (1, "B"), "SHORT": (3, "H"), "LONG": (4, "I")}
@@ -85,7 +85,7 @@ KINDS = {
 
 def as_detect_reads(content, path):
     path.write_bytes(content)
-    return detecting.read_image(path)[0]
+    return images.read_image(path)[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)

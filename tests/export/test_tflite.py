@@ -3,6 +3,7 @@
 Expected numbers come from the Keras model itself, or from the layer that a static stage stands in for.
 """
 
+import dataclasses
 import zipfile
 from types import SimpleNamespace
 
@@ -134,7 +135,7 @@ def test_a_standard_library_reads_labels_and_description(file, tiny_model):
         assert archive.testzip() is None
         assert archive.read("labels.txt").decode() == "circle\nsquare\ntriangle\nstar\n"
         description = Description.from_json(archive.read("keras_fpn.json").decode())
-    assert description == describe(tiny_model, frame=SIZE)
+    assert dataclasses.replace(description, sha256=None) == describe(tiny_model, frame=SIZE)
     assert (description.frame, description.input_type) == (SIZE, "uint8")
 
 
