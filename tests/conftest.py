@@ -6,13 +6,14 @@ import gc
 import importlib.util
 import os
 import pathlib
+import signal
 import sys
 
-# Before TensorFlow is imported: only its errors, and full float32 products where there is a GPU. One thread a process:
+# Before TensorFlow is imported: none of its notes, which tests of what is printed would see, and full float32 products where there is a GPU. One thread a process:
 # the suite runs in as many processes as there are cores, where threads that wait take each other's time.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 # The memory of a large graph goes back to the system when it is freed, not into a pool for good.
 os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
@@ -20,6 +21,11 @@ os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
 import hypothesis
 import numpy as np
 import pytest
+
+# Tests send themselves signals, which a process that was started in the background (`&`, nohup) would ignore.
+for number, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    if hasattr(signal, number) and signal.getsignal(getattr(signal, number)) is signal.SIG_IGN:
+        signal.signal(getattr(signal, number), handler)
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 

@@ -1,4 +1,4 @@
-"""What is said where memory does not suffice."""
+"""Want of memory, told in a line."""
 
 import numpy as np
 import pytest
