@@ -9,8 +9,9 @@ import pathlib
 import signal
 import sys
 
-# Before TensorFlow is imported: none of its notes, which tests of what is printed would see, and full float32 products where there is a GPU. One thread a process:
-# the suite runs in as many processes as there are cores, where threads that wait take each other's time.
+# Before TensorFlow is imported: none of its notes, which tests of what is printed would see, and full float32 products
+# where there is a GPU. One thread a process: the suite runs in as many processes as there are cores, where threads that
+# wait take each other's time.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
