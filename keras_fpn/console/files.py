@@ -24,12 +24,15 @@ def check_output(path: str | os.PathLike, *, folder: bool = False) -> None:
     """Refuse a place that cannot be written before the work begins rather than after it.
 
     Raises:
-        UserError: `path` is a folder (or, for `folder`, a file), or lies where nothing may be written.
+        UserError: `path` is a folder (or, for `folder`, a file), a device or a pipe, or lies where nothing may be
+            written.
     """
     path = Path(path)
     if path.exists() and path.is_dir() != folder:
         found, wanted = ("file", "folder") if folder else ("folder", "file")
         raise UserError(f"{path}: is a {found}; give the name of a {wanted}")
+    if path.exists() and not (path.is_dir() or path.is_file()):
+        raise UserError(f"{path}: is a device or a pipe, which a file would replace; give the name of a file")
     there = next(place for place in (path, *path.absolute().parents) if place.exists())
     if there != path and not there.is_dir():
         raise UserError(f"{path}: cannot be written, since {there} is a file; choose another place")

@@ -1,6 +1,7 @@
 """Places that are written to: refused beforehand, and whole or not at all."""
 
 import json
+import os
 
 import pytest
 
@@ -101,3 +102,10 @@ def test_what_an_earlier_process_of_this_number_left_is_no_obstacle(tmp_path):
     with files.built_aside(tmp_path / "folder") as aside:
         aside.mkdir()
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_pipe_or_a_device_is_no_place_for_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", "/dev/null"):
+        with pytest.raises(UserError, match="is a device or a pipe, which a file would replace"):
+            files.check_output(place)
