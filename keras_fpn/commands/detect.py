@@ -203,9 +203,9 @@ def _open_detector(path):
 
 
 def _check_json(path, pictures):
-    check_output(path)
-    if os.path.exists(path) and not os.path.isfile(path):
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise UserError(f"{path}: no regular file; give --json the name of a file")
+    check_output(path)
     if os.path.realpath(path) in {os.path.realpath(picture) for picture in pictures}:
         raise UserError(f"{path}: is a picture, too; choose another --json")
 
