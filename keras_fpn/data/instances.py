@@ -16,6 +16,11 @@ from keras_fpn.data.entry_values import text_of, with_plain_crowds, with_whole_i
 from keras_fpn.data.objects import entry_name, is_whole, read_numbers, short
 
 _SECTIONS = ("images", "annotations", "categories")
+# (section, what an annotation calls its id, what is said of one that is there twice)
+_UNIQUE = (
+    ("images", "image_id", "image {} is listed twice; make the image ids unique"),
+    ("categories", "category_id", "category id {} is given twice; make the ids unique"),
+)
 _IDS = {"images": ("id",), "annotations": ("id", "image_id", "category_id"), "categories": ("id",)}
 
 
@@ -70,8 +75,8 @@ def read_instances(annotations: "str | os.PathLike | dict[str, Any] | Instances"
     source = "annotations" if isinstance(annotations, dict) else str(annotations)
     content = annotations if isinstance(annotations, dict) else _read_json(Path(annotations))
     sections = {key: with_whole_ids(_objects(source, content, key), _IDS[key]) for key in _SECTIONS}
-    _check_image_ids(source, sections["images"])
-    _check_category_ids(source, sections["categories"])
+    for section, reference, twice in _UNIQUE:
+        _check_ids(source, sections[section], section, reference, twice)
     sections["annotations"] = with_plain_crowds(source, sections["annotations"])
     root = _root(sections["categories"], sections["annotations"])
     sections["categories"] = [category for category in sections["categories"] if category is not root]
@@ -113,24 +118,15 @@ def _objects(source: str, content: Any, key: str) -> list[dict]:
     return value
 
 
-def _check_image_ids(source: str, images: list[dict]) -> None:
+def _check_ids(source: str, entries: list[dict], section: str, reference: str, twice: str) -> None:
+    """Refuse an id that is no whole number, or is given twice: `twice` says so, with room for the id."""
     seen = set()
-    for index, image in enumerate(images):
-        if not is_whole(image.get("id")):
-            _refuse_id(source, index, image, "images", "image_id")
-        if image["id"] in seen:
-            raise UserError(f"{source}: image {image['id']} is listed twice; make the image ids unique")
-        seen.add(image["id"])
-
-
-def _check_category_ids(source: str, categories: list[dict]) -> None:
-    seen = set()
-    for index, category in enumerate(categories):
-        if not is_whole(category.get("id")):
-            _refuse_id(source, index, category, "categories", "category_id")
-        if category["id"] in seen:
-            raise UserError(f"{source}: category id {category['id']} is given twice; make the ids unique")
-        seen.add(category["id"])
+    for index, entry in enumerate(entries):
+        if not is_whole(entry.get("id")):
+            _refuse_id(source, index, entry, section, reference)
+        if entry["id"] in seen:
+            raise UserError(f"{source}: {twice.format(entry['id'])}")
+        seen.add(entry["id"])
 
 
 def _refuse_id(source, index, entry, section, reference):
