@@ -9,6 +9,7 @@ import logging
 import os
 import posixpath
 import stat
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.console.picture_files import FORMATS
+from keras_fpn.console.picture_files import opened
 from keras_fpn.data.objects import short, shown
 
 log = logging.getLogger(__name__)
@@ -60,20 +61,15 @@ def check_large_claims(path: str | os.PathLike, entries: Sequence[dict], files: 
     Raises:
         UserError: the file of such an image has another size.
     """
-    from PIL import Image
-
     for entry, file in zip(entries, files, strict=True):
         claimed = (int(entry["width"]), int(entry["height"]))
         if claimed[0] * claimed[1] < _LARGE:
             continue
         try:
-            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            with Image.open(file, formats=FORMATS) as image:
+            with opened(file, max_pixels=sys.maxsize) as image:  # the header alone is read
                 size = image.size
-        except OSError:  # told when it is decoded
+        except UserError:
             size = None
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
         if size is None or sorted(size) != sorted(claimed):  # which side is which, EXIF may say
             has = "cannot be read" if size is None else f"has {size[0]} x {size[1]}"
             raise UserError(
