@@ -34,11 +34,12 @@ def check_model(path: str, command: str) -> None:
     Raises:
         UserError: there is nothing of the name, or it is something else; says what takes it.
     """
+    from keras_fpn.export import artefacts
+
     place = Path(path)
     if not place.exists():
         raise UserError(f"{path}: no such model; give a .keras file or the folder of a run")
-    exported = place.suffix in (".tflite", ".onnx") or (place / "saved_model.pb").is_file()
-    if exported or any(place.glob("*/saved_model.pb")):
+    if artefacts.format_of(place) is not None:
         raise UserError(
             f"{path}: an exported model, and {command} takes a .keras file or the folder of a run; keras-fpn detect"
             " runs it, python -m keras_fpn.export.parity measures exports beside their model"
