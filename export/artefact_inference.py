@@ -16,8 +16,9 @@ from PIL import Image
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.picture_files import MAX_PIXELS
+from keras_fpn.data import sizes
 from keras_fpn.export import preprocessing
-from keras_fpn.inference.images import ImageDetections, as_list, in_original_pixels
+from keras_fpn.inference.images import ImageDetections, as_list, in_order, in_original_pixels
 from keras_fpn.inference.reading import Unreadable, check_options, read_batches
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def detect(
     Args:
         artefact: what `open_artefact` gives.
     """
-    return list(iterate(artefact, as_list(images), threshold, batch_size, max_pixels))
+    return in_order(iterate(artefact, as_list(images), threshold, batch_size, max_pixels))
 
 
 def iterate(
@@ -43,10 +44,10 @@ def iterate(
     max_pixels: int = MAX_PIXELS,
     unreadable: Unreadable | None = None,
 ) -> Iterator[ImageDetections]:
-    """`detect` for many images: yields as it goes, and reads an image when its turn comes.
+    """`detect` for many images: yields as it goes; see `keras_fpn.inference.detecting.iterate`.
 
     Args:
-        unreadable: see `read_batches`; the detections of the others say by `index` which they are.
+        unreadable: see `read_batches`.
 
     Raises:
         UserError: see `keras_fpn.detect`; or the detector needs proposals.
@@ -58,13 +59,20 @@ def iterate(
             " and detect with an RPN or a Faster R-CNN"
         )
     find = _find_by_files if _rounding_matters(artefact) else _find_by_pixels
-    for some in read_batches(images, batch_size, max_pixels, unreadable):
+    for some in read_batches(images, batch_size, _padded_size(artefact.description), max_pixels, unreadable):
         found, seen_sizes = find(artefact, [one.pixels for one in some])
         for row, one in enumerate(some):
             rows = {name: value[row] for name, value in found.items()}
             description = artefact.description
             seen = in_original_pixels(rows, one.pixels, one.file_name, seen_sizes[row], threshold, description)
             yield dataclasses.replace(seen, index=one.index)
+
+
+def _padded_size(description):
+    """`padded_size(height, width)` of an image for this artefact."""
+    if description.frame is not None:
+        return lambda *_: description.frame
+    return lambda *size: sizes.padded_size(*size, description.resize)
 
 
 def _rounding_matters(artefact):

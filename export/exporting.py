@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import built_aside, size_of
+from keras_fpn.data.sizes import padded_side
 from keras_fpn.export import refusals
 from keras_fpn.export.agreement import VerificationError
 from keras_fpn.export.artefacts import format_of
 from keras_fpn.export.description import MAX_PROPOSALS, default_input_type
-from keras_fpn.export.preprocessing import padded_side
 from keras_fpn.export.request import NAMES, Request
 from keras_fpn.export.tflite.calibration_images import CalibrationImages
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from keras_fpn.console.files import size_of
 from keras_fpn.console.progress import Count
+from keras_fpn.data import sizes as image_sizes
 from keras_fpn.data.coco import CocoDataset
 from keras_fpn.evaluation.measuring import evaluator_of
 from keras_fpn.export import (
@@ -215,9 +216,8 @@ def _other_frames(model, opened, data_set):
 
 def _fits(size, frame, rule):
     """Whether an image of this size looks the same letterboxed as it does by the model's own rule."""
-    resized = preprocessing.resize_size(*size, rule["min_side"], rule["max_side"], rounding=rule["rounding"])
-    padded = tuple(preprocessing.padded_side(side, rule["size_divisor"]) for side in resized)
-    return (resized, padded) == (preprocessing.fit_size(*size, frame, rule["rounding"]), tuple(frame))
+    own = image_sizes.resized_size(*size, rule), image_sizes.padded_size(*size, rule)
+    return own == (image_sizes.fit_size(*size, frame, rule["rounding"]), tuple(frame))
 
 
 def _noise():

@@ -1,10 +1,9 @@
 """From an image to what an artefact is fed, without TensorFlow: the sizes and the pixels of `keras_fpn.data`.
 
-Sizes are computed in Python floats, as the references do. The "pillow" filter equals `pillow_resize.resize_pillow` bit
-for bit; "bilinear" equals `pillow_resize.resize_bilinear` to the rounding of float32.
+The "pillow" filter equals `pillow_resize.resize_pillow` bit for bit; "bilinear" equals `pillow_resize.resize_bilinear`
+to the rounding of float32. Sizes are those of `keras_fpn.data.sizes`.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,48 +11,8 @@ import numpy as np
 from PIL import Image
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.data.sizes import fit_size, padded_side, resized_size
 from keras_fpn.export.description import Description
-
-
-def resize_size(height: int, width: int, min_side: int, max_side: int, rounding: str = "half_up") -> tuple[int, int]:
-    """Size after scaling the shorter side to `min_side`, or less where the longer would pass `max_side`.
-
-    Args:
-        height, width, min_side, max_side: whole numbers, pixels.
-        rounding: "half_up" or "floor"; see `keras_fpn.data.transforms.resize_size`, which gives the same.
-
-    Returns:
-        (new_height, new_width), at least 1.
-    """
-    short, long = min(height, width), max(height, width)
-    if rounding == "floor":
-        scale = min(min_side / short, max_side / long)
-        return max(math.floor(height * scale), 1), max(math.floor(width * scale), 1)
-    if rounding != "half_up":
-        raise UserError(f'rounding must be "half_up" or "floor", not {rounding!r}')
-    scale = min_side / short
-    # The shorter side is exact by definition; a product could miss it by one bit.
-    sides = (min_side, scale * width) if height < width else (scale * height, min_side)
-    shrink = min(max_side / max(sides), 1.0)
-    new_height, new_width = (max(math.floor(side * shrink + 0.5), 1) for side in sides)
-    return new_height, new_width
-
-
-def fit_size(height: int, width: int, frame: tuple[int, int], rounding: str = "half_up") -> tuple[int, int]:
-    """Largest size of the same shape inside `frame` (height, width); (new_height, new_width).
-
-    Rounded as the model's own rule rounds ("half_up" or "floor"): where both give one scale, they give one size.
-    """
-    scale = min(frame[0] / height, frame[1] / width)
-    half = 0.5 if rounding == "half_up" else 0.0
-    sides = (math.floor(height * scale + half), math.floor(width * scale + half))
-    new_height, new_width = (max(min(side, most), 1) for side, most in zip(sides, frame, strict=True))
-    return new_height, new_width
-
-
-def padded_side(side: int, divisor: int) -> int:
-    """The next multiple of `divisor` from `side` up."""
-    return -(-side // divisor) * divisor
 
 
 def resize(image: np.ndarray, new_size: tuple[int, int], interpolation: str) -> np.ndarray:
@@ -118,10 +77,7 @@ def batch(images: Sequence[np.ndarray], rule: Mapping[str, Any], input_type: str
         `{"images": [B, H, W, 3] of the input type, "image_sizes": [B, 2] int32}`; padded with 0 at the bottom and at
         the right to the largest of them, and to multiples of the rule's `size_divisor`.
     """
-    sizes = [
-        resize_size(image.shape[0], image.shape[1], rule["min_side"], rule["max_side"], rounding=rule["rounding"])
-        for image in images
-    ]
+    sizes = [resized_size(image.shape[0], image.shape[1], rule) for image in images]
     canvas = tuple(padded_side(max(sides), rule["size_divisor"]) for sides in zip(*sizes, strict=True))
     return _on_canvas(images, sizes, canvas, rule["interpolation"], input_type)
 

@@ -22,6 +22,7 @@ from keras_fpn.export.serving.errors import Refused, ServingError, Unknown
 from keras_fpn.export.serving.grpc import GrpcClient
 from keras_fpn.export.serving.rest import RestClient
 from keras_fpn.inference import images as image_files
+from keras_fpn.inference.reading import in_batches
 
 _SIGNATURES = ("serving_bytes", "serving_default")
 
@@ -82,8 +83,9 @@ def _ask(arguments):
         files.check_output(arguments.json)
     client = arguments.client(arguments.address, arguments.model, arguments.model_version, arguments.timeout)
     results, refused = [], 0
-    for start in range(0, len(paths), arguments.batch_size):
-        some = paths[start : start + arguments.batch_size]
+    # Only images that are padded to one size share a request, so that each is answered as it is alone.
+    for requested in in_batches(enumerate(paths, start=1), arguments.batch_size, lambda one: way.size_of(one[1])):
+        numbers, some = zip(*requested, strict=True)
         asked = time.perf_counter()
         try:
             found = way.ask(client, some, arguments.threshold)
@@ -91,7 +93,7 @@ def _ask(arguments):
             refused = _fail(f"{', '.join(map(str, some))}: {error}", 2)
             continue
         milliseconds = 1000 * (time.perf_counter() - asked)
-        for number, one in enumerate(found, start=start + 1):
+        for number, one in zip(numbers, found, strict=True):
             _tell(one, f"image {number}/{len(paths)}", milliseconds)
             results += one.to_results(image_id=number)
     if arguments.json:
@@ -107,7 +109,7 @@ def _way(arguments):
     else:
         classes = serving_inputs.classes_of(description, arguments.export)
     if arguments.signature == "serving_bytes":
-        return serving_inputs.EncodedImages(classes)
+        return serving_inputs.EncodedImages(classes, description)
     if not description:
         raise UserError("--signature serving_default: takes resized pixels; give --export FOLDER for the resize rule")
     return serving_inputs.ResizedImages(description, classes)

@@ -1,17 +1,19 @@
 """The two ways to ask a server for detections: with encoded images, or with pixels that the caller resized.
 
-Both have `ask(client, files, threshold)`: one request for all of the files, one `ImageDetections` for each.
+Both have `ask(client, files, threshold)`, one request for all of the files, one `ImageDetections` for each; and
+`size_of(file)`: files may share a request that have the same.
 """
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.data.sizes import padded_size
 from keras_fpn.export import preprocessing
 from keras_fpn.export.artefacts import highest_version
 from keras_fpn.export.description import DESCRIPTION_FILE, Description
@@ -28,10 +30,19 @@ class EncodedImages:
 
     Args:
         classes: has `class_names` and `category_ids`.
+        description: `Description` of the model that is served, or None.
     """
 
-    def __init__(self, classes):
+    def __init__(self, classes, description=None):
         self._classes = Classes(classes.class_names, classes.category_ids)
+        self._rule = None if description is None else description.resize
+
+    def size_of(self, file: Path) -> Hashable:
+        """Height and width in the batch; of a model that is not described, in the file."""
+        try:
+            return _size_in_batch(file, self._rule)
+        except UserError:
+            return file  # the server says what is wrong with it, and it alone is refused
 
     def ask(
         self, client: "RestClient | GrpcClient", files: Sequence[Path], threshold: float
@@ -58,6 +69,10 @@ class ResizedImages:
         self._rule = description.resize
         self._classes = Classes(classes.class_names, classes.category_ids, description.output_fields)
 
+    def size_of(self, file: Path) -> Hashable:
+        """Height and width in the batch."""
+        return _size_in_batch(file, self._rule)
+
     def ask(
         self, client: "RestClient | GrpcClient", files: Sequence[Path], threshold: float
     ) -> list[image_files.ImageDetections]:
@@ -76,6 +91,11 @@ class ResizedImages:
             )
             for index, (image, file) in enumerate(zip(images, files, strict=True))
         ]
+
+
+def _size_in_batch(file, rule):
+    size = image_files.upright_size(file)
+    return size if rule is None else padded_size(*size, rule)
 
 
 def _of_image(outputs, index):

@@ -10,7 +10,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_fpn.export import extras, preprocessing, regular_proposals
+from keras_fpn.data import sizes
+from keras_fpn.export import extras, regular_proposals
 from keras_fpn.export.description import Description
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
@@ -80,8 +81,7 @@ def _tensors(rule):
     """TensorProtos of one picture, by the name of the input."""
     import tensorflow as tf
 
-    size = preprocessing.resize_size(*_PICTURE_SIZE, rule["min_side"], rule["max_side"], rule["rounding"])
-    canvas = [preprocessing.padded_side(side, rule["size_divisor"]) for side in size]
+    size, canvas = sizes.resized_size(*_PICTURE_SIZE, rule), sizes.padded_size(*_PICTURE_SIZE, rule)
     proposals = regular_proposals.for_images([size])
     return {
         "images": _constant([1, *canvas, 3]),

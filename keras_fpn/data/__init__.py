@@ -10,9 +10,10 @@
     segmentations
                  polygons and run lengths -> small masks
     shapes       the embedded data set
-    transforms   image and fields changed together
+    transforms   image and fields changed together; sizes: what an image is resized and padded to
     decode       image files -> pixels; image_heads: their sizes; exif: which way up; cached_files: in memory
-    order        which image comes when
+    order, size_order
+                 which image comes when, in training and in evaluation
     pipeline     records -> tf.data batches
     batches      checks of a batch where a detector takes it
     proposal_files

@@ -19,6 +19,8 @@ from keras_fpn.data.decode import decode_image
 from keras_fpn.data.fields import CAN_REFUSE, ObjectField, Proposals, RowField, choose
 from keras_fpn.data.order import StreamOrder
 from keras_fpn.data.proposal_files import GivenProposals, read_proposals
+from keras_fpn.data.size_order import SizeOrder
+from keras_fpn.data.sizes import padded_size
 
 
 def load_coco(
@@ -39,6 +41,7 @@ def load_coco(
     seed: int = 0,
     skip_batches: int = 0,
     group_by_aspect_ratio: bool = False,
+    group_by_padded_size: bool = False,
     keep_empty: bool = True,
     drop_remainder: bool = False,
     cache: bool = False,
@@ -75,6 +78,8 @@ def load_coco(
         seed: of order and augmentation.
         skip_batches: start at this batch of the stream.
         group_by_aspect_ratio: batches of only wide (width >= height) or only tall images: less padding.
+        group_by_padded_size: batches of only images that are padded to one size, once, nearly in the order of the file:
+            each is answered as it is alone. Of an evaluation: what draws or drops images is refused with it.
         keep_empty: keep images without a box (False leaves out those with only crowds, too).
         drop_remainder: leave out the short batch at the end (two when grouping).
         cache: read all image files once, now, and keep them in memory as they are, encoded; more than the machine has
@@ -119,14 +124,16 @@ def load_coco(
         fields=(*_object_fields(dataset, fields), *_proposals_of(dataset, proposals, max_proposals)),
     )
     records = _records(dataset, keep_empty)
-    order = StreamOrder(
-        records,
-        batch_size,
-        shuffle=shuffle,
-        repeat=repeat,
-        group_by_aspect_ratio=group_by_aspect_ratio,
-        drop_remainder=drop_remainder,
-        seed=seed,
+    choices = {
+        "shuffle": shuffle,
+        "repeat": repeat,
+        "group_by_aspect_ratio": group_by_aspect_ratio,
+        "drop_remainder": drop_remainder,
+    }
+    order = (
+        SizeOrder(_padded_sizes(records, options, choices), batch_size)
+        if group_by_padded_size
+        else StreamOrder(records, batch_size, seed=seed, **choices)
     )
     fresh = not repeat and (shuffle or options.is_random)
     stream = order.slots(skip_batches, fresh_every_pass=fresh)
@@ -176,7 +183,22 @@ def _records(dataset, keep_empty) -> list[Record]:
     return records
 
 
-def _example_maker(order: StreamOrder, table, options, seed: int):
+def _padded_sizes(records, options, choices):
+    """(height, width) of each image in its batch, which nothing may draw or change."""
+    drawn = {"horizontal_flip": options.horizontal_flip, "scale_jitter": options.scale_jitter is not None}
+    drawn |= {"min_side": len(options.min_sides) > 1}
+    for name, chosen in (choices | drawn).items():
+        if chosen:
+            raise UserError(f"load_coco: group_by_padded_size, of evaluations, does not go with {name}; leave out one")
+    if options.canvas is not None:
+        return [options.canvas] * len(records)
+    (min_side,) = options.min_sides
+    rule = {"min_side": min_side, "max_side": options.max_side, "rounding": options.rounding}
+    rule |= {"size_divisor": options.size_divisor}
+    return [padded_size(record.height, record.width, rule) for record in records]
+
+
+def _example_maker(order: StreamOrder | SizeOrder, table, options, seed: int):
     @tf.autograph.experimental.do_not_convert  # the branches are tf.cond already
     def example(slot, run):
         index = order.record(slot, run)

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 
 def evaluation_dataset(model: "Detector", data_set: CocoDataset, batch_size: int = 1) -> "tf.data.Dataset":
-    """Return the `tf.data.Dataset` of a `CocoDataset` in its order, resized by the model's own rule."""
+    """Return the `tf.data.Dataset` of a `CocoDataset`, resized by the model's own rule, images of one size together."""
     fields = [name for name in model.object_fields if name in data_set.fields]  # only drawn
-    return load_coco(data_set, batch_size=batch_size, fields=fields, **model.settings["resize"])
+    rule = model.settings["resize"]
+    return load_coco(data_set, batch_size=batch_size, group_by_padded_size=True, fields=fields, **rule)
 
 
 def measure(

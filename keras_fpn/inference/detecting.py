@@ -18,8 +18,8 @@ import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.picture_files import MAX_PIXELS
-from keras_fpn.data import transforms
-from keras_fpn.inference.images import ImageDetections, as_list, in_original_pixels
+from keras_fpn.data import sizes, transforms
+from keras_fpn.inference.images import ImageDetections, as_list, in_order, in_original_pixels
 from keras_fpn.inference.reading import Unreadable, check_options, read_batches
 from keras_fpn.models.detector import Detector
 
@@ -35,7 +35,8 @@ def detect(
             mixture.
         threshold: lowest score to return; the model itself drops what is below its
             `detections.score_threshold`.
-        batch_size: images in one forward pass, padded to the largest of them.
+        batch_size: images in one forward pass; only those that are padded to one size share it, so that each is
+            answered as it is alone.
         max_pixels: a picture with more is refused before it takes memory.
 
     Returns:
@@ -44,7 +45,7 @@ def detect(
     Raises:
         UserError: a file is absent or no image, an array has another shape or holds NaN, or so does the model.
     """
-    return list(iterate(model, as_list(images), threshold, batch_size, max_pixels))
+    return in_order(iterate(model, as_list(images), threshold, batch_size, max_pixels))
 
 
 def iterate(
@@ -57,8 +58,10 @@ def iterate(
 ) -> Iterator[ImageDetections]:
     """`detect` for many images: yields as it goes, and reads an image when its turn comes.
 
+    With a `batch_size` above 1 images of a rarer size come later than their turn; `index` says which each is.
+
     Args:
-        unreadable: see `read_batches`; the detections of the others say by `index` which they are.
+        unreadable: see `read_batches`.
     """
     check_options(threshold, batch_size, max_pixels)
     if "proposals" in model.further_inputs:
@@ -68,8 +71,13 @@ def iterate(
         )
     check_weights(model)
     infer = compiled(model)
-    for some in read_batches(images, batch_size, max_pixels, unreadable):
-        inputs = batch([one.pixels for one in some], model.settings["resize"])
+    rule = model.settings["resize"]
+
+    def padded_size(height, width):
+        return sizes.padded_size(height, width, rule)
+
+    for some in read_batches(images, batch_size, padded_size, max_pixels, unreadable):
+        inputs = batch([one.pixels for one in some], rule)
         found = {name: value.numpy() for name, value in infer(inputs).items()}
         for row, (one, size) in enumerate(zip(some, inputs["image_sizes"].numpy(), strict=True)):
             rows = {name: value[row] for name, value in found.items()}
@@ -115,17 +123,14 @@ def batch(images: Sequence[np.ndarray], rule: Mapping[str, Any]) -> dict[str, tf
         `size_divisor`.
     """
     resized = [_resize(image, rule) for image in images]
-    sizes = np.array([image.shape[:2] for image in resized], dtype=np.int32)
-    divisor = rule["size_divisor"]
-    height, width = (-(-int(side) // divisor) * divisor for side in sizes.max(axis=0))
+    image_sizes = np.array([image.shape[:2] for image in resized], dtype=np.int32)
+    height, width = (sizes.padded_side(int(side), rule["size_divisor"]) for side in image_sizes.max(axis=0))
     padded = np.zeros((len(resized), height, width, 3), np.float32)
     for index, image in enumerate(resized):
         padded[index, : image.shape[0], : image.shape[1]] = image
-    return {"images": tf.constant(padded), "image_sizes": tf.constant(sizes)}
+    return {"images": tf.constant(padded), "image_sizes": tf.constant(image_sizes)}
 
 
 def _resize(image, rule):
-    height, width = transforms.resize_size(
-        image.shape[0], image.shape[1], rule["min_side"], rule["max_side"], rounding=rule["rounding"]
-    )
+    height, width = sizes.resized_size(*image.shape[:2], rule)
     return transforms.resize_image(image, height, width, rule["interpolation"]).numpy()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.picture_files import MAX_PIXELS, check_pixels, opened, readable
@@ -15,8 +15,8 @@ from keras_fpn.inference.listing import SUFFIXES, list_images
 from keras_fpn.parts import output_fields
 
 __all__ = [
-    "MAX_PIXELS", "SUFFIXES", "ImageDetections", "above", "as_list", "check_images", "in_original_pixels",
-    "list_images", "read_image",
+    "MAX_PIXELS", "SUFFIXES", "ImageDetections", "above", "as_list", "check_images", "in_order",
+    "in_original_pixels", "list_images", "read_image", "upright_size",
 ]  # fmt: skip
 
 
@@ -85,6 +85,20 @@ def read_image(image: Any, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, st
         with readable("a picture"):
             return _pixels(image), None
     return _rgb(np.asarray(image)), None
+
+
+def upright_size(file: str | os.PathLike) -> tuple[int, int]:
+    """Height and width of an image file as it is looked at, of which only the head is read.
+
+    Raises:
+        UserError: the file is no image, or has too many pixels.
+    """
+    with opened(file) as picture:
+        width, height = picture.size
+        turned = False
+        with contextlib.suppress(Exception):  # as in `_pixels`
+            turned = picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return (width, height) if turned else (height, width)
 
 
 def _rgb(array):
@@ -183,6 +197,11 @@ def _ratio(image, resized_size):
     """`[2]` width and height, original over resized, each axis by its own: rounding makes the two differ."""
     scale_y, scale_x = np.array(image.shape[:2], np.float32) / resized_size
     return np.array([scale_x, scale_y], np.float32)
+
+
+def in_order(found: Iterable[ImageDetections]) -> list[ImageDetections]:
+    """Detections of images as the images were given."""
+    return sorted(found, key=lambda one: one.index)
 
 
 def as_list(images: Any) -> list:

@@ -57,7 +57,7 @@ def propose(
     """
     check_proposing(model, name)
     check_proposals_output(out)
-    dataset = load_coco(data_set, batch_size=batch_size, **model.settings["resize"])
+    dataset = load_coco(data_set, batch_size=batch_size, group_by_padded_size=True, **model.settings["resize"])
     files = {record.image_id: record.path for record in data_set.records}
     about = {"model": str(name), "annotations": data_set.annotations, "most": count}
     with Count("propose", len(data_set)) as progress, readable_errors():

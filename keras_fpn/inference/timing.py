@@ -15,8 +15,8 @@ from keras_fpn.config.building import build_model
 from keras_fpn.config.loading import Overrides, load_config
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import check_output, write_json
-from keras_fpn.data import transforms
 from keras_fpn.data.batches import with_sizes
+from keras_fpn.data.sizes import padded_size
 from keras_fpn.models.detector import Detector
 from keras_fpn.models.files import load_model
 from keras_fpn.parts.classes import numbered
@@ -137,10 +137,7 @@ def _model(name, overrides):
 
 def _usual_size(model):
     rule = model.settings["resize"]
-    height, width = transforms.resize_size(
-        3000, 4000, rule["min_side"], rule["max_side"], rounding=rule["rounding"]
-    )
-    return tuple(-(-int(side) // rule["size_divisor"]) * rule["size_divisor"] for side in (height, width))
+    return padded_size(3000, 4000, rule)
 
 
 def _random_inputs(model, batch_size, height, width):

@@ -297,14 +297,18 @@ class TestInference:
         for one, other in zip(alone, together, strict=True):
             np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
 
-    def test_a_batch_of_mixed_sizes_keeps_order_and_sizes(self, model):
-        # Not the scores: with more padding than alone, features beyond the image's edge differ, as in the references.
-        images = [np.zeros((*size, 3), np.uint8) for size in ((64, 90), (96, 64), (50, 50))]
-        found = detecting.detect(model, images, threshold=0.0, batch_size=3)
-        assert [one.image.shape for one in found] == [image.shape for image in images]
-        for one, image in zip(found, images, strict=True):
-            height, width = image.shape[:2]
-            assert len(one.boxes) and (one.boxes <= [width, height, width, height]).all()
+    @pytest.mark.parametrize("batch_size", [2, 3, 8])
+    def test_in_any_batch_an_image_is_answered_as_alone(self, model, batch_size):
+        random = np.random.default_rng(4)
+        sizes = ((64, 90), (96, 64), (50, 50), (64, 88), (40, 96), (64, 90), (96, 60))  # of four padded sizes
+        images = [random.integers(0, 255, (*size, 3), np.uint8) for size in sizes]
+        alone = detecting.detect(model, images, threshold=0.0)
+        together = detecting.detect(model, images, threshold=0.0, batch_size=batch_size)
+        assert [one.index for one in together] == list(range(7))
+        for one, other in zip(alone, together, strict=True):
+            assert one.image is not None and (one.image == other.image).all()
+            np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
+            assert len(one.boxes) == len(other.boxes) > 0
 
     def test_exif_orientation_is_applied(self, model, tmp_path):
         picture = Image.fromarray(np.random.default_rng(2).integers(0, 255, (40, 60, 3), np.uint8))

@@ -291,6 +291,32 @@ def test_finite_orders_hold_each_image_once(nine, batch_size, grouped):
     assert _order(nine, batch_size=batch_size, grouped=grouped, skip=1) == batches[1:]
 
 
+@pytest.mark.parametrize("batch_size", [2, 20])
+def test_batches_of_one_padded_size(nine, batch_size):
+    options = {"batch_size": batch_size, "min_side": 32, "max_side": 48, "size_divisor": 16}
+    alone = _batches(load_coco(nine, **options | {"batch_size": 1}))
+    padded = {batch["image_ids"][0]: batch["images"].shape[1:] for batch in alone}
+    batches = _batches(load_coco(nine, group_by_padded_size=True, **options))
+    ids = _ids(batches)
+    assert sorted(sum(ids, [])) == list(range(92, 101))
+    assert all(batch["images"].shape[1:] == padded[image] for batch in batches for image in batch["image_ids"])
+    assert [batch[0] for batch in ids] == sorted((batch[0] for batch in ids), reverse=True)  # the order of the file
+    assert len(ids) == sum(-(-list(padded.values()).count(size) // batch_size) for size in set(padded.values()))
+    skipped = load_coco(nine, group_by_padded_size=True, skip_batches=1, **options)
+    assert _ids(_batches(skipped)) == ids[1:]
+    assert int(skipped.cardinality()) == len(ids) - 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"shuffle": True}, {"repeat": True}, {"horizontal_flip": True}, {"min_side": (32, 40)},
+     {"group_by_aspect_ratio": True}, {"drop_remainder": True}],
+)  # fmt: skip
+def test_batches_of_one_padded_size_are_of_an_evaluation(nine, other):
+    with pytest.raises(UserError, match=f"group_by_padded_size, .*, does not go with {next(iter(other))}"):
+        load_coco(nine, group_by_padded_size=True, **other)
+
+
 @GROUPING
 def test_finite_streams(nine, grouped):
     options = dict(batch_size=2, min_side=32, group_by_aspect_ratio=grouped)

@@ -198,10 +198,13 @@ def test_a_bad_image_fails_its_own_request_only(way, ask, pictures, corrupt, hug
 
 
 @pytest.mark.parametrize("way", CLIENTS)
-def test_a_bad_image_fails_the_batch_it_is_in(way, ask, pictures, corrupt):
-    code, results, printed, errors = ask(way, pictures[0], corrupt, pictures[1], "--batch-size", 2)
+def test_a_bad_image_fails_the_batch_it_is_in(way, ask, pictures, corrupt, tmp_path):
+    cut = tmp_path / f"cut{pictures[0].suffix}"  # of the size of its neighbour, so that they share a request
+    cut.write_bytes(pictures[0].read_bytes()[:-1000])
+    code, results, printed, errors = ask(way, pictures[0], cut, pictures[1], corrupt, "--batch-size", 2)
     assert code == 2
-    assert len(errors.splitlines()) == 1 and errors.startswith(f"error: {pictures[0]}, {corrupt}: ")
+    batch, alone = errors.splitlines()
+    assert batch.startswith(f"error: {pictures[0]}, {cut}: ") and alone.startswith(f"error: {corrupt}: ")
     assert {result["image_id"] for result in results} == {3}
 
 
