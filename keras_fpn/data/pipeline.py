@@ -227,6 +227,9 @@ def _stream_options() -> tf.data.Options:
     options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE
     # The default ones write the whole table into a graph for each iterator: a copy of all masks and cached pixels.
     options.experimental_optimization.apply_default_optimizations = False
+    # Deleting an iterator joins the thread that tunes, which can miss the wake-up and sleep on for up to a minute
+    # (TensorFlow 2.21). Without it as many images are decoded at once as there are cores, at most 16.
+    options.autotune.enabled = False
     return options
 
 
