@@ -18,6 +18,7 @@ import keras_fpn
 from keras_fpn.commands import main as cli
 from keras_fpn.console import files as console_files
 from keras_fpn.inference import detecting
+from keras_fpn.models import files as models_files
 
 
 def _model(tiny_settings, **settings):
@@ -33,6 +34,23 @@ def model_file(tiny_settings, tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.keras"
     _model(tiny_settings).save(path)
     return path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loaded_once(model_file):
+    """The model of most tests is loaded and traced once; tests that damage or change one have files of their own."""
+    load, model = models_files.load_model, None
+
+    def load_model(path):
+        nonlocal model
+        if os.fspath(path) != os.fspath(model_file):
+            return load(path)
+        model = model or load(path)
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models_files, "load_model", load_model)
+        yield
 
 
 def noise(seed=0, height=40, width=60):
