@@ -29,6 +29,7 @@ from keras_fpn.parts.output_fields import plain
 
 _LOWEST_IOU = 0.5  # of COCO's ten thresholds: what overlaps less matches nothing
 _DETECTION_LIMITS = (1, 10, 100)
+_IMAGES_AT_ONCE = 500  # of recalls
 
 
 class COCOEvaluator:
@@ -276,9 +277,22 @@ class COCOEvaluator:
         return self._masked_ground_truth
 
     def _recalls(self, results, image_ids, kind="bbox"):
-        """{area: average recall} of results that are not more than 1000 an image."""
-        evaluation = self._run(results, image_ids, (1, *PROPOSAL_LIMITS), use_categories=False, kind=kind)
-        recall = evaluation.eval["recall"][:, 0, :, -1]  # [IoU threshold, area]
+        """{area: average recall} of results that are not more than 1000 an image.
+
+        Recall is objects found over objects, whole numbers that add up over images: some images at a time give the same
+        figures, and pycocotools' tables of all of them would take the most memory of an evaluation.
+        """
+        found, objects, of_image = np.zeros((1, len(AREAS))), np.zeros(len(AREAS)), {}
+        for result in results:
+            of_image.setdefault(result["image_id"], []).append(result)
+        for start in range(0, len(image_ids), _IMAGES_AT_ONCE):
+            some = image_ids[start : start + _IMAGES_AT_ONCE]
+            theirs = [result for image_id in some for result in of_image.get(image_id, ())]
+            evaluation = self._run(theirs, some, (1, *PROPOSAL_LIMITS), use_categories=False, kind=kind)
+            counts = _count_objects(evaluation)
+            found = found + np.rint(np.maximum(evaluation.eval["recall"][:, 0, :, -1], 0) * counts)
+            objects = objects + counts
+        recall = np.where(objects > 0, found / np.maximum(objects, 1), -1.0)  # [IoU threshold, area]
         return {area: mean_defined(recall[:, column]) for column, area in enumerate(AREAS)}
 
     def _run(self, results, image_ids, max_detections, use_categories, kind="bbox"):
@@ -297,6 +311,12 @@ class COCOEvaluator:
             evaluation.accumulate()
             evaluation.summarize()
         return evaluation
+
+
+def _count_objects(evaluation):
+    """`[area]` how many objects count, of an evaluation that does not tell categories apart."""
+    of_area = np.array(evaluation.evalImgs, object).reshape(len(evaluation.params.areaRng), -1)
+    return np.array([sum(int((one["gtIgnore"] == 0).sum()) for one in row if one is not None) for row in of_area])
 
 
 def metrics_to_json(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.evaluation import coco as evaluation_of_coco
 from keras_fpn.evaluation.coco import COCOEvaluator, metrics_to_json
 from keras_fpn.inference.results import (
     best_of_each,
@@ -109,8 +110,11 @@ def test_detections_equal_pycocotools(seed):
         assert metrics[f"AP/name{category_id}"] == pytest.approx(precision.mean(), abs=1e-9)
 
 
+@pytest.mark.parametrize("images_at_once", [1, 5, 500])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_proposals_equal_pycocotools_without_categories(seed):
+def test_proposals_equal_pycocotools_without_categories(seed, images_at_once, monkeypatch):
+    """Some images at a time, of some of which nothing is annotated, as pycocotools measures all of them at once."""
+    monkeypatch.setattr(evaluation_of_coco, "_IMAGES_AT_ONCE", images_at_once)
     annotations = make_annotations(seed, images=12)
     # More than 100 an image, so that the two limits differ.
     results = make_results(annotations, seed + 50, false_alarms=130)
