@@ -145,7 +145,7 @@ def compare_heads(comparison, model, features, batch, count):
 
 def compare_detections(comparison, model, batch, paths):
     """Picture files in, detections in their own pixels out, through the public door."""
-    found = detecting.iterate(model, [str(path) for path in paths], threshold=0.0, batch_size=len(paths))
+    found = detecting.detect_together(model, [str(path) for path in paths], threshold=0.0)
     for image, ours in enumerate(found):
         theirs = [comparison.kept[f"{batch}/detections/{image}/{part}"] for part in ("boxes", "scores", "labels")]
         labels = np.array(ours.category_ids) if comparison.source == "torchvision" else ours.classes

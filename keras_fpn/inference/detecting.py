@@ -70,19 +70,32 @@ def iterate(
             " measures it, and detect takes an RPN or a Faster R-CNN"
         )
     check_weights(model)
-    infer = compiled(model)
     rule = model.settings["resize"]
 
     def padded_size(height, width):
         return sizes.padded_size(height, width, rule)
 
     for some in read_batches(images, batch_size, padded_size, max_pixels, unreadable):
-        inputs = batch([one.pixels for one in some], rule)
-        found = {name: value.numpy() for name, value in infer(inputs).items()}
-        for row, (one, size) in enumerate(zip(some, inputs["image_sizes"].numpy(), strict=True)):
-            rows = {name: value[row] for name, value in found.items()}
-            seen = in_original_pixels(rows, one.pixels, one.file_name, size, threshold, model)
-            yield dataclasses.replace(seen, index=one.index)
+        yield from _of_batch(model, some, threshold)
+
+
+def detect_together(model: Detector, images: Sequence[Any], threshold: float = 0.5) -> list[ImageDetections]:
+    """Find objects in images that share one batch whatever their sizes, as torchvision and detectron2 run them.
+
+    The smaller are padded to the largest, which changes their scores: for comparisons with those; else see `detect`.
+    """
+    (some,) = read_batches(images, len(images), lambda *_: "one for all")
+    return list(_of_batch(model, some, threshold))
+
+
+def _of_batch(model, some, threshold):
+    """Yield the `ImageDetections` of `reading.Read` images in one batch."""
+    inputs = batch([one.pixels for one in some], model.settings["resize"])
+    found = {name: value.numpy() for name, value in compiled(model)(inputs).items()}
+    for row, (one, size) in enumerate(zip(some, inputs["image_sizes"].numpy(), strict=True)):
+        rows = {name: value[row] for name, value in found.items()}
+        seen = in_original_pixels(rows, one.pixels, one.file_name, size, threshold, model)
+        yield dataclasses.replace(seen, index=one.index)
 
 
 def check_weights(model: Detector) -> None:

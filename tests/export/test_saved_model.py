@@ -172,7 +172,7 @@ def test_serving_bytes_answers_as_detect(model, loaded, files):
 
 def test_serving_bytes_takes_images_of_any_sizes_at_once(model, loaded, files):
     found = signature(loaded, "serving_bytes", image_bytes=contents(files))
-    for index, expected in enumerate(detecting.detect(model, files, threshold=0, batch_size=len(files))):
+    for index, expected in enumerate(detecting.detect_together(model, files, threshold=0)):
         assert_same({name: value[index] for name, value in found.items()}, padded(expected, 10))
         height, width = expected.image.shape[:2]
         assert (found["boxes"][index] <= [width, height, width, height]).all()
