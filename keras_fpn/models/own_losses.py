@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_fpn.data.batches import inputs_and_targets
 from keras_fpn.models.optimizers import SGD
+from keras_fpn.models.trained_layers import set_untrained, untrained
 
 
 class OwnLosses(keras.Model):
@@ -86,6 +87,7 @@ class OwnLosses(keras.Model):
         super().compile(optimizer=optimizer or SGD(0.0025, global_clipnorm=10.0), jit_compile=False, **kwargs)
         # Variables made inside the first step would have TensorFlow trace that step twice.
         self.optimizer.build(self.trainable_variables)
+        object.__setattr__(self, "_untrained_when_compiled", untrained(self))
 
     def fit(self, *args: Any, steps_per_epoch: int | None = None, **kwargs: Any) -> keras.callbacks.History:
         """See `keras.Model.fit`.
@@ -104,7 +106,14 @@ class OwnLosses(keras.Model):
     def get_compile_config(self) -> dict[str, Any] | None:
         if not self.compiled:
             return None
-        return {"optimizer": keras.saving.serialize_keras_object(self.optimizer), "jit_compile": self.jit_compile}
+        config = {"optimizer": keras.saving.serialize_keras_object(self.optimizer), "jit_compile": self.jit_compile}
+        # The optimizer holds what trained when it was compiled, whatever was frozen since.
+        if untrained(self) != self._untrained_when_compiled:
+            config["untrained_when_compiled"] = self._untrained_when_compiled
+        return config
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        now = untrained(self)
+        set_untrained(self, config.get("untrained_when_compiled", now))
         self.compile(keras.saving.deserialize_keras_object(config["optimizer"]), config["jit_compile"])
+        set_untrained(self, now)
