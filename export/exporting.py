@@ -87,7 +87,11 @@ def run(
 ) -> Outcome:
     """Do what a `Request` asks for that has been checked; see `export_model`."""
     start = time.perf_counter()
+    from keras_fpn.inference.detecting import check_weights
+
+    name = model if isinstance(model, str | os.PathLike) else None
     model, own_pictures = _model_and_pictures(model, tell)
+    check_weights(model, name)
     refusals.check(model, request.format)
     model, further = _in_float32(model, tell), model.further_inputs
     request = _with_defaults(request, model)

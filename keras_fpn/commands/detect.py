@@ -187,10 +187,7 @@ def _open_detector(path):
             from keras_fpn.models.files import load_model
 
         model = load_model(path)
-        try:
-            detecting.check_weights(model)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
+        detecting.check_weights(model, path)
         floor = model.settings.get("detections", {}).get("score_threshold", 0.0)
         return functools.partial(detecting.iterate, model), floor
     from keras_fpn.export import artefact_inference

@@ -10,6 +10,7 @@ evaluation use. `keras_fpn.export.artefact_inference` is the same for an exporte
 """
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -98,8 +99,11 @@ def _of_batch(model, some, threshold):
         yield dataclasses.replace(seen, index=one.index)
 
 
-def check_weights(model: Detector) -> None:
+def check_weights(model: Detector, name: str | os.PathLike | None = None) -> None:
     """Refuse a model whose numbers are none: it would find nothing, or anything, without a word.
+
+    Args:
+        name: what the error calls it, the file that it came from.
 
     Raises:
         UserError: a weight is NaN or infinite.
@@ -108,8 +112,8 @@ def check_weights(model: Detector) -> None:
         value = tf.convert_to_tensor(weight)
         if value.dtype.is_floating and not bool(tf.reduce_all(tf.math.is_finite(value))):
             raise UserError(
-                f"{model.title}: its weight {weight.path} holds NaN or infinity, so that it finds nothing; take an"
-                " earlier checkpoint, or train again with a lower learning rate"
+                f"{name or model.title}: its weight {weight.path} holds NaN or infinity, so that it finds nothing; take"
+                " an earlier checkpoint, or train again with a lower learning rate"
             )
 
 
