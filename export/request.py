@@ -1,6 +1,7 @@
 """Request of an export, refused in one line where it cannot be done; before TensorFlow is imported."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 from keras_fpn.console.errors import UserError
@@ -9,6 +10,7 @@ from keras_fpn.console.naming import nearest
 from keras_fpn.export import extras
 from keras_fpn.export.artefacts import SAVED_MODEL_FILE
 from keras_fpn.export.description import INPUT_TYPES, PRECISIONS
+from keras_fpn.inference.listing import list_images
 from keras_fpn.parts.registry import Registry
 
 # Beside serving_default and serving_bytes: names, and why a model may lack the one.
@@ -125,6 +127,7 @@ class Request:
                 "--precision int8 needs --calibration IMAGE_OR_FOLDER...: some 100 images like those it will see;"
                 " dynamic_int8 needs none"
             )
+        list_images([each for each in self.calibration or () if isinstance(each, str | os.PathLike)])
 
     def _check_place(self):
         if self.out == Path():

@@ -14,10 +14,10 @@
     entries, variables
               tensors <-> variables, by the tables that stand beside the parts; every tensor accounted for
     sizes     widths and depths, read off shapes
-    classes, coco_classes
+    classes, class_names, coco_classes
               which classes the rows of a file's predictors are
     torchvision_writing
               a model as a file of torchvision's
-    weighted_layers, transfer
+    weighted_layers, transfer, weights_file
               the weights of one model as the start of another
 """

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
@@ -84,29 +83,6 @@ def classes_of(
         f"{file}: its predictor has {rows} rows, those of COCO have {source.COCO_ROWS}; name the {rows - 1} classes of "
         "a detector of your own in the order of their labels: --classes a,b,c or a text file, one name a line"
     )
-
-
-def read_class_names(text: str) -> list[str]:
-    """Class names of a `--classes` argument: a comma-separated list, or a text file with one name a line.
-
-    Raises:
-        UserError: no names, or one of them twice.
-    """
-    path = Path(text)
-    if os.path.isfile(text):  # Path.is_file refuses a text that is too long for a name, as that of 80 classes is
-        try:
-            names = path.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError:
-            raise UserError(f"--classes {text}: not a text file; give one name a line in UTF-8, or a,b,c") from None
-    elif "," not in text and path.suffix:
-        raise UserError(f"--classes {text}: no such file")
-    else:
-        names = text.split(",")
-    names = [name.strip() for name in names if name.strip()]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not names:
-        raise UserError(f"--classes {text}: {f'{twice[0]} stands there twice' if twice else 'names nothing'}")
-    return names
 
 
 def _own_classes(names, ids, rows, file, who):

@@ -71,7 +71,7 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     """
     path = pathlib.Path(path)
     try:
-        _check_begins_right(path)
+        check_begins_right(path)
         stored, metadata = _stored(path)
         return Checkpoint(_as_numbers(stored, path.stat().st_size), metadata)
     except UserError as error:
@@ -96,7 +96,12 @@ def write_safetensors(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]
         unfinished.write_bytes(safetensors.numpy.save(contiguous, metadata=dict(metadata)))
 
 
-def _check_begins_right(path):
+def check_begins_right(path: pathlib.Path) -> None:
+    """Refuse what is no checkpoint by its first bytes; the errors do not name it.
+
+    Raises:
+        UserError: there is no file, or it is empty, a page, a tar archive ...
+    """
     if path.is_dir():
         raise UserError("is a folder; name the checkpoint file in it")
     if not path.exists():

@@ -24,6 +24,7 @@ from keras_fpn.checkpoints.weighted_layers import (
     own_weights,
     parts,
 )
+from keras_fpn.checkpoints.weights_file import weights_file
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.image_settings import PixelSettings
 from keras_fpn.models.architectures import ARCHITECTURES
@@ -80,19 +81,6 @@ def _told(names):
         return ", ".join(names)
     numbers = collections.Counter(name.partition("/")[0] for name in names)
     return ", ".join(f"{number} tensors of {part}" for part, number in numbers.items())
-
-
-def weights_file(path: str | os.PathLike) -> Path:
-    """The absolute path of the `.keras` file that `path` names: itself, or `model.keras` of a run folder.
-
-    Raises:
-        UserError: there is none.
-    """
-    path = Path(path).absolute()
-    file = path / "model.keras" if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(f"{file}: no such weights; give a .keras file, or the folder of a run with a checkpoint")
-    return file
 
 
 def start_from(model: Detector, path: str | os.PathLike) -> Transfer:

@@ -3,7 +3,9 @@
 import argparse
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from keras_fpn.console.errors import UserError
 
@@ -28,6 +30,32 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     )
 
 
+_READING = ("data.boxes", "data.crowds", "data.invalid_boxes")
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    text = f"how the annotations are read: {', '.join(_READING)}, for example data.boxes=xyxy"
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[], dest="overrides", help=text
+    )
+
+
+def reading(overrides: list[str], otherwise: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how annotations are read, arguments of `read_coco`: as `--set` says, or `otherwise`.
+
+    Raises:
+        UserError: another setting, or a value that it cannot have.
+    """
+    from keras_fpn.config.loading import load_config
+
+    keys = [item.partition("=")[0] for item in overrides]
+    for item, key in zip(overrides, keys, strict=True):
+        if key not in _READING:
+            raise UserError(f"--set {item}: only {', '.join(_READING)} can be set here; leave it out")
+    given = load_config(overrides=overrides).data.reading
+    return dict(otherwise) | {key: given[key] for key in (name.removeprefix("data.") for name in keys)}
+
+
 def check_model(path: str, command: str) -> None:
     """Refuse what is no `.keras` file or run folder, before TensorFlow is imported.
 
@@ -46,6 +74,32 @@ def check_model(path: str, command: str) -> None:
         )
     if place.is_dir() and not (place / "model.keras").is_file():
         raise UserError(f"{path}: no run folder, it has no model.keras; give a .keras file or the folder of a run")
+
+
+def check_config_or_model(name: str, overrides: list[str], command: str) -> None:
+    """Refuse what is neither a configuration nor a model, before TensorFlow is imported.
+
+    Raises:
+        UserError: see `check_model` and `load_config`.
+    """
+    from keras_fpn.config.loading import load_config
+
+    if Path(name).is_dir() or Path(name).suffix == ".keras":
+        check_model(name, command)
+    else:
+        load_config(name, overrides)
+
+
+def check_annotated(annotations: str, images: str) -> None:
+    """Refuse an annotation file or an image folder that is not there, before TensorFlow is imported.
+
+    Raises:
+        UserError: there is none.
+    """
+    from keras_fpn.data import image_files, instances
+
+    instances.check_there(annotations)
+    image_files.check_folder(images, annotations)
 
 
 def positive(text: str) -> int:

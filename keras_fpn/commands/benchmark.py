@@ -3,7 +3,8 @@
 
 import argparse
 
-from keras_fpn.commands.arguments import add_extension, add_set, positive, size
+from keras_fpn.commands.arguments import add_extension, add_set, check_config_or_model, positive, size
+from keras_fpn.console.files import check_output
 from keras_fpn.console.screen import import_quietly
 
 HELP = "time a model on random images"
@@ -30,6 +31,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    for name in filter(None, (arguments.model, arguments.against)):
+        check_config_or_model(name, arguments.overrides, "benchmark")
+    if arguments.json:
+        check_output(arguments.json)
     import_quietly()
     from keras_fpn.inference.timing import run_benchmark, run_comparison
 

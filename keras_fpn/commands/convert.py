@@ -5,7 +5,7 @@ import functools
 import time
 from pathlib import Path
 
-from keras_fpn.commands.arguments import add_extension, add_set
+from keras_fpn.commands.arguments import add_extension, add_set, check_model
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import check_output
 from keras_fpn.console.screen import import_quietly
@@ -37,12 +37,10 @@ def run(arguments: argparse.Namespace) -> None:
     if Path(arguments.checkpoint).suffix == ".keras":
         raise UserError(f"{arguments.checkpoint}: is a Keras model already; --to torchvision writes it for torchvision")
     start = time.perf_counter()
+    names = _checked(arguments)
     import_quietly()
     from keras_fpn.checkpoints import conversion
-    from keras_fpn.checkpoints.classes import read_class_names
 
-    check_output(arguments.out)
-    names = None if arguments.classes is None else read_class_names(arguments.classes)
     tell = functools.partial(print, flush=True)
     converted = conversion.convert(
         arguments.checkpoint, arguments.source, arguments.config, names, arguments.overrides, tell
@@ -53,6 +51,22 @@ def run(arguments: argparse.Namespace) -> None:
     print(conversion.next_commands(converted, arguments.out))
 
 
+def _checked(arguments):
+    """Refuse what cannot be converted, before TensorFlow is imported; returns the class names that are given."""
+    from keras_fpn.checkpoints.class_names import read_class_names
+    from keras_fpn.checkpoints.files import check_begins_right
+    from keras_fpn.config.loading import load_config
+
+    try:
+        check_begins_right(Path(arguments.checkpoint))
+    except UserError as error:
+        raise UserError(f"{arguments.checkpoint}: {error}") from None
+    check_output(arguments.out)
+    if arguments.config is not None:
+        load_config(arguments.config, arguments.overrides)
+    return None if arguments.classes is None else read_class_names(arguments.classes)
+
+
 def _convert_back(arguments):
     for option, name in (("source", "source"), ("config", "config"), ("classes", "classes"), ("overrides", "set")):
         if getattr(arguments, option):
@@ -60,11 +74,12 @@ def _convert_back(arguments):
     if Path(arguments.checkpoint).suffix != ".keras" and Path(arguments.checkpoint).is_file():
         raise UserError(f"{arguments.checkpoint}: is no .keras file; convert it to one first, without --to")
     start = time.perf_counter()
+    check_model(arguments.checkpoint, "convert")
+    check_output(arguments.out)
     import_quietly()
     from keras_fpn.checkpoints import conversion
     from keras_fpn.models.files import load_model
 
-    check_output(arguments.out)
     print(f"reading {arguments.checkpoint}", flush=True)
     model = load_model(arguments.checkpoint)
     try:

@@ -24,8 +24,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from keras_fpn.config.loading import load_config
+    from keras_fpn.training import new_run
 
     config = load_config(arguments.config, with_extensions(arguments))
+    new_run.check_place(arguments.out)
     import_quietly()
     from keras_fpn.commands.demonstration import NUM_TRAIN, run_demo
 

@@ -17,7 +17,7 @@ from keras_fpn.data.shapes import write_shapes
 from keras_fpn.metrics.table import metrics_table
 from keras_fpn.models.files import load_model
 from keras_fpn.reporting import report
-from keras_fpn.training import datasets, run_folder, training
+from keras_fpn.training import named_files, new_run, training
 
 NUM_TRAIN = 1000
 EXPORTS = {"saved_model": "saved_model", "tflite": "model.tflite", "onnx": "model.onnx"}  # format: name in exports/
@@ -46,12 +46,12 @@ def run_demo(
     start = time.monotonic()
     config = config or load_config("shapes")
     _tell_of_missing_packages()
-    with run_folder.new_run_folder(out, "demo") as run_dir:
+    with new_run.new_run_folder(out, "demo") as run_dir:
         print(f"1/3 data: {num_train} training and {num_val} held-out images of shapes", flush=True)
         with Count("draw", num_train + num_val) as count:
             write_shapes(run_dir / "data", num_train=num_train, num_val=num_val, size=size, progress=count)
         print("2/3 training and evaluation", flush=True)
-        outcome = training.train(datasets.with_data(config, run_dir / "data"), run_dir)
+        outcome = training.train(named_files.with_data(config, run_dir / "data"), run_dir)
     if not outcome.interrupted:
         print("3/3 exports: one detector, three runtimes, one answer", flush=True)
         exported = export_run(run_dir)

@@ -4,7 +4,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from keras_fpn.commands.arguments import add_extension, check_model, positive, probability
+from keras_fpn.commands.arguments import (
+    add_extension,
+    add_reading,
+    check_annotated,
+    check_model,
+    positive,
+    probability,
+    reading,
+)
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import check_output, write_json
 from keras_fpn.console.screen import import_quietly
@@ -37,31 +45,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tolerance", type=probability, metavar="T", help="how far off a figure of --expect may be (0.002)"
     )
+    add_reading(parser)
     add_extension(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.tolerance is not None and not arguments.expect:
-        raise UserError("--tolerance says how far off --expect may be; give --expect, for example AP=0.370")
-    if bool(arguments.annotations) != bool(arguments.images):
-        raise UserError("--annotations and --images go together")
-    check_model(arguments.model, "evaluate")
-    annotations, images, reading = _annotated_images(arguments)
+    annotations, images, how, expected = _checked(arguments)
     import_quietly()
     from keras_fpn.data.coco import read_coco
-    from keras_fpn.evaluation import coco as evaluation
     from keras_fpn.evaluation import expectations, measuring
     from keras_fpn.inference.detecting import check_weights
     from keras_fpn.models.files import load_model
 
-    expected = [expectations.parse(text) for text in arguments.expect]
-    for path in filter(None, (arguments.json, arguments.metrics)):
-        check_output(path)
     model = load_model(arguments.model)
-    check_weights(model)
+    check_weights(model, arguments.model)
     model = _with_max_detections(model, arguments)
-    data_set = read_coco(annotations, images, **reading, fields=model.object_fields)
+    data_set = read_coco(annotations, images, **how, fields=model.object_fields)
     data_set = _with_given_proposals(arguments, model, data_set)
     evaluator = measuring.evaluator_of(data_set)
     most = model.max_detections
@@ -77,6 +77,36 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print(f"{arguments.model} on {annotations}, {len(data_set)} images, in percent")
     print(metrics_table(metrics))
+    _write(arguments, data_set, results, metrics)
+    return _held_against(metrics, figures, arguments.tolerance)
+
+
+def _checked(arguments):
+    """Refuse what cannot be measured, before TensorFlow is imported.
+
+    Returns annotations, images, how they are read, and what is expected.
+    """
+    from keras_fpn.data.proposal_files import read_proposals
+    from keras_fpn.evaluation import expectations
+
+    if arguments.tolerance is not None and not arguments.expect:
+        raise UserError("--tolerance says how far off --expect may be; give --expect, for example AP=0.370")
+    if bool(arguments.annotations) != bool(arguments.images):
+        raise UserError("--annotations and --images go together")
+    check_model(arguments.model, "evaluate")
+    annotations, images, how = _annotated_images(arguments)
+    check_annotated(annotations, images)
+    if arguments.proposals:
+        read_proposals(arguments.proposals)
+    for path in filter(None, (arguments.json, arguments.metrics)):
+        check_output(path)
+    expected = [expectations.parse(text) for text in arguments.expect]
+    return annotations, images, reading(arguments.overrides, how), expected
+
+
+def _write(arguments, data_set, results, metrics):
+    from keras_fpn.evaluation import coco as evaluation
+
     if arguments.json:
         file_names = {record.image_id: record.file_name for record in data_set.records}
         write_json(arguments.json, [{"file_name": file_names[r["image_id"]]} | r for r in results])
@@ -84,7 +114,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.metrics:
         write_json(arguments.metrics, evaluation.metrics_to_json(metrics))
         print(f"wrote {arguments.metrics}")
-    return _held_against(metrics, figures, arguments.tolerance)
 
 
 def _with_max_detections(model, arguments):

@@ -5,7 +5,7 @@ import functools
 import sys
 from pathlib import Path
 
-from keras_fpn.commands.arguments import add_extension, positive, size
+from keras_fpn.commands.arguments import add_extension, check_model, positive, size
 from keras_fpn.console.screen import import_quietly
 
 HELP = "write a model for TF Serving, TFLite or ONNX, and hold the file against the model"
@@ -70,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         force=arguments.force,
     )
     request.check()
+    check_model(arguments.model, "export")
     import_quietly()
     try:
         outcome = exporting.run(request, arguments.model, tell=functools.partial(print, flush=True))

@@ -3,8 +3,9 @@
 
 import argparse
 
-from keras_fpn.commands.arguments import add_extension, add_set, positive
+from keras_fpn.commands.arguments import add_extension, add_set, check_annotated, positive
 from keras_fpn.commands.endings import INTERRUPTED
+from keras_fpn.console.files import check_output
 from keras_fpn.console.screen import import_quietly
 
 HELP = "train the rows of a table of the FPN paper, and write it beside the paper's own"
@@ -32,9 +33,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from keras_fpn.paper import tables
+    from keras_fpn.paper import given, tables
 
-    tables.table(arguments.table)  # before TensorFlow is waited for
+    tables.table(arguments.table)
+    check_output(arguments.out, folder=True)
+    for train_or_val in given.find_data(arguments.data, arguments.annotations, arguments.images) or ():
+        check_annotated(*train_or_val)
+    for text in arguments.weights:
+        given.start(text)
     import_quietly()
     from keras_fpn.paper.command import run_table
 

@@ -3,7 +3,7 @@
 
 import argparse
 
-from keras_fpn.commands.arguments import add_extension, positive
+from keras_fpn.commands.arguments import add_extension, add_reading, check_annotated, check_model, positive, reading
 from keras_fpn.console.screen import import_quietly
 
 HELP = "write the boxes that a model proposes: Fast R-CNN is trained and measured on them"
@@ -17,6 +17,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", required=True, help="folder to write")
     parser.add_argument("--count", type=positive, metavar="N", default=2000, help="boxes of an image, at most (2000)")
     parser.add_argument("--batch-size", type=positive, metavar="N", default=1, help="images at a time (1)")
+    add_reading(parser)
     add_extension(parser)
     parser.set_defaults(run=run)
 
@@ -24,14 +25,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from keras_fpn.data.proposal_files import check_proposals_output
 
+    check_model(arguments.model, "propose")
+    check_annotated(arguments.annotations, arguments.images)
+    how = reading(arguments.overrides, {"invalid_boxes": "drop"})  # of the annotations only the images are used
     check_proposals_output(arguments.out)
     import_quietly()
     from keras_fpn.data.coco import read_coco
     from keras_fpn.inference.propose import check_proposing, propose
     from keras_fpn.models.files import load_model
 
-    # Of the annotations only the images are used.
-    data_set = read_coco(arguments.annotations, arguments.images, invalid_boxes="drop")
+    data_set = read_coco(arguments.annotations, arguments.images, **how)
     model = load_model(arguments.model)
     check_proposing(model, arguments.model)
     most = model.settings["proposals"]["post_nms_top_k_train"]

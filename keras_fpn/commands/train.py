@@ -2,6 +2,7 @@
 
 
 import argparse
+from pathlib import Path
 
 from keras_fpn.commands.arguments import add_extension, add_set, positive, with_extensions
 from keras_fpn.commands.endings import INTERRUPTED, told
@@ -57,14 +58,18 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, [*with_extensions(arguments), *sized])
     if arguments.weights and any(item.startswith("training.weights=") for item in arguments.overrides):
         raise UserError("--weights and --set training.weights both name weights; give one of them")
-    with ends_at_once("stopped", INTERRUPTED):
-        import_quietly()
-        from keras_fpn.training import datasets, four_step, run_folder, training
+    from keras_fpn.training import four_step_rules, named_files, new_run
 
     if arguments.four_step:
-        four_step.check(config, arguments.config)
-    config = training.with_weights(datasets.with_data(config, arguments.data), arguments.weights)
-    with run_folder.new_run_folder(arguments.out, arguments.config) as run_dir:
+        four_step_rules.check(config, arguments.config)
+    config = named_files.with_weights(named_files.with_data(config, arguments.data), arguments.weights)
+    named_files.check_data(config)
+    new_run.check_place(arguments.out)
+    with ends_at_once("stopped", INTERRUPTED):
+        import_quietly()
+        from keras_fpn.training import four_step, training
+
+    with new_run.new_run_folder(arguments.out, arguments.config) as run_dir:
         outcome = (four_step.run if arguments.four_step else training.train)(config, run_dir)
     return told(outcome, metrics_table)
 
@@ -76,11 +81,19 @@ def _resume(arguments):
             raise UserError(
                 f"--{name} does not go with --resume: a run goes on with the settings it began with"
             )
+    from keras_fpn.data.coco_layout import find_coco_layout
+    from keras_fpn.training import four_step_rules, restart
+
+    if arguments.data is not None:
+        find_coco_layout(arguments.data)
+    is_four_step = four_step_rules.is_four_step(arguments.resume)
+    if not is_four_step:
+        restart.check_begun(Path(arguments.resume))
     with ends_at_once("stopped", INTERRUPTED):
         import_quietly()
         from keras_fpn.training import four_step, training
 
-    resume = four_step.resume if four_step.is_four_step(arguments.resume) else training.resume
+    resume = four_step.resume if is_four_step else training.resume
     outcome = resume(
         arguments.resume,
         data_dir=arguments.data,

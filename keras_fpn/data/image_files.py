@@ -45,14 +45,23 @@ def find_images(path: str | os.PathLike, entries: Sequence[dict], folder: str | 
         UserError: there is no such folder; a file is not there, lies outside the folder, is no regular file (a link to
             one is fine), or several could be meant.
     """
-    if not Path(folder).is_dir():
-        raise UserError(f"{folder}: there is no such image folder (the images of {path}); check the path")
+    check_folder(folder, path)
     tree = _Tree(str(folder))
     found = [_find(path, entry, tree) for entry in entries]
     _refuse_missing(path, entries, found, folder)
     names = [name for name in found if name is not None]
     _check_other_names(path, entries, names)
     return [os.path.join(folder, name) for name in names]
+
+
+def check_folder(folder: str | os.PathLike, annotations: str | os.PathLike) -> None:
+    """Refuse an image folder that is not there, before anything is read.
+
+    Raises:
+        UserError: there is none; names the annotation file that it belongs to.
+    """
+    if not Path(folder).is_dir():
+        raise UserError(f"{folder}: there is no such image folder (the images of {annotations}); check the path")
 
 
 def check_large_claims(path: str | os.PathLike, entries: Sequence[dict], files: Sequence[str]) -> None:

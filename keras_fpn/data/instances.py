@@ -84,6 +84,20 @@ def read_instances(annotations: "str | os.PathLike | dict[str, Any] | Instances"
     return Instances(source, **sections, class_names=names, root=None if root is None else _name(root))
 
 
+def check_there(path: str | os.PathLike) -> None:
+    """Refuse an annotation file that is not there, before anything is read.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not Path(path).exists():
+        raise UserError(_missing(path))
+
+
+def _missing(path):
+    return f"{path}: there is no such annotation file; check the path"
+
+
 def with_crowds_as_objects(instances: Instances) -> Instances:
     """The instances without a crowd among them."""
     items = [{**item, "iscrowd": 0} if item.get("iscrowd") else item for item in instances.annotations]
@@ -94,7 +108,7 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise UserError(f"{path}: there is no such annotation file; check the path") from None
+        raise UserError(_missing(path)) from None
     except OSError as error:
         raise UserError(f"{path}: cannot read the annotation file ({error.strerror})") from None
     except (ValueError, RecursionError) as error:

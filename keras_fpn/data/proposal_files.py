@@ -16,6 +16,7 @@ box: the record of image i with boxes `first:last` begins at byte `16 * (first +
 
 import contextlib
 import errno
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -157,6 +158,22 @@ def read_proposals(path: str | os.PathLike) -> "GivenProposals":
     arrays["words"] = _map_records(folder / "boxes.tfrecord")
     _check_counts(path, **arrays)
     return GivenProposals(str(path), about, **arrays)
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Tell proposals by their images, their numbers and their scores; of COCO's, a fifth of what the boxes are.
+
+    Raises:
+        UserError: one of these files is not there.
+    """
+    digest = hashlib.sha256()
+    for name in _ARRAYS:
+        try:
+            with open(Path(path) / f"{name}.npy", "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except FileNotFoundError:
+            raise UserError(f"{Path(path) / name}.npy: is missing; {_DAMAGED}") from None
+    return digest.hexdigest()
 
 
 def _map_records(file):

@@ -3,6 +3,7 @@
     tables        what the paper prints: rows, columns, figures, and which row it finds best
     rows          what each row is trained from: a configuration, and what it needs from other rows
     embedded      how every row is brought to the embedded data set, all in the same way
+    given         data and weights that the command is given
     experiments   the runs of a table: those that are finished are kept, those that were stopped go on
     estimate      how long the runs will take, said before the first one and after each
     findings      what is measured of a finished run beside its metrics: curve, anchors, milliseconds

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_fpn.checkpoints.transfer import weights_file
-from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import check_output
-from keras_fpn.paper import estimate, experiments, findings, page, tables
+from keras_fpn.paper import estimate, experiments, findings, given, page, tables
 
 
 def run_table(
@@ -63,13 +61,6 @@ def run_table(
     return is_finished
 
 
-def _weights(text):
-    backbone, _, path = text.partition("=")
-    if not path:
-        raise UserError(f"--weights {text}: write it as BACKBONE=FILE, for example resnet50=resnet50.keras")
-    return backbone, str(weights_file(path))
-
-
 def make_setting(
     out: Path,
     data: str | os.PathLike | None = None,
@@ -80,8 +71,8 @@ def make_setting(
     weights: Iterable[str] = (),
 ) -> experiments.Setting:
     """The `Setting` of a command; the embedded data set where no data are named."""
-    starts = tuple(_weights(text) for text in weights)
-    found = experiments.find_data(data, annotations, images)
+    starts = tuple(given.start(text) for text in weights)
+    found = given.find_data(data, annotations, images)
     layout = found or experiments.embedded_layout(out)
     return experiments.Setting(out, *layout, found is None, seeds, tuple(overrides), starts)
 

@@ -14,7 +14,6 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import built_aside, remove_unfinished
 from keras_fpn.console.progress import Count
 from keras_fpn.data.coco import CocoDataset, read_coco
-from keras_fpn.data.coco_layout import find_coco_layout
 from keras_fpn.data.shapes import write_shapes
 from keras_fpn.inference.propose import propose as write_proposals
 from keras_fpn.models.detector import architecture
@@ -122,41 +121,6 @@ def draw_data(out: str | os.PathLike) -> None:
             write_shapes(
                 aside, num_train=embedded.NUM_TRAIN, num_val=embedded.NUM_VAL, size=embedded.SIZE, progress=count
             )
-
-
-def find_data(
-    data: str | os.PathLike | None = None,
-    annotations: str | os.PathLike | None = None,
-    images: str | os.PathLike | None = None,
-) -> tuple[tuple[str, str], tuple[str, str]] | None:
-    """`(train, val)` of the user's data, each an annotation file and an image folder; None without any.
-
-    Args:
-        data: folder in a COCO layout, or None: then the one that `annotations` lies in.
-        annotations, images: the held-out images, where they are not those of `data`.
-
-    Raises:
-        UserError: only one of `annotations` and `images`, or no layout.
-    """
-    if (annotations is None) != (images is None):
-        raise UserError("--annotations and --images go together")
-    if data is None and annotations is None:
-        return None
-    if data is None:
-        layout = _layout_around(annotations)
-    else:
-        layout = find_coco_layout(data)
-    val = (str(annotations or layout.val_annotations), str(images or layout.val_images))
-    return (layout.train_annotations, layout.train_images), val
-
-
-def _layout_around(annotations):
-    try:
-        return find_coco_layout(Path(annotations).absolute().parent.parent)
-    except UserError:
-        raise UserError(
-            f"{annotations}: lies in no COCO layout, so nothing says what to train on; give --data DIR, too"
-        ) from None
 
 
 def plan(table: Table, setting: Setting) -> dict[str, list[Experiment]]:

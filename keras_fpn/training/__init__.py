@@ -1,6 +1,8 @@
 """A configuration -> a run folder.
 
     training     data, model, optimizer and `fit` put together; resuming
+    named_files  the files that its configuration names
+    new_run      the folder of a new run
     datasets     annotations read and checked, batches to train on
     schedule     length, epochs and learning rate
     stopping     Ctrl-C, a loss that is no number
@@ -10,7 +12,8 @@
     lock         one run, one process
     disk         a disk that takes nothing more
     progress     the step and the learning rate of an optimizer
-    four_step    the same in the four steps of table 5, or their first two (table 3)
+    four_step, four_step_rules
+                 the same in the four steps of table 5, or their first two (table 3)
     run_folder   what a run keeps on disk
     callbacks    evaluation, progress and learning rate during `fit`
 """

@@ -9,7 +9,6 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.console.progress import Count
 from keras_fpn.data.class_checks import check_halves
 from keras_fpn.data.coco import CocoDataset, read_coco
-from keras_fpn.data.coco_layout import find_coco_layout
 from keras_fpn.data.picture_checks import check_pictures
 from keras_fpn.data.pipeline import load_coco
 from keras_fpn.data.proposal_files import read_proposals
@@ -19,30 +18,6 @@ from keras_fpn.models.detector import architecture
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-
-def with_data(config: Config, data_dir: str | os.PathLike | None = None) -> Config:
-    """Return `config` with absolute data paths: those of the COCO layout in `data_dir`, or its own.
-
-    Raises:
-        UserError: no known layout in `data_dir`, or no data named at all.
-    """
-    if data_dir:
-        layout = find_coco_layout(data_dir)
-        train = {"annotations": layout.train_annotations, "images": layout.train_images}
-        val = {"annotations": layout.val_annotations, "images": layout.val_images}
-    else:
-        train, val = {}, {}
-    tree = config.model_dump()
-    for name, found in (("train", train), ("val", val)):
-        split = tree["data"][name] | found
-        for key in ("annotations", "images"):
-            if split[key] is None:
-                raise UserError(
-                    f"data.{name}.{key} is not set; give --data DIR or --set data.{name}.{key}=PATH"
-                )
-        tree["data"][name] = {key: value and os.path.abspath(value) for key, value in split.items()}
-    return Config.model_validate(tree)
 
 
 def with_proposals(data_set: CocoDataset, path: str | os.PathLike, max_proposals: int) -> CocoDataset:
@@ -97,7 +72,7 @@ def read_data(config: Config) -> tuple[CocoDataset, CocoDataset, COCOEvaluator]:
     Raises:
         UserError: one of the files is wrong, they do not belong together, or there is nothing to learn from.
     """
-    data: Any = config.data  # its files are named, see `with_data`
+    data: Any = config.data  # its files are named, see `named_files.with_data`
     needs_proposals = "proposals" in architecture(config.model.architecture).further_inputs
     if needs_proposals:
         _check_proposals_named(data)

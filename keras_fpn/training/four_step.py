@@ -43,14 +43,24 @@ from keras_fpn.metrics import DETECTIONS, PROPOSALS
 from keras_fpn.models import writing
 from keras_fpn.models.files import load_model
 from keras_fpn.reporting import report
-from keras_fpn.training import datasets, disk, lock, restart, run_folder, schedule, training
+from keras_fpn.training import (
+    datasets,
+    disk,
+    lock,
+    named_files,
+    new_run,
+    restart,
+    run_folder,
+    schedule,
+    training,
+)
+from keras_fpn.training.four_step_rules import SHARED, check, is_four_step
 
 if TYPE_CHECKING:
     import keras
 
     from keras_fpn.models.detector import Detector
 
-SHARED = ("backbone", "pyramid")
 RPN, FAST_RCNN = "region proposal network", "Fast R-CNN on given proposals"
 
 
@@ -101,8 +111,8 @@ def run(
     """Train a Faster R-CNN step by step, or go on where it was stopped, and leave the run in `run_dir`.
 
     Args:
-        config: of a faster_rcnn, with its data named (`data.with_data`). Each step follows `config.training`, the
-            RPN's with the differences of `config.four_step`.
+        config: of a faster_rcnn, with its data named (`named_files.with_data`). Each step follows `config.training`,
+            the RPN's with the differences of `config.four_step`.
         last: 4, or 2 for a proposal and a detection network that share nothing: metrics.json and report.html are then
             those of step 2, and there is no model.keras.
         extra_callbacks: Keras callbacks of every step.
@@ -121,18 +131,13 @@ def run(
     check(config, run_dir)
     training.set_determinism(config)
     data = datasets.read_data(config)
-    config = building.as_built(training.with_weights(config), building.build_model(config, data[0]))
+    config = building.as_built(named_files.with_weights(config), building.build_model(config, data[0]))
     _lengths(config, data[0], run_dir, last)  # refuses now what the last step would refuse
-    with run_folder.folder_of_its_own(run_dir):
+    with new_run.folder_of_its_own(run_dir):
         write_text(run_dir / "config.yaml", config.to_yaml())
         restart.record(run_dir, config)
         write_json(run_dir / "four_step.json", {"version": 1, "last": last})
         return _go_on(config, run_dir, data, last, extra_callbacks)
-
-
-def is_four_step(run_dir: str | os.PathLike) -> bool:
-    """Whether this is the folder of such a run."""
-    return (Path(run_dir) / "four_step.json").is_file()
 
 
 def resume(
@@ -166,7 +171,7 @@ def resume(
             data_dir=data_dir,
             overrides=overrides,
             accept_changes=accept_changes,
-            is_new=not run_folder.has_checkpoint(run_dir),
+            is_new=not new_run.has_checkpoint(run_dir),
         )
         training.set_determinism(config)
         print(f"resuming {run_dir}", flush=True)
@@ -183,30 +188,6 @@ def _begun_with(run_dir):
     if last not in (2, 4):
         raise UserError(f'{file}: "last" is {last!r}; {mend}')
     return last
-
-
-def check(config: Config, source: str | os.PathLike) -> None:
-    """Refuse, before hours of step 1, what a later step would refuse.
-
-    Raises:
-        UserError: the configuration does not suit; `source` names it.
-    """
-    if config.model.architecture != "faster_rcnn":
-        raise UserError(
-            f"{source}: --four-step trains the two stages of a faster_rcnn in turn, and model.architecture is"
-            f" {config.model.architecture}; leave --four-step out or choose another configuration"
-        )
-    for name in ("train", "val"):
-        if getattr(config.data, name).proposals:
-            raise UserError(f"{source}: data.{name}.proposals: --four-step makes proposals of its own; leave it out")
-    if config.data.scale_jitter:
-        raise UserError(f"{source}: data.scale_jitter: given proposals cannot follow it; set data.scale_jitter=null")
-    others = [part for part in config.training.freeze if part not in SHARED]
-    if others:
-        raise UserError(
-            f"{source}: training.freeze: {others[0]!r} is no part of every step; with --four-step backbone and pyramid"
-            " can be frozen from the start"
-        )
 
 
 def step_config(config: Config, step: Step, run_dir: str | os.PathLike) -> Config:
@@ -256,7 +237,7 @@ def _go_on(config, run_dir, data, last, extra_callbacks, accept_changes=False):
             place = "the report of all steps"
             metrics = (_finish_whole if last == 4 else _finish_apart)(config, run_dir, data)
     except KeyboardInterrupt:
-        if not run_folder.has_checkpoint(run_dir):
+        if not new_run.has_checkpoint(run_dir):
             raise  # nothing to go on with
         print(f"stopped in {place}", flush=True)
         return training.Outcome(run_dir, done, total)
@@ -271,7 +252,7 @@ def _train(step, config, run_dir, place, extra_callbacks, accept_changes):
     start = f"on the features of {step.features_from}, frozen" if step.features_from else "from the initial weights"
     print(f"{place}, {start}", flush=True)
     try:
-        if run_folder.has_checkpoint(folder):
+        if new_run.has_checkpoint(folder):
             _name_data_anew(step, config, run_dir)
             accepted = {"accept_changes": True} if accept_changes else {}
             return training.resume(folder, extra_callbacks=extra_callbacks, **accepted)

@@ -1,7 +1,7 @@
 """Going on with the settings and the data that a run began with, or saying how they differ.
 
-began.json in the run folder holds every setting and the SHA-256 of the annotation files. Where the data lies may
-change, and what has no part in the result; anything else is named and refused unless it is accepted.
+began.json in the run folder holds every setting, and the SHA-256 of the annotation files and of given proposals. Where
+the data lies may change, and what has no part in the result; anything else is named and refused unless it is accepted.
 """
 
 import hashlib
@@ -14,7 +14,8 @@ from typing import Any
 from keras_fpn.config.loading import Config, load_config, load_whole_run_config
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import read_json, write_json, write_text
-from keras_fpn.training.datasets import with_data
+from keras_fpn.data import proposal_files
+from keras_fpn.training.named_files import with_data
 
 NAME = "began.json"
 # Settings that have no part in what comes out; the files of the data are compared by what is in them.
@@ -26,6 +27,16 @@ _NO_MATTER = ("training.checkpoint_minutes", "data.cache") + tuple(
 def record(run_dir: Path, config: Config) -> None:
     """Keep what a run begins with."""
     write_json(run_dir / NAME, {"version": 1, "config": _plain(config), "sha256": _digests(config)})
+
+
+def check_begun(run_dir: Path) -> None:
+    """Refuse a folder that no run began in.
+
+    Raises:
+        UserError: it is not there, or has no config.yaml.
+    """
+    if not (run_dir / "config.yaml").is_file():
+        raise UserError(f"{run_dir}: no run to resume, config.yaml is missing; train writes it when a run begins")
 
 
 def config_to_go_on_with(
@@ -119,13 +130,18 @@ def _flat(tree, prefix=""):
 def _digests(config):
     digests = {}
     for name in ("train", "val"):
-        key, path = f"data.{name}.annotations", getattr(config.data, name).annotations
-        try:
-            with open(path, "rb") as file:
-                digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
-        except FileNotFoundError:
-            raise UserError(
-                f"{path}: no such file, and the run needs it ({key}); if it was moved, give --data DIR or --set"
-                f" {key}=PATH"
-            ) from None
+        split = getattr(config.data, name)
+        digests[f"data.{name}.annotations"] = _sha256(split.annotations, f"data.{name}.annotations")
+        if split.proposals is not None:
+            digests[f"data.{name}.proposals"] = proposal_files.sha256(split.proposals)
     return digests
+
+
+def _sha256(path, key):
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: no such file, and the run needs it ({key}); if it was moved, give --data DIR or --set {key}=PATH"
+        ) from None

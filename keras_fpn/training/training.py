@@ -18,7 +18,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_fpn.checkpoints.transfer import start_from, weights_file
+from keras_fpn.checkpoints.transfer import start_from
 from keras_fpn.config.building import as_built, build_model
 from keras_fpn.config.loading import Config, load_run_config
 from keras_fpn.console.errors import UserError
@@ -31,9 +31,10 @@ from keras_fpn.metrics import all_families
 from keras_fpn.models import writing
 from keras_fpn.models.files import load_model
 from keras_fpn.reporting import report
-from keras_fpn.training import checkpoints, disk, lock, restart, run_folder, unsettled
+from keras_fpn.training import checkpoints, disk, lock, new_run, restart, run_folder, unsettled
 from keras_fpn.training.callbacks import COCOEvaluation, LearningRateLog, RichProgress
 from keras_fpn.training.datasets import read_data, training_dataset
+from keras_fpn.training.named_files import with_weights
 from keras_fpn.training.progress import step_of
 from keras_fpn.training.scale_notes import scale_notes
 from keras_fpn.training.schedule import make_optimizer, make_schedule, stretches_from
@@ -54,26 +55,12 @@ class Outcome:
         return self.metrics is None
 
 
-def with_weights(config: Config, path: str | os.PathLike | None = None) -> Config:
-    """Return `config` with the absolute path of the weights that training starts from: `path`, or its own if any.
-
-    Raises:
-        UserError: there is no such file.
-    """
-    path = path or config.training.weights
-    if path is None:
-        return config
-    tree = config.model_dump()
-    tree["training"]["weights"] = str(weights_file(path))
-    return Config.model_validate(tree)
-
-
 def train(
     config: Config, run_dir: str | os.PathLike, *, extra_callbacks: Sequence[keras.callbacks.Callback] = ()
 ) -> Outcome:
     """Train a new model as `config` says and leave the run in `run_dir` (see `run_folder`).
 
-    `config.data` must name its files (`with_data`). Ctrl-C ends the run after the step at hand, with a
+    `config.data` must name its files (`named_files.with_data`). Ctrl-C ends the run after the step at hand, with a
     checkpoint. A start that fails leaves no folder behind.
 
     Raises:
@@ -88,7 +75,7 @@ def train(
     _freeze(model, config.training.freeze)
     model.compile(optimizer=make_optimizer(config, schedule))
     run_dir = Path(run_dir)
-    with run_folder.folder_of_its_own(run_dir), disk.told(run_dir):
+    with new_run.folder_of_its_own(run_dir), disk.told(run_dir):
         config = as_built(config, model)
         write_text(run_dir / "config.yaml", config.to_yaml())
         restart.record(run_dir, config)
@@ -114,8 +101,8 @@ def resume(
     One that was stopped before its first checkpoint begins anew with its config.yaml.
 
     Args:
-        data_dir, overrides: where the data of the run lies now, as the folder of `with_data` or as settings such as
-            "data.val.images=DIR".
+        data_dir, overrides: where the data of the run lies now, as the folder of `named_files.with_data` or as settings
+            such as "data.val.images=DIR".
         accept_changes: go on although settings or annotations have changed since the run began.
 
     Raises:
@@ -123,13 +110,12 @@ def resume(
             data have changed.
     """
     run_dir = Path(run_dir)
-    if not (run_dir / "config.yaml").is_file():
-        raise UserError(f"{run_dir}: no run to resume, config.yaml is missing; train writes it when a run begins")
+    restart.check_begun(run_dir)
     if (run_dir / "metrics.json").is_file():
         load_run_config(run_dir / "config.yaml")
         return _finished(run_dir)
     with lock.held(run_dir):
-        is_new = not run_folder.has_checkpoint(run_dir)
+        is_new = not new_run.has_checkpoint(run_dir)
         config = restart.config_to_go_on_with(
             run_dir, data_dir=data_dir, overrides=overrides, accept_changes=accept_changes, is_new=is_new
         )

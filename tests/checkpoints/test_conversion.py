@@ -13,7 +13,7 @@ import pytest
 
 import keras_fpn
 from keras_fpn.checkpoints import conversion, published, recognition
-from keras_fpn.checkpoints.classes import read_class_names
+from keras_fpn.checkpoints.class_names import read_class_names
 from keras_fpn.checkpoints.files import read_checkpoint, write_safetensors
 from keras_fpn.console.errors import UserError
 

@@ -18,7 +18,6 @@ import keras_fpn
 from keras_fpn.commands import main as cli
 from keras_fpn.console import files as console_files
 from keras_fpn.inference import detecting
-from keras_fpn.models import files as models_files
 
 
 def _model(tiny_settings, **settings):
@@ -37,19 +36,9 @@ def model_file(tiny_settings, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def loaded_once(model_file):
-    """The model of most tests is loaded and traced once; tests that damage or change one have files of their own."""
-    load, model = models_files.load_model, None
-
-    def load_model(path):
-        nonlocal model
-        if os.fspath(path) != os.fspath(model_file):
-            return load(path)
-        model = model or load(path)
-        return model
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models_files, "load_model", load_model)
+def loaded_once(loading_once, model_file):
+    """The model of most tests; those that damage or change one have files of their own."""
+    with loading_once(model_file):
         yield
 
 
@@ -330,50 +319,7 @@ class TestText:
         assert done.stderr.count(b"\n") == 1
 
 
-MISTAKES = [
-    (["nowhere", "a.png"], "nowhere: no such model"),
-    (["text.keras", "a.png"], "text.keras: not a whole Keras model"),
-    (["text.txt", "a.png"], "text.txt: no .keras file"),
-    (["empty", "a.png"], "empty: neither a run nor a SavedModel"),
-    (["MODEL", "b.png"], "b.png: no such image file"),
-    (["MODEL", "empty"], "empty: no images in this folder"),
-    (["MODEL", "text.txt"], "text.txt: not a readable image (it is text"),
-    (["MODEL", "a.png", "--threshold", "nan"], "'nan' is not a number from 0 to 1"),
-    (["MODEL", "a.png", "--threshold", "none"], "'none' is not a number from 0 to 1"),
-    (["MODEL", "a.png", "--threshold", "-0.1"], "'-0.1' is not a number from 0 to 1"),
-    (["MODEL", "a.png", "--threshold", "inf"], "'inf' is not a number from 0 to 1"),
-    (["MODEL", "a.png", "--max-pixels", "0"], "'0' is not a whole number above 0"),
-    (["MODEL", "a.png", "--treshold", "0.5"], "did you mean '--threshold'?"),
-    (["MODEL", "a.png", "--out", "text.txt"], "text.txt: is a file; give the name of a folder"),
-    (["MODEL", "a.png", "--json", "empty"], "empty: is a folder; give the name of a file"),
-    (["MODEL", "a.png", "--json", "fifo"], "fifo: no regular file; give --json the name of a file"),
-    (["MODEL", "fifo"], "fifo: no regular file; give image files or folders of them"),
-]
-# Each command line of stdin; its exit code, and at the end whether TensorFlow was imported.
-LIGHT = """
-import json, sys
-from keras_fpn.commands import main as cli
-for arguments in json.load(sys.stdin):
-    print(cli.main(["detect", *arguments]))
-print("tensorflow" in sys.modules)
-"""
-
-
 class TestMistakes:
-    def test_they_are_told_before_tensorflow_is_imported(self, model_file, tmp_path):
-        save(tmp_path / "a.png")
-        (tmp_path / "empty").mkdir()
-        os.mkfifo(tmp_path / "fifo")
-        for name in ("text.txt", "text.keras"):
-            (tmp_path / name).write_text("just words")
-        given = [[str(model_file) if word == "MODEL" else word for word in arguments] for arguments, _ in MISTAKES]
-        call = [sys.executable, "-c", LIGHT]
-        done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, input=json.dumps(given))
-        assert done.stdout.splitlines() == ["2"] * len(MISTAKES) + ["False"]
-        for line, (arguments, message) in zip(done.stderr.splitlines(), MISTAKES, strict=True):
-            assert line.startswith("error: ") and message in line, (arguments, line)
-        assert not (tmp_path / "detections").exists()
-
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_a_model_of_nan(self, value, run, tiny_settings, tmp_path):
         model = _model(tiny_settings)

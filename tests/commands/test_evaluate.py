@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import keras_fpn
@@ -40,6 +41,12 @@ def rpn_file(tiny_settings, tmp_path_factory):
     return _saved(keras_fpn.RPN(**groups, resize={"min_side": 64, "max_side": 96}), tmp_path_factory)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def loaded_once(loading_once, model_file, rpn_file):
+    with loading_once(model_file, rpn_file):
+        yield
+
+
 @pytest.fixture
 def evaluate(shapes, model_file, capsys):
     """`evaluate("--expect", ...)` -> (exit code, stdout, stderr)."""
@@ -68,12 +75,13 @@ def without(shapes, tmp_path):
     return write
 
 
-@pytest.fixture
-def figures(evaluate, tmp_path):
+@pytest.fixture(scope="module")
+def figures(shapes, model_file, loaded_once, tmp_path_factory):
     """Metrics of the model, as the command itself writes them."""
-    code, _, _ = evaluate("--metrics", tmp_path / "metrics.json")
-    assert code == 0
-    return json.loads((tmp_path / "metrics.json").read_text())
+    path = tmp_path_factory.mktemp("figures") / "metrics.json"
+    data = ["--annotations", shapes / "annotations" / "instances_val.json", "--images", shapes / "val"]
+    assert cli.main(["evaluate", str(model_file), *map(str, data), "--metrics", str(path)]) == 0
+    return json.loads(path.read_text())
 
 
 def test_figures_inside_are_told_and_exit_with_0(evaluate, figures):
@@ -167,6 +175,28 @@ def test_more_than_100_detections_add_their_rows(evaluate, tmp_path):
     assert code == (0 if abs(metrics["AR@120"] - 0.5) <= 0.002 else 1)
     code, _, error = evaluate("--max-detections", 5000)
     assert code == 2 and "--max-detections: 5000 is above 1000" in error and error.count("\n") == 1
+
+
+def test_boxes_in_another_form_are_read_as_they_are_said_to_be(evaluate, figures, shapes, tmp_path):
+    document = json.loads((shapes / "annotations" / "instances_val.json").read_text())
+    for one in document["annotations"]:
+        left, top, width, height = one["bbox"]
+        one["bbox"] = [left, top, left + width, top + height]
+    (tmp_path / "corners.json").write_text(json.dumps(document))
+    code, _, error = evaluate(annotations=tmp_path / "corners.json")
+    assert code == 2 and "--set data.boxes=xyxy" in error and error.count("\n") == 1
+    said = ("--set", "data.boxes=xyxy", "--metrics", tmp_path / "metrics.json")
+    assert evaluate(*said, annotations=tmp_path / "corners.json")[0] == 0
+    assert json.loads((tmp_path / "metrics.json").read_text()) == pytest.approx(figures, abs=1e-6)
+
+
+def test_a_model_of_nan_is_named(evaluate, tiny_model, tmp_path):
+    broken = tiny_model.twin()
+    broken.weights[-1].assign(np.full(broken.weights[-1].shape, np.nan))
+    broken.save(tmp_path / "broken.keras")
+    code, _, error = evaluate(model=tmp_path / "broken.keras")
+    assert code == 2 and error.count("\n") == 1
+    assert error.startswith(f"error: {tmp_path / 'broken.keras'}: its weight ") and "holds NaN or infinity" in error
 
 
 def test_an_rpn_has_no_limit_of_detections_to_set(evaluate, rpn_file):

@@ -206,7 +206,7 @@ class TestPlaces:
     def test_an_exported_model_is_not_exported_again(self, run, writer, model_file):
         assert run("export", model_file, "--format", "saved_model", "--out", "sm", "--no-verify")[0] == 0
         code, _, error = run("export", "sm", "--format", "onnx", "--out", "x.onnx")
-        assert (code, error.count("\n")) == (2, 1) and "sm: is exported already; give the .keras file" in error
+        assert (code, error.count("\n")) == (2, 1) and "sm: an exported model, and export takes a .keras file" in error
 
     def test_versions_of_a_saved_model_live_side_by_side(self, run, writer, model_file, tmp_path):
         arguments = ("export", model_file, "--format", "saved_model", "--out", "sm")
@@ -309,12 +309,21 @@ def test_what_is_no_detector_is_refused(run, tmp_path, tiny_model):
 
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "dense.keras")
     (tmp_path / "x.tflite").write_bytes(b"\0\0\0\0TFL3")
-    for model, message in (("dense.keras", "not a detector of this package"), ("x.tflite", "is exported already")):
+    for model, message in (("dense.keras", "not a detector of this package"), ("x.tflite", "an exported model, and")):
         code, _, error = run("export", model, "--format", "onnx", "--out", "new/x.onnx")
         assert (code, error.count("\n")) == (2, 1) and message in error
     with pytest.raises(keras_fpn.UserError, match="a Functional is no detector"):
         export.export_model(tiny_model.backbone, "onnx", tmp_path / "x.onnx")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_model_of_nan_is_not_exported(run, tiny_model, tmp_path):
+    broken = tiny_model.twin()
+    broken.weights[-1].assign(np.full(broken.weights[-1].shape, np.nan))
+    broken.save(tmp_path / "broken.keras")
+    code, _, error = run("export", "broken.keras", "--format", "onnx", "--out", "x.onnx", "--no-verify")
+    assert code == 2 and error.startswith("error: broken.keras: its weight ") and "holds NaN or infinity" in error
+    assert not (tmp_path / "x.onnx").exists()
 
 
 def test_the_validation_images_of_a_run_are_looked_at(model_file, writer, monkeypatch, shapes_folder, tmp_path):

@@ -18,7 +18,7 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.data.proposal_files import read_proposals, write_proposals
 from keras_fpn.data.shapes import write_shapes
 from keras_fpn.evaluation import measuring
-from keras_fpn.training import datasets, four_step, run_folder, training
+from keras_fpn.training import datasets, four_step, named_files, run_folder, training
 
 SHORT = ["training.evaluate_every=0", "training.steps=2", "training.steps_per_epoch=2", "training.warmup_steps=0"]
 FOLDERS = [step.folder for step in four_step.STEPS]
@@ -50,7 +50,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def config(data):
-    return datasets.with_data(load_config("tiny", SHORT), data)
+    return named_files.with_data(load_config("tiny", SHORT), data)
 
 
 @pytest.fixture(scope="module")
@@ -300,7 +300,7 @@ C4 = [
 
 def test_a_single_scale_shares_the_backbone_up_to_c4(data):
     """Rows a: conv5 is the head's own."""
-    config = datasets.with_data(load_config("tiny", C4), data)
+    config = named_files.with_data(load_config("tiny", C4), data)
     train_set = datasets.read_data(config)[0]
     rpn, fast_rcnn = (
         building.build_model(four_step.step_config(config, step, "run"), train_set) for step in four_step.STEPS[2:]

@@ -13,7 +13,7 @@ import pytest
 from keras_fpn.config.loading import load_config
 from keras_fpn.console import processes
 from keras_fpn.console.errors import UserError
-from keras_fpn.training import lock, run_folder
+from keras_fpn.training import lock, new_run
 
 HOLD = """
 import sys
@@ -63,7 +63,7 @@ def _write(folder, **owner):
 
 def test_a_second_process_is_refused_in_one_line(other, tmp_path):
     before = (tmp_path / lock.NAME).read_text()
-    for enter in (lambda: lock.held(tmp_path), lambda: run_folder.new_run_folder(tmp_path, None)):
+    for enter in (lambda: lock.held(tmp_path), lambda: new_run.new_run_folder(tmp_path, None)):
         message = f"process {other.pid} trains there; wait .*kill {other.pid}"
         with pytest.raises(UserError, match=message) as told, enter():
             pass
@@ -193,7 +193,7 @@ def _begun(folder):
 
 def test_a_run_killed_before_its_first_checkpoint_may_begin_anew(tmp_path, capsys):
     folder = _begun(tmp_path / "run")
-    with run_folder.new_run_folder(folder, "tiny"):
+    with new_run.new_run_folder(folder, "tiny"):
         assert [path.name for path in folder.iterdir()] == [lock.NAME]
     assert "stopped before its first checkpoint; it begins anew" in capsys.readouterr().out
 
@@ -202,7 +202,7 @@ def test_so_may_a_four_step_run(tmp_path):
     folder = _begun(tmp_path / "run")
     (folder / "four_step.json").write_text('{"last": 4}')
     _begun(folder / "1_rpn")
-    with run_folder.new_run_folder(folder, "tiny"):
+    with new_run.new_run_folder(folder, "tiny"):
         assert [path.name for path in folder.iterdir()] == [lock.NAME]
 
 
@@ -210,7 +210,7 @@ def test_so_may_a_four_step_run(tmp_path):
 def test_a_folder_with_more_in_it_is_left_alone(name, tmp_path):
     folder = _begun(tmp_path / "run")
     (folder / name).touch()
-    new = run_folder.new_run_folder(folder, "tiny")
+    new = new_run.new_run_folder(folder, "tiny")
     with pytest.raises(UserError, match="exists already; choose another --out"), new:
         pass
     assert (folder / name).exists() and (folder / "logs" / "train").exists()
@@ -222,6 +222,6 @@ def test_a_configuration_written_by_hand_and_logs_of_others_are_left_alone(tmp_p
     by_hand.mkdir()
     (by_hand / "config.yaml").write_text("# mine\nmodel: {profile: torchvision}\n")
     for folder in (by_hand, logs):
-        with pytest.raises(UserError, match="exists already"), run_folder.new_run_folder(folder, "tiny"):
+        with pytest.raises(UserError, match="exists already"), new_run.new_run_folder(folder, "tiny"):
             pass
         assert len(list(folder.iterdir())) == 1

@@ -4,12 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from keras_fpn.config.loading import load_config
 from keras_fpn.console.errors import UserError
+from keras_fpn.data.proposal_files import write_proposals
 from keras_fpn.data.shapes import write_shapes
-from keras_fpn.training import datasets, restart, training
+from keras_fpn.training import named_files, restart, training
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def begun(tmp_path):
     write_shapes(tmp_path / "data", num_train=2, num_val=1, size=64)
     run_dir = tmp_path / "run"
     run_dir.mkdir()
-    config = datasets.with_data(load_config("tiny"), tmp_path / "data")
+    config = named_files.with_data(load_config("tiny"), tmp_path / "data")
     (run_dir / "config.yaml").write_text(config.to_yaml())
     restart.record(run_dir, config)
     return run_dir, tmp_path / "data"
@@ -41,7 +43,7 @@ def _edit_annotations(data):
 def test_nothing_changed(begun):
     run_dir, data = begun
     config = restart.config_to_go_on_with(run_dir)
-    assert config == datasets.with_data(load_config("tiny"), data)
+    assert config == named_files.with_data(load_config("tiny"), data)
 
 
 def test_a_setting_that_was_edited_is_named_with_its_values(begun, capsys):
@@ -71,6 +73,24 @@ def test_annotations_that_changed_are_named(begun):
         restart.config_to_go_on_with(run_dir)
     restart.config_to_go_on_with(run_dir, accept_changes=True)
     restart.config_to_go_on_with(run_dir)
+
+
+def test_proposals_that_changed_are_named(begun, tmp_path):
+    run_dir, data = begun
+
+    def write(name, score):
+        rows = [(1, np.array([[1, 2, 30, 40]], np.float32), np.array([score], np.float32))]
+        write_proposals(tmp_path / name, rows, {"model": name})
+
+    for name, score in (("given", 0.5), ("the same", 0.5), ("others", 0.75)):
+        write(name, score)
+    config = load_config("tiny", [f"data.train.proposals={tmp_path / 'given'}"])
+    config = named_files.with_data(config, data)
+    (run_dir / "config.yaml").write_text(config.to_yaml())
+    restart.record(run_dir, config)
+    restart.config_to_go_on_with(run_dir, overrides=[f"data.train.proposals={tmp_path / 'the same'}"])
+    with pytest.raises(UserError, match=r"others \(data.train.proposals\) has other content, sha256"):
+        restart.config_to_go_on_with(run_dir, overrides=[f"data.train.proposals={tmp_path / 'others'}"])
 
 
 def test_data_that_moved(begun):
@@ -135,8 +155,8 @@ def test_the_command_hands_over_where_the_data_lies(begun, run, monkeypatch):
     given = {}
     monkeypatch.setattr(training, "resume", lambda folder, **options: given.update(options, folder=folder) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        run("train", "--resume", begun[0], "--data", "x", "--accept-changes")
-    assert given == {"folder": str(begun[0]), "data_dir": "x", "overrides": [], "accept_changes": True}
+        run("train", "--resume", begun[0], "--data", begun[1], "--accept-changes")
+    assert given == {"folder": str(begun[0]), "data_dir": str(begun[1]), "overrides": [], "accept_changes": True}
 
 
 def test_accepting_changes_is_for_a_run_that_goes_on(run):

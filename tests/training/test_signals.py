@@ -12,7 +12,7 @@ import pytest
 from keras_fpn.config.loading import load_config
 from keras_fpn.console import signals
 from keras_fpn.data.shapes import write_shapes
-from keras_fpn.training import callbacks, datasets, run_folder, stopping, training
+from keras_fpn.training import callbacks, named_files, new_run, run_folder, stopping, training
 
 ALL = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -136,7 +136,7 @@ def test_an_early_ctrl_c_is_one_line_and_leaves_no_folder(seconds, data, tmp_pat
     printed, error = process.communicate(timeout=120)
     assert process.returncode == 130 and "Traceback" not in printed + error
     if "stopped at step" in printed:
-        assert "stopped" not in error and run_folder.has_checkpoint(tmp_path / "run")
+        assert "stopped" not in error and new_run.has_checkpoint(tmp_path / "run")
     else:
         assert error.splitlines()[-1] == "stopped" and not (tmp_path / "run").exists()
 
@@ -146,7 +146,7 @@ SHORT = ["training.deterministic=false", "training.steps=4", "training.steps_per
 
 @pytest.mark.slow
 def test_a_run_that_is_told_to_end_while_it_evaluates_owes_that_evaluation(data, tmp_path, monkeypatch, capsys):
-    config = datasets.with_data(load_config("tiny", SHORT), data)
+    config = named_files.with_data(load_config("tiny", SHORT), data)
     monkeypatch.setattr(training, "finish", lambda *_: {"AP": 0.5})
     with monkeypatch.context() as patched:
         patched.setattr(callbacks.COCOEvaluation, "measure", lambda _: os.kill(os.getpid(), signal.SIGTERM))
