@@ -1,5 +1,6 @@
 """Fixtures that all tests share: recorded reference numbers, a tiny data set on disk and a tiny detector."""
 
+import contextlib
 import ctypes
 import functools
 import gc
@@ -72,11 +73,17 @@ def graphs_of_one_module():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def deterministic():
-    """Sums in a fixed order: several threads may otherwise add up a gradient in any order."""
+def deterministic(request):
+    """Sums in a fixed order: several threads may otherwise add up a gradient in any order.
+
+    The fast tests run their graphs as they were traced: to optimise each of them, which then runs once or twice, is a
+    sixth of the time. `make test-all`, the commands in processes of their own and the exporters optimise as always.
+    """
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
+    is_fast = "not slow" in request.config.option.markexpr
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": is_fast})
 
 
 class Golden:
@@ -179,6 +186,37 @@ def shapes_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shapes")
     write_shapes(folder, num_train=12, num_val=6, size=96, seed=3)
     return folder
+
+
+@pytest.fixture(scope="session")
+def loading_once():
+    """`with loading_once(file, ...)`: these models are loaded once, and the graphs that measure them traced once."""
+    from keras_fpn.inference import results
+    from keras_fpn.models import files
+
+    @contextlib.contextmanager
+    def patched(*paths):
+        load, compile_inference = files.load_model, results.compile_inference
+        models, graphs = dict.fromkeys(map(os.fspath, paths)), {}
+
+        def load_once(path):
+            name = os.fspath(path)
+            if name not in models:
+                return load(path)
+            models[name] = models[name] or load(path)
+            return models[name]
+
+        def compile_once(model, dataset):
+            if id(model) not in graphs:
+                graphs[id(model)] = model, compile_inference(model, dataset)
+            return graphs[id(model)][1]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(files, "load_model", load_once)
+            patch.setattr(results, "compile_inference", compile_once)
+            yield
+
+    return patched
 
 
 @pytest.fixture

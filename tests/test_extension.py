@@ -151,7 +151,11 @@ def test_a_run_goes_on_by_the_users_word_alone(trained, command, capsys):
     assert "already finished" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("format", "file"), [("saved_model", "served"), ("tflite", "a.tflite"), ("onnx", "a.onnx")])
+@pytest.mark.parametrize(("format", "file"), [
+    ("saved_model", "served"),
+    pytest.param("tflite", "a.tflite", marks=pytest.mark.slow),
+    pytest.param("onnx", "a.onnx", marks=pytest.mark.slow),
+])  # fmt: skip
 def test_it_is_exported_and_the_verification_passes(format, file, trained, command, folder, capsys):
     size = ("--size", "64x96") if format == "tflite" else ()
     assert command("export", trained, "--format", format, "--out", folder / file, *size) == 0, capsys.readouterr().err
@@ -163,7 +167,8 @@ def test_it_is_exported_and_the_verification_passes(format, file, trained, comma
     assert artefact.description.output_fields[-1].to_result(2, None) == {"colour": "blue"}
 
 
-@pytest.mark.parametrize("architecture", ["centre_net", pytest.param("moving_rcnn", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["centre_net", "moving_rcnn"])
 def test_other_shapes_of_a_member_train_and_come_back(architecture, folder, command, tmp_path):
     config = {
         "extensions": [str(folder / "others.py")],

@@ -307,6 +307,7 @@ def shapes(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_train_starts_from_a_model_of_other_classes(run, shapes, tmp_path):
     """A detector of 80 classes, fine-tuned on the data set's own: from a run folder, by a relative path."""
     config = keras_fpn.load_config("tiny").model

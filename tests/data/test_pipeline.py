@@ -332,12 +332,12 @@ def test_finite_streams(nine, grouped):
 def test_a_finite_stream_is_drawn_anew_in_each_pass(nine):
     def passes():
         dataset = load_coco(nine, batch_size=3, min_side=32, shuffle=True, horizontal_flip=True, seed=5)
-        return [_batches(dataset) for _ in range(3)]
+        return [_batches(dataset) for _ in range(2)]
 
     ones, others = passes(), passes()
     for one, other in zip(ones, others, strict=True):
         _assert_equal(one, other)
-    assert len({str(_ids(one)) for one in ones}) == 3
+    assert _ids(ones[0]) != _ids(ones[1])
     plain = load_coco(nine, batch_size=3, min_side=32)
     _assert_equal(_batches(plain), _batches(plain))
 
@@ -431,14 +431,26 @@ def _picture():
         ],
     ],
 )
-def test_decoding_is_pillows(tmp_path, name, mode):
+def test_decoding_is_pillows(tmp_path, decode, name, mode):
     path = tmp_path / name
     _picture().convert(mode).save(path)
     with Image.open(path) as picture:
         wanted = np.asarray(picture.convert("RGB"))
-    pixels = decode_image(tf.constant(str(path))).numpy()
+    pixels = decode(path).numpy()
     assert pixels.dtype == np.uint8
     assert np.abs(pixels.astype(int) - wanted).max() <= 1
+
+
+@pytest.fixture(scope="module")
+def decode():
+    """`decode(path)`: an image read in one graph for all, as the pipeline has it, with errors as people see them."""
+    read = tf.function(lambda path: decode_image(path), input_signature=[tf.TensorSpec([], tf.string)])
+
+    def told(path):
+        with readable_errors():
+            return read(str(path))
+
+    return told
 
 
 def _break(name, data, folder):
@@ -462,9 +474,16 @@ def _break(name, data, folder):
         ("truncated.gif", lambda content: content[:40]),
     ],
 )
-@pytest.mark.parametrize("cache", [False, True], ids=["stream", "cache"])
-def test_damaged_images_are_named(tmp_path, name, data, cache):
+def test_damaged_images_are_named(tmp_path, decode, name, data):
     path = _break(name, data, tmp_path)
+    with pytest.raises(UserError, match=f"{path}: cannot be read as a JPEG.*; replace the file") as caught:
+        decode(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cache", [False, True], ids=["stream", "cache"])
+def test_a_damaged_image_of_a_data_set_is_named(tmp_path, cache):
+    path = _break("truncated.jpg", lambda content: content[: len(content) * 2 // 3], tmp_path)
     with pytest.raises(UserError, match=f"{path}: cannot be read as a JPEG.*; replace the file") as caught:
         _load_one(path, 30, 40, cache=cache)
     assert "\n" not in str(caught.value)
@@ -490,14 +509,19 @@ def test_wrong_size_in_the_annotations(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["bild ü.jpg", "it's \"a\".jpg", "back\\\\slash.jpg", "\u7403.jpg"])
-def test_an_error_writes_names_as_they_are(tmp_path, name):
+def test_an_error_writes_names_as_they_are(tmp_path, decode, name):
     path = tmp_path / name
     path.write_text("no image")
     with pytest.raises(UserError) as caught:
-        _load_one(path, 30, 40)
+        decode(path)
     assert str(caught.value).startswith(f"{path}: cannot be read")
-    with pytest.raises(UserError) as caught, readable_errors():
-        decode_image(str(path))
+
+
+def test_an_error_of_a_data_set_writes_names_as_they_are(tmp_path):
+    path = tmp_path / 'it\'s ü "a\\\\\u7403".jpg'
+    path.write_text("no image")
+    with pytest.raises(UserError) as caught:
+        _load_one(path, 30, 40)
     assert str(caught.value).startswith(f"{path}: cannot be read")
 
 

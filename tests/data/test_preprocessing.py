@@ -1,5 +1,6 @@
 """From a JPEG to the network's input, and boxes back: equal to torchvision's and detectron2's own transforms."""
 
+import functools
 import json
 
 import numpy as np
@@ -45,6 +46,7 @@ def _spread(array):
     return array[..., rows[:, None], columns, :]
 
 
+@functools.cache
 def _batch(folder, indices, profile, limits):
     """The batch that `load_coco` makes of some of the images under a profile, and the profile's settings."""
     images = [

@@ -29,14 +29,15 @@ def mixed(tmp_path):
 
 
 def test_what_an_image_scores_does_not_hang_on_its_batch(tiny_model, mixed):
+    model = tiny_model.with_settings(resize={"min_side": 64, "max_side": 96})
+
     def measured(batch_size):
-        metrics, results, _ = measuring.measure(tiny_model, mixed, batch_size=batch_size)
+        metrics, results, _ = measuring.measure(model, mixed, batch_size=batch_size)
         return metrics, sorted(results, key=lambda one: (one["image_id"], -one["score"]))
 
     metrics, alone = measured(1)
     assert len(alone) > 7
-    for batch_size in (2, 7):
-        other_metrics, together = measured(batch_size)
-        assert other_metrics == pytest.approx(metrics, abs=1e-6)
-        assert [one["image_id"] for one in together] == [one["image_id"] for one in alone]
-        np.testing.assert_allclose([one["score"] for one in together], [one["score"] for one in alone], atol=1e-4)
+    other_metrics, together = measured(7)
+    assert other_metrics == pytest.approx(metrics, abs=1e-6)
+    assert [one["image_id"] for one in together] == [one["image_id"] for one in alone]
+    np.testing.assert_allclose([one["score"] for one in together], [one["score"] for one in alone], atol=1e-4)

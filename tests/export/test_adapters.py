@@ -126,6 +126,7 @@ class TwiceRCNN(keras_fpn.FasterRCNN):
     stage_types = (*keras_fpn.FasterRCNN.stage_types, SecondStage)
 
 
+@pytest.mark.slow
 def test_every_layer_of_a_type_is_adapted_wherever_it_is(settings, tmp_path):
     model = seeded(TwiceRCNN, settings)
     export.export_model(model, "onnx", tmp_path / "twice.onnx", verify=False)

@@ -378,6 +378,7 @@ def outputs(folder):
     return {key: np.load(folder / f"{key}.npy") for key in NAMES}
 
 
+@pytest.mark.slow
 def test_tensorflow_alone_loads_it_and_so_does_its_command(model, folder, batch, tmp_path):
     images, sizes = batch
     np.savez(tmp_path / "inputs.npz", images=images, image_sizes=sizes)

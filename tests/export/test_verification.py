@@ -30,6 +30,14 @@ def model(tiny_settings):
 compiled_once = functools.lru_cache(maxsize=1)(compiled)  # most artefacts here are of one model
 
 
+@pytest.fixture(scope="module", autouse=True)
+def traced_once():
+    """The graph of that model is traced once, too, and not by each verification."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verification, "of_any_size", functools.lru_cache(maxsize=1)(verification.of_any_size))
+        yield
+
+
 class Artefact:
     """Answers as its model does, but for `change`, a function of its outputs."""
 

@@ -162,6 +162,7 @@ def test_propose_writes_what_the_model_proposes_in_original_pixels(proposed, rpn
     np.testing.assert_allclose(given.scores[:count], 1 / (1 + np.exp(-logits)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_and_leaves_its_folder(run_dir, proposed):
     with (run_dir / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -178,6 +179,7 @@ def test_a_run_is_measured_and_leaves_its_folder(run_dir, proposed):
     assert (train_set.proposals.max_proposals, val_set.proposals.max_proposals) == (20, 15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "is_named", "most"), [("", False, 15), ("", True, 15), ("model.keras", True, 1000)])
 def test_evaluate_takes_its_own_proposals_or_those_named(
     model, is_named, most, run_dir, proposed, shapes_folder, monkeypatch
@@ -194,7 +196,7 @@ def test_evaluate_takes_its_own_proposals_or_those_named(
     assert seen == [(str(proposed / "proposals"), most, 6)]  # a run says how many of them it is measured on
 
 
-def test_what_is_wrong_is_told_in_one_line(run, run_dir, proposed, shapes_folder, tmp_path, monkeypatch):
+def test_what_is_wrong_is_told_in_one_line(run, fast_rcnn, proposed, shapes_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(model_files, "load_model", functools.cache(model_files.load_model))
     good = proposed / "proposals"
     bad = shutil.copytree(good, tmp_path / "bad")
@@ -202,7 +204,8 @@ def test_what_is_wrong_is_told_in_one_line(run, run_dir, proposed, shapes_folder
         file.seek(12 + 3 * 16)
         file.write(np.full(4, np.nan, np.float32).tobytes())
     write_proposals("others", [(5_000_000, [[0, 0, 8, 8]], [0.5])], {})
-    where, model, own = _validation(shapes_folder), proposed / "rpn.keras", run_dir / "model.keras"
+    where, model, own = _validation(shapes_folder), proposed / "rpn.keras", proposed / "model.keras"
+    fast_rcnn.save(own)
     train = ("train", "tiny", "--data", shapes_folder, "--out", "new/run", "--set")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").touch()

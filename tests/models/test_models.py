@@ -239,7 +239,10 @@ def test_compile_refuses_xla(name, tiny_settings):
         build(name, tiny_settings).compile("sgd", jit_compile=True)
 
 
-@pytest.mark.parametrize("by_hand", ["a part", "a layer", "all but a head", "thawed"])
+OTHERS = ("a part", "a layer", "all but a head", "thawed")
+
+
+@pytest.mark.parametrize("by_hand", ["after compile", *(pytest.param(each, marks=pytest.mark.slow) for each in OTHERS)])
 def test_layers_that_were_frozen_by_hand_stay_so_in_a_file(name, by_hand, tiny_settings, batch, tmp_path):
     frozen = {"name": "resnet18", "width": 8, "norm": "batch_norm", "freeze_at": 2}
     model = build(name, tiny_settings, **({"backbone": frozen} if by_hand == "thawed" else {}))
@@ -251,9 +254,11 @@ def test_layers_that_were_frozen_by_hand_stay_so_in_a_file(name, by_hand, tiny_s
     elif by_hand == "all but a head":
         for layer in model.layers:
             layer.trainable = layer is head
-    else:
+    elif by_hand == "thawed":
         model.backbone.trainable = True
     model.compile(SGD(0.01), run_eagerly=True)
+    if by_hand == "after compile":
+        model.backbone.trainable = False
     model.train_on_batch(*batch)
     model.save(tmp_path / "model.keras")
     again = keras_fpn.load_model(tmp_path / "model.keras")

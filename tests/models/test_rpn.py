@@ -19,7 +19,7 @@ from keras_fpn.config.loading import load_config
 from keras_fpn.console.errors import UserError
 from keras_fpn.metrics import PROPOSALS
 from keras_fpn.models.architectures import ARCHITECTURES
-from keras_fpn.training import datasets, run_folder, training
+from keras_fpn.training import named_files, run_folder, training
 
 
 @pytest.fixture(scope="module")
@@ -116,13 +116,14 @@ def run_dir(shapes_folder, tmp_path_factory):
     """A run of the tiny configuration as an RPN, stopped in its first epoch and resumed to its end."""
     folder = tmp_path_factory.mktemp("runs") / "rpn"
     changes = ["model.architecture=rpn", "training.deterministic=false"]
-    config = datasets.with_data(load_config("tiny", changes), shapes_folder)
+    config = named_files.with_data(load_config("tiny", changes), shapes_folder)
     stopped = training.train(config, folder, extra_callbacks=[CtrlC()])
     assert (stopped.step, stopped.metrics) == (3, None)
     assert training.resume(folder).step == 8
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_leaves_average_recall_and_pictures(run_dir):
     with (run_dir / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -144,6 +145,7 @@ def _command(capsys, *arguments):
     return printed.out
 
 
+@pytest.mark.slow
 def test_evaluate_detect_and_benchmark_take_it(run_dir, shapes_folder, tmp_path, capsys):
     told = _command(capsys, "evaluate", run_dir, "--metrics", tmp_path / "metrics.json", "--batch-size", 2)
     assert "AR1000s" in told and "AP50" not in told
@@ -160,6 +162,7 @@ def test_evaluate_detect_and_benchmark_take_it(run_dir, shapes_folder, tmp_path,
     assert "RPN, proposals" in told and "box head" not in told and "whole" in told
 
 
+@pytest.mark.slow
 def test_it_is_measured_on_annotations_of_any_classes(run_dir, shapes_folder, tmp_path, capsys):
     content = json.loads((shapes_folder / "annotations" / "instances_val.json").read_text())
     for category in content["categories"]:

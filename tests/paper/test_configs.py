@@ -22,7 +22,7 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.data.proposal_files import write_proposals
 from keras_fpn.paper.rows import RECIPES
 from keras_fpn.paper.tables import TABLES
-from keras_fpn.training import datasets, four_step, run_folder, training
+from keras_fpn.training import datasets, four_step, named_files, new_run, training
 
 TABLE_1, TABLE_2 = ([f"paper/table{number}_{row}" for row in "abcdef"] for number in (1, 2))
 TABLE_3, TABLE_5 = [f"paper/table3_{row}" for row in "abc"], ["paper/table5_r101", "paper/table5_r50"]
@@ -72,7 +72,7 @@ def build(shapes_folder):
     """`build(name, overrides)` -> (small `Config` of a row, its untrained model, training set, validation set)."""
 
     def build(name, overrides=()):
-        config = datasets.with_data(load_config(name, small(name) | dict(overrides)), shapes_folder)
+        config = named_files.with_data(load_config(name, small(name) | dict(overrides)), shapes_folder)
         train_set, val_set, _ = datasets.read_data(config)
         return config, building.build_model(config, train_set), train_set, val_set
 
@@ -189,7 +189,7 @@ def test_a_file_is_taken_before_a_shipped_name(tmp_path, monkeypatch):
 def test_a_row_runs_in_a_folder_of_its_own_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for expected in ("runs/table1_c", "runs/table1_c-2"):
-        with run_folder.new_run_folder(None, "paper/table1_c") as folder:
+        with new_run.new_run_folder(None, "paper/table1_c") as folder:
             (folder / "last.keras").touch()
         assert folder.as_posix() == expected
 
@@ -205,7 +205,7 @@ def test_train_takes_a_row_by_its_name(run, shapes_folder, monkeypatch):
     run("train", "paper/table1_c", "--data", shapes_folder)
     [(config, folder, is_there)] = started
     assert (folder, is_there) == ("runs/table1_c", True)
-    assert config == datasets.with_data(load_config("paper/table1_c"), shapes_folder)
+    assert config == named_files.with_data(load_config("paper/table1_c"), shapes_folder)
 
 
 # --- Headers
@@ -236,7 +236,7 @@ def test_a_header_has_the_commands_and_they_are_as_the_command_line_takes_them(n
     assert told[-1][told[-1].index("--weights") + 1] == made
     assert made == f"{load_config(name).model.backbone.name}.keras"
     # Nothing is there but the command itself: each gets as far as the first file that it misses.
-    missing = {"convert": "resnet", "propose": "COCO/annotations/instances_", "train": "COCO"}
+    missing = {"convert": "resnet", "propose": "runs/table1_", "train": "COCO"}
     for words in told:
         code, _, error = run(*words)
         assert code == 2 and error.startswith(f"error: {missing[words[0]]}") and error.count("\n") == 1, error
@@ -358,7 +358,11 @@ def test_the_rows_of_segments():
 # --- What is built, and its training
 
 
-@pytest.mark.parametrize("name", ROWS)
+# One of each table, and the pyramids, which are trained for the next test anyway.
+QUICK = (*RPNS, "paper/table2_a", "paper/table3_c", "paper/table5_r50", "paper/table6_dual_28")
+
+
+@pytest.mark.parametrize("name", [row if row in QUICK else pytest.param(row, marks=pytest.mark.slow) for row in ROWS])
 def test_two_steps_of_training(name, trained):
     model, history, before = trained(name)
     assert type(model) is {

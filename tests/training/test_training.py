@@ -1,49 +1,31 @@
 """A run and its folder: what it leaves, how it stops and goes on, and what it refuses."""
 
+import contextlib
 import csv
+import io
 import json
 import os
-import subprocess
-import sys
-import textwrap
+import signal
 
+import keras
 import numpy as np
 import pytest
 import yaml
 
+from keras_fpn.commands import main as cli
 from keras_fpn.config.loading import load_config
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.coco import read_coco
 from keras_fpn.data.shapes import write_shapes
-from keras_fpn.training import datasets, run_folder, schedule, stopping, training
+from keras_fpn.training import named_files, new_run, run_folder, schedule, stopping, training
 
-# Runs in a process of their own, since determinism is a switch of the whole process: one to the end; one that
-# Ctrl-C stops in the middle of an epoch and that then goes on to the end; and that one resumed once more.
-RUNS = """
-    import contextlib, io, os, signal, sys
 
-    data, whole, stopped = sys.argv[1:]
-    from keras_fpn.commands import main as cli
-    options = ["--data", data, "--set", "training.evaluate_every=2"]
-    assert cli.main(["train", "tiny", "--out", whole, *options]) == 0
+class CtrlC(keras.callbacks.Callback):
+    """In the middle of the first epoch."""
 
-    import keras
-    from keras_fpn.training import training
-
-    class CtrlC(keras.callbacks.Callback):
-        def on_train_batch_begin(self, batch, logs=None):
-            if int(self.model.optimizer.iterations) == 2:
-                os.kill(os.getpid(), signal.SIGINT)
-
-    train = training.train
-    training.train = lambda *arguments: train(*arguments, extra_callbacks=[CtrlC()])
-    assert cli.main(["train", "tiny", "--out", stopped, *options]) == 130
-    print("STEP", int(training.load_model(os.path.join(stopped, "last.keras")).optimizer.iterations))
-    assert cli.main(["train", "--resume", stopped]) == 0
-    before = os.stat(os.path.join(stopped, "last.keras")).st_mtime_ns
-    assert cli.main(["train", "--resume", stopped]) == 0
-    assert os.stat(os.path.join(stopped, "last.keras")).st_mtime_ns == before
-"""
+    def on_train_batch_begin(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +37,23 @@ def shapes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(shapes, tmp_path_factory):
-    """Folders of the whole and of the stopped and resumed run, and what was printed."""
+    """Folders of two runs, and what was printed of the second: one to the end; one that Ctrl-C stops in the middle of
+    an epoch, that then goes on to the end, and that is resumed once more."""
     folder = tmp_path_factory.mktemp("runs")
-    whole, stopped = folder / "whole", folder / "stopped"
-    arguments = [sys.executable, "-c", textwrap.dedent(RUNS), str(shapes), str(whole), str(stopped)]
-    done = subprocess.run(
-        arguments, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": os.getcwd()}
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return whole, stopped, done.stdout
+    whole, stopped = str(folder / "whole"), str(folder / "stopped")
+    options = ["--data", str(shapes), "--set", "training.evaluate_every=2"]
+    assert cli.main(["train", "tiny", "--out", whole, *options]) == 0
+    train, printed = training.train, io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(training, "train", lambda *given: train(*given, extra_callbacks=[CtrlC()]))
+        assert cli.main(["train", "tiny", "--out", stopped, *options]) == 130
+        last = folder / "stopped" / "last.keras"
+        print("STEP", int(training.load_model(last).optimizer.iterations))
+        assert cli.main(["train", "--resume", stopped]) == 0
+        before = last.stat().st_mtime_ns
+        assert cli.main(["train", "--resume", stopped]) == 0
+        assert last.stat().st_mtime_ns == before
+    return folder / "whole", folder / "stopped", printed.getvalue()
 
 
 def _rows(run_dir):
@@ -120,10 +110,10 @@ def test_the_model_file_holds_no_optimizer(runs):
 
 
 def test_a_failed_start_leaves_no_folder(shapes, tmp_path):
-    config = datasets.with_data(load_config("tiny", ["training.warmup_steps=8"]), shapes)
+    config = named_files.with_data(load_config("tiny", ["training.warmup_steps=8"]), shapes)
     with pytest.raises(UserError, match="8 steps do not fit a run of 8"):
         training.train(config, tmp_path / "run")
-    config = datasets.with_data(load_config("tiny", ["model.num_classes=3"]), shapes)
+    config = named_files.with_data(load_config("tiny", ["model.num_classes=3"]), shapes)
     with pytest.raises(UserError, match="model.num_classes: 3, but"):
         training.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -133,15 +123,16 @@ def test_a_broken_image_is_named_and_leaves_no_folder(shapes, tmp_path):
     write_shapes(tmp_path / "shapes", num_train=2, num_val=1, size=64)
     for image in (tmp_path / "shapes" / "train").iterdir():
         image.write_bytes(image.read_bytes()[:100])
-    config = datasets.with_data(load_config("tiny", ["training.deterministic=false"]), tmp_path / "shapes")
+    config = named_files.with_data(load_config("tiny", ["training.deterministic=false"]), tmp_path / "shapes")
     with pytest.raises(UserError, match=r"shapes/train/.*\.jpg"):
         training.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_is_told_and_leaves_no_folder(shapes, tmp_path):
     settings = ["training.learning_rate=1.0e+30", "training.clip_norm=null", "training.warmup_steps=0"]
-    config = datasets.with_data(load_config("tiny", [*settings, "training.deterministic=false"]), shapes)
+    config = named_files.with_data(load_config("tiny", [*settings, "training.deterministic=false"]), shapes)
     with pytest.raises(UserError, match=r"loss.* became (nan|inf) at step [234]; lower training.learning_rate"):
         training.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -151,13 +142,13 @@ def test_a_run_that_diverges_is_told_and_leaves_no_folder(shapes, tmp_path):
 def test_training_at_another_size_than_evaluation_is_told(shapes, tmp_path, capsys):
     settings = ["data.min_sides=[64, 96]", "model.resize.min_side=80", "model.num_classes=4", "training.steps=1"]
     config = load_config("tiny", [*settings, "training.warmup_steps=0", "training.deterministic=false"])
-    training.train(datasets.with_data(config, shapes), tmp_path / "run")
+    training.train(named_files.with_data(config, shapes), tmp_path / "run")
     assert "trained at a shorter side of 64, 96 (data.min_sides) and evaluated at 80" in capsys.readouterr().out
 
 
 def test_data_must_be_named():
     with pytest.raises(UserError, match="data.train.annotations is not set; give --data DIR"):
-        datasets.with_data(load_config("tiny"))
+        named_files.with_data(load_config("tiny"))
 
 
 def test_other_classes_in_the_validation_file_are_refused(shapes, tmp_path):
@@ -165,7 +156,7 @@ def test_other_classes_in_the_validation_file_are_refused(shapes, tmp_path):
     content = json.loads((shapes / "annotations" / "instances_val.json").read_text())
     content["categories"][0]["name"] = "disc"
     file.write_text(json.dumps(content))
-    config = datasets.with_data(load_config("tiny", {"training.deterministic": False}), shapes)
+    config = named_files.with_data(load_config("tiny", {"training.deterministic": False}), shapes)
     tree = config.model_dump()
     tree["data"]["val"]["annotations"] = str(file)
     with pytest.raises(UserError, match="its categories differ"):
@@ -174,14 +165,14 @@ def test_other_classes_in_the_validation_file_are_refused(shapes, tmp_path):
 
 def test_run_folders_are_numbered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with run_folder.new_run_folder(None, "configs/mine.yaml") as first:
+    with new_run.new_run_folder(None, "configs/mine.yaml") as first:
         assert first.as_posix() == "runs/mine" and first.is_dir()
-        with run_folder.new_run_folder(None, "mine") as second:  # at the same time
+        with new_run.new_run_folder(None, "mine") as second:  # at the same time
             assert second.as_posix() == "runs/mine-2"
     (tmp_path / "full").mkdir()
-    with run_folder.new_run_folder("full", "mine") as folder:  # empty: may be used
+    with new_run.new_run_folder("full", "mine") as folder:  # empty: may be used
         (folder / "file").touch()
-    with pytest.raises(UserError, match="exists already"), run_folder.new_run_folder("full", "mine"):
+    with pytest.raises(UserError, match="exists already"), new_run.new_run_folder("full", "mine"):
         pass
 
 
@@ -189,14 +180,14 @@ def test_run_folders_are_numbered(tmp_path, monkeypatch):
 def test_a_run_that_never_began_leaves_nothing(out, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError), run_folder.new_run_folder(out, "mine") as folder:
+    with pytest.raises(UserError), new_run.new_run_folder(out, "mine") as folder:
         (folder / "config.yaml").touch()
         raise UserError("bad image")
     assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
 
 
 def test_a_run_with_a_checkpoint_stays(tmp_path):
-    with pytest.raises(UserError), run_folder.new_run_folder(tmp_path / "run", "mine") as folder:
+    with pytest.raises(UserError), new_run.new_run_folder(tmp_path / "run", "mine") as folder:
         (folder / "last.keras").touch()
         raise UserError("bad image")
     assert (tmp_path / "run" / "last.keras").exists()
@@ -215,7 +206,7 @@ FAST = ["training.deterministic=false", "training.evaluate_every=0"]
 def test_what_evaluation_would_refuse_is_told_before_training(tmp_path):
     write_shapes(tmp_path / "data", num_train=2, num_val=1, size=64)
     _edited(tmp_path / "data", lambda content: content["annotations"][0].update(area="abc"))
-    config = datasets.with_data(load_config("tiny", FAST), tmp_path / "data")
+    config = named_files.with_data(load_config("tiny", FAST), tmp_path / "data")
     with pytest.raises(UserError, match="annotation 1: area is 'abc'"):
         training.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -224,7 +215,7 @@ def test_what_evaluation_would_refuse_is_told_before_training(tmp_path):
 def test_a_data_set_without_any_object_teaches_nothing(tmp_path):
     write_shapes(tmp_path / "data", num_train=2, num_val=1, size=64)
     _edited(tmp_path / "data", lambda content: content["annotations"].clear(), "train")
-    config = datasets.with_data(load_config("tiny", FAST), tmp_path / "data")
+    config = named_files.with_data(load_config("tiny", FAST), tmp_path / "data")
     with pytest.raises(UserError, match="instances_train.json: no image has an object"):
         training.train(config, tmp_path / "run")
 
@@ -238,7 +229,7 @@ def test_a_broken_validation_image_costs_no_step(tmp_path):
     picture.write_bytes(whole[:200])
     changes = ["training.deterministic=false", "training.steps=2", "training.steps_per_epoch=2",
                "training.warmup_steps=0", "data.invalid_boxes=drop"]  # fmt: skip
-    config = datasets.with_data(load_config("tiny", changes), tmp_path / "data")
+    config = named_files.with_data(load_config("tiny", changes), tmp_path / "data")
     with pytest.raises(UserError, match=r"000002\.jpg: cannot be read .*; then go on: keras-fpn train --resume"):
         training.train(config, tmp_path / "run")
     picture.write_bytes(whole)
