@@ -73,6 +73,7 @@ class Description:
         versions: of keras_fpn, tensorflow and keras that wrote the artefact.
         letterbox: how an image goes into the frame, or by the rule `resize` where there is no frame, in words.
         normalization: what `pixels` is for, in words.
+        max_pixels: of an encoded image that a SavedModel decodes; None in the other formats.
         sha256: of a TFLite or ONNX file, see `export.digest`; None in a SavedModel, which is a folder.
         format_version: of this description.
     """
@@ -92,6 +93,7 @@ class Description:
     versions: dict
     letterbox: str = ""
     normalization: str = NORMALIZATION
+    max_pixels: int | None = None
     sha256: str | None = None
     format_version: int = FORMAT_VERSION
 
@@ -158,6 +160,7 @@ def _check_values(description, source):
         "class_names": not description.class_names or len(description.class_names) != len(description.category_ids),
         "frame": description.frame is not None and (len(description.frame) != 2 or min(description.frame) < 1),
         "input_type": description.input_type not in INPUT_TYPES,
+        "max_pixels": not isinstance(description.max_pixels, int | None) or description.max_pixels == 0,
         "score_threshold": not isinstance(description.score_threshold, int | float),
         "inputs": not _are_ends(description.inputs) or "images" not in description.inputs,
         "outputs": not _are_ends(description.outputs) or "scores" not in description.outputs,
@@ -194,6 +197,7 @@ def describe(
     input_type: str | None = None,
     frame: tuple[int, int] | None = None,
     max_proposals: int = MAX_PROPOSALS,
+    max_pixels: int | None = None,
 ) -> Description:
     """The description of an artefact of a `Detector`.
 
@@ -203,6 +207,7 @@ def describe(
         input_type: "uint8" or "float32"; None: see `default_input_type`.
         frame: (height, width) of a static input, pixels; None where the artefact takes any size.
         max_proposals: with a frame, rows of the proposals that a `FastRCNN` is given.
+        max_pixels: of an encoded image, where the artefact decodes such.
     """
     import keras
     import tensorflow as tf
@@ -225,6 +230,7 @@ def describe(
         | (_given_proposals(frame, max_proposals) if "proposals" in model.further_inputs else {}),
         outputs=_outputs(model, frame),
         versions={"keras_fpn": __version__, "tensorflow": tf.__version__, "keras": keras.__version__},
+        max_pixels=max_pixels,
         letterbox=f"{rule}; filter: {INTERPOLATIONS[model.settings['resize']['interpolation']]}",
     )
 

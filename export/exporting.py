@@ -1,7 +1,6 @@
 """A detector written in one of three formats, held against the model, and only then put in place."""
 
 import dataclasses
-import errno
 import os
 import shlex
 import time
@@ -9,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_fpn.console import disk
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import built_aside, size_of
 from keras_fpn.data.sizes import padded_side
@@ -50,16 +50,17 @@ class Outcome:
 def export_model(
     model: "Detector | str | os.PathLike", format: str, out: str | os.PathLike, *, size: tuple[int, int] | None = None,
     precision: str = "float32", input_type: str | None = None, max_proposals: int | None = None,
-    calibration: Any = None, signatures: Iterable[str] = (), version: int | None = None, verify: bool = True,
-    force: bool = False, tell: Callable[[str], None] = lambda line: None, pictures: "Sequence[np.ndarray]" = (),
+    max_pixels: int | None = None, calibration: Any = None, signatures: Iterable[str] = (),
+    version: int | None = None, verify: bool = True, force: bool = False,
+    tell: Callable[[str], None] = lambda line: None, pictures: "Sequence[np.ndarray]" = (),
 ) -> Outcome:  # fmt: skip
     """Write a detector with decode and suppression inside, and hold the file against the model before it is kept.
 
     Args:
         model: a `Detector`, or the path of its `.keras` file or run folder; of a run folder the validation images
             are looked at in the verification.
-        format, out, size, precision, input_type, max_proposals, calibration, signatures, version, verify, force: see
-            `Request`.
+        format, out, size, precision, input_type, max_proposals, max_pixels, calibration, signatures, version, verify,
+            force: see `Request`.
         tell: called with a line for people, now and then.
         pictures: `[H, W, 3]` uint8 RGB images to look at in the verification instead.
 
@@ -72,8 +73,8 @@ def export_model(
     """
     calibration = None if calibration is None else _as_tuple(calibration)
     request = Request(
-        format, Path(out), size, precision, input_type, max_proposals, calibration, tuple(signatures), version,
-        verify, force,
+        format, Path(out), size, precision, input_type, max_proposals, max_pixels, calibration, tuple(signatures),
+        version, verify, force,
     )  # fmt: skip
     request.check()
     return run(request, model, tell, pictures)
@@ -219,9 +220,10 @@ def _write(request, model, path, images):
             from keras_fpn.export.to_saved_model import write_saved_model
 
             version = 1 if request.version is None else request.version
-            write_saved_model(
-                model, path.parent, version=version, signatures=request.signatures, precision=request.precision
-            )
+            given = {"signatures": request.signatures, "precision": request.precision}
+            if request.max_pixels is not None:
+                given["max_pixels"] = request.max_pixels
+            write_saved_model(model, path.parent, version=version, **given)
         elif request.format == "tflite":
             from keras_fpn.export.to_tflite import write_tflite
 
@@ -234,10 +236,10 @@ def _write(request, model, path, images):
 
             write_onnx(model, path, input_type=request.input_type)
     except Exception as error:
-        full = os.strerror(errno.ENOSPC)
-        if full in str(error):  # TensorFlow tells of a full disk in an exception of its own
-            raise OSError(errno.ENOSPC, full, str(request.target)) from error
-        raise
+        number = disk.reason(error)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(request.target)) from error
 
 
 def _verified(request, model, path, pictures):

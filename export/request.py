@@ -7,6 +7,7 @@ from pathlib import Path
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import check_output
 from keras_fpn.console.naming import nearest
+from keras_fpn.console.picture_files import MAX_PIXELS
 from keras_fpn.export import extras
 from keras_fpn.export.artefacts import SAVED_MODEL_FILE
 from keras_fpn.export.description import INPUT_TYPES, PRECISIONS
@@ -48,6 +49,7 @@ class Request:
         precision: one of the format's, see `description.PRECISIONS`.
         input_type: of TFLite and ONNX, "uint8" or "float32"; None: what the model's own resize rule yields.
         max_proposals: of a `FastRCNN` in TFLite, rows of its proposals; None: see `description.MAX_PROPOSALS`.
+        max_pixels: of an encoded image that a SavedModel decodes, more are refused; None: as many as `detect` opens.
         calibration: for int8, images: paths, folders, PIL images or arrays.
         signatures: further ones of a SavedModel, of `SIGNATURES`.
         version: of a SavedModel; None is 1.
@@ -61,6 +63,7 @@ class Request:
     precision: str = "float32"
     input_type: str | None = None
     max_proposals: int | None = None
+    max_pixels: int | None = None
     calibration: tuple | None = None
     signatures: tuple[str, ...] = ()
     version: int | None = None
@@ -111,6 +114,7 @@ class Request:
         given = {
             "--size": (self.size is not None, ("tflite",), "it takes images of any size"),
             "--max-proposals": (self.max_proposals is not None, ("tflite",), "it takes any number"),
+            "--max-pixels": (self.max_pixels is not None, ("saved_model",), "it takes pixels, and no files"),
             "--input-type": (self.input_type is not None, ("tflite", "onnx"), "it takes uint8"),
             "--signature": (bool(self.signatures), ("saved_model",), "it has no signatures"),
             "--model-version": (self.version is not None, ("saved_model",), "it is one file, without versions"),
@@ -118,8 +122,9 @@ class Request:
         for option, (is_given, formats, reason) in given.items():
             if is_given and self.format not in formats:
                 raise UserError(f"{option} does not go with --format {self.format}: {reason}; leave it out")
-        if self.max_proposals is not None and self.max_proposals < 1:
-            raise UserError(f"--max-proposals {self.max_proposals}: give a whole number above 0, 1000 is usual")
+        for option, number, usual in (("proposals", self.max_proposals, 1000), ("pixels", self.max_pixels, MAX_PIXELS)):
+            if number is not None and number < 1:
+                raise UserError(f"--max-{option} {number}: give a whole number above 0, {usual} is usual")
         if self.calibration is not None and self.precision != "int8":
             raise UserError("--calibration goes with --precision int8 only; leave it out, or ask for int8")
         if self.calibration is None and self.precision == "int8":

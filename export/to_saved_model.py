@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.picture_files import MAX_PIXELS
 from keras_fpn.export import extras
 from keras_fpn.export.description import DESCRIPTION_FILE, LABELS_FILE, PRECISIONS, describe
 from keras_fpn.export.request import SIGNATURES
@@ -47,6 +48,7 @@ def write_saved_model(
     version: int = 1,
     signatures: Sequence[str] = (),
     precision: str = "float32",
+    max_pixels: int = MAX_PIXELS,
 ) -> Path:
     """Write `path/<version>/`, and `path/batching_parameters.txt` beside it.
 
@@ -60,6 +62,7 @@ def write_saved_model(
         version: whole number, the name of the folder inside; TF Serving serves the highest.
         signatures: names of further ones, of those that the model's stages give.
         precision: "float32", or "bfloat16" for convolutions and matrix products in bfloat16 and half the size.
+        max_pixels: of an encoded image: one with more is refused by its header, before it takes memory.
 
     Returns:
         The folder `path/<version>`.
@@ -69,8 +72,8 @@ def write_saved_model(
             that do not fit into one graph.
     """
     _check(model, version, signatures, precision)
-    description = describe(model, precision=precision, input_type="uint8")
-    module, functions = _module(model, signatures, precision)
+    description = describe(model, precision=precision, input_type="uint8", max_pixels=max_pixels)
+    module, functions = _module(model, signatures, precision, max_pixels)
     folder = Path(path) / str(version)
     with tempfile.TemporaryDirectory() as assets, quiet():
         module.assets = [
@@ -103,12 +106,12 @@ def _check_signatures(model, signatures):
             raise UserError(f"signature: {type(model).__name__} {SIGNATURES[name]}; leave it out")
 
 
-def _module(model, signatures, precision):
+def _module(model, signatures, precision, max_pixels):
     """A `tf.Module` without variables, and the function of each signature by its name."""
     inference = frozen_inference(model, signatures, precision)
     functions = {"serving_default": _on_images(inference, "detections", model)}
     if not model.further_inputs:
-        functions["serving_bytes"] = _on_bytes(inference, model)
+        functions["serving_bytes"] = _on_bytes(inference, model, max_pixels)
     for name in signatures:
         functions[name] = _on_images(inference, name, model)
     module = tf.Module()
@@ -160,12 +163,12 @@ def _sizes_or_edges(images, image_sizes):
     return tf.ensure_shape(tf.cond(rows == 0, lambda: edges, lambda: given), [None, 2])
 
 
-def _on_bytes(inference, model):
+def _on_bytes(inference, model, max_pixels):
     rule = model.settings["resize"]
 
     @tf.function(input_signature=[_IMAGE_BYTES], autograph=False)
     def signature(image_bytes):
-        batch = encoded_images.decode_batch(image_bytes, rule)
+        batch = encoded_images.decode_batch(image_bytes, rule, max_pixels)
         found = dict(inference(batch)["detections"])
         sizes = batch["image_sizes"], batch["original_sizes"]
         return found | {

@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.picture_files import MAX_PIXELS
 from keras_fpn.export.description import DESCRIPTION_FILE, Description
 from keras_fpn.export.runtimes.inputs import checked_inputs
-from keras_fpn.export.saved_model import encoded_images
 
 
 class SavedModelArtefact:
@@ -22,7 +22,6 @@ class SavedModelArtefact:
     """
 
     format = "saved_model"
-    most_pixels = encoded_images.MAX_PIXELS  # of all images of one `run_encoded`
 
     def __init__(self, path, folder, threads=None):
         self.path = path
@@ -45,6 +44,11 @@ class SavedModelArtefact:
         """See `open_artefact`."""
         inputs = checked_inputs(self.path, self.description, images, image_sizes, proposals, num_proposals)
         return self._found(self._detect(**{name: tf.constant(value) for name, value in inputs.items()}))
+
+    @property
+    def most_pixels(self) -> int:
+        """Pixels that all images of one `run_encoded` may have."""
+        return self.description.max_pixels or MAX_PIXELS
 
     @property
     def takes_files(self) -> bool:

@@ -12,28 +12,29 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_fpn.console.picture_files import MAX_PIXELS
 from keras_fpn.data import exif, image_heads, transforms
 from keras_fpn.parts.output_fields import OutputField
 
-# More is refused by the header alone. Pillow's limit, above which it warns of a decompression bomb: 256 MiB of pixels.
-MAX_PIXELS = 89_478_485
 
-
-def decode_batch(contents: tf.Tensor, rule: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+def decode_batch(
+    contents: tf.Tensor, rule: Mapping[str, Any], max_pixels: int = MAX_PIXELS
+) -> dict[str, tf.Tensor]:
     """Decode, turn, resize and pad the images of a request.
 
     Args:
         contents: `[B]` strings, each a JPEG or PNG file; B at least 1.
         rule: `model.settings["resize"]`.
+        max_pixels: an image with more is refused by its header alone.
 
     Returns:
         `{"images": [B, H, W, 3] float32 RGB 0..255, "image_sizes": [B, 2] int32, "original_sizes": [B, 2] int32}`:
         sizes are height and width after and before the resize, both as the image is looked at.
 
     Raises:
-        tf.errors.InvalidArgumentError: when run, for what is no JPEG or PNG, is damaged or has more than `MAX_PIXELS`.
+        tf.errors.InvalidArgumentError: when run, for what is no JPEG or PNG, is damaged or has more than `max_pixels`.
     """
-    heads = tf.map_fn(_head, contents, fn_output_signature=_HEAD)
+    heads = tf.map_fn(lambda content: _head(content, max_pixels), contents, fn_output_signature=_HEAD)
     with tf.control_dependencies([_demand_images(contents), _demand_none(heads["problem"])]):
         contents, sizes = tf.identity(contents), tf.identity(heads["size"])
     original_sizes = tf.where(heads["orientation"][:, None] >= 5, sizes[:, ::-1], sizes)
@@ -94,7 +95,7 @@ _HEAD = {
 }
 
 
-def _head(content):
+def _head(content, max_pixels):
     """Facts in the first bytes of an image: `_HEAD`."""
     is_png = image_heads.is_png(content)
     is_jpeg = tf.strings.substr(content, 0, 3) == b"\xff\xd8\xff"
@@ -102,14 +103,14 @@ def _head(content):
     pixels = tf.reduce_prod(tf.cast(size, tf.int64))
     written = [tf.strings.as_string(side) for side in (size[1], size[0], pixels)]
     too_large = tf.strings.join(
-        ["has ", written[0], " x ", written[1], f" pixels by its header; at most {MAX_PIXELS} are decoded"]
+        ["has ", written[0], " x ", written[1], f" pixels by its header; at most {max_pixels} are decoded"]
     )
     problem = tf.case(
         [
             (content == "", lambda: tf.constant("is empty")),
             (~is_png & ~is_jpeg, lambda: tf.constant("is neither a JPEG nor a PNG file")),
             (tf.reduce_any(size < 1), lambda: tf.constant("has a damaged header, or is cut short before its size")),
-            (pixels > MAX_PIXELS, lambda: too_large),
+            (pixels > max_pixels, lambda: too_large),
         ],
         default=lambda: tf.constant(""),
     )

@@ -34,6 +34,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     text = "of tflite and a Fast R-CNN, which is given proposals: most of them (1000)"
     parser.add_argument("--max-proposals", type=positive, metavar="N", help=text)
+    text = "of saved_model: images with more are refused by the header of their file (100000000: some 2 GB)"
+    parser.add_argument("--max-pixels", type=positive, metavar="N", help=text)
     parser.add_argument(
         "--calibration", metavar="IMAGE_OR_FOLDER", nargs="+", action="extend",
         help="of int8: some 100 images like those it will see",
@@ -63,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
         input_type=arguments.input_type,
         max_proposals=arguments.max_proposals,
+        max_pixels=arguments.max_pixels,
         calibration=arguments.calibration,
         signatures=arguments.signatures,
         version=arguments.model_version,

@@ -89,6 +89,8 @@ def tree(folder):
         ("--format saved_model --out x --input-type uint8", "--input-type does not go with --format saved_model"),
         ("--format tflite --out x.tflite --signature raw", "--signature does not go with --format tflite"),
         ("--format onnx --out x.onnx --model-version 2", "--model-version does not go with --format onnx"),
+        ("--format tflite --out x.tflite --max-pixels 100", "--max-pixels does not go with --format tflite"),
+        ("--format saved_model --out x --max-pixels 0", "'0' is not a whole number above 0"),
         ("--format saved_model --out x --model-version 0", "'0' is not a whole number above 0"),
         ("--format tflite --out x.tflite --calibration y", "--calibration goes with --precision int8 only"),
         ("--format tflite --out x.tflite --precision int8", "int8 needs --calibration IMAGE_OR_FOLDER"),

@@ -265,10 +265,10 @@ NO_IMAGES = {
     "half a JPEG": (lambda: encoded(picture(), "JPEG")[:-200], "cannot be decoded"),
     "half a PNG": (lambda: encoded(picture(), "PNG")[:-100], "cannot be decoded"),
     "a PNG of no width": (lambda: huge_png(0, 10), "has a damaged header"),
-    "a huge PNG": (huge_png, "has 50000 x 50000 pixels by its header; at most 89478485"),
-    "a huge JPEG": (huge_jpeg, "has 50000 x 50000 pixels by its header; at most 89478485"),
+    "a huge PNG": (huge_png, "has 50000 x 50000 pixels by its header; at most 100000000"),
+    "a huge JPEG": (huge_jpeg, "has 50000 x 50000 pixels by its header; at most 100000000"),
     "a PNG of 2^31 - 1 squared": (lambda: huge_png(2**31 - 1, 2**31 - 1), "has 2147483647 x 2147483647 pixels"),
-    "a PNG just too large": (lambda: huge_png(89_478_486, 1), "has 89478486 x 1 pixels"),
+    "a PNG just too large": (lambda: huge_png(100_000_001, 1), "has 100000001 x 1 pixels"),
 }
 
 
@@ -285,6 +285,19 @@ def test_what_is_no_image_is_named_and_the_next_request_works(decode, what):
     assert "image_bytes[0]" not in str(raised.value)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB; decoded, it would be 7.5 GB
     assert decode(good)["images"].shape == (1, 32, 48, 3)
+
+
+def test_the_limit_of_pixels_may_be_another():
+    import tensorflow as tf
+
+    from keras_fpn.export.saved_model.encoded_images import decode_batch
+
+    rule = {"min_side": HEIGHT, "max_side": 1000, "rounding": "half_up", "interpolation": "pillow", "size_divisor": 8}
+    contents = tf.constant([encoded(picture(), "PNG")])
+    height, width = decode_batch(contents, rule)["original_sizes"][0].numpy()
+    assert decode_batch(contents, rule, int(height * width))["images"].shape[0] == 1
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"at most {height * width - 1} are decoded"):
+        decode_batch(contents, rule, int(height * width - 1))
 
 
 def test_all_bad_images_of_a_request_are_named(decode):
