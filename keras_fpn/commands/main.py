@@ -25,12 +25,15 @@ from keras_fpn.commands import (
 )
 from keras_fpn.commands.endings import INTERRUPTED
 from keras_fpn.commands.parser import Parser, parse
+from keras_fpn.console import disk
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.memory import is_out_of_memory, out_of_memory
 from keras_fpn.console.screen import plain_output
 from keras_fpn.console.signals import sigterm_as_ctrl_c
 from keras_fpn.console.text import plain
 from keras_fpn.parts import extensions
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of a disk; nothing is wrong with the call
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,18 +67,26 @@ def _told(argv):
     except BrokenPipeError:  # whoever read our lines went away, as `head` does
         _write_nothing_more()
         return 1
-    except OSError as error:
-        if error.filename is None:
-            raise
-        if error.filename == "stdout":
-            _write_nothing_more()
-        print(f"error: {plain(error.filename)}: {error.strerror}", file=sys.stderr)
-        return 1 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else 2
     except Exception as error:
-        if not is_out_of_memory(error):
+        if getattr(error, "filename", None) == "stdout":
+            _write_nothing_more()
+        line, code = _of_the_machine(error)
+        if line is None:
             raise
-        print(f"error: {out_of_memory(error)}", file=sys.stderr)
-        return 1
+        print(f"error: {plain(line)}", file=sys.stderr)
+        return code
+
+
+def _of_the_machine(error):
+    """(line, exit code) of an error of its files, its disk or its memory; (None, None) of another."""
+    number = disk.reason(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}", 1 if error.errno in _FULL else 2
+    if number is not None:
+        return f"{os.strerror(number)}; {disk.MENDS[number]}", 1 if number in _FULL else 2
+    if is_out_of_memory(error):
+        return str(out_of_memory(error)), 1
+    return None, None
 
 
 def _write_nothing_more():

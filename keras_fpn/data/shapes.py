@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.files import write_text
 
 CLASS_NAMES = ("circle", "square", "triangle", "star")
 SMALLEST, LARGEST = 8.0, 160.0  # longer side of the box, pixels; log-uniform between them
@@ -65,7 +66,8 @@ def write_shapes(
                 done += 1
                 if progress is not None:
                     progress(done, total)
-            _write_json(out / "annotations" / f"instances_{name}.json", document)
+            text = json.dumps(document, separators=(",", ":")) + "\n"
+            write_text(out / "annotations" / f"instances_{name}.json", text)
     except OSError as error:
         raise UserError(f"{out}: cannot write the data set here ({error.strerror or error})") from error
 
@@ -309,13 +311,6 @@ def _write_images(folder: Path, split: int, count: int, size: int, seed: int, qu
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(work, range(count))
-
-
-def _write_json(path: Path, document: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(document, separators=(",", ":")) + "\n", encoding="utf-8")
-    part.replace(path)  # a kill leaves the old file whole
 
 
 def _check_arguments(num_train: int, num_val: int, size: int, seed: int, quality: int) -> None:

@@ -10,7 +10,6 @@
     unsettled    the epoch that a killed run did not evaluate
     restart      what a run began with, compared when it goes on
     lock         one run, one process
-    disk         a disk that takes nothing more
     progress     the step and the learning rate of an optimizer
     four_step, four_step_rules
                  the same in the four steps of table 5, or their first two (table 3)

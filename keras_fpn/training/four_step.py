@@ -35,6 +35,7 @@ import numpy as np
 
 from keras_fpn.config import building
 from keras_fpn.config.loading import Config, load_whole_run_config
+from keras_fpn.console import disk
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import read_json, remove_unfinished, write_json, write_text
 from keras_fpn.console.signals import sigterm_as_ctrl_c
@@ -45,7 +46,6 @@ from keras_fpn.models.files import load_model
 from keras_fpn.reporting import report
 from keras_fpn.training import (
     datasets,
-    disk,
     lock,
     named_files,
     new_run,

@@ -21,6 +21,7 @@ import tensorflow as tf
 from keras_fpn.checkpoints.transfer import start_from
 from keras_fpn.config.building import as_built, build_model
 from keras_fpn.config.loading import Config, load_run_config
+from keras_fpn.console import disk
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import read_json, write_json, write_text
 from keras_fpn.data.coco import CocoDataset
@@ -31,7 +32,7 @@ from keras_fpn.metrics import all_families
 from keras_fpn.models import writing
 from keras_fpn.models.files import load_model
 from keras_fpn.reporting import report
-from keras_fpn.training import checkpoints, disk, lock, new_run, restart, run_folder, unsettled
+from keras_fpn.training import checkpoints, lock, new_run, restart, run_folder, unsettled
 from keras_fpn.training.callbacks import COCOEvaluation, LearningRateLog, RichProgress
 from keras_fpn.training.datasets import read_data, training_dataset
 from keras_fpn.training.named_files import with_weights

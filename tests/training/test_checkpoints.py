@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_fpn.console import disk
 from keras_fpn.console.errors import UserError
 from keras_fpn.metrics import DETECTIONS
-from keras_fpn.training import checkpoints, disk, progress, run_folder, stopping, training, unsettled
+from keras_fpn.training import checkpoints, progress, run_folder, stopping, training, unsettled
 from keras_fpn.training.schedule import Schedule
 
 

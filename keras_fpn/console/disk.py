@@ -6,14 +6,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import tensorflow as tf
-
 from keras_fpn.console.errors import UserError
 
-_MENDS = {
+MENDS = {
     errno.ENOSPC: "make room on its disk",
     errno.EDQUOT: "make room in your quota",
     errno.EROFS: "make its disk writable",
+    errno.EFBIG: "take a disk that holds files of this size",
 }
 
 
@@ -22,12 +21,12 @@ def told(place: Path) -> Iterator[None]:
     """Turn the error of a full or read-only disk into a `UserError`, which names the file, or else `place`."""
     try:
         yield
-    except (OSError, RuntimeError, tf.errors.OpError) as error:
+    except Exception as error:
         number = reason(error)
         if number is None:
             raise
         file = getattr(error, "filename", None) or place
-        raise UserError(f"{file}: {os.strerror(number)}; {_MENDS[number]}") from error
+        raise UserError(f"{file}: {os.strerror(number)}; {MENDS[number]}") from error
 
 
 def reason(error: BaseException) -> int | None:
@@ -36,9 +35,10 @@ def reason(error: BaseException) -> int | None:
     TensorFlow and HDF5 give the number, if at all, in the words of the message.
     """
     number = getattr(error, "errno", None)
-    if number in _MENDS:
+    if number in MENDS:
         return number
-    if number is None and isinstance(error, (OSError, RuntimeError, tf.errors.OpError)):
+    is_tensorflows = type(error).__module__.startswith("tensorflow.")
+    if number is None and (is_tensorflows or isinstance(error, (OSError, RuntimeError))):
         text = str(error)
-        return next((each for each in _MENDS if os.strerror(each) in text or f"errno = {each}," in text), None)
+        return next((each for each in MENDS if os.strerror(each) in text or f"errno = {each}," in text), None)
     return None
