@@ -79,8 +79,11 @@ def deterministic(request):
     The fast tests run their graphs as they were traced: to optimise each of them, which then runs once or twice, is a
     sixth of the time. `make test-all`, the commands in processes of their own and the exporters optimise as always.
     """
+    import keras  # noqa: F401
     import tensorflow as tf
 
+    gc.collect()
+    gc.freeze()  # what these modules hold stays to the end, and would be gone through after each module of tests
     tf.config.experimental.enable_op_determinism()
     is_fast = "not slow" in request.config.option.markexpr
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": is_fast})

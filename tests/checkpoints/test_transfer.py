@@ -214,8 +214,9 @@ def _epsilons(model):
     return {layer.epsilon for layer in layers if hasattr(layer, "moving_variance")}
 
 
-@pytest.mark.parametrize("norm", ["frozen_batch_norm", pytest.param("batch_norm", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("part", [pytest.param("detector", marks=pytest.mark.slow), "backbone"])
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["frozen_batch_norm", "batch_norm"])
+@pytest.mark.parametrize("part", ["detector", "backbone"])
 def test_the_files_epsilon_goes_along_with_its_statistics(build, saved, part, norm):
     backbone = {"name": "resnet18", "width": 8, "freeze_at": 0}
     source = build(1, backbone=backbone | {"norm_epsilon": 0.02})

@@ -231,6 +231,7 @@ def test_data_shapes_keeps_what_is_there(run, tmp_path):
     assert (tmp_path / "coco" / "annotations" / "instances_train.json").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_benchmark_tells_every_stage(run, tmp_path):
     code, out, _ = run(
         "benchmark", "tiny", "--size", "64x96", "--runs", 2, "--stages", "--json", "times.json"

@@ -166,4 +166,4 @@ def test_a_typo_is_told_in_half_a_second(arguments, folder):
         assert done.returncode == 2
         return time.perf_counter() - start
 
-    assert min(seconds() for _ in range(8)) < 0.5  # the best of several, since other work may share the machine
+    assert min(seconds() for _ in range(5)) < 0.5  # the best of several, since other work may share the machine

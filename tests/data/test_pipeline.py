@@ -216,7 +216,9 @@ def test_jittered_boxes_lie_on_their_pixels(nine):
 
 # ---------------------------------------------------------------------------------------------- order
 
-GROUPING = pytest.mark.parametrize("grouped", [False, True], ids=["plain", "grouped"])
+GROUPING = pytest.mark.parametrize(
+    "grouped", [pytest.param(False, id="plain", marks=pytest.mark.slow), pytest.param(True, id="grouped")]
+)
 
 
 @GROUPING
@@ -291,7 +293,7 @@ def test_finite_orders_hold_each_image_once(nine, batch_size, grouped):
     assert _order(nine, batch_size=batch_size, grouped=grouped, skip=1) == batches[1:]
 
 
-@pytest.mark.parametrize("batch_size", [2, 20])
+@pytest.mark.parametrize("batch_size", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_batches_of_one_padded_size(nine, batch_size):
     options = {"batch_size": batch_size, "min_side": 32, "max_side": 48, "size_divisor": 16}
     alone = _batches(load_coco(nine, **options | {"batch_size": 1}))

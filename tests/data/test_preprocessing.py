@@ -18,6 +18,9 @@ SIZES = ((480, 640), (427, 640), (333, 500), (800, 1333), (797, 601))
 MIXED = (0, 2, 4)
 BATCHES = {**{f"{height}x{width}": (index,) for index, (height, width) in enumerate(SIZES)}, "mixed": MIXED}
 LIMITS = ((800, 1333), (320, 640))
+# Of a landscape, of one that is as large as it may be, and of all in one batch; the others in the slow part.
+QUICK = ("427x640", "800x1333", "mixed")
+EVERY_BATCH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in BATCHES]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +69,7 @@ def test_the_jpeg_is_read_as_pillow_reads_it(picture, recorded):
 
 
 @pytest.mark.parametrize("limits", LIMITS, ids=str)
-@pytest.mark.parametrize("name", BATCHES)
+@pytest.mark.parametrize("name", EVERY_BATCH)
 @pytest.mark.parametrize("profile", ["torchvision", "detectron2"])
 def test_batches_equal_the_references(folder, recorded, profile, name, limits):
     inputs, settings = _batch(folder, BATCHES[name], profile, limits)
@@ -81,7 +84,7 @@ def test_batches_equal_the_references(folder, recorded, profile, name, limits):
 
 
 @pytest.mark.parametrize("limits", LIMITS, ids=str)
-@pytest.mark.parametrize("name", BATCHES)
+@pytest.mark.parametrize("name", EVERY_BATCH)
 def test_pixels_equal_detectron2s_before_normalisation(folder, recorded, name, limits):
     inputs, _ = _batch(folder, BATCHES[name], "detectron2", limits)
     assert inputs["images"].dtype == tf.uint8

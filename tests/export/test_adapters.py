@@ -68,6 +68,7 @@ class Attributes:
         return ids == theirs
 
 
+@pytest.mark.slow
 def test_an_export_that_fails_leaves_it_alone_too(settings, inputs, tmp_path, monkeypatch):
     model = seeded(keras_fpn.FasterRCNN, settings | {"roi_pooling": {"method": "max"}})
     model(inputs)  # Keras marks layers that were called
@@ -179,7 +180,8 @@ def cannot(layer, model):
     raise UserError("fade: roots have no operator; take powers")
 
 
-@pytest.mark.parametrize("format", ["tflite", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["tflite", "onnx"])
 def test_a_layer_goes_into_a_format_by_the_adapter_that_its_author_registers(format, fading, tmp_path):
     with pytest.raises(Exception, match="(?i)pyfunc|json|token|expecting value"):
         export.export_model(fading, format, tmp_path / FILES[format])

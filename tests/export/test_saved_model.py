@@ -426,6 +426,7 @@ def printed(lines):
     return found
 
 
+@pytest.mark.slow
 def test_the_c_api_runs_it_without_python(model, folder, batch, files, program, tmp_path):
     """Requests: images with sizes, without; an image file; a bad one; the file again."""
     images, sizes = batch

@@ -86,6 +86,7 @@ def test_keras_export_gives_final_detections_without_the_package(tiny, tiny_batc
             np.testing.assert_allclose(served[key], expected[key], atol=1e-3, err_msg=key)
 
 
+@pytest.mark.slow
 def test_the_defaults_learn_from_random_weights(tiny_settings, dataset):
     # Frozen statistics normalise nothing until weights are loaded; features must not grow with every block.
     settings = tiny_settings() | {"backbone": {"name": "resnet50", "width": 8}}

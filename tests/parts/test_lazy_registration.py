@@ -23,7 +23,7 @@ def test_every_class_that_the_package_registers_is_listed():
     }
 
 
-@pytest.mark.parametrize("imports", ["keras, keras_fpn", "keras_fpn, keras"])
+@pytest.mark.parametrize("imports", [pytest.param("keras, keras_fpn", marks=pytest.mark.slow), "keras_fpn, keras"])
 def test_keras_loads_a_model_without_another_import(imports, tiny_model, tmp_path):
     tiny_model.save(tmp_path / "model.keras")
     tiny_model.backbone.save(tmp_path / "backbone.keras")
