@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from keras_fpn.console.picture_files import FORMATS
+from keras_fpn.console.picture_files import opened
 from keras_fpn.data import shapes
 from keras_fpn.export import preprocessing, regular_proposals
 from keras_fpn.inference import images as image_files
@@ -53,14 +53,13 @@ def pictures_of(files: Iterable[str | os.PathLike]) -> list[np.ndarray]:
     """`[H, W, 3]` uint8 of a few image files: of their sizes the narrowest, the widest and one between.
 
     Raises:
-        UserError: one of them is damaged.
-        OSError: a file is no image.
+        UserError: one of them is damaged, or no image.
     """
     files = list(files)[:LOOKED_AT]
     of_size: dict[tuple[int, int], str | os.PathLike] = {}
     for file in files:
-        with Image.open(file, formats=FORMATS) as opened:
-            of_size.setdefault(opened.size, file)
+        with opened(file) as picture:
+            of_size.setdefault(picture.size, file)
     by_shape = [of_size[size] for size in sorted(of_size, key=lambda size: (size[0] / size[1], size[0]))]
     chosen = [by_shape[place] for place in sorted({0, len(by_shape) // 2, len(by_shape) - 1})]
     chosen += [file for file in files if file not in chosen][: PICTURES - len(chosen)]

@@ -7,13 +7,13 @@ import argparse
 import contextlib
 import dataclasses
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from keras_fpn.console import files
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.exits import exit_code
 from keras_fpn.console.naming import nearest
 from keras_fpn.console.screen import import_quietly
 from keras_fpn.export import parity
@@ -26,17 +26,13 @@ from keras_fpn.inference import images as image_files
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        arguments = _parser().parse_args(argv)
-        _check(arguments)
-        import_quietly()
-        _print_table(arguments)
-        return 0
-    except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return exit_code(lambda: _run(_parser().parse_args(argv)))
+
+
+def _run(arguments):
+    _check(arguments)
+    import_quietly()
+    _print_table(arguments)
 
 
 def _parser():

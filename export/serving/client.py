@@ -14,7 +14,9 @@ from collections.abc import Sequence
 
 from keras_fpn.console import files
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.exits import exit_code, fail
 from keras_fpn.console.screen import import_quietly
+from keras_fpn.console.text import plain
 from keras_fpn.export import extras
 from keras_fpn.export.arguments import Parser, positive
 from keras_fpn.export.serving import inputs as serving_inputs
@@ -30,19 +32,16 @@ _SIGNATURES = ("serving_bytes", "serving_default")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    return exit_code(lambda: _asked(_parser().parse_args(argv)))
+
+
+def _asked(arguments):
     try:
-        return _ask(_parser().parse_args(argv))
-    except (UserError, Unknown) as error:
-        return _fail(error, 2)
-    except (ServingError, OSError) as error:
-        return _fail(error, 1)
-    except KeyboardInterrupt:
-        return 130
-
-
-def _fail(error, code):
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    return code
+        return _ask(arguments)
+    except Unknown as error:
+        return fail(error, 2)
+    except ServingError as error:
+        return fail(error, 1)
 
 
 def _parser():
@@ -90,7 +89,7 @@ def _ask(arguments):
         try:
             found = way.ask(client, some, arguments.threshold)
         except Refused as error:  # the others may be well
-            refused = _fail(f"{', '.join(map(str, some))}: {error}", 2)
+            refused = fail(f"{', '.join(map(str, some))}: {error}", 2)
             continue
         milliseconds = 1000 * (time.perf_counter() - asked)
         for number, one in zip(numbers, found, strict=True):
@@ -98,7 +97,7 @@ def _ask(arguments):
             results += one.to_results(image_id=number)
     if arguments.json:
         files.write_json(arguments.json, sorted(results, key=lambda result: -result["score"]))
-        print(f"wrote {len(results)} detections to {arguments.json}")
+        print(f"wrote {len(results)} detections to {plain(arguments.json)}")
     return refused
 
 
@@ -116,11 +115,11 @@ def _way(arguments):
 
 
 def _tell(one, title, milliseconds):
-    counts = ", ".join(f"{count} {name}" for name, count in Counter(one.names).items()) or "nothing found"
-    print(f"{title} {one.file_name}: {counts}, {milliseconds:.0f} ms")
+    counts = ", ".join(f"{count} {plain(name)}" for name, count in Counter(one.names).items()) or "nothing found"
+    print(f"{title} {plain(one.file_name)}: {counts}, {milliseconds:.0f} ms")
     for name, score, box in zip(one.names, one.scores, one.boxes, strict=True):
         corners = " ".join(f"{corner:8.1f}" for corner in box)
-        print(f"  {name:<16} {score:.3f}  {corners}", flush=True)
+        print(f"  {plain(name):<16} {score:.3f}  {corners}", flush=True)
 
 
 def _address(text):

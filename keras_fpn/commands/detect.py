@@ -11,8 +11,8 @@ import zipfile
 from pathlib import Path
 
 from keras_fpn.commands.arguments import add_extension, positive, probability
-from keras_fpn.commands.endings import INTERRUPTED
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.exits import INTERRUPTED
 from keras_fpn.console.files import check_output
 from keras_fpn.console.screen import import_quietly
 from keras_fpn.console.signals import ends_at_once

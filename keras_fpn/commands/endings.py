@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from keras_fpn.console.exits import INTERRUPTED
+
 if TYPE_CHECKING:
     from keras_fpn.training.training import Outcome
-
-INTERRUPTED = 130  # 128 + SIGINT, what a shell expects
-
 
 def told(outcome: "Outcome", table: Callable[[Any], str] | None = None) -> int:
     """Tell how a run ended; returns the exit code."""

@@ -4,7 +4,7 @@
 import argparse
 
 from keras_fpn.commands.arguments import add_extension, add_set, check_annotated, positive
-from keras_fpn.commands.endings import INTERRUPTED
+from keras_fpn.console.exits import INTERRUPTED
 from keras_fpn.console.files import check_output
 from keras_fpn.console.screen import import_quietly
 

@@ -5,8 +5,9 @@ import argparse
 from pathlib import Path
 
 from keras_fpn.commands.arguments import add_extension, add_set, positive, with_extensions
-from keras_fpn.commands.endings import INTERRUPTED, told
+from keras_fpn.commands.endings import told
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.exits import INTERRUPTED
 from keras_fpn.console.screen import import_quietly
 from keras_fpn.console.signals import ends_at_once
 from keras_fpn.metrics.table import metrics_table

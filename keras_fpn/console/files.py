@@ -150,12 +150,6 @@ def built_aside(path: str | os.PathLike) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def remove_unfinished(folder: str | os.PathLike) -> None:
-    """Remove what `built_aside` left in a folder when it was killed outright; nobody else may be writing there."""
-    for leftover in Path(folder).glob(".*.unfinished"):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
 def _take_the_place_of(path, aside):
     # A folder cannot be renamed over another: the old one steps aside first, and back where the new one cannot come.
     old = aside / "old" / path.name

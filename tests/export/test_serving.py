@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_fpn.export import parity_command
 from keras_fpn.export.serving import client as serving_client
 from keras_fpn.export.serving import warmup
 from keras_fpn.export.serving.errors import Refused, ServingError, Unknown
@@ -257,6 +258,15 @@ def test_a_wrong_call_is_one_line(arguments, said, capsys, tmp_path, monkeypatch
     assert serving_client.main(list(arguments)) == 2
     errors = capsys.readouterr().err
     assert len(errors.splitlines()) == 1 and said in errors
+
+
+@pytest.mark.parametrize("command", [serving_client.main, parity_command.main], ids=["client", "parity"])
+def test_no_escape_of_a_name_reaches_the_terminal(command, capsys):
+    name = "\x1b]0;title\x07"
+    assert command(["localhost:1", name] if command is serving_client.main else [name]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert r"\x1b]0;title\x07" in error and "\x1b" not in error
 
 
 def test_grpc_without_its_extra(monkeypatch, capsys, pictures):
