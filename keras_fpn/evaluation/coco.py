@@ -106,23 +106,14 @@ class COCOEvaluator:
         return recalls
 
     def matching_segments(self, results: list[dict]) -> list[dict]:
-        """Of the segments of whole images those that recall can depend on, so that a large data set fits in memory.
+        """Of the segments of whole images those that recall can depend on, see `matching_proposals`."""
+        ground_truth = self._ground_truth_with_masks()
 
-        Those that meet no object at the lowest IoU go, and those beyond the largest limit; the others get their "place"
-        among the segments of their image, 0 for the best. Those that have one are what is left already.
-        """
-        if all("place" in result for result in results):
-            return results
-        self._refuse_unknown_images({result["image_id"] for result in results})
-        useful, ground_truth = [], self._ground_truth_with_masks()
-        for image_id, group in by_image(results):
-            objects, group = ground_truth.imgToAnns.get(image_id, []), group[: PROPOSAL_LIMITS[-1]]
-            crowd = [item["iscrowd"] for item in objects]
+        def overlaps(group, objects):
             segments = [segment_of(result) for result in group]
-            overlap = masks.overlaps(segments, [item["segmentation"] for item in objects], crowd)
-            places = np.flatnonzero((overlap >= _LOWEST_IOU).any(axis=1)).tolist()
-            useful += [group[place] | {"place": place} for place in places]
-        return useful
+            return masks.overlaps(segments, [item["segmentation"] for item in objects], _crowds(objects))
+
+        return self._matching(results, ground_truth, overlaps)
 
     def matching_proposals(self, results: list[dict]) -> list[dict]:
         """Of the proposals of whole images those that recall can depend on, so that a large data set fits in memory.
@@ -133,16 +124,23 @@ class COCOEvaluator:
         """
         from pycocotools import mask
 
+        def overlaps(group, objects):
+            boxes, theirs = (np.array([item["bbox"] for item in each], np.float64) for each in (group, objects))
+            return mask.iou(boxes, theirs, _crowds(objects))
+
+        results = [result | {"category_id": self._any_category} for result in results]
+        return self._matching(results, self._ground_truth, overlaps)
+
+    def _matching(self, results, ground_truth, overlaps):
+        """The results that have a place among those of their image, by `overlaps(results, objects)` [n, m]."""
         if all("place" in result for result in results):
             return results
         self._refuse_unknown_images({result["image_id"] for result in results})
         useful = []
-        for image_id, group in by_image(result | {"category_id": self._any_category} for result in results):
-            objects, group = self._ground_truth.imgToAnns.get(image_id, []), group[: PROPOSAL_LIMITS[-1]]
+        for image_id, group in by_image(results):
+            objects, group = ground_truth.imgToAnns.get(image_id, []), group[: PROPOSAL_LIMITS[-1]]
             if objects:
-                boxes, theirs = (np.array([item["bbox"] for item in each], np.float64) for each in (group, objects))
-                overlap = mask.iou(boxes, theirs, [item["iscrowd"] for item in objects])
-                places = np.flatnonzero((overlap >= _LOWEST_IOU).any(axis=1)).tolist()
+                places = np.flatnonzero((overlaps(group, objects) >= _LOWEST_IOU).any(axis=1)).tolist()
                 useful += [group[place] | {"place": place} for place in places]
         return useful
 
@@ -311,6 +309,10 @@ class COCOEvaluator:
             evaluation.accumulate()
             evaluation.summarize()
         return evaluation
+
+
+def _crowds(objects):
+    return [item["iscrowd"] for item in objects]
 
 
 def _count_objects(evaluation):
