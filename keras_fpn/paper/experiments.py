@@ -11,7 +11,7 @@ import keras
 
 from keras_fpn.config.loading import Config, load_config, load_run_config
 from keras_fpn.console.errors import UserError
-from keras_fpn.console.files import built_aside, remove_unfinished
+from keras_fpn.console.files import built_aside, clear_leftovers
 from keras_fpn.console.progress import Count
 from keras_fpn.data.coco import CocoDataset, read_coco
 from keras_fpn.data.shapes import write_shapes
@@ -115,7 +115,7 @@ def draw_data(out: str | os.PathLike) -> None:
     """Write the embedded data set to `out`/data unless it is there."""
     folder = Path(out) / "data"
     if not folder.is_dir():
-        remove_unfinished(out)
+        clear_leftovers(out)
         total = embedded.NUM_TRAIN + embedded.NUM_VAL
         with Count("draw the embedded data set", total) as count, built_aside(folder) as aside:
             write_shapes(
@@ -233,7 +233,7 @@ def propose(experiment: Experiment, todo: Sequence[Experiment], setting: Setting
     if wanting is None or experiment.seed:
         return
     data, folder = experiment.config.data, proposals_dir(wanting.recipe, setting)
-    remove_unfinished(folder)
+    clear_leftovers(folder)
     for name in ("train", "val"):
         if not (folder / name).is_dir():
             half = getattr(data, name)

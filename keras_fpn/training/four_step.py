@@ -37,7 +37,7 @@ from keras_fpn.config import building
 from keras_fpn.config.loading import Config, load_whole_run_config
 from keras_fpn.console import disk
 from keras_fpn.console.errors import UserError
-from keras_fpn.console.files import read_json, remove_unfinished, write_json, write_text
+from keras_fpn.console.files import clear_leftovers, read_json, write_json, write_text
 from keras_fpn.console.signals import sigterm_as_ctrl_c
 from keras_fpn.inference.propose import propose
 from keras_fpn.metrics import DETECTIONS, PROPOSALS
@@ -276,7 +276,7 @@ def _propose(step, config, run_dir, place, data):
     missing = [name for name in counts if not (folder / name).exists()]
     if not missing:
         return
-    remove_unfinished(folder)
+    clear_leftovers(folder)
     model = load_model(run_dir / step.folder)
     for name, data_set in zip(counts, data[:2], strict=True):
         if name in missing:

@@ -241,7 +241,7 @@ def test_sigterm_is_as_ctrl_c_and_leaves_nothing_half_written(tiny, run, tmp_pat
     assert (code, errors) == (130, "") and printed.endswith("stopped; the same command goes on where it was\n")
     assert not (tmp_path / "out").exists()
 
-    leftover = tmp_path / "out" / ".data.1.unfinished"  # of SIGKILL
+    leftover = tmp_path / "out" / ".data.999999999.unfinished"  # of SIGKILL
     leftover.mkdir(parents=True)
     experiments.draw_data(tmp_path / "out")
     assert [each.name for each in (tmp_path / "out").iterdir()] == ["data"]
