@@ -253,6 +253,7 @@ def test_an_epsilon_of_zero_is_not_taken_for_statistics_that_are_learnt(build, s
     )
 
 
+@pytest.mark.slow
 def test_a_backbone_of_another_kind_is_refused_and_changes_nothing(build, saved):
     model = build(2)
     before = _weights(model)

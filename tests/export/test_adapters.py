@@ -239,6 +239,7 @@ def test_what_a_stage_or_a_model_refuses_is_told_by_its_title_before_any_work(fa
 # Signatures ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_signature_that_a_stage_brings(fading, model, inputs, tmp_path):
     with pytest.raises(UserError, match="--signature: unknown signature 'halves'; valid are raw, proposals"):
         export.export_model(fading, "saved_model", tmp_path / "served", signatures=["halves"])

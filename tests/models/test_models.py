@@ -189,7 +189,7 @@ def test_what_lies_in_the_padding_changes_nothing(untrained, batch):
     assert same(untrained(batch[0]), untrained(batch[0] | {"images": dirty}))
 
 
-@pytest.mark.parametrize("rows", [0, 3])
+@pytest.mark.parametrize("rows", [0, pytest.param(3, marks=pytest.mark.slow)])
 def test_the_loss_of_a_batch_without_objects_is_finite(name, tiny_settings, batch, rows):
     inputs, targets = copy.deepcopy(batch)
     targets = {key: targets[key][:, :rows] for key in {"boxes", "classes", "is_crowd", "masks"} & set(targets)}
