@@ -1,7 +1,7 @@
 """A detector as a SavedModel: for TF Serving, for TensorFlow without Keras, for programs in C.
 
     serving_default   images, image_sizes (optional)   -> detections in pixels of the images given
-    serving_bytes     image_bytes, JPEG or PNG files   -> detections in pixels of the images as they are looked at
+    serving_bytes     image_bytes, files of pictures   -> detections in pixels of the images as they are looked at
     raw               images, image_sizes (optional)   -> boxes and scores of every class before suppression
     proposals         images, image_sizes (optional)   -> what the region proposal network proposes
 
@@ -9,7 +9,8 @@
 may give, see `Stage.signatures`. What takes images takes the further inputs of a model, too, such as the proposals and
 num_proposals of a `FastRCNN`; encoded images alone are then not enough, and there is no serving_bytes.
 
-B images, D detections, R proposals, K classes.
+A file is a JPEG, PNG, BMP, GIF (its first picture) or WebP, as in training. B images, D detections, R proposals, K
+classes.
 """
 
 import inspect

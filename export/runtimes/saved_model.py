@@ -59,7 +59,7 @@ class SavedModelArtefact:
         """Detect in encoded images: `serving_bytes`.
 
         Args:
-            contents: B byte strings, each a JPEG or PNG file; together of at most `most_pixels`.
+            contents: B byte strings, each a JPEG, PNG, BMP, GIF or WebP file; together of at most `most_pixels`.
 
         Returns:
             As `run`, with boxes in the pixels of each image as it is looked at.

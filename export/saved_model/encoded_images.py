@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_fpn.console.picture_files import MAX_PIXELS
 from keras_fpn.data import exif, image_heads, transforms
+from keras_fpn.data.decode import decode_pixels
 from keras_fpn.parts.output_fields import OutputField
 
 
@@ -23,7 +24,7 @@ def decode_batch(
     """Decode, turn, resize and pad the images of a request.
 
     Args:
-        contents: `[B]` strings, each a JPEG or PNG file; B at least 1.
+        contents: `[B]` strings, each a JPEG, PNG, BMP, GIF or WebP file; B at least 1.
         rule: `model.settings["resize"]`.
         max_pixels: an image with more is refused by its header alone.
 
@@ -32,7 +33,7 @@ def decode_batch(
         sizes are height and width after and before the resize, both as the image is looked at.
 
     Raises:
-        tf.errors.InvalidArgumentError: when run, for what is no JPEG or PNG, is damaged or has more than `max_pixels`.
+        tf.errors.InvalidArgumentError: when run, for what is none of these, is damaged or has more pixels.
     """
     heads = tf.map_fn(lambda content: _head(content, max_pixels), contents, fn_output_signature=_HEAD)
     with tf.control_dependencies([_demand_images(contents), _demand_none(heads["problem"])]):
@@ -97,9 +98,8 @@ _HEAD = {
 
 def _head(content, max_pixels):
     """Facts in the first bytes of an image: `_HEAD`."""
-    is_png = image_heads.is_png(content)
-    is_jpeg = tf.strings.substr(content, 0, 3) == b"\xff\xd8\xff"
-    size = tf.cond(is_png, lambda: image_heads.png_size(content), lambda: _jpeg_size(content, is_jpeg))
+    is_picture = image_heads.is_picture(content)
+    size = _or_else(image_heads.size_in_header, tf.where(is_picture, content, ""), tf.zeros([2], tf.int32))
     pixels = tf.reduce_prod(tf.cast(size, tf.int64))
     written = [tf.strings.as_string(side) for side in (size[1], size[0], pixels)]
     too_large = tf.strings.join(
@@ -108,41 +108,23 @@ def _head(content, max_pixels):
     problem = tf.case(
         [
             (content == "", lambda: tf.constant("is empty")),
-            (~is_png & ~is_jpeg, lambda: tf.constant("is neither a JPEG nor a PNG file")),
+            (~is_picture, lambda: tf.constant("is no JPEG, PNG, BMP, GIF or WebP file")),
             (tf.reduce_any(size < 1), lambda: tf.constant("has a damaged header, or is cut short before its size")),
             (pixels > max_pixels, lambda: too_large),
         ],
         default=lambda: tf.constant(""),
     )
-    orientation = tf.cond(problem == "", lambda: exif.orientation(content, is_png), lambda: 1)
+    orientation = tf.cond(problem == "", lambda: exif.orientation(content), lambda: 1)
     return {"size": size, "orientation": orientation, "problem": problem}
-
-
-def _jpeg_size(content, is_jpeg):
-    """Height and width as the decoder reads them; 0 0 of what it does not read."""
-
-    def size(content):
-        content = tf.where(is_jpeg, content, "")
-        return tf.io.extract_jpeg_shape(content)[:2]
-
-    return _or_else(size, content, tf.zeros([2], tf.int32))
 
 
 def _decode(content):
     """`([height, width, 3] uint8 RGB, "")`, or one black pixel and what is wrong."""
     nothing = tf.zeros([0, 0, 3], tf.uint8)
-    image = _or_else(_decode_pixels, content, nothing)
+    image = _or_else(decode_pixels, content, nothing)
     is_there = tf.size(image) > 0
-    problem = tf.where(is_there, "", "cannot be decoded: it is cut short or damaged")
+    problem = tf.where(is_there, "", "cannot be decoded: it is cut short, damaged, or an animated WebP")
     return tf.cond(is_there, lambda: image, lambda: tf.zeros([1, 1, 3], tf.uint8)), problem
-
-
-def _decode_pixels(content):
-    return tf.cond(
-        tf.io.is_jpeg(content),
-        lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
-        lambda: tf.io.decode_png(content, channels=3),
-    )
 
 
 def _or_else(function, content, otherwise):

@@ -41,7 +41,8 @@ def decode_image(
         _demand(
             tf.reduce_all(stored > 0),
             path,
-            ": cannot be read as a JPEG, PNG, BMP, GIF or WebP image (absent, cut short or damaged); ",
+            ": cannot be read as a JPEG, PNG, BMP, GIF or WebP image (absent, cut short, damaged, or an animated WebP)",
+            "; ",
             "replace the file, or remove it from the annotations",
         )
     ]
@@ -52,6 +53,30 @@ def decode_image(
     with tf.control_dependencies(checks):
         image = tf.cond(is_turned, lambda: exif.turn(image, orientation), lambda: image)
     return tf.ensure_shape(image, [None, None, 3])
+
+
+def decode_pixels(content: tf.Tensor) -> tf.Tensor:
+    """The pixels of a file as they are stored, `[height, width, 3]` uint8 RGB, alpha dropped.
+
+    Raises:
+        tf.errors.InvalidArgumentError: it is none of the formats, damaged, or an animated WebP, of which TensorFlow
+            2.21 decodes no picture rightly.
+    """
+    return tf.case(
+        [
+            # The accurate method is Pillow's, hence what the published detectors were trained on.
+            (
+                tf.io.is_jpeg(content),
+                lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
+            ),
+            # TensorFlow takes nothing but the channels that a WebP has.
+            (
+                image_heads.has_webp_alpha(content),
+                lambda: tf.io.decode_image(content, channels=4, expand_animations=False)[..., :3],
+            ),
+        ],
+        default=lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
+    )
 
 
 def _or_nothing(function, given):
@@ -97,7 +122,7 @@ def _unescaped(text: str) -> str:
 
 def _decode(content, expected_size):
     """(pixels as stored, their height and width, orientation); no pixels where the header says another size."""
-    said, orientation = image_heads.size_in_header(content), _orientation(content)
+    said, orientation = image_heads.size_in_header(content), exif.orientation(content)
     is_wanted = tf.reduce_any(said <= 0)  # the header does not tell
     if expected_size is None:
         is_wanted |= True
@@ -105,29 +130,11 @@ def _decode(content, expected_size):
         is_wanted |= tf.reduce_all(said == expected_size) | tf.reduce_all(said[::-1] == expected_size)
 
     def decoded():
-        image = tf.cond(
-            tf.io.is_jpeg(content),
-            # The accurate method is Pillow's, hence what the published detectors were trained on.
-            lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
-            lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
-        )
+        image = decode_pixels(content)
         return image, tf.shape(image)[:2]
 
     image, size = tf.cond(is_wanted, decoded, lambda: (tf.zeros([0, 0, 3], tf.uint8), said))
     return image, size, orientation
-
-
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)  # traced once, not in each pipeline
-def _orientation(content):
-    """Orientation 1..8 of an image; a look for the words spares most files the walk through their parts."""
-    is_webp = tf.strings.regex_full_match(tf.strings.substr(content, 0, 12), r"RIFF\C{4}WEBP")
-    return tf.case(
-        [
-            (~tf.strings.regex_full_match(content, r"\C*(?:Exif|eXIf|EXIF|tiff:Orientation)\C*"), lambda: 1),
-            (is_webp, lambda: exif.orientation_of_webp(content)),
-        ],
-        default=lambda: exif.orientation(content, image_heads.is_png(content)),
-    )
 
 
 def _demand_size(path, stored, upright, expected_size):

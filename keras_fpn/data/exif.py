@@ -10,6 +10,8 @@ Data are `[n]` uint8 here, places in them int64 scalars; a block is (first byte,
 
 import tensorflow as tf
 
+from keras_fpn.data import image_heads
+
 ORIENTATION_TAG = 274
 MAX_SEGMENTS = 10_000  # looked at in one file: a forged one could have millions of empty ones
 
@@ -17,25 +19,33 @@ _SHORT, _LONG = 3, 4  # TIFF's types of a whole number; of others Pillow does no
 _NO_BLOCK = (0, 0)
 
 
-def orientation(content: tf.Tensor, is_png: tf.Tensor) -> tf.Tensor:
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)  # traced once, not in each pipeline
+def orientation(content: tf.Tensor) -> tf.Tensor:
     """Orientation 1..8 of an encoded image, 1 where nothing (readable) is said.
 
+    A look for the words spares most files the walk through their parts.
+
     Args:
-        content: string scalar, a JPEG or PNG file.
-        is_png: bool scalar.
+        content: string scalar, a file.
 
     Returns:
         int32 scalar; 1 as stored, 2 mirrored left to right, 3 turned by 180 degrees, 4 mirrored top to bottom, 5
         transposed, 6 to be turned clockwise by 90 degrees, 7 transposed over the other diagonal, 8 anticlockwise.
     """
-    data = _bytes_of(content)
-    return _said(content, data, *tf.cond(is_png, lambda: _png_blocks(data), lambda: _jpeg_blocks(data)))
+    has_words = tf.strings.regex_full_match(content, r"\C*(?:Exif|eXIf|EXIF|tiff:Orientation)\C*")
+    return tf.cond(has_words, lambda: _walked(content), lambda: 1)
 
 
-def orientation_of_webp(content: tf.Tensor) -> tf.Tensor:
-    """The same of a WebP file."""
+def _walked(content):
     data = _bytes_of(content)
-    return _said(content, data, *_webp_blocks(data))
+    blocks = tf.case(
+        [
+            (image_heads.is_webp(content), lambda: _webp_blocks(data)),
+            (image_heads.is_png(content), lambda: _png_blocks(data)),
+        ],
+        default=lambda: _jpeg_blocks(data),
+    )
+    return _said(content, data, *blocks)
 
 
 def _said(content, data, exif, xmp):

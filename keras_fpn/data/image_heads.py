@@ -15,8 +15,51 @@ def png_size(content: tf.Tensor) -> tf.Tensor:
     return _numbers(content, 16, tf.int32, little_endian=False)[::-1]
 
 
+def is_webp(content: tf.Tensor) -> tf.Tensor:
+    """Whether a file, a string scalar, begins as a WebP."""
+    return tf.strings.regex_full_match(tf.strings.substr(content, 0, 12), r"RIFF\C{4}WEBP")
+
+
+def is_picture(content: tf.Tensor) -> tf.Tensor:
+    """Whether a file begins as one of the formats that are read: JPEG, PNG, BMP, GIF or WebP."""
+    start = tf.strings.substr(content, 0, 3)
+    is_one = (start == b"\xff\xd8\xff") | (start == b"GIF") | (tf.strings.substr(content, 0, 2) == b"BM")
+    return is_one | is_png(content) | is_webp(content)
+
+
+def has_webp_alpha(content: tf.Tensor) -> tf.Tensor:
+    """Whether a file is a WebP of one picture with alpha, as its first chunk says."""
+    kind, data = _text(content, 12, 4), _bytes(content, 20, 5)
+    extended = (kind == b"VP8X") & (tf.bitwise.bitwise_and(data[0], 0x12) == 0x10)  # alpha, and no animation
+    lossless = (kind == b"VP8L") & (tf.bitwise.bitwise_and(data[4], 0x10) == 0x10)
+    return is_webp(content) & (extended | lossless)
+
+
+def webp_size(content: tf.Tensor) -> tf.Tensor:
+    """`[2]` int32 height and width in the first chunk of a WebP (RFC 9649); 0 0 of a shorter file."""
+    kind = _text(content, 12, 4)
+    data = tf.cast(_bytes(content, 20, 10), tf.int32)
+
+    def extended():  # VP8X: four bytes, then 24 bits for each side, less 1
+        return 1 + tf.stack([_little(data[7:10]), _little(data[4:7])])
+
+    def lossless():  # VP8L: a byte, then 14 bits for each side, less 1
+        both = tf.bitwise.bitwise_and(_little(data[1:5]), 0x0FFFFFFF)
+        return 1 + tf.stack([both // 2**14, both % 2**14])
+
+    def lossy():  # VP8: six bytes, then 16 bits for each side, two of them of its scale
+        return tf.stack([_little(data[8:10]), _little(data[6:8])]) % 2**14
+
+    is_whole = tf.strings.length(content) >= 30
+    size = tf.case(
+        [(kind == b"VP8X", extended), (kind == b"VP8L", lossless), (kind == b"VP8 ", lossy)],
+        default=lambda: tf.zeros([2], tf.int32),
+    )
+    return tf.where(is_whole, size, 0)
+
+
 def size_in_header(content: tf.Tensor) -> tf.Tensor:
-    """`[2]` int32 height and width as stored, of a JPEG, PNG, BMP or GIF; 0 0 of others.
+    """`[2]` int32 height and width as stored, of a JPEG, PNG, BMP, GIF or WebP; 0 0 of others.
 
     Raises:
         tf.errors.InvalidArgumentError: when run, for a JPEG that is damaged before its size.
@@ -29,6 +72,7 @@ def size_in_header(content: tf.Tensor) -> tf.Tensor:
             # Upside down, where a BMP's height is below zero.
             (tf.strings.substr(content, 0, 2) == b"BM", lambda: tf.abs(_numbers(content, 18, tf.int32)[::-1])),
             (start == b"GIF", lambda: tf.cast(_numbers(content, 6, tf.uint16)[::-1], tf.int32)),
+            (is_webp(content), lambda: webp_size(content)),
         ],
         default=lambda: tf.zeros([2], tf.int32),
     )
@@ -36,6 +80,20 @@ def size_in_header(content: tf.Tensor) -> tf.Tensor:
 
 def _numbers(content, start, dtype, little_endian=True):
     """Two numbers from a byte on; 0 where the file ends before."""
-    length = 2 * dtype.size
-    bytes_of = tf.strings.substr(tf.strings.join([content, "\0" * (start + length)]), start, length)
-    return tf.ensure_shape(tf.io.decode_raw(bytes_of, dtype, little_endian=little_endian), [2])
+    text = _text(content, start, 2 * dtype.size)
+    return tf.ensure_shape(tf.io.decode_raw(text, dtype, little_endian=little_endian), [2])
+
+
+def _bytes(content, start, number):
+    """Some bytes as `[number]` uint8; 0 where the file ends before."""
+    return tf.ensure_shape(tf.io.decode_raw(_text(content, start, number), tf.uint8), [number])
+
+
+def _text(content, start, length):
+    head = tf.strings.substr(content, 0, start + length)  # not the whole file again
+    return tf.strings.substr(tf.strings.join([head, "\0" * (start + length)]), start, length)
+
+
+def _little(digits):
+    """The whole number of some bytes, the least significant first."""
+    return tf.reduce_sum(digits * 256 ** tf.range(digits.shape[0]))

@@ -430,12 +430,17 @@ def _picture():
             ("one_bit.png", "1"),
             ("rgb.bmp", "RGB"),
             ("p.gif", "P"),
+            ("rgb.webp", "RGB"),
+            ("alpha.webp", "RGBA"),
         ],
     ],
 )
 def test_decoding_is_pillows(tmp_path, decode, name, mode):
     path = tmp_path / name
-    _picture().convert(mode).save(path)
+    image = _picture().convert(mode)
+    if name == "alpha.webp":
+        image.putalpha(_picture().convert("L"))
+    image.save(path)
     with Image.open(path) as picture:
         wanted = np.asarray(picture.convert("RGB"))
     pixels = decode(path).numpy()
@@ -481,6 +486,15 @@ def test_damaged_images_are_named(tmp_path, decode, name, data):
     with pytest.raises(UserError, match=f"{path}: cannot be read as a JPEG.*; replace the file") as caught:
         decode(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_an_animated_webp_is_named(tmp_path, decode, mode):
+    """TensorFlow's decoder writes past its memory for some of them."""
+    first, second = _picture().convert(mode), _picture().rotate(90).convert(mode)
+    first.save(tmp_path / "a.webp", save_all=True, append_images=[second], lossless=True)
+    with pytest.raises(UserError, match=r"a.webp: cannot be read as .* or an animated WebP\); replace the file"):
+        decode(tmp_path / "a.webp")
 
 
 @pytest.mark.parametrize("cache", [False, True], ids=["stream", "cache"])
