@@ -108,7 +108,7 @@ def _head(content, max_pixels):
     problem = tf.case(
         [
             (content == "", lambda: tf.constant("is empty")),
-            (~is_picture, lambda: tf.constant("is no JPEG, PNG, BMP, GIF or WebP file")),
+            (~is_picture, lambda: tf.constant(f"is no {image_heads.FORMATS} file")),
             (tf.reduce_any(size < 1), lambda: tf.constant("has a damaged header, or is cut short before its size")),
             (pixels > max_pixels, lambda: too_large),
         ],

@@ -41,8 +41,7 @@ def decode_image(
         _demand(
             tf.reduce_all(stored > 0),
             path,
-            ": cannot be read as a JPEG, PNG, BMP, GIF or WebP image (absent, cut short, damaged, or an animated WebP)",
-            "; ",
+            f": cannot be read as a {image_heads.FORMATS} image (absent, cut short, damaged, or an animated WebP); ",
             "replace the file, or remove it from the annotations",
         )
     ]

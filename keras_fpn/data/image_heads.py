@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+READS_WEBP = hasattr(tf.io, "decode_webp")  # TensorFlow 2.21 has it, 2.18 has not
+FORMATS = "JPEG, PNG, BMP, GIF or WebP" if READS_WEBP else "JPEG, PNG, BMP or GIF"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -21,10 +23,10 @@ def is_webp(content: tf.Tensor) -> tf.Tensor:
 
 
 def is_picture(content: tf.Tensor) -> tf.Tensor:
-    """Whether a file begins as one of the formats that are read: JPEG, PNG, BMP, GIF or WebP."""
+    """Whether a file begins as one of the `FORMATS` that are read."""
     start = tf.strings.substr(content, 0, 3)
     is_one = (start == b"\xff\xd8\xff") | (start == b"GIF") | (tf.strings.substr(content, 0, 2) == b"BM")
-    return is_one | is_png(content) | is_webp(content)
+    return is_one | is_png(content) | (is_webp(content) & READS_WEBP)
 
 
 def has_webp_alpha(content: tf.Tensor) -> tf.Tensor:

@@ -42,6 +42,11 @@ def loaded_once(loading_once, model_file):
         yield
 
 
+def ours(stderr):
+    """Without the notes of TensorFlow 2.18 on the cost of operations, which no level of its log keeps away."""
+    return "".join(line for line in stderr.splitlines(keepends=True) if not line.startswith("W0000 "))
+
+
 def noise(seed=0, height=40, width=60):
     return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (height, width, 3), np.uint8))
 
@@ -185,7 +190,7 @@ class TestEnds:
         call = [sys.executable, "-m", "keras_fpn", "detect", str(model_file), "a.png"]
         with open("/dev/full", "w") as full:
             done = subprocess.run(call, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
-        assert done.returncode == 1 and done.stderr == "error: stdout: No space left on device\n"
+        assert done.returncode == 1 and ours(done.stderr) == "error: stdout: No space left on device\n"
 
 
 class TestNames:
@@ -304,7 +309,7 @@ class TestText:
         call = [sys.executable, "-m", "keras_fpn", "detect", "odd.keras", ".", *options]
         environment = os.environ | {"PYTHONIOENCODING": encoding}
         done = subprocess.run(call, cwd=tmp_path, capture_output=True, env=environment)
-        assert (done.returncode, done.stderr) == (0, b"")
+        assert (done.returncode, ours(done.stderr.decode())) == (0, "")
         assert not set(done.stdout) & {0x1B, 0x07, 0x0D}
         assert rb"\x1b]0;title\x07" in done.stdout
         results = json.loads((tmp_path / "a.json").read_text())

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from keras_fpn.data.image_heads import FORMATS, READS_WEBP
 from keras_fpn.inference import images
 
 HEIGHT, WIDTH = 30, 47
@@ -95,7 +96,11 @@ def as_detect_reads(content, path):
     return images.read_image(path)[0]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def read_here(cases):
+    return [case for case in cases if READS_WEBP or "WebP" not in case]
+
+
+@pytest.mark.parametrize("kind", read_here(KINDS))
 def test_pixels_are_those_that_detect_reads(decode, tmp_path, kind):
     content = KINDS[kind]()
     batch = decode(content)
@@ -275,8 +280,8 @@ def huge_webp(kind, width=16000, height=15000):
 
 NO_IMAGES = {
     "empty": (lambda: b"", "is empty"),
-    "text": (lambda: b"hello, world", "is no JPEG, PNG, BMP, GIF or WebP file"),
-    "a TIFF": (lambda: encoded(picture(), "TIFF"), "is no JPEG, PNG, BMP, GIF or WebP file"),
+    "text": (lambda: b"hello, world", f"is no {FORMATS} file"),
+    "a TIFF": (lambda: encoded(picture(), "TIFF"), f"is no {FORMATS} file"),
     "half a GIF": (lambda: encoded(picture(), "GIF")[:60], "cannot be decoded"),
     "half a BMP": (lambda: encoded(picture(), "BMP")[:2000], "cannot be decoded"),
     "half a WebP": (lambda: encoded(picture(), "WEBP", lossless=True)[:-40], "cannot be decoded"),
@@ -300,7 +305,7 @@ NO_IMAGES = {
 }
 
 
-@pytest.mark.parametrize("what", NO_IMAGES)
+@pytest.mark.parametrize("what", read_here(NO_IMAGES))
 def test_what_is_no_image_is_named_and_the_next_request_works(decode, what):
     import tensorflow as tf
 
