@@ -41,7 +41,8 @@ def decode_image(
         _demand(
             tf.reduce_all(stored > 0),
             path,
-            f": cannot be read as a {image_heads.FORMATS} image (absent, cut short, damaged, or an animated WebP); ",
+            f": cannot be read as a {image_heads.FORMATS} image (absent, cut short, damaged, an animated WebP, or a BMP"
+            " that is packed or of 1, 4 or 16 bits); ",
             "replace the file, or remove it from the annotations",
         )
     ]
@@ -73,9 +74,17 @@ def decode_pixels(content: tf.Tensor) -> tf.Tensor:
                 image_heads.has_webp_alpha(content),
                 lambda: tf.io.decode_image(content, channels=4, expand_animations=False)[..., :3],
             ),
+            (image_heads.is_palette_bmp(content), lambda: _palette_bmp(content)),
         ],
         default=lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
     )
+
+
+def _palette_bmp(content):
+    """The pixels of a BMP of 8 bits, of which TensorFlow gives the places in its palette as greys."""
+    palette = image_heads.bmp_palette(content)
+    content = tf.where(image_heads.is_packed_bmp(content), "", content)  # which fails: it would be read as noise
+    return tf.gather(palette, tf.cast(tf.io.decode_bmp(content, channels=3)[..., 0], tf.int32))
 
 
 def _or_nothing(function, given):

@@ -29,6 +29,25 @@ def is_picture(content: tf.Tensor) -> tf.Tensor:
     return is_one | is_png(content) | (is_webp(content) & READS_WEBP)
 
 
+def is_palette_bmp(content: tf.Tensor) -> tf.Tensor:
+    """Whether a file is a BMP of 8 bits a pixel, whose colours lie in a palette."""
+    return (tf.strings.substr(content, 0, 2) == b"BM") & (_little(_ints(content, 28, 2)) == 8)
+
+
+def is_packed_bmp(content: tf.Tensor) -> tf.Tensor:
+    """Whether the pixels of such a BMP are packed, as run lengths."""
+    return _little(_ints(content, 30, 4)) != 0
+
+
+def bmp_palette(content: tf.Tensor) -> tf.Tensor:
+    """`[256, 3]` uint8 RGB, the palette of such a BMP, black from where it ends."""
+    start = 14 + _little(_ints(content, 14, 4))
+    end = tf.minimum(_little(_ints(content, 10, 4)), start + 4 * 256)
+    entries = tf.strings.substr(tf.strings.join([content, "\0" * 4 * 256]), start, 4 * ((end - start) // 4))
+    colours = tf.reshape(tf.io.decode_raw(entries, tf.uint8), [-1, 4])[:, 2::-1]  # blue, green, red, nothing
+    return tf.ensure_shape(tf.pad(colours, [[0, 256 - tf.shape(colours)[0]], [0, 0]]), [256, 3])
+
+
 def has_webp_alpha(content: tf.Tensor) -> tf.Tensor:
     """Whether a file is a WebP of one picture with alpha, as its first chunk says."""
     kind, data = _text(content, 12, 4), _bytes(content, 20, 5)
@@ -40,7 +59,7 @@ def has_webp_alpha(content: tf.Tensor) -> tf.Tensor:
 def webp_size(content: tf.Tensor) -> tf.Tensor:
     """`[2]` int32 height and width in the first chunk of a WebP (RFC 9649); 0 0 of a shorter file."""
     kind = _text(content, 12, 4)
-    data = tf.cast(_bytes(content, 20, 10), tf.int32)
+    data = _ints(content, 20, 10)
 
     def extended():  # VP8X: four bytes, then 24 bits for each side, less 1
         return 1 + tf.stack([_little(data[7:10]), _little(data[4:7])])
@@ -89,6 +108,10 @@ def _numbers(content, start, dtype, little_endian=True):
 def _bytes(content, start, number):
     """Some bytes as `[number]` uint8; 0 where the file ends before."""
     return tf.ensure_shape(tf.io.decode_raw(_text(content, start, number), tf.uint8), [number])
+
+
+def _ints(content, start, number):
+    return tf.cast(_bytes(content, start, number), tf.int32)
 
 
 def _text(content, start, length):

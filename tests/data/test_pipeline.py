@@ -434,6 +434,8 @@ def _picture():
             ("one_bit.png", "1"),
             ("rgb.bmp", "RGB"),
             ("p.gif", "P"),
+            ("palette.bmp", "P"),
+            ("grey.bmp", "L"),
             pytest.param("rgb.webp", "RGB", marks=NEEDS_WEBP),
             pytest.param("alpha.webp", "RGBA", marks=NEEDS_WEBP),
         ],
@@ -498,7 +500,7 @@ def test_an_animated_webp_is_named(tmp_path, decode, mode):
     """TensorFlow's decoder writes past its memory for some of them."""
     first, second = _picture().convert(mode), _picture().rotate(90).convert(mode)
     first.save(tmp_path / "a.webp", save_all=True, append_images=[second], lossless=True)
-    with pytest.raises(UserError, match=r"a.webp: cannot be read as .* or an animated WebP\); replace"):
+    with pytest.raises(UserError, match=r"a.webp: cannot be read as .* an animated WebP, .*; replace"):
         decode(tmp_path / "a.webp")
 
 

@@ -79,6 +79,8 @@ KINDS = {
     "PNG, alpha": lambda: encoded(picture("RGBA"), "PNG"),
     "PNG, grey with alpha": lambda: encoded(picture("LA"), "PNG"),
     "BMP": lambda: encoded(picture(), "BMP"),
+    "BMP, palette": lambda: encoded(picture().quantize(100), "BMP"),
+    "BMP, grey": lambda: encoded(picture("L"), "BMP"),
     "GIF": lambda: encoded(picture().quantize(200), "GIF"),
     "GIF, of several": lambda: encoded(picture().quantize(9), "GIF", save_all=True, append_images=[picture("1")]),
     "WebP, lossless": lambda: encoded(picture(), "WEBP", lossless=True),
@@ -264,6 +266,11 @@ def huge_jpeg(width=50_000, height=50_000):
     return content[:at] + struct.pack(">HH", height, width) + content[at + 4 :]
 
 
+def packed(bmp):
+    """A BMP that says that its pixels are run lengths."""
+    return bmp[:30] + b"\1" + bmp[31:]
+
+
 def animated_webp(mode):
     return encoded(picture(mode), "WEBP", lossless=True, save_all=True, append_images=[picture(mode).rotate(180)])
 
@@ -288,6 +295,8 @@ NO_IMAGES = {
     "an animated WebP": (lambda: animated_webp("RGB"), "cannot be decoded: it is cut short, damaged, or an animated"),
     "an animated WebP with alpha": (lambda: animated_webp("RGBA"), "cannot be decoded"),
     "the start of a WebP": (lambda: encoded(picture(), "WEBP")[:20], "has a damaged header"),
+    "a packed BMP": (lambda: packed(encoded(picture("L"), "BMP")), "cannot be decoded"),
+    "a BMP of 1 bit": (lambda: encoded(picture("1"), "BMP"), "cannot be decoded"),
     "a huge BMP": (lambda: b"BM" + bytes(16) + struct.pack("<ii", 50000, -50000), "has 50000 x 50000 pixels by its"),
     "a huge GIF": (lambda: b"GIF89a" + struct.pack("<HH", 60000, 50000), "has 60000 x 50000 pixels by its header"),
     "a huge WebP": (lambda: huge_webp(b"VP8X"), "has 16000 x 15000 pixels by its header; at most 100000000"),
