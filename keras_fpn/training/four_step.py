@@ -164,6 +164,7 @@ def resume(
     if last not in (None, begun_with):
         raise UserError(f"{run_dir}: was begun to end after step {begun_with}, not {last}; choose another folder")
     if (run_dir / "metrics.json").is_file():
+        restart.check_finished(run_dir, data_dir, overrides, accept_changes)
         return _finished(run_dir)
     with lock.held(run_dir):
         config = restart.config_to_go_on_with(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_fpn.config.loading import Config, load_config, load_whole_run_config
+from keras_fpn.config.loading import Config, load_config, load_run_config, load_whole_run_config
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import read_json, write_json, write_text
 from keras_fpn.data import proposal_files
@@ -37,6 +37,26 @@ def check_begun(run_dir: Path) -> None:
     """
     if not (run_dir / "config.yaml").is_file():
         raise UserError(f"{run_dir}: no run to resume, config.yaml is missing; train writes it when a run begins")
+
+
+def check_finished(
+    run_dir: Path, data_dir: str | os.PathLike | None, overrides: Sequence[str], accept_changes: bool
+) -> None:
+    """Refuse a finished run with other settings, or other data where some are given: nothing would be done with them.
+
+    Raises:
+        UserError: settings or data have changed since it began.
+    """
+    if data_dir or overrides:
+        config_to_go_on_with(run_dir, data_dir=data_dir, overrides=overrides, accept_changes=accept_changes)
+        return
+    config, began = load_run_config(run_dir / "config.yaml"), _read(run_dir / NAME)
+    changes = [] if began is None or accept_changes else list(_changed_settings(began, config))
+    if changes:
+        raise UserError(
+            f"{run_dir}: is finished, and changed since it began: {'; '.join(changes)}; put that back, or start a new"
+            f" run: keras-fpn train {run_dir / 'config.yaml'} --out RUN"
+        )
 
 
 def config_to_go_on_with(
@@ -100,11 +120,19 @@ def _read(file):
 
 
 def _changes(began: Mapping[str, Any], config: Config) -> Iterator[str]:
+    yield from _changed_settings(began, config)
+    yield from _changed_data(began, config)
+
+
+def _changed_settings(began, config):
     old, new = _flat(began["config"]), _flat(_plain(config))
     for key, before in old.items():  # a key that is not there is of another version
         if key not in _NO_MATTER and before != new.get(key):
             now = json.dumps(new[key]) if key in new else "not there"
             yield f"{key} was {json.dumps(before)} and is {now}"
+
+
+def _changed_data(began, config):
     digests = _digests(config)
     for key, before in began["sha256"].items():
         if digests.get(key) != before:

@@ -20,10 +20,10 @@ import tensorflow as tf
 
 from keras_fpn.checkpoints.transfer import start_from
 from keras_fpn.config.building import as_built, build_model
-from keras_fpn.config.loading import Config, load_run_config
+from keras_fpn.config.loading import Config
 from keras_fpn.console import disk
 from keras_fpn.console.errors import UserError
-from keras_fpn.console.files import read_json, write_json, write_text
+from keras_fpn.console.files import check_output, read_json, write_json, write_text
 from keras_fpn.data.coco import CocoDataset
 from keras_fpn.data.decode import readable_errors
 from keras_fpn.evaluation.coco import COCOEvaluator, metrics_to_json
@@ -113,7 +113,7 @@ def resume(
     run_dir = Path(run_dir)
     restart.check_begun(run_dir)
     if (run_dir / "metrics.json").is_file():
-        load_run_config(run_dir / "config.yaml")
+        restart.check_finished(run_dir, data_dir, overrides, accept_changes)
         return _finished(run_dir)
     with lock.held(run_dir):
         is_new = not new_run.has_checkpoint(run_dir)
@@ -238,6 +238,7 @@ class _Watch:
 def _watch(model, config, run_dir, val_set, evaluator, extra_callbacks):
     """In the order in which they must see an epoch end: keep, measure, write, keep the best, show."""
     settings = config.training
+    check_output(run_dir / "logs", folder=True)
     stop, rates, evaluation = StopOnSignal(), LearningRateLog(), None
     if settings.evaluate_every:
         evaluation = COCOEvaluation(

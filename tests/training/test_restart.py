@@ -107,6 +107,23 @@ def test_data_that_moved(begun):
     assert restart.config_to_go_on_with(run_dir, overrides=overrides).data.val.images == str(again / "val")
 
 
+def test_a_finished_run_with_other_settings_is_not_finished(begun, capsys):
+    run_dir, data = begun
+    (run_dir / "metrics.json").write_text('{"AP": 0.5}')
+    assert training.resume(run_dir).metrics == {"AP": 0.5}
+    _edit_annotations(data)
+    training.resume(run_dir)  # where the data went is nothing to it
+    with pytest.raises(UserError, match="has other content"):
+        training.resume(run_dir, data_dir=data)
+    _edit(run_dir, "steps: 8", "steps: 800")
+    with pytest.raises(UserError, match=r"is finished, and changed since it began: training.steps was 8 and is 800"):
+        training.resume(run_dir)
+    training.resume(run_dir, accept_changes=True)
+    (run_dir / "config.yaml").write_text("")
+    with pytest.raises(UserError, match="config.yaml"):
+        training.resume(run_dir)
+
+
 def test_other_data_in_the_place_of_those_that_moved_are_refused(begun):
     run_dir, data = begun
     write_shapes(data.with_name("other"), num_train=3, num_val=1, size=64)
