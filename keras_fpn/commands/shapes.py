@@ -20,6 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from keras_fpn.console.files import built_aside
     from keras_fpn.console.progress import Count
     from keras_fpn.data.shapes import write_shapes
 
@@ -27,9 +28,9 @@ def run(arguments: argparse.Namespace) -> None:
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out}: is not empty, and files in it might be overwritten; choose another OUT or remove it")
     num_train, num_val = arguments.images, arguments.val_images
-    with Count("draw", num_train + num_val) as count:
+    with Count("draw", num_train + num_val) as count, built_aside(out) as aside:
         write_shapes(
-            arguments.out,
+            aside,
             num_train=num_train,
             num_val=num_val,
             size=arguments.size,

@@ -55,7 +55,8 @@ def _of_the_machine(error):
     """(line, exit code) of an error of its files, its disk or its memory; (None, None) of another."""
     number = disk.reason(error)
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}", 1 if error.errno in _FULL else 2
+        mend = f"; {disk.MENDS[number]}" if number in disk.MENDS else ""
+        return f"{error.filename}: {error.strerror}{mend}", 1 if error.errno in _FULL else 2
     if number is not None:
         return f"{os.strerror(number)}; {disk.MENDS[number]}", 1 if number in _FULL else 2
     if is_out_of_memory(error):

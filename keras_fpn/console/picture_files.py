@@ -5,10 +5,11 @@ Ghostscript on PostScript, whatever the name of the file is.
 """
 
 import contextlib
+import io
 import os
 import stat
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
@@ -140,3 +141,14 @@ def _webp_size(start: bytes) -> tuple[int, int]:
     if chunk == b"VP8 ":
         return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
     return 0, 0
+
+
+def encoded(picture: Image.Image, suffix: str, **options: Any) -> bytes:
+    """The file of a picture, in the format of a suffix such as ".jpg".
+
+    In memory: on a disk that is full Pillow's own writer leaves half a file without an error.
+    """
+    file = io.BytesIO()
+    Image.init()  # the suffixes of all formats are known after it
+    picture.save(file, Image.EXTENSION[suffix.lower()], **options)
+    return file.getvalue()

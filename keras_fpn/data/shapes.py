@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.console.files import write_text
+from keras_fpn.console.files import check_output, write_text
+from keras_fpn.console.picture_files import encoded
 
 CLASS_NAMES = ("circle", "square", "triangle", "star")
 SMALLEST, LARGEST = 8.0, 160.0  # longer side of the box, pixels; log-uniform between them
@@ -54,22 +55,20 @@ def write_shapes(
     Raises:
         UserError: an argument is out of range or `out` cannot be written.
     """
-    _check_arguments(num_train, num_val, size, seed, quality)
-    out = Path(out)
-    try:
-        total, done = num_train + num_val, 0
-        for split, (name, count) in enumerate((("train", num_train), ("val", num_val))):
-            (out / name).mkdir(parents=True, exist_ok=True)
-            document = _new_document(seed, name)
-            for record in _write_images(out / name, split, count, size, seed, quality):
-                _add_image(document, record, first_id=1 if split == 0 else _VAL_FIRST_ID)
-                done += 1
-                if progress is not None:
-                    progress(done, total)
-            text = json.dumps(document, separators=(",", ":")) + "\n"
-            write_text(out / "annotations" / f"instances_{name}.json", text)
-    except OSError as error:
-        raise UserError(f"{out}: cannot write the data set here ({error.strerror or error})") from error
+    check_arguments(num_train, num_val, size, seed, quality)
+    check_output(out, folder=True)
+    out, total, done = Path(out), num_train + num_val, 0
+    for split, (name, count) in enumerate((("train", num_train), ("val", num_val))):
+        (out / name).mkdir(parents=True, exist_ok=True)
+        document = _new_document(seed, name)
+        for record in _write_images(out / name, split, count, size, seed, quality):
+            _add_image(document, record, first_id=1 if split == 0 else _VAL_FIRST_ID)
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        write_text(
+            out / "annotations" / f"instances_{name}.json", json.dumps(document, separators=(",", ":")) + "\n"
+        )
 
 
 def draw_image(seed: int, split: int, index: int, size: int = 256) -> tuple[np.ndarray, list[dict]]:
@@ -306,14 +305,19 @@ def _write_images(folder: Path, split: int, count: int, size: int, seed: int, qu
     def work(index):
         pixels, objects = draw_image(seed, split, index, size)
         name = f"{index + 1:06d}.jpg"
-        Image.fromarray(pixels).save(folder / name, quality=quality)
+        (folder / name).write_bytes(encoded(Image.fromarray(pixels), ".jpg", quality=quality))
         return name, size, objects
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from pool.map(work, range(count))
 
 
-def _check_arguments(num_train: int, num_val: int, size: int, seed: int, quality: int) -> None:
+def check_arguments(num_train: int, num_val: int, size: int, seed: int = 0, quality: int = 92) -> None:
+    """Refuse what `write_shapes` cannot draw.
+
+    Raises:
+        UserError: one of its arguments is out of range.
+    """
     checks = (
         ("num_train", num_train, 0, None),
         ("num_val", num_val, 0, None),
@@ -324,4 +328,4 @@ def _check_arguments(num_train: int, num_val: int, size: int, seed: int, quality
     for name, value, low, high in checks:
         if not isinstance(value, int | np.integer) or value < low or (high is not None and value > high):
             wanted = f"at least {low}" if high is None else f"from {low} to {high}"
-            raise UserError(f"write_shapes: {name} must be a whole number {wanted}, not {value!r}")
+            raise UserError(f"{name}: {value!r} is no whole number {wanted}")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import check_output, clear_leftovers, errors_name
+from keras_fpn.console.picture_files import encoded
 from keras_fpn.inference.listing import INDEX
 from keras_fpn.inference.picture_names import LONGEST, same_name
 
@@ -93,8 +94,9 @@ class DrawnFolder:
             place.parent.mkdir(parents=True, exist_ok=True)
             self._note(name)
             try:
-                _fitting(picture, place.suffix).save(temporary, quality=90)
-                checksum = _checksum(temporary)
+                content = encoded(_fitting(picture, place.suffix), place.suffix, quality=90)
+                temporary.write_bytes(content)
+                checksum = zlib.crc32(content)
                 temporary.replace(place)
             finally:
                 with contextlib.suppress(OSError):

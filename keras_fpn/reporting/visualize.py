@@ -10,12 +10,13 @@ import math
 import os
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from keras_fpn.console.files import temporary_name, whole_or_not_at_all
+from keras_fpn.console.picture_files import encoded
 from keras_fpn.ops import masks as segment_masks
 from keras_fpn.parts import output_fields
 from keras_fpn.parts.classes import Classes
@@ -317,13 +318,9 @@ def contact_sheet(
 
 def save_picture(picture: Image.Image, path: str | os.PathLike) -> None:
     """Write a picture whole or not at all: to a temporary name, then renamed."""
-    path = Path(path)
-    temporary = path.with_name(f"{path.stem}.tmp{path.suffix}")
-    try:
-        picture.save(temporary, quality=90)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    temporary = temporary_name(path)
+    with whole_or_not_at_all(path, temporary):
+        temporary.write_bytes(encoded(picture, temporary.suffix, quality=90))
 
 
 def to_picture(image: Image.Image | np.ndarray) -> Image.Image:

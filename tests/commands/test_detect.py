@@ -190,7 +190,8 @@ class TestEnds:
         call = [sys.executable, "-m", "keras_fpn", "detect", str(model_file), "a.png"]
         with open("/dev/full", "w") as full:
             done = subprocess.run(call, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
-        assert done.returncode == 1 and ours(done.stderr) == "error: stdout: No space left on device\n"
+        told = "error: stdout: No space left on device; make room on its disk\n"
+        assert (done.returncode, ours(done.stderr)) == (1, told)
 
 
 class TestNames:
