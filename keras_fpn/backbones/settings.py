@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat
 
 from keras_fpn.parts.registry import Part, Registry
-from keras_fpn.parts.settings import Norm, Settings
+from keras_fpn.parts.settings import Channels, Norm, Settings
 
 BACKBONES = Registry("backbone", "backbone.name")
 _Build = TypeVar("_Build", bound=Callable)
@@ -61,7 +61,7 @@ class ResNetSettings(MobileNetV3Settings):
     """Of the ResNets: also the convolution that carries a stage's stride, and the channels of the stem."""
 
     stride_in: Literal["3x3", "first_1x1"] = "first_1x1"
-    width: PositiveInt = 64
+    width: Channels = 64
     conventions = ("stride_in",)  # the epsilon is taken over with the statistics
     profiles = {"torchvision": {"stride_in": "3x3"}}
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
-from keras_fpn.parts.settings import Settings, Triple
+from keras_fpn.parts.settings import Settings, Side, Triple
 
 
 class PixelSettings(Settings):
@@ -33,11 +33,11 @@ class ResizeSettings(Settings):
     `interpolation`: see `data.transforms`. Batches are padded to multiples of `size_divisor`.
     """
 
-    min_side: PositiveInt = 800
-    max_side: PositiveInt = 1333
+    min_side: Side = 800
+    max_side: Side = 1333
     rounding: Literal["half_up", "floor"] = "half_up"
     interpolation: Literal["pillow", "bilinear"] = "pillow"
-    size_divisor: PositiveInt = 32
+    size_divisor: Side = 32
     elsewhere = {"torchvision": {"rounding": "floor", "interpolation": "bilinear"}}
     is_written = True
     profiles = {"torchvision": {"rounding": "floor", "interpolation": "bilinear"}}

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
-from keras_fpn.parts.settings import Settings
+from keras_fpn.parts.settings import Count, Settings, Side
 
 
 class SplitSettings(Settings):
@@ -34,10 +34,10 @@ class DataSettings(Settings):
 
     train: SplitSettings = SplitSettings()
     val: SplitSettings = SplitSettings()
-    batch_size: PositiveInt = 16
-    evaluation_batch_size: PositiveInt = 1
-    min_sides: Annotated[list[PositiveInt], Field(min_length=1)] = [640, 672, 704, 736, 768, 800]
-    canvas: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)] | None = None
+    batch_size: Count = 16
+    evaluation_batch_size: Count = 1
+    min_sides: Annotated[list[Side], Field(min_length=1)] = [640, 672, 704, 736, 768, 800]
+    canvas: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
     horizontal_flip: bool = True
     scale_jitter: Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)] | None = None
     group_by_aspect_ratio: bool = True
@@ -46,8 +46,8 @@ class DataSettings(Settings):
     boxes: Literal["xywh", "xyxy", "cxcywh", "shares", "xyxy_shares", "cxcywh_shares"] = "xywh"
     crowds: Literal["ignore", "objects"] = "ignore"
     cache: bool = False
-    train_proposals: PositiveInt = 2000
-    test_proposals: PositiveInt = 1000
+    train_proposals: Count = 2000
+    test_proposals: Count = 1000
 
     @property
     def reading(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.memory import is_out_of_memory
 from keras_fpn.models.architectures import ARCHITECTURES
 from keras_fpn.models.detector import FORMAT_VERSION, Detector
 from keras_fpn.parts import extensions
@@ -71,6 +72,8 @@ def read_keras_file(file: Path, compile: bool = True) -> keras.Model:
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(f"{broken} ({_first_line(error)})") from error
 
 
@@ -83,7 +86,12 @@ def _check_format(config, file):
     own = config.get("config") if isinstance(config, dict) else None
     name = config.get("registered_name") if isinstance(config, dict) else None
     if not isinstance(own, dict) or not isinstance(own.get("backbone"), dict):
+        if str(name).startswith("keras_fpn>"):
+            raise UserError(f"{file}: its config.json has no settings of a detector; copy or convert it again")
         return  # no detector: a backbone, or somebody else's
+    frozen = own.get("frozen", [])
+    if not isinstance(frozen, list) or not all(isinstance(part, str) for part in frozen):
+        raise UserError(f"{file}: its config.json has frozen: {extensions.printable(frozen)}, not a list of parts")
     version = own.get("format_version")
     if version != FORMAT_VERSION and (version is not None or str(name).startswith("keras_fpn>")):
         says = "of no format version" if version is None else f"of format version {extensions.printable(version)}"

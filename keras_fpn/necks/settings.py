@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from pydantic import NonNegativeFloat, PositiveInt, field_validator
+from pydantic import NonNegativeFloat, field_validator
 
 from keras_fpn.parts.registry import Part, Registry
-from keras_fpn.parts.settings import Levels, Norm, Settings
+from keras_fpn.parts.settings import Channels, Levels, Norm, Settings
 
 NECKS = Registry("pyramid", "pyramid.name")
 _Build = TypeVar("_Build", bound=Callable)
@@ -34,7 +34,7 @@ class NeckSettings(Settings):
 class PyramidSettings(NeckSettings):
     """Of a pyramid with convolutions: also the channels of every output, and their normalisation (null: none)."""
 
-    channels: PositiveInt = 256
+    channels: Channels = 256
     norm: Norm | None = None
     norm_epsilon: NonNegativeFloat = 1e-5
     conventions = ("norm", "norm_epsilon")

@@ -19,6 +19,10 @@ Level = Literal["P2", "P3", "P4", "P5", "P6", "P7", "P8", "C2", "C3", "C4", "C5"
 Levels = Annotated[list[Level], Field(min_length=1)]
 Norm = Literal["frozen_batch_norm", "batch_norm"]
 Probability = Annotated[float, Field(ge=0, le=1)]
+# Bounds that no model reaches: a file from anybody may ask for what no machine has, or for more than 32 bits hold.
+Count = Annotated[int, Field(gt=0, le=1_000_000)]
+Channels = Annotated[int, Field(gt=0, le=65_536)]
+Side = Annotated[int, Field(gt=0, le=65_536)]  # pixels
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 BoxWeights = Annotated[list[PositiveFloat], Field(min_length=4, max_length=4)]
 Positives = Annotated[list[PositiveFloat], Field(min_length=1)]

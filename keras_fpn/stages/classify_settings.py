@@ -7,7 +7,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 
 from keras_fpn.parts.choice import Choice
 from keras_fpn.parts.registry import Part, Registry
-from keras_fpn.parts.settings import BoxWeights, Levels, Norm, Probability, Settings
+from keras_fpn.parts.settings import BoxWeights, Channels, Count, Levels, Norm, Probability, Settings, Side
 
 POOLINGS = Registry("pooling", "roi_pooling.method")
 BOX_HEADS = Registry("head", "box_head.name")
@@ -18,7 +18,7 @@ class RoITargetSettings(Settings):
     """Of `targets.roi_targets`: which RoIs the head is trained on, and towards what."""
 
     positive_iou: Probability = 0.5
-    samples_per_image: PositiveInt = 512
+    samples_per_image: Count = 512
     positive_fraction: Probability = 0.25
     add_ground_truth: bool = True
     crowd_ioa: Probability = 0.7
@@ -28,7 +28,7 @@ class PoolingSettings(Settings):
     """Of `RoIPool` (method "max"), and what every pooling is told: see `levels.roi_levels`."""
 
     method: str = "align"
-    output_size: PositiveInt = 7
+    output_size: Side = 7
     levels: Levels = ["P2", "P3", "P4", "P5"]
     canonical_size: PositiveFloat = 224.0
     canonical_level: PositiveInt = 4
@@ -52,7 +52,7 @@ class HeadSettings(Settings):
 
     name: str = "fc"
     initializer: Literal["xavier", "torch_linear"] = "xavier"
-    background_logits: PositiveInt = 1
+    background_logits: Channels = 1
     background_boxes: NonNegativeInt = 0
     elsewhere = {"torchvision": {"name": "fc"}}
     profiles = {"torchvision": {"initializer": "torch_linear"}}
@@ -61,9 +61,9 @@ class HeadSettings(Settings):
 class BoxHeadSettings(HeadSettings):
     """Of `BoxHead` (name "fc")."""
 
-    units: PositiveInt = 1024
+    units: Channels = 1024
     conv_layers: NonNegativeInt = 0
-    conv_channels: PositiveInt = 256
+    conv_channels: Channels = 256
     fc_layers: Literal[1, 2] = 2
     norm: Norm | None = None
     norm_epsilon: NonNegativeFloat = 1e-5
@@ -81,7 +81,7 @@ class DetectionSettings(Settings):
 
     score_threshold: Probability = 0.05
     nms_threshold: Probability = 0.5
-    max_detections: PositiveInt = 100
+    max_detections: Count = 100
     min_size: NonNegativeFloat = 0.0
     box_weights: BoxWeights = [10.0, 10.0, 5.0, 5.0]
     conventions = ("box_weights",)

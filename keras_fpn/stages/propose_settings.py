@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat, PositiveInt, model_validator
 
-from keras_fpn.parts.settings import BoxWeights, Level, Positives, Probability, Settings
+from keras_fpn.parts.settings import BoxWeights, Channels, Count, Level, Positives, Probability, Settings
 
 
 class AnchorSettings(Settings):
@@ -28,17 +28,17 @@ class AnchorSettings(Settings):
 class RPNHeadSettings(Settings):
     """Of `RPNHead`."""
 
-    channels: PositiveInt = 256
+    channels: Channels = 256
     conv_layers: PositiveInt = 1
 
 
 class ProposalSettings(Settings):
     """Of `ProposalLayer`."""
 
-    pre_nms_top_k_train: PositiveInt = 2000
-    pre_nms_top_k_test: PositiveInt = 1000
-    post_nms_top_k_train: PositiveInt = 1000
-    post_nms_top_k_test: PositiveInt = 1000
+    pre_nms_top_k_train: Count = 2000
+    pre_nms_top_k_test: Count = 1000
+    post_nms_top_k_train: Count = 1000
+    post_nms_top_k_test: Count = 1000
     nms_threshold: Probability = 0.7
     score_threshold: Probability = 0.0
     min_size: NonNegativeFloat = 0.0
@@ -62,7 +62,7 @@ class AnchorTargetSettings(Settings):
     positive_iou: Probability = 0.7
     negative_iou: Probability = 0.3
     low_quality_matches: bool = True
-    samples_per_image: PositiveInt = 256
+    samples_per_image: Count = 256
     positive_fraction: Probability = 0.5
     crowd_ioa: Probability = 0.7
 

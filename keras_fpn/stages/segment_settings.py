@@ -2,23 +2,23 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
 
-from keras_fpn.parts.settings import Probability, Settings
+from keras_fpn.parts.settings import Channels, Count, Probability, Settings, Side
 
 
 class SegmentSettings(Settings):
     """Of `SegmentGrid`, `SegmentHead`, and their targets and losses."""
 
-    units: PositiveInt = 512
-    mask_size: PositiveInt = 14
+    units: Channels = 512
+    mask_size: Side = 14
     kernel_sizes: Annotated[list[Literal[5, 7]], Field(min_length=1, max_length=2)] = [5, 7]
     canonical_size: PositiveFloat = 32.0
-    samples_per_image: PositiveInt = 128
+    samples_per_image: Count = 128
     positive_fraction: Probability = 0.25
     crowd_ioa: Probability = 0.7
     mask_loss_weight: NonNegativeFloat = 10.0
-    max_detections: PositiveInt = 1000
+    max_detections: Count = 1000
     conventions = ("canonical_size",)
 
     @field_validator("kernel_sizes")
