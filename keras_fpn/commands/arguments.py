@@ -65,12 +65,13 @@ def check_model(path: str, command: str) -> None:
     from keras_fpn.export import artefacts
 
     place = Path(path)
-    if not place.exists():
-        raise UserError(f"{path}: no such model; give a .keras file or the folder of a run")
+    if not path or not place.exists():
+        raise UserError(f"{path or repr(path)}: no such model; give a .keras file or the folder of a run")
     if artefacts.format_of(place) is not None:
         raise UserError(
             f"{path}: an exported model, and {command} takes a .keras file or the folder of a run; keras-fpn detect"
-            " runs it, python -m keras_fpn.export.parity measures exports beside their model"
+            " runs it, python -m keras_fpn.export.parity measures exports beside their model, and evaluate will in a"
+            " later release"
         )
     if place.is_dir() and not (place / "model.keras").is_file():
         raise UserError(f"{path}: no run folder, it has no model.keras; give a .keras file or the folder of a run")

@@ -24,10 +24,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from keras_fpn.config.loading import load_config
+    from keras_fpn.data.shapes import check_arguments
     from keras_fpn.training import new_run
 
     config = load_config(arguments.config, with_extensions(arguments))
     new_run.check_place(arguments.out)
+    check_arguments(arguments.images or 1, arguments.val_images, arguments.size)
     import_quietly()
     from keras_fpn.commands.demonstration import NUM_TRAIN, run_demo
 

@@ -154,9 +154,10 @@ def _check_model(path):
     from keras_fpn.export import artefacts
 
     place = Path(path)
-    if not place.exists():
+    if not path or not place.exists():
         raise UserError(
-            f"{path}: no such model; give a .keras file, the folder of a run or what keras-fpn export wrote"
+            f"{path or repr(path)}: no such model; give a .keras file, the folder of a run or what keras-fpn export"
+            " wrote"
         )
     if artefacts.format_of(path) is not None:
         return

@@ -1,6 +1,7 @@
 """`keras-fpn evaluate`: its options, and its lines on the screen."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -53,7 +54,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     annotations, images, how, expected = _checked(arguments)
     import_quietly()
+    from keras_fpn.data.class_checks import check_measurable
     from keras_fpn.data.coco import read_coco
+    from keras_fpn.data.picture_checks import check_pictures
     from keras_fpn.evaluation import expectations, measuring
     from keras_fpn.inference.detecting import check_weights
     from keras_fpn.models.files import load_model
@@ -62,6 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_weights(model, arguments.model)
     model = _with_max_detections(model, arguments)
     data_set = read_coco(annotations, images, **how, fields=model.object_fields)
+    check_measurable(data_set)
+    check_pictures(data_set)
     data_set = _with_given_proposals(arguments, model, data_set)
     evaluator = measuring.evaluator_of(data_set)
     most = model.max_detections
@@ -88,6 +93,7 @@ def _checked(arguments):
     """
     from keras_fpn.data.proposal_files import read_proposals
     from keras_fpn.evaluation import expectations
+    from keras_fpn.inference.results import MOST
 
     if arguments.tolerance is not None and not arguments.expect:
         raise UserError("--tolerance says how far off --expect may be; give --expect, for example AP=0.370")
@@ -100,6 +106,11 @@ def _checked(arguments):
         read_proposals(arguments.proposals)
     for path in filter(None, (arguments.json, arguments.metrics)):
         check_output(path)
+    if arguments.json and arguments.metrics and os.path.realpath(arguments.json) == os.path.realpath(arguments.metrics):
+        raise UserError(f"--json and --metrics are both {arguments.json}; give each a file of its own")
+    limit = arguments.max_detections
+    if limit is not None and limit > MOST:
+        raise UserError(f"--max-detections: {limit} is above {MOST}, the most of an image that are kept; give less")
     expected = [expectations.parse(text) for text in arguments.expect]
     return annotations, images, reading(arguments.overrides, how), expected
 
@@ -118,15 +129,11 @@ def _write(arguments, data_set, results, metrics):
 
 def _with_max_detections(model, arguments):
     """The model, with another limit of its detections where one is asked for."""
-    from keras_fpn.inference.results import MOST
-
     limit = arguments.max_detections
     if limit is None:
         return model
     if "detections" not in model.settings:
         raise UserError(f"--max-detections: {arguments.model}: {model.title} has no such setting; leave it out")
-    if limit > MOST:
-        raise UserError(f"--max-detections: {limit} is above {MOST}, the most of an image that are kept; give less")
     return model.with_settings(detections={"max_detections": limit})
 
 

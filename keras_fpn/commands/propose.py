@@ -31,12 +31,14 @@ def run(arguments: argparse.Namespace) -> None:
     check_proposals_output(arguments.out)
     import_quietly()
     from keras_fpn.data.coco import read_coco
+    from keras_fpn.inference.detecting import check_weights
     from keras_fpn.inference.propose import check_proposing, propose
     from keras_fpn.models.files import load_model
 
     data_set = read_coco(arguments.annotations, arguments.images, **how)
     model = load_model(arguments.model)
     check_proposing(model, arguments.model)
+    check_weights(model, arguments.model)
     most = model.settings["proposals"]["post_nms_top_k_train"]
     if most < arguments.count:
         print(f"note: the model itself keeps {most} boxes of an image (its proposals.post_nms_top_k_train)")

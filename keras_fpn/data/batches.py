@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
+
+ONE_ARRAY = "images: one array [B, H, W, 3] is needed; give a single image as image[None], a list stacked"
 
 
 def with_sizes(inputs: dict[str, tf.Tensor] | tf.Tensor) -> dict[str, tf.Tensor]:
@@ -21,7 +24,7 @@ def with_sizes(inputs: dict[str, tf.Tensor] | tf.Tensor) -> dict[str, tf.Tensor]
     inputs = inputs if isinstance(inputs, dict) else {"images": inputs}
     images = inputs["images"]
     if isinstance(images, (list, tuple)) or tf.TensorShape(images.shape).rank not in (None, 4):
-        raise UserError("images: one array [B, H, W, 3] is needed; give a single image as image[None], a list stacked")
+        raise UserError(ONE_ARRAY)
     channels = tf.TensorShape(images.shape)[-1]
     if channels not in (None, 3):
         raise UserError(f"images: the last axis is RGB, 3 of them, not {channels}; of RGBA give images[..., :3]")
@@ -29,6 +32,29 @@ def with_sizes(inputs: dict[str, tf.Tensor] | tf.Tensor) -> dict[str, tf.Tensor]
         return inputs
     shape = tf.shape(images)
     return inputs | {"image_sizes": tf.repeat(shape[None, 1:3], shape[0], axis=0)}
+
+
+def check_arrays(inputs: Any) -> None:
+    """Refuse NumPy arrays that are no images, before a graph answers something for them; others are left alone.
+
+    Raises:
+        UserError: images that are no array of four dimensions or hold NaN or infinity; sizes beyond them.
+    """
+    given = inputs if isinstance(inputs, dict) else {"images": inputs}
+    images, image_sizes = given.get("images"), given.get("image_sizes")
+    if not isinstance(images, np.ndarray):
+        return
+    if images.ndim != 4:
+        raise UserError(ONE_ARRAY)
+    if not np.issubdtype(images.dtype, np.integer) and not (
+        np.issubdtype(images.dtype, np.floating) and np.isfinite(images).all()
+    ):
+        raise UserError("images: hold NaN, infinity or what is no number; give values 0..255")
+    if image_sizes is None:
+        return
+    image_sizes = np.asarray(image_sizes)
+    if image_sizes.shape != (len(images), 2) or (image_sizes < 1).any() or (image_sizes > images.shape[1:3]).any():
+        raise UserError(f"image_sizes: give height and width of each image, [B, 2], from 1 to {images.shape[1:3]}")
 
 
 def inputs_and_targets(data: Any) -> tuple[Any, Any]:

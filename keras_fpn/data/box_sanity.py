@@ -41,6 +41,7 @@ def refuse_another_form(objects: Objects) -> None:
         forms = [] if form == "xywh" else [form]
     if forms:
         _refuse(objects, usable, sides, forms)
+    _check_outlines(objects, usable, sides, corners, outlined)
     _check_scale(objects, usable, sides, sizes)
 
 
@@ -134,6 +135,21 @@ def _agreement(sides, sizes, corners, form) -> float:
 
 
 # ---------------------------------------------------------------------------------------------------- scale
+
+
+def _check_outlines(objects, usable, sides, corners, outlined) -> None:
+    """Refuse boxes that are all of them so many times as large as their polygons."""
+    extents = corners[:, 2:] - corners[:, :2]
+    large = (extents >= _LARGE).all(1)
+    if large.sum() < 5:
+        return
+    low, middle, high = np.quantile(sides[outlined][large, 2:] / extents[large], (0.25, 0.5, 0.75))
+    if high - low <= 0.1 * middle and not 0.8 <= middle <= 1.25:
+        first = objects.name(int(usable[outlined[np.argmax(large)]]))
+        raise UserError(
+            f"{first}: its box is {middle:.2f} times as large as its polygons, and so are those of the other objects;"
+            " pictures were resized, and boxes or polygons with them: bring both to the pixels of the files"
+        )
 
 
 def _check_scale(objects, usable, sides, sizes) -> None:

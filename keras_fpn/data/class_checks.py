@@ -30,6 +30,21 @@ def check_halves(train_set: CocoDataset, val_set: CocoDataset) -> None:
     _tell_of_shared_images(train_set, val_set)
 
 
+def check_measurable(data_set: CocoDataset) -> None:
+    """Refuse annotations on which nothing can be measured; tell of classes that cannot be.
+
+    Raises:
+        UserError: no image has an object, or every object is marked as a crowd.
+    """
+    _refuse_crowds_alone(data_set, "measure")
+    if not any(len(record.boxes) for record in data_set.records):
+        raise UserError(
+            f"{data_set.annotations}: no image has an object, so nothing can be measured; annotate some (keras-fpn"
+            " detect finds objects in pictures without annotations)"
+        )
+    _tell_of_classes(data_set, "measured")
+
+
 def _refuse_crowds_alone(data_set, what):
     crowds = [record.is_crowd for record in data_set.records]
     number, marked = sum(map(len, crowds)), sum(int(crowd.sum()) for crowd in crowds)

@@ -139,7 +139,18 @@ def _refuse_numbers(path, entries, key, dtype, shape, wanted, default):
             if is_value is is_whole and isinstance(value, str):
                 raise UserError(f'{path}: {name} has the string {short(value)} as "{key}"; write {wanted}')
             raise UserError(f'{path}: {name} has "{key}" {short(value)}; write {wanted}')
+        if is_value is is_number and not _is_of_shape(value, shape, _is_no_giant):
+            raise UserError(f'{path}: {entry_name(entry, index)} has "{key}" {short(value)}; write {wanted}')
     raise UserError(f"{path}: the annotations are not all numbers; check them")
+
+
+def _is_no_giant(value):
+    """Whether a number fits a float: JSON has whole numbers of any length."""
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
 
 
 def _fits(column, dtype) -> bool:

@@ -58,7 +58,10 @@ def find_images(paths: Iterable[str | os.PathLike], without: str | os.PathLike |
     files: list[Path] = []
     roots: list[Path | None] = []
     skipped: Counter[str] = Counter()
-    for path in map(Path, paths):
+    for path in paths:
+        if not os.fspath(path):
+            raise UserError("'': no name of an image file or folder; the folder at hand is .")
+        path = Path(path)
         if path.is_dir():
             inside = _walk(path, without, skipped)
             if not inside:

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from keras_fpn.backbones.build import build_backbone, cut_backbone
 from keras_fpn.console.errors import UserError
-from keras_fpn.data.batches import check_targets, with_sizes
+from keras_fpn.data.batches import check_arrays, check_targets, with_sizes
 from keras_fpn.layers.pixels import PixelNormalization
 from keras_fpn.metrics import MetricFamily
 from keras_fpn.models import settings as model_settings
@@ -263,6 +263,7 @@ class Detector(OwnLosses):
         torchvision's and detectron2's do (by up to 0.6 for a single box). `keras_fpn.detect` and `keras-fpn evaluate`
         let only images of one padded size share a batch; so does `load_coco(..., group_by_padded_size=True)`.
         """
+        check_arrays(x)
         return super().predict(x, *args, **kwargs)
 
     def training_losses(

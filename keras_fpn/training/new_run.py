@@ -81,7 +81,9 @@ def _make_run_folder(out, config_name):
 
 def _refuse_used(out, folder):
     if not folder.is_dir() or not _is_only_begun(folder):
-        raise UserError(f"{out}: exists already; choose another --out, or train --resume {out} goes on with it")
+        is_run = (folder / "config.yaml").is_file()
+        further = f", or train --resume {out} goes on with it" if is_run else ""
+        raise UserError(f"{out}: exists already; choose another --out{further}")
 
 
 def _is_only_begun(folder):

@@ -109,10 +109,11 @@ def test_figures_outside_get_a_line_each_and_exit_with_1(evaluate, figures):
     assert evaluate(*wanted[:2], "--tolerance", "0.05")[0] == 0
 
 
-def test_an_undefined_metric_is_no_figure(evaluate, without):
+def test_an_undefined_metric_is_no_figure(evaluate, without, caplog):
     code, _, error = evaluate("--expect", "AP/star=0", "--tolerance", "1", annotations=without("star"))
     assert code == 1
     assert error == "AP/star: undefined, the annotations have no object to measure it on; expected 0\n"
+    assert "'star', of 4 classes; it cannot be measured" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -188,6 +189,26 @@ def test_boxes_in_another_form_are_read_as_they_are_said_to_be(evaluate, figures
     said = ("--set", "data.boxes=xyxy", "--metrics", tmp_path / "metrics.json")
     assert evaluate(*said, annotations=tmp_path / "corners.json")[0] == 0
     assert json.loads((tmp_path / "metrics.json").read_text()) == pytest.approx(figures, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda document: [one.update(iscrowd=1) for one in document["annotations"]], "leaves nothing to measure"),
+        (lambda document: document["annotations"].clear(), "no image has an object, so nothing can be measured"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(change, message, evaluate, shapes, tmp_path):
+    document = json.loads((shapes / "annotations" / "instances_val.json").read_text())
+    change(document)
+    (tmp_path / "changed.json").write_text(json.dumps(document))
+    code, _, error = evaluate(annotations=tmp_path / "changed.json")
+    assert code == 2 and message in error and error.count("\n") == 1
+
+
+def test_outputs_of_one_name_are_refused(evaluate, tmp_path):
+    code, _, error = evaluate("--json", tmp_path / "a.json", "--metrics", f"{tmp_path}/./a.json")
+    assert code == 2 and "--json and --metrics are both" in error and error.count("\n") == 1
 
 
 def test_a_model_of_nan_is_named(evaluate, tiny_model, tmp_path):

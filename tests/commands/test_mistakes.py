@@ -38,6 +38,8 @@ MISTAKES = {
         (["m.keras", "a.png", "--json", "empty"], "empty: is a folder; give the name of a file"),
         (["m.keras", "a.png", "--json", "fifo"], "fifo: no regular file; give --json the name of a file"),
         (["m.keras", "fifo"], "fifo: no regular file; give image files or folders of them"),
+        (["m.keras", ""], "'': no name of an image file or folder"),
+        (["", "a.png"], "'': no such model"),
     ],
     "train": [
         ([], "train needs a CONFIG"),
@@ -49,6 +51,8 @@ MISTAKES = {
         ([*ON_COCO, "--set", "training.steps=many"], "training.steps"),
         ([*ON_COCO, "--set", "data.val.proposals=nowhere"], "nowhere: no folder of proposals"),
         ([*ON_COCO, "--weights", "nowhere.keras"], "nowhere.keras: no such weights"),
+        ([*ON_COCO, "--weights", "text.txt"], "text.txt: no .keras file"),
+        ([*ON_COCO, "--size", "100000"], "100000"),
         ([*ON_COCO, "--out", "coco"], "coco: exists already; choose another --out"),
         ([*ON_COCO, "--out", "text.txt"], "text.txt: is a file; give the name of a folder"),
         ([*ON_COCO, "--out", "text.txt/run"], "run: cannot be written, since "),
@@ -72,6 +76,8 @@ MISTAKES = {
         (["m.keras", *ANNOTATED, "--metrics", "text.txt/a"], "a: cannot be written, since "),
         (["m.keras", *ANNOTATED, "--expect", "AP=nine"], "--expect AP=nine"),
         (["m.keras", *ANNOTATED, "--set", "data.boxes=xyyx"], "data.boxes"),
+        (["m.keras", *ANNOTATED, "--max-detections", "2000"], "--max-detections: 2000 is above 1000"),
+        (["m.keras", *ANNOTATED, "--json", "a", "--metrics", "a"], "--json and --metrics are both a"),
         (["m.keras", *ANNOTATED, "--set", "data.canvas=64"], "--set data.canvas=64: only data.boxes, data.crowds, "),
     ],
     "propose": [
@@ -110,6 +116,7 @@ MISTAKES = {
         (["--out", "coco"], "coco: exists already; choose another --out"),
         (["--out", "text.txt"], "text.txt: is a file"),
         (["--config", "shapess"], "shapess: no such configuration"),
+        (["--size", "1"], "size: 1 is no whole number from 64 to 4096"),
     ],
     "paper": [
         (["table9"], "paper table9: no such table"),

@@ -438,3 +438,11 @@ def test_pictures_that_cannot_be_opened_are_left_to_the_decoder(halves, tmp_path
     (tmp_path / "train" / "train1.png").write_bytes(content[:60])
     halves()
     assert not _told(caplog)
+
+
+def test_boxes_of_another_scale_than_their_polygons_are_refused(read):
+    outlines = _boxes(12, 100, 80)
+    read(outlines, masks=outlines)
+    read(outlines * [1, 1, 1.1, 1.1], masks=outlines)  # with some room around them
+    with pytest.raises(UserError, match=r"annotation 0 of image 0 .*: its box is 0.50 times as large as its polygons"):
+        read(outlines / 2, masks=outlines)

@@ -277,6 +277,22 @@ def test_more_steps_than_told_are_refused(name, tiny_settings, batch):
     assert int(model.optimizer.iterations) == 0
 
 
+def test_arrays_that_are_no_pictures_are_told_by_predict(untrained, batch):
+    images, image_sizes = batch[0]["images"], batch[0]["image_sizes"]
+    broken = images.copy()
+    broken[0, 3, 3, 0] = np.nan
+    for change, message in (
+        ({"images": broken}, "images: hold NaN, infinity"),
+        ({"images": images.astype(complex)}, "images: hold NaN, infinity or what is no number"),
+        ({"images": images[0]}, r"give a single image as image\[None\]"),
+        ({"image_sizes": image_sizes * 0}, r"image_sizes: give height and width of each image"),
+        ({"image_sizes": image_sizes * 10}, r"from 1 to \(96, 128\)"),
+        ({"image_sizes": image_sizes[0]}, r"image_sizes: give height and width"),
+    ):
+        with pytest.raises(keras_fpn.UserError, match=message):
+            untrained.predict(batch[0] | change, verbose=0)
+
+
 def test_pictures_with_alpha_and_single_ones_are_told(untrained, batch):
     images = batch[0]["images"]
     with pytest.raises(keras_fpn.UserError, match=r"not 4; of RGBA give images\[..., :3\]"):
