@@ -30,6 +30,7 @@ from keras_fpn.parts.output_fields import plain
 _LOWEST_IOU = 0.5  # of COCO's ten thresholds: what overlaps less matches nothing
 _DETECTION_LIMITS = (1, 10, 100)
 _IMAGES_AT_ONCE = 500  # of recalls
+_PARTS = 8  # of the classes, each measured by itself
 
 
 class COCOEvaluator:
@@ -70,10 +71,9 @@ class COCOEvaluator:
             `([12 figures in pycocotools' order], {class: its AP})`.
         """
         checked, image_ids = self._checked_detections(results, image_ids, kind)
-        evaluation = self._run(best_first(checked), image_ids, _DETECTION_LIMITS, use_categories=True, kind=kind)
-        self._accumulated[kind] = evaluation.eval
+        figures, self._accumulated[kind] = self._precision(best_first(checked), image_ids, _DETECTION_LIMITS, kind)
         of_classes = zip(self.class_names, map(mean_defined, self._class_precision(kind)), strict=True)
-        return [float(figure) for figure in evaluation.stats], dict(of_classes)
+        return [float(figure) for figure in figures], dict(of_classes)
 
     def proposal_recalls(
         self, results: list[dict], limits: Iterable[int], image_ids: Iterable[int] | None = None
@@ -128,7 +128,8 @@ class COCOEvaluator:
             boxes, theirs = (np.array([item["bbox"] for item in each], np.float64) for each in (group, objects))
             return mask.iou(boxes, theirs, _crowds(objects))
 
-        results = [result | {"category_id": self._any_category} for result in results]
+        if not all("place" in result for result in results):
+            results = [result | {"category_id": self._any_category} for result in results]
         return self._matching(results, self._ground_truth, overlaps)
 
     def _matching(self, results, ground_truth, overlaps):
@@ -149,8 +150,8 @@ class COCOEvaluator:
     ) -> tuple[float, float, float]:
         """AP, AP50 and AR where the `limit` best detections of an image and class count, not the 100 best."""
         checked, image_ids = self._checked_detections(results, image_ids, "bbox")
-        evaluation = self._run(best_first(checked), image_ids, (*_DETECTION_LIMITS[:2], limit), use_categories=True)
-        precision, recall = evaluation.eval["precision"][:, :, :, 0, -1], evaluation.eval["recall"][:, :, 0, -1]
+        _, arrays = self._precision(best_first(checked), image_ids, (*_DETECTION_LIMITS[:2], limit))
+        precision, recall = arrays["precision"][:, :, :, 0, -1], arrays["recall"][:, :, 0, -1]
         return mean_defined(precision), mean_defined(precision[0]), mean_defined(recall)
 
     def precision_recall(self, kind: str = "bbox") -> dict[str, Any]:
@@ -259,7 +260,9 @@ class COCOEvaluator:
             left_out = min(seen - set(image_ids))
             raise UserError(f"the results name image id {left_out!r}, which image_ids leaves out")
         if category_ids is None:
-            return [copy | {"category_id": self._any_category} for copy in copies]
+            for copy in copies:
+                copy["category_id"] = self._any_category
+            return copies
         unknown = sorted({copy["category_id"] for copy in copies} - set(category_ids))
         if unknown:
             raise UserError(
@@ -293,21 +296,48 @@ class COCOEvaluator:
         recall = np.where(objects > 0, found / np.maximum(objects, 1), -1.0)  # [IoU threshold, area]
         return {area: mean_defined(recall[:, column]) for column, area in enumerate(AREAS)}
 
-    def _run(self, results, image_ids, max_detections, use_categories, kind="bbox"):
-        from pycocotools.cocoeval import COCOeval
+    def _precision(self, results, image_ids, max_detections, kind="bbox"):
+        """`(figures in pycocotools' order, its arrays)` of detections with classes.
 
+        Some classes at a time: the arrays of each stand side by side, and pycocotools' tables of all of them at once
+        are the most of what an evaluation takes.
+        """
+        parts, number = [], max(1, math.ceil(len(self.category_ids) / _PARTS))
+        found = self._found(results, kind)
+        for start in range(0, max(len(self.category_ids), 1), number):
+            some = self.category_ids[start : start + number]
+            evaluation = self._evaluate(found, image_ids, max_detections, True, kind, some)
+            parts.append(evaluation.eval)
+        for name, axis in (("precision", 2), ("recall", 1), ("scores", 2)):
+            evaluation.eval[name] = np.concatenate([part[name] for part in parts], axis=axis)
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation.summarize()
+        return evaluation.stats, evaluation.eval
+
+    def _run(self, results, image_ids, max_detections, use_categories, kind="bbox"):
+        """A `COCOeval` of all classes, with its tables."""
+        return self._evaluate(self._found(results, kind), image_ids, max_detections, use_categories, kind)
+
+    def _found(self, results, kind):
         for number, result in enumerate(results, start=1):
             result["id"] = number  # 0 would read as "unmatched"
-        ground_truth = self._ground_truth if kind == "bbox" else self._ground_truth_with_masks()
-        found = indexed({**ground_truth.dataset, "annotations": results})
+        return indexed({**self._ground_truth_of_kind(kind).dataset, "annotations": results})
+
+    def _ground_truth_of_kind(self, kind):
+        return self._ground_truth if kind == "bbox" else self._ground_truth_with_masks()
+
+    def _evaluate(self, found, image_ids, max_detections, use_categories, kind, category_ids=None):
+        from pycocotools.cocoeval import COCOeval
+
         with contextlib.redirect_stdout(io.StringIO()):
-            evaluation = COCOeval(ground_truth, found, iouType=kind)
+            evaluation = COCOeval(self._ground_truth_of_kind(kind), found, iouType=kind)
             evaluation.params.imgIds = list(image_ids)
             evaluation.params.maxDets = list(max_detections)
             evaluation.params.useCats = int(use_categories)
+            if category_ids is not None:
+                evaluation.params.catIds = list(category_ids)
             evaluation.evaluate()
             evaluation.accumulate()
-            evaluation.summarize()
         return evaluation
 
 

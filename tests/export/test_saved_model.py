@@ -454,7 +454,7 @@ def test_the_c_api_runs_it_without_python(model, folder, batch, files, program, 
     expected = {key: np.array([value]) for key, value in padded(expected, 10).items()}
     assert_same(printed(lines[8:12]), expected)
     assert lines[error].startswith("error 3: ")  # TF_INVALID_ARGUMENT
-    assert "image_bytes[1] (image 2 of 2): cannot be decoded: it is cut short or damaged" in lines[error]
+    assert "image_bytes[1] (image 2 of 2): cannot be decoded: it is cut short, damaged" in lines[error]
     assert_same(printed(lines[-4:]), expected)
 
 
