@@ -41,6 +41,8 @@ MISTAKES = {
     b"<html": "is a web page, not a checkpoint; download the file itself",
     b"<?xml": "is an error message of a web server, not a checkpoint; download the file again",
     b"\x1f\x8b": "is compressed; unpack it with gunzip",
+    b"\xff\xd8\xff": "is a picture, not a checkpoint; keras-fpn detect finds objects in pictures",
+    b"\x89png": "is a picture, not a checkpoint; keras-fpn detect finds objects in pictures",
     b"\x89hdf": "is an HDF5 file, not a torch, safetensors or npz checkpoint",
 }
 

@@ -89,9 +89,7 @@ def _check_format(config, file):
         if str(name).startswith("keras_fpn>"):
             raise UserError(f"{file}: its config.json has no settings of a detector; copy or convert it again")
         return  # no detector: a backbone, or somebody else's
-    frozen = own.get("frozen", [])
-    if not isinstance(frozen, list) or not all(isinstance(part, str) for part in frozen):
-        raise UserError(f"{file}: its config.json has frozen: {extensions.printable(frozen)}, not a list of parts")
+    _names(own, "frozen", file)
     version = own.get("format_version")
     if version != FORMAT_VERSION and (version is not None or str(name).startswith("keras_fpn>")):
         says = "of no format version" if version is None else f"of format version {extensions.printable(version)}"
@@ -99,9 +97,15 @@ def _check_format(config, file):
             f"{file}: a model {says}, and this keras_fpn reads version {FORMAT_VERSION}; convert or train it again, or"
             " install the keras_fpn that wrote it"
         )
-    needed = own.get("extensions", [])
-    if isinstance(needed, list) and all(isinstance(each, str) for each in needed):
-        extensions.check_loaded(needed, file)
+    extensions.check_loaded(_names(own, "extensions", file), file)
+
+
+def _names(own, key, file):
+    """A list of names in the settings of a file, [] where it is not there."""
+    names = own.get(key, [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{file}: its config.json has {key}: {extensions.printable(names)}, not a list of names")
+    return names
 
 
 def _check_classes(config, file):

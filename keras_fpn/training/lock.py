@@ -66,7 +66,8 @@ def _take(run_dir):
                 if owner is not None and not _is_gone(owner):
                     raise UserError(_refusal(run_dir, owner))
                 if owner is not None and _replace(mine, file, owner):
-                    print(f"{file}: of process {owner.get('pid')}, which is gone; taken over", flush=True)
+                    whose = f"process {owner['pid']}, which is gone" if "pid" in owner else "nobody who can be told"
+                    print(f"{file}: of {whose}; taken over", flush=True)
                     return
                 if time.monotonic() - begun > 2 * _PATIENCE:
                     raise UserError(f"{file}: cannot be taken; if no process trains in {run_dir}, remove it")

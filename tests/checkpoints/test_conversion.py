@@ -591,7 +591,7 @@ def test_a_full_disk_leaves_the_file_that_was(run, own_tensors, write, tmp_path,
     monkeypatch.setattr(keras.Model, "save", full)
     (tmp_path / "model.keras").write_bytes(b"before")
     code, _, err = run("convert", write(own_tensors, "own.safetensors"), "--out", "model.keras", "--classes", "a,b,c")
-    assert (code, err) == (1, "error: model.keras: No space left on device\n")
+    assert (code, err) == (1, "error: model.keras: No space left on device; make room on its disk\n")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"before"]
 
 

@@ -106,6 +106,7 @@ MISTAKES = {
     "convert": [
         (["nowhere.pth", "--out", "a.keras"], "nowhere.pth: does not exist; check the name"),
         (["empty", "--out", "a.keras"], "empty: is a folder; name the checkpoint file in it"),
+        (["a.png", "--out", "a.keras"], "a.png: is a picture, not a checkpoint"),
         (["text.txt", "--out", "a.pth"], "--out a.pth: convert writes a .keras file here"),
         (["text.txt", "--out", "text.txt/a.keras"], "a.keras: cannot be written, since "),
         (["text.txt", "--out", "a.keras", "--classes", "no.txt"], "--classes no.txt: no such file"),

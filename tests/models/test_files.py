@@ -92,6 +92,8 @@ def _names_a_module(config):
         (lambda config: config["config"].update(extensions=["hostile_module"]), "needs the extension 'hostile_module'"),
         (lambda config: config["config"].update(extensions=["{folder}/hostile_module.py"]), "needs the extension"),
         (lambda config: config["config"].update(extensions=["a\n" * 100]), "needs the extension"),
+        (lambda config: config["config"].update(frozen=3), "its config.json has frozen: 3, not a list of names"),
+        (lambda config: config.update(config=None), "its config.json has no settings of a detector"),
         (lambda config: config.update(module="hostile_module", registered_name="x>Model"), "made of 'x>Model'"),
         (lambda config: config.update(module="hostile_module", registered_name=None), "made of 'hostile_module."),
         (_names_a_module, "made of 'x>Anything'"),
@@ -108,7 +110,7 @@ def test_a_file_that_asks_for_more_is_refused_in_a_line_and_nothing_is_imported(
 
     def changed(config):
         change(config)
-        own = config.get("config", {})
+        own = config.get("config") or {}
         if "extensions" in own:
             own["extensions"] = [name.replace("{folder}", str(tmp_path)) for name in own["extensions"]]
 
