@@ -28,6 +28,7 @@ def main():
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
     folder = arguments.folder or Path(tempfile.mkdtemp())
+    folder.mkdir(parents=True, exist_ok=True)
     _prepare(folder, arguments.images)
     peaks = [_peak(folder, number) for number in (FEW, arguments.images)]  # the larger last: peaks only grow
     print(f"{(peaks[1] - peaks[0]) / 1e9:.2f} GB more")
