@@ -46,6 +46,11 @@ def temporary_name(path: str | os.PathLike) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file or folder of this name is one that is still being written, or was when its process was killed."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
 def clear_leftovers(folder: str | os.PathLike) -> None:
     """Remove the temporary files and folders of processes that are gone; the caller is the only one that writes there.
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from keras_fpn.config.loading import load_run_config
 from keras_fpn.console.errors import UserError
-from keras_fpn.console.files import check_output
+from keras_fpn.console.files import check_output, is_temporary
 from keras_fpn.training import lock
 
 # All that a run writes before its first checkpoint, and the folders of the first steps of a four-step run.
-_BEGUN = ("config.yaml", "train_batch.jpg", "train_batch.tmp.jpg", "began.json", lock.NAME, "logs", "results.csv",
+_BEGUN = ("config.yaml", "train_batch.jpg", "began.json", lock.NAME, "logs", "results.csv",
           "four_step.json")  # fmt: skip
 _STEPS = ("1_rpn", "1_proposals", "2_fast_rcnn", "3_rpn", "3_proposals", "4_fast_rcnn")
 
@@ -89,9 +89,8 @@ def _refuse_used(out, folder):
 def _is_only_begun(folder):
     """Whether a folder is empty or holds nothing but what a run writes before its first checkpoint."""
     for each in folder.iterdir():
-        is_temporary = each.name.startswith(".") and each.name.endswith((".tmp", ".tmp.keras", ".unfinished"))
         is_step = each.name in _STEPS and (folder / "four_step.json").is_file() and not has_checkpoint(each)
-        if each.name not in _BEGUN and not is_temporary and not is_step:
+        if each.name not in _BEGUN and not is_temporary(each.name) and not is_step:
             return False
     config = folder / "config.yaml"
     if not config.is_file():

@@ -185,6 +185,7 @@ def _begun(folder):
     folder.mkdir()
     (folder / "config.yaml").write_text(load_config("tiny").to_yaml())
     (folder / "train_batch.jpg").touch()
+    (folder / ".train_batch.999999999.tmp.jpg").touch()  # killed while it wrote the picture
     (folder / "began.json").touch()
     (folder / "logs" / "train").mkdir(parents=True)
     _write(folder, started="long ago")
