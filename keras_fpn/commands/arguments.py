@@ -24,17 +24,17 @@ def with_extensions(arguments: argparse.Namespace) -> list[str]:
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:
-    text = "override settings, for example training.steps=1000"
-    parser.add_argument(
-        "--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[], dest="overrides", help=text
-    )
+    _add_overrides(parser, "override settings, for example training.steps=1000")
 
 
 _READING = ("data.boxes", "data.crowds", "data.invalid_boxes")
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
-    text = f"how the annotations are read: {', '.join(_READING)}, for example data.boxes=xyxy"
+    _add_overrides(parser, f"how the annotations are read: {', '.join(_READING)}, for example data.boxes=xyxy")
+
+
+def _add_overrides(parser, text):
     parser.add_argument(
         "--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[], dest="overrides", help=text
     )
