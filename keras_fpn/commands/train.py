@@ -82,11 +82,11 @@ def _resume(arguments):
             raise UserError(
                 f"--{name} does not go with --resume: a run goes on with the settings it began with"
             )
-    from keras_fpn.data.coco_layout import find_coco_layout
+    from keras_fpn.data.layout import find_layout
     from keras_fpn.training import four_step_rules, restart
 
     if arguments.data is not None:
-        find_coco_layout(arguments.data)
+        find_layout(arguments.data)
     is_four_step = four_step_rules.is_four_step(arguments.resume)
     if not is_four_step:
         restart.check_begun(Path(arguments.resume))

@@ -1,7 +1,8 @@
 """COCO-format folders in, batches out.
 
     instances    annotation files, as training and evaluation both read them; entry_values: of their entries
-    coco         the same as records of a data set; coco_layout: where they are; image_files: their pictures
+    coco         the same as records of a data set; image_files: their pictures
+    formats/     annotations of other programs, read as COCO's; layout: where the halves of a data set are
     objects      the objects of a file, as fields read them
     box_forms, box_sanity, class_checks, picture_checks
                  boxes in other forms; what is wrong with a whole file, and would cost a day of training
@@ -30,9 +31,11 @@ import importlib
 
 _PUBLIC = {
     "CocoDataset": "coco",
-    "CocoLayout": "coco_layout",
     "Record": "coco",
-    "find_coco_layout": "coco_layout",
+    "Half": "formats",
+    "Layout": "layout",
+    "find_layout": "layout",
+    "register_format": "formats",
     "read_coco": "coco",
     "write_shapes": "shapes",
     "load_coco": "pipeline",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from keras_fpn.checkpoints.weights_file import weights_file
 from keras_fpn.console.errors import UserError
-from keras_fpn.data.coco_layout import find_coco_layout
+from keras_fpn.data.layout import find_layout
 
 
 def find_data(
@@ -29,14 +29,14 @@ def find_data(
     if data is None:
         layout = _layout_around(annotations)
     else:
-        layout = find_coco_layout(data)
-    val = (str(annotations or layout.val_annotations), str(images or layout.val_images))
-    return (layout.train_annotations, layout.train_images), val
+        layout = find_layout(data)
+    val = (str(annotations or layout.val.annotations), str(images or layout.val.images))
+    return tuple(layout.train), val
 
 
 def _layout_around(annotations):
     try:
-        return find_coco_layout(Path(annotations).absolute().parent.parent)
+        return find_layout(Path(annotations).absolute().parent.parent)
     except UserError:
         raise UserError(
             f"{annotations}: lies in no COCO layout, so nothing says what to train on; give --data DIR, too"

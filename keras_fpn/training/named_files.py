@@ -7,7 +7,7 @@ from keras_fpn.checkpoints.weights_file import weights_file
 from keras_fpn.config.loading import Config
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import image_files, instances, proposal_files
-from keras_fpn.data.coco_layout import find_coco_layout
+from keras_fpn.data.layout import find_layout
 
 
 def with_data(config: Config, data_dir: str | os.PathLike | None = None) -> Config:
@@ -17,9 +17,7 @@ def with_data(config: Config, data_dir: str | os.PathLike | None = None) -> Conf
         UserError: no known layout in `data_dir`, or no data named at all.
     """
     if data_dir:
-        layout = find_coco_layout(data_dir)
-        train = {"annotations": layout.train_annotations, "images": layout.train_images}
-        val = {"annotations": layout.val_annotations, "images": layout.val_images}
+        train, val = (half._asdict() for half in find_layout(data_dir))
     else:
         train, val = {}, {}
     tree = config.model_dump()

@@ -9,7 +9,7 @@ from PIL import Image
 from pycocotools import mask as masks
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import find_coco_layout, read_coco, shapes, write_shapes
+from keras_fpn.data import find_layout, read_coco, shapes, write_shapes
 
 
 def _digests(root):
@@ -43,9 +43,9 @@ def test_it_is_a_coco_folder(tmp_path):
         tmp_path, num_train=5, num_val=3, size=96, progress=lambda done, total: calls.append((done, total))
     )
     assert calls == [(done, 8) for done in range(1, 9)]
-    layout = find_coco_layout(tmp_path)
-    train = read_coco(layout.train_annotations, layout.train_images)
-    val = read_coco(layout.val_annotations, layout.val_images)
+    layout = find_layout(tmp_path)
+    train = read_coco(*layout.train)
+    val = read_coco(*layout.val)
     assert train.class_names == val.class_names == ("circle", "square", "triangle", "star")
     assert (len(train), len(val)) == (5, 3)
     assert not {record.image_id for record in train.records} & {record.image_id for record in val.records}

@@ -1,9 +1,9 @@
-"""Folders of COCO format: which of their files are the annotations and the images of each half."""
+"""Folders of known formats: which of their files are the annotations and the images of each half."""
 
 import pytest
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import find_coco_layout
+from keras_fpn.data import find_layout
 
 
 def _touch(root, *names):
@@ -60,15 +60,12 @@ def _touch(root, *names):
 )
 def test_layouts(tmp_path, files, wanted):
     _touch(tmp_path, *files)
-    layout = find_coco_layout(tmp_path)
-    found = [layout.train_annotations, layout.train_images, layout.val_annotations, layout.val_images]
-    assert found == [str(tmp_path / name) for name in wanted]
+    assert _layout(tmp_path) == [str(tmp_path / name) for name in wanted]
 
 
 @pytest.mark.parametrize(
     "files, wanted",
     [
-        (["data.yaml", "images/train/a.jpg"], "no COCO layout found .*looks like a YOLO folder"),
         (["annotations/instances_train.json", "train/a"], r"no instances_val\*\.json"),
         (
             ["annotations/instances_train1.json", "annotations/instances_train2.json"],
@@ -84,17 +81,16 @@ def test_layouts(tmp_path, files, wanted):
 def test_layouts_that_are_not_whole(tmp_path, files, wanted):
     _touch(tmp_path, *files)
     with pytest.raises(UserError, match=wanted):
-        find_coco_layout(tmp_path)
+        find_layout(tmp_path)
 
 
 def test_layout_of_no_folder(tmp_path):
     with pytest.raises(UserError, match="there is no such folder"):
-        find_coco_layout(tmp_path / "nowhere")
+        find_layout(tmp_path / "nowhere")
 
 
 def _layout(root):
-    found = find_coco_layout(root)
-    return [found.train_annotations, found.train_images, found.val_annotations, found.val_images]
+    return [name for half in find_layout(root) for name in half]
 
 
 @pytest.mark.parametrize(
@@ -145,13 +141,13 @@ def test_the_exact_image_folder_goes_first(tmp_path):
         (["train/_annotations.coco.json", "valid/_annotations.coco.json", "val/_annotations.coco.json"],
          "more than one val folder .*val.*valid.*; "),
         (["annotations/instances_default.json", "images/default/a.jpg"],
-         "only instances_default.json, of one subset, .*needs two; .*Train and Validation"),
-        (["annotations/instances_Default.json"], "one subset"),
+         r"of one subset \(all\), and training needs two, .*; keras-fpn data convert .* OUT --val-share 0.1"),
+        (["annotations/instances_Default.json", "default/a.jpg"], "one subset"),
         (["annotations/instances_Train.json", "images/Train/a"], r"no instances_val\*\.json"),
     ],
 )  # fmt: skip
 def test_what_is_not_clear_is_refused_with_the_names(tmp_path, files, told):
     _touch(tmp_path, *files)
     with pytest.raises(UserError, match=told) as caught:
-        find_coco_layout(tmp_path)
+        find_layout(tmp_path)
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value) and ";" in str(caught.value)

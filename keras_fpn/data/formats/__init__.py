@@ -1,0 +1,97 @@
+"""Annotation formats: each a file, read as COCO's.
+
+    format       what a format is: how its annotations are found, recognised and read
+    coco         COCO instances files, in the layouts of COCO itself, Roboflow and CVAT
+
+A format of one's own is a subclass of `AnnotationFormat`, made known by `register_format`. Nothing here imports
+TensorFlow.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from keras_fpn.console.errors import UserError
+from keras_fpn.data.formats.coco import Coco
+from keras_fpn.data.formats.format import AnnotationFormat, Half, JsonFormat
+from keras_fpn.parts.registry import Registry
+
+__all__ = [
+    "FORMATS", "AnnotationFormat", "Half", "JsonFormat", "find_halves", "format_of", "read_content", "register_format",
+]  # fmt: skip
+
+FORMATS = Registry("annotation format", "--from")
+
+
+def register_format(annotation_format: AnnotationFormat) -> AnnotationFormat:
+    """Make a format known by its name, and return it.
+
+    Raises:
+        UserError: it is no `AnnotationFormat`, or another one has its name.
+    """
+    if not isinstance(annotation_format, AnnotationFormat):
+        raise UserError(f"register_format: {annotation_format!r} is no AnnotationFormat; give an object of a subclass")
+    return FORMATS.add(annotation_format.name, annotation_format)
+
+
+# COCO first: where a folder holds several formats, it says most.
+COCO = register_format(Coco())
+
+
+def format_of(annotations: str | os.PathLike) -> AnnotationFormat:
+    """The format of annotations by their path or name; of JSON files COCO's, which content alone tells from others."""
+    name = os.fspath(annotations)
+    return next((each for each in FORMATS if each.recognises(name)), COCO)
+
+
+def find_halves(data: str | os.PathLike) -> tuple[AnnotationFormat, dict[str, Half]]:
+    """The format of a folder, or of another name that a format knows, and its halves; see `AnnotationFormat.find`.
+
+    Raises:
+        UserError: there is no such folder, or no known format in it.
+    """
+    named = ((each, each.find_named(os.fspath(data))) for each in FORMATS)
+    root = Path(data)
+    for each, halves in named:
+        if halves is not None:
+            return each, halves
+    if not root.is_dir():
+        raise UserError(f"{root}: there is no such folder; check the path")
+    for each in FORMATS:
+        halves = each.find(root)
+        if halves is not None:
+            return each, halves
+    raise UserError(
+        f"{root}: no layout found; wanted {'; or '.join(each.layout for each in FORMATS if each.layout)}; name files"
+        " that lie elsewhere by --set data.train.annotations=FILE data.train.images=DIR and the same for data.val"
+    )
+
+
+def read_content(annotations: str | os.PathLike, images: str | os.PathLike) -> Any:
+    """Read annotations of any known format as the content of a COCO instances file; see `AnnotationFormat.read`.
+
+    What should be COCO's is given back as it is, unchecked.
+
+    Raises:
+        UserError: see `AnnotationFormat.read`.
+    """
+    name, images = os.fspath(annotations), os.fspath(images)
+    known = format_of(name)
+    if known is not COCO:
+        return known.read(name, images)
+    content = _read_json(name)
+    for each in FORMATS:
+        if isinstance(each, JsonFormat) and each.matches(content):
+            return each.from_json(content, name, images)
+    return content
+
+
+def _read_json(name: str) -> Any:
+    COCO.check_there(name)
+    try:
+        return json.loads(Path(name).read_bytes())
+    except OSError as error:
+        raise UserError(f"{name}: cannot read the annotation file ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{name}: not a whole JSON file ({error}); write or download it again") from None
