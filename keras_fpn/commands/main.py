@@ -11,13 +11,13 @@ from keras_fpn import __version__
 from keras_fpn.commands import (
     benchmark,
     convert,
+    data,
     demo,
     detect,
     evaluate,
     export,
     paper,
     propose,
-    shapes,
     train,
 )
 from keras_fpn.commands.parser import Parser, parse
@@ -48,12 +48,18 @@ def _build_parser():
     parser = Parser(prog="keras-fpn", description="Feature Pyramid Networks for object detection.")
     parser.add_argument("--version", action="version", version=f"keras-fpn {__version__}")
     add = parser.add_commands("commands")
-    demo.add_options(add("demo", demo.HELP))
-    data = add("data", "make data sets").add_commands("data commands")
-    shapes.add_options(data("shapes", shapes.HELP))
+    _add(add, demo)
+    add_data = add("data", "make, read, check and look at data sets").add_commands("data commands")
+    for command in data.COMMANDS:
+        _add(add_data, command)
     for command in (train, evaluate, propose, detect, export, convert, benchmark, paper):
-        command.add_options(add(command.__name__.rpartition(".")[2], command.HELP))
+        _add(add, command)
     return parser
+
+
+def _add(add, command):
+    """Add the command of a module, named as the module is."""
+    command.add_options(add(command.__name__.rpartition(".")[2].replace("_", "-"), command.HELP))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from PIL import Image
 
 import keras_fpn
 from keras_fpn.commands import main as cli
-from keras_fpn.commands import shapes as data_shapes
+from keras_fpn.commands.data import shapes as data_shapes
 from keras_fpn.data.shapes import write_shapes
 from keras_fpn.inference import detecting
 

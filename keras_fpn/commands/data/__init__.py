@@ -1,0 +1,5 @@
+"""`keras-fpn data`: one file a command, named as the command is, with a hyphen for each underscore."""
+
+from keras_fpn.commands.data import shapes
+
+COMMANDS = (shapes,)
