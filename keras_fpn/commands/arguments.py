@@ -5,9 +5,12 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_fpn.console.errors import UserError
+
+if TYPE_CHECKING:
+    from keras_fpn.data.sources import Names
 
 
 def add_extension(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +30,7 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     _add_overrides(parser, "override settings, for example training.steps=1000")
 
 
-_READING = ("data.boxes", "data.crowds", "data.invalid_boxes")
+_READING = ("data.boxes", "data.crowds", "data.invalid_boxes", "data.classes")
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +57,24 @@ def reading(overrides: list[str], otherwise: Mapping[str, Any]) -> dict[str, Any
             raise UserError(f"--set {item}: only {', '.join(_READING)} can be set here; leave it out")
     given = load_config(overrides=overrides).data.reading
     return dict(otherwise) | {key: given[key] for key in (name.removeprefix("data.") for name in keys)}
+
+
+def class_choice(words: list[str]) -> list[str] | dict[str, list[str]]:
+    """Return `data.classes` as `--classes` says it: names that stay as they are, or NEW=OLD,OLD among them.
+
+    Raises:
+        UserError: a name is empty, or given twice.
+    """
+    chosen: dict[str, list[str]] = {}
+    for word in words:
+        name, equals, old = word.partition("=")
+        names = [each.strip() for each in old.split(",")] if equals else [name]
+        if not name or not all(names):
+            raise UserError(f"--classes {word}: write NAME, or NEW=OLD,OLD: --classes person vehicle=car,bus")
+        if name in chosen:
+            raise UserError(f"--classes {word}: {name!r} is given twice; list its classes once: {name}=OLD,OLD")
+        chosen[name] = names
+    return list(chosen) if all(old == [name] for name, old in chosen.items()) else chosen
 
 
 def check_model(path: str, command: str) -> None:
@@ -91,16 +112,16 @@ def check_config_or_model(name: str, overrides: list[str], command: str) -> None
         load_config(name, overrides)
 
 
-def check_annotated(annotations: str, images: str) -> None:
+def check_annotated(annotations: "Names", images: "Names | None") -> None:
     """Refuse an annotation file or an image folder that is not there, before TensorFlow is imported.
 
     Raises:
         UserError: there is none.
     """
-    from keras_fpn.data import image_files, instances
+    from keras_fpn.data import sources
 
-    instances.check_there(annotations)
-    image_files.check_folder(images, annotations)
+    for half in sources.as_halves(annotations, images):
+        sources.check_there(half)
 
 
 def positive(text: str) -> int:

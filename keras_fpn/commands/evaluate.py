@@ -25,8 +25,13 @@ HELP = "measure a model on annotated images: COCO AP and AR"
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options and what runs it to the parser of the command."""
     parser.add_argument("model", metavar="MODEL", help=".keras file or run folder")
-    parser.add_argument("--annotations", metavar="F", help="COCO instances JSON (default: the run's own)")
-    parser.add_argument("--images", metavar="DIR", help="folder of the images")
+    parser.add_argument(
+        "--data", metavar="DIR", nargs="+", help="data set, or several, of which the held-out half is measured on"
+    )
+    parser.add_argument(
+        "--annotations", metavar="F", help="COCO instances JSON, or annotations in another format (default: the run's)"
+    )
+    parser.add_argument("--images", metavar="DIR", help="folder of the images of --annotations")
     parser.add_argument(
         "--proposals", metavar="DIR", help="of a Fast R-CNN: what keras-fpn propose wrote (default: the run's own)"
     )
@@ -80,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         max_results=None if arguments.json else 0,
         max_detections=most,
     )
-    print(f"{arguments.model} on {annotations}, {len(data_set)} images, in percent")
+    print(f"{arguments.model} on {data_set.annotations}, {len(data_set)} images, in percent")
     print(metrics_table(metrics))
     _write(arguments, data_set, results, metrics)
     return _held_against(metrics, figures, arguments.tolerance)
@@ -97,8 +102,10 @@ def _checked(arguments):
 
     if arguments.tolerance is not None and not arguments.expect:
         raise UserError("--tolerance says how far off --expect may be; give --expect, for example AP=0.370")
-    if bool(arguments.annotations) != bool(arguments.images):
-        raise UserError("--annotations and --images go together")
+    if arguments.data and (arguments.annotations or arguments.images):
+        raise UserError("--data and --annotations both name the images to measure on; give one of them")
+    if arguments.images and not arguments.annotations:
+        raise UserError("--images goes with --annotations; give both")
     check_model(arguments.model, "evaluate")
     annotations, images, how = _annotated_images(arguments)
     check_annotated(annotations, images)
@@ -154,11 +161,16 @@ def _annotated_images(arguments):
     """The annotations and images asked for, or those that a run kept for its validation; and how they are read."""
     from keras_fpn.config.loading import load_run_config
 
-    if arguments.annotations and arguments.images:
+    if arguments.data:
+        from keras_fpn.data.layout import find_layout
+
+        halves = [find_layout(name).val for name in arguments.data]
+        return [half.annotations for half in halves], [half.images for half in halves], {}
+    if arguments.annotations:
         return arguments.annotations, arguments.images, {}
     run_config = Path(arguments.model) / "config.yaml"
     if not run_config.is_file():
-        raise UserError("give --annotations FILE and --images DIR; only a run folder knows images of its own")
+        raise UserError("give --data DIR, or --annotations FILE and --images DIR; only a run knows images of its own")
     data = load_run_config(run_config).data
     return data.val.annotations, data.val.images, data.reading
 
@@ -175,7 +187,7 @@ def _with_given_proposals(arguments, model, data_set):
 
     run_config = Path(arguments.model) / "config.yaml"
     data = load_run_config(run_config).data if run_config.is_file() else DataSettings()
-    path = arguments.proposals or (None if arguments.annotations else data.val.proposals)
+    path = arguments.proposals or (None if arguments.annotations or arguments.data else data.val.proposals)
     if path is None:
         raise UserError(
             f"{arguments.model}: {model.title} needs proposals; give --proposals DIR, a folder that keras-fpn propose"

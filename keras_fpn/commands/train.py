@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from keras_fpn.commands.arguments import add_extension, add_set, positive, with_extensions
+from keras_fpn.commands.arguments import add_extension, add_set, class_choice, positive, with_extensions
 from keras_fpn.commands.endings import told
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.exits import INTERRUPTED
@@ -12,13 +12,20 @@ from keras_fpn.console.screen import import_quietly
 from keras_fpn.console.signals import ends_at_once
 from keras_fpn.metrics.table import metrics_table
 
-HELP = "train a detector on a COCO-format data set"
+HELP = "train a detector on a data set of annotated images"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options and what runs it to the parser of the command."""
     parser.add_argument("config", metavar="CONFIG", nargs="?", help="shipped configuration or YAML file")
-    parser.add_argument("--data", metavar="DIR", help="COCO-format folder; fills in data.train and data.val")
+    parser.add_argument(
+        "--data", metavar="DIR", nargs="+", action="extend",
+        help="folder of a data set (COCO, VOC, YOLO, CSV ...), or several that are one; sets data.train and data.val",
+    )  # fmt: skip
+    parser.add_argument(
+        "--classes", metavar="NAME", nargs="+", action="extend",
+        help="classes to learn; NEW=OLD,OLD renames and merges: --classes person vehicle=car,bus",
+    )  # fmt: skip
     parser.add_argument(
         "--size", type=positive, metavar="N", help="pixels of the shorter side of all images: --set size=N"
     )
@@ -41,6 +48,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.config is None and arguments.resume is None and len(arguments.data or ()) > 1:
+        raise UserError(f"train needs a CONFIG before --data: keras-fpn train CONFIG --data {' '.join(arguments.data)}")
     if (arguments.config is None) == (arguments.resume is None):
         raise UserError(
             "train needs a CONFIG (for example faster_rcnn_r50_fpn) or --resume RUN, and not both"
@@ -48,7 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     named = ("data.train.annotations=", "data.train.images=", "data.val.annotations=", "data.val.images=")
     twice = [item for item in arguments.overrides if item.startswith(named)]
     if arguments.data is not None and twice:
-        raise UserError(f"--data {arguments.data} and --set {twice[0]} both name the data; give one of them")
+        raise UserError(f"--data {arguments.data[0]} and --set {twice[0]} both name the data; give one of them")
+    if arguments.classes and any(item.startswith("data.classes=") for item in arguments.overrides):
+        raise UserError("--classes and --set data.classes both choose classes; give one of them")
     if arguments.resume is not None:
         return _resume(arguments)
     if arguments.accept_changes:
@@ -56,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     from keras_fpn.config.loading import load_config
 
     sized = [] if arguments.size is None else [f"size={arguments.size}"]
-    config = load_config(arguments.config, [*with_extensions(arguments), *sized])
+    chosen = [("data.classes", class_choice(arguments.classes))] if arguments.classes else []
+    config = load_config(arguments.config, [*with_extensions(arguments), *sized, *chosen])
     if arguments.weights and any(item.startswith("training.weights=") for item in arguments.overrides):
         raise UserError("--weights and --set training.weights both name weights; give one of them")
     from keras_fpn.training import four_step_rules, named_files, new_run
@@ -76,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _resume(arguments):
-    options = {"out": "out", "size": "size", "weights": "weights", "four_step": "four-step"}
+    options = {"out": "out", "size": "size", "classes": "classes", "weights": "weights", "four_step": "four-step"}
     for option, name in options.items():
         if getattr(arguments, option):
             raise UserError(
@@ -85,8 +97,8 @@ def _resume(arguments):
     from keras_fpn.data.layout import find_layout
     from keras_fpn.training import four_step_rules, restart
 
-    if arguments.data is not None:
-        find_layout(arguments.data)
+    for name in arguments.data or ():
+        find_layout(name)
     is_four_step = four_step_rules.is_four_step(arguments.resume)
     if not is_four_step:
         restart.check_begun(Path(arguments.resume))

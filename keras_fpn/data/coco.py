@@ -1,14 +1,13 @@
-"""COCO annotation files: read, checked and brought to the conventions of this package.
+"""Annotations in any known format: read, checked and brought to the conventions of this package.
 
-COCO writes boxes as x, y, width, height and gives categories any ids (1..90 with gaps in COCO itself). Here
-boxes become x1, y1, x2, y2 clipped to the image, and classes become 0..K-1 in ascending order of the category
-id. Whatever is wrong in a file is told in one line that names the file, the annotation or image, and the
-mend.
+Other formats are read as COCO's (`formats`). COCO writes boxes as x, y, width, height and gives categories any ids
+(1..90 with gaps in COCO itself). Here boxes become x1, y1, x2, y2 clipped to the image, and classes become 0..K-1 in
+ascending order of the category id. Whatever is wrong in a file is told in one line that names the file, the annotation
+or image, and the mend.
 """
 
 import json
 import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +15,16 @@ from pathlib import Path
 import numpy as np
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import columns
+from keras_fpn.data import columns, joining
 from keras_fpn.data.box_forms import FORMS, in_pixels
 from keras_fpn.data.box_sanity import refuse_another_form
+from keras_fpn.data.class_choice import Classes, choose_classes, tell_of_classes, with_one_list
 from keras_fpn.data.fields import ObjectField, choose
+from keras_fpn.data.formats import Half
 from keras_fpn.data.image_files import check_large_claims, find_images
 from keras_fpn.data.instances import Instances, class_order, read_instances, with_crowds_as_objects
 from keras_fpn.data.objects import Objects, is_number, read_numbers, short, shown
+from keras_fpn.data.sources import Names, as_halves
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +66,11 @@ class Record:
 
 @dataclass(frozen=True)
 class CocoDataset:
-    """A checked annotation file: the K `class_names`, their `category_ids` in the file, and the `records`.
+    """Checked annotations: the K `class_names`, their `category_ids`, and the `records`.
 
-    `fields` by name are what was read of each object. `proposals`, where there are some: the
-    `proposal_files.ImageProposals` of its images. `boxes` and `crowds` are the arguments that it was read with.
+    `annotations` and `images` name what it was read from, in words where these are several `sources`. `fields` by name
+    are what was read of each object. `proposals`, where there are some: the `proposal_files.ImageProposals` of its
+    images. `boxes`, `crowds` and `classes` are the arguments that it was read with.
     """
 
     annotations: str
@@ -80,33 +83,39 @@ class CocoDataset:
     fields: Mapping[str, ObjectField] = field(default_factory=lambda: choose(()))
     boxes: str = "xywh"
     crowds: str = "ignore"
+    sources: tuple[Half, ...] = ()
+    classes: Classes | None = None
 
     def __len__(self) -> int:
         return len(self.records)
 
     def instances(self) -> Instances:
-        """The annotation file again, with boxes x, y, width, height in pixels and crowds as they were read.
+        """The annotations again, as one file, with boxes, crowds and classes as they were read.
 
         What a `COCOEvaluator` of this data set is made of.
         """
-        return _as_read(read_instances(self.annotations), self.boxes, self.crowds)
+        parts = _as_one([read_instances(half.annotations, half.images) for half in self.sources], self.classes)
+        return joining.join([_as_read(part, self.boxes, self.crowds) for part in parts])
 
 
 def read_coco(
-    annotations: str | os.PathLike,
-    images: str | os.PathLike,
+    annotations: Names,
+    images: Names | None = None,
     *,
     category_ids: Sequence[int] | None = None,
     invalid_boxes: str = "refuse",
     fields: Sequence[str | ObjectField] = (),
     boxes: str = "xywh",
     crowds: str = "ignore",
+    classes: Classes | None = None,
 ) -> CocoDataset:
-    """Read and check an annotation file ("instances" format) and the presence of its image files.
+    """Read and check annotations and the presence of their image files.
 
     Args:
-        annotations: JSON file with "images", "annotations" and "categories".
-        images: folder that holds the "file_name" of each image.
+        annotations: a COCO instances file (JSON with "images", "annotations" and "categories"), or annotations in
+            another of the `formats`; several are one data set: categories of one name are one class.
+        images: folder that holds the "file_name" of each image, one for each of the annotations; None where their
+            format tells.
         category_ids: the categories a model was trained on, in the order of its classes; the file's
             categories by ascending id if None. Give it when evaluating, so that class numbers agree with the
             model.
@@ -120,6 +129,7 @@ def read_coco(
             "xyxy_shares", "cxcywh_shares" (YOLO's). A file that seems to be in another form is refused.
         crowds: "ignore" (COCO's: objects with "iscrowd" 1 are neither learnt nor measured) or "objects" (they are
             objects like others: CVAT writes masks so).
+        classes: names of those to keep, or `{name: names that become it}` to rename and merge; all by default.
 
     Returns:
         the records in the order of "images"; images without objects are kept.
@@ -131,10 +141,41 @@ def read_coco(
     _check_choice("invalid_boxes", invalid_boxes, ("refuse", "drop"))
     _check_choice("boxes", boxes, tuple(FORMS))
     _check_choice("crowds", crowds, ("ignore", "objects"))
-    annotations, images = Path(annotations), Path(images)
-    instances = read_instances(annotations)
-    ids = class_order(instances, None if category_ids is None else tuple(int(number) for number in category_ids))
-    names = tuple(instances.class_names.get(number, str(number)) for number in ids)
+    sources = tuple(as_halves(annotations, images))
+    given = [read_instances(half.annotations, half.images) for half in sources]
+    parts = _as_one(given, classes)
+    tell_of_classes(given, parts, classes)
+    joining.tell_of_ids(given, parts)
+    ids = class_order(parts[0], None if category_ids is None else tuple(int(number) for number in category_ids))
+    names = tuple(parts[0].class_names.get(number, str(number)) for number in ids)
+    records, dropped = [], []
+    for source, part in zip(sources, parts, strict=True):
+        own, left_out = _read_records(source, part, ids, chosen, invalid_boxes == "drop", boxes, crowds)
+        records += own
+        dropped += left_out
+    return CocoDataset(
+        annotations=" and ".join(half.annotations for half in sources),
+        images=" and ".join(half.images for half in sources),
+        class_names=names,
+        category_ids=ids,
+        records=tuple(records),
+        dropped=tuple(dropped),
+        fields=chosen,
+        boxes=boxes,
+        crowds=crowds,
+        sources=sources,
+        classes=classes,
+    )
+
+
+def _as_one(parts: Sequence[Instances], classes: Classes | None) -> list[Instances]:
+    """The parts of a data set with one list of categories, the chosen ones, and ids of their own."""
+    return joining.with_own_ids(choose_classes(with_one_list(parts), classes))
+
+
+def _read_records(source: Half, instances: Instances, ids, fields, drop_invalid, boxes, crowds):
+    """(records of a source, ids of the objects that were left out)."""
+    annotations, images = Path(source.annotations), Path(source.images)
     if instances.root is not None:
         log.warning(
             "%s: category 0 (%r) is left out of the classes: it is the parent of all others, and no object has it",
@@ -144,16 +185,15 @@ def read_coco(
     paths = find_images(annotations, instances.images, images)
     check_large_claims(annotations, instances.images, paths)
     instances = _as_read(instances, boxes, crowds)
-    objects, rows = _find_objects(annotations, instances, ids, invalid_boxes == "drop")
+    objects, rows = _find_objects(annotations, instances, ids, drop_invalid)
     if boxes == "xywh":
         refuse_another_form(objects)
-    found, objects = objects, _read_fields(objects, chosen.values())
+    found, objects = objects, _read_fields(objects, fields.values())
     sound = np.isin([entry["id"] for entry in found.entries], [entry["id"] for entry in objects.entries])
-    dropped = tuple(entry["id"] for entry, is_sound in zip(found.entries, sound, strict=True) if not is_sound)
+    dropped = [entry["id"] for entry, is_sound in zip(found.entries, sound, strict=True) if not is_sound]
     if dropped:
         log.warning("%s: dropped %d of %d boxes as invalid", annotations, len(dropped), len(found))
-    records = _gather(instances.images, paths, rows[sound], objects.columns)
-    return CocoDataset(str(annotations), str(images), names, ids, records, dropped, None, chosen, boxes, crowds)
+    return _gather(instances.images, paths, rows[sound], objects.columns), dropped
 
 
 def _check_choice(name, value, choices) -> None:

@@ -1,18 +1,17 @@
 """COCO instances files: read, and what training and evaluation both rest on checked in one place."""
 
 import dataclasses
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.entry_values import text_of, with_plain_crowds, with_whole_ids
+from keras_fpn.data.formats import format_of, read_content
 from keras_fpn.data.objects import entry_name, is_whole, read_numbers, short
 
 _SECTIONS = ("images", "annotations", "categories")
@@ -64,8 +63,14 @@ class Instances:
         return rows
 
 
-def read_instances(annotations: "str | os.PathLike | dict[str, Any] | Instances") -> Instances:
-    """Read an instances file, or take its content as a dict, which is not changed; what was read is given back.
+def read_instances(
+    annotations: "str | os.PathLike | dict[str, Any] | Instances", images: str | os.PathLike | None = None
+) -> Instances:
+    """Read an instances file, or annotations in another of the `formats`, or take the content of one as a dict.
+
+    Args:
+        annotations: path or name; a dict, which is not changed; or what was read, which is given back.
+        images: folder of the images, which some formats need; by default where the format has it.
 
     Raises:
         UserError: there is no such file, or it is no instances file; names the file, the entry and the mend.
@@ -73,7 +78,7 @@ def read_instances(annotations: "str | os.PathLike | dict[str, Any] | Instances"
     if isinstance(annotations, Instances):
         return annotations
     source = "annotations" if isinstance(annotations, dict) else str(annotations)
-    content = annotations if isinstance(annotations, dict) else _read_json(Path(annotations))
+    content = annotations if isinstance(annotations, dict) else _read(annotations, images)
     sections = {key: with_whole_ids(_objects(source, content, key), _IDS[key]) for key in _SECTIONS}
     for section, reference, twice in _UNIQUE:
         _check_ids(source, sections[section], section, reference, twice)
@@ -84,35 +89,16 @@ def read_instances(annotations: "str | os.PathLike | dict[str, Any] | Instances"
     return Instances(source, **sections, class_names=names, root=None if root is None else _name(root))
 
 
-def check_there(path: str | os.PathLike) -> None:
-    """Refuse an annotation file that is not there, before anything is read.
-
-    Raises:
-        UserError: there is none.
-    """
-    if not Path(path).exists():
-        raise UserError(_missing(path))
-
-
-def _missing(path):
-    return f"{path}: there is no such annotation file; check the path"
+def _read(annotations, images):
+    if images is None:
+        images = format_of(annotations).images_of(os.fspath(annotations)) or ""
+    return read_content(annotations, images)
 
 
 def with_crowds_as_objects(instances: Instances) -> Instances:
     """The instances without a crowd among them."""
     items = [{**item, "iscrowd": 0} if item.get("iscrowd") else item for item in instances.annotations]
     return dataclasses.replace(instances, annotations=items)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(_missing(path)) from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the annotation file ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a whole JSON file ({error}); write or download it again") from None
 
 
 def _objects(source: str, content: Any, key: str) -> list[dict]:

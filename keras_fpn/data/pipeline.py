@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import transforms
 from keras_fpn.data.cached_files import read_files
+from keras_fpn.data.class_choice import Classes
 from keras_fpn.data.coco import CocoDataset, Record, read_coco
 from keras_fpn.data.decode import decode_image
 from keras_fpn.data.fields import CAN_REFUSE, ObjectField, Proposals, RowField, choose
@@ -21,11 +22,12 @@ from keras_fpn.data.order import StreamOrder
 from keras_fpn.data.proposal_files import GivenProposals, read_proposals
 from keras_fpn.data.size_order import SizeOrder
 from keras_fpn.data.sizes import padded_size
+from keras_fpn.data.sources import Names
 
 
 def load_coco(
-    annotations: str | os.PathLike | CocoDataset,
-    images: str | os.PathLike | None = None,
+    annotations: Names | CocoDataset,
+    images: Names | None = None,
     *,
     batch_size: int = 2,
     min_side: int | Sequence[int] = 800,
@@ -48,11 +50,12 @@ def load_coco(
     category_ids: Sequence[int] | None = None,
     invalid_boxes: str = "refuse",
     boxes: str = "xywh",
+    classes: Classes | None = None,
     fields: Sequence[str | ObjectField] = (),
     proposals: str | os.PathLike | GivenProposals | None = None,
     max_proposals: int = 2000,
 ) -> tf.data.Dataset:
-    """Load a COCO-format data set as batches for `fit`, `evaluate` and `predict` of a `Detector`.
+    """Load a data set as batches for `fit`, `evaluate` and `predict` of a `Detector`.
 
     For training pass `shuffle=True, repeat=True` and give `fit` its `steps_per_epoch`: the stream is then
     endless and resumes exactly with `skip_batches`. Without `repeat` one pass over the dataset is one epoch;
@@ -60,9 +63,10 @@ def load_coco(
     pictures), while the first passes of two equal calls are equal.
 
     Args:
-        annotations: instances JSON, or what `read_coco` returned for it (then leave `images` out).
-        images: folder of the image files (JPEG, PNG, BMP, GIF, WebP; grey and CMYK become RGB, alpha is
-            dropped).
+        annotations: a COCO instances file or annotations of another of the `formats`, several of them, or what
+            `read_coco` returned (then leave `images` out).
+        images: folder of the image files of each, None where the format tells (JPEG, PNG, BMP, GIF, WebP; grey and CMYK
+            become RGB, alpha is dropped).
         batch_size: images a batch.
         min_side: length of the shorter side after resizing, pixels; of several, one is drawn per image.
         max_side: limit of the longer side, pixels.
@@ -84,7 +88,7 @@ def load_coco(
         drop_remainder: leave out the short batch at the end (two when grouping).
         cache: read all image files once, now, and keep them in memory as they are, encoded; more than the machine has
             is refused.
-        category_ids, invalid_boxes, boxes: see `read_coco`.
+        category_ids, invalid_boxes, boxes, classes: see `read_coco`.
         fields: what else to give of each object, see `read_coco`. A field goes where its image goes, or refuses to:
             "masks" (for `SegmentProposals`) are mirrored, and `scale_jitter`, which cuts objects, is refused.
         proposals: for `FastRCNN`: a folder that `keras-fpn propose` wrote for these images, or what `read_proposals`
@@ -109,9 +113,8 @@ def load_coco(
     """
     _check_whole(batch_size=(batch_size, 1), skip_batches=(skip_batches, 0), seed=(seed, 0))
     _check_whole(max_proposals=(max_proposals, 1))
-    dataset = _data_set(
-        annotations, images, category_ids=category_ids, invalid_boxes=invalid_boxes, boxes=boxes, fields=fields
-    )
+    reading = {"category_ids": category_ids, "invalid_boxes": invalid_boxes, "boxes": boxes, "classes": classes}
+    dataset = _data_set(annotations, images, fields=fields, **reading)
     options = _Options(
         min_sides=_as_tuple(min_side),
         max_side=max_side,
@@ -152,8 +155,6 @@ def load_coco(
 def _data_set(annotations, images, **options) -> CocoDataset:
     if isinstance(annotations, CocoDataset):
         return annotations
-    if images is None:
-        raise UserError("load_coco: give the image folder as the second argument")
     return read_coco(annotations, images, **options)
 
 

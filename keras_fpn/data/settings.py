@@ -4,18 +4,27 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
+from keras_fpn.data.formats import Half
+from keras_fpn.data.sources import as_halves
 from keras_fpn.parts.settings import Count, Settings, Side
 
 
 class SplitSettings(Settings):
-    """Where one half of the data lies; `--data DIR` fills it in for a COCO layout.
+    """Where one half of the data lies; `--data DIR` fills it in for a known layout.
 
-    `proposals`: a folder that `keras-fpn propose` wrote for these images; only Fast R-CNN reads it.
+    `annotations`: a COCO instances file, or annotations in another format. `images`: their folder. Both are lists where
+    the half is put together from several. `proposals`: a folder that `keras-fpn propose` wrote for these images; only
+    Fast R-CNN reads it.
     """
 
-    annotations: str | None = None
-    images: str | None = None
+    annotations: str | list[str] | None = None
+    images: str | list[str] | None = None
     proposals: str | None = None
+
+    @property
+    def sources(self) -> list[Half]:
+        """The parts that the half is put together from; none where no annotations are named."""
+        return [] if self.annotations is None else as_halves(self.annotations, self.images)
 
 
 class DataSettings(Settings):
@@ -27,7 +36,8 @@ class DataSettings(Settings):
     `keep_empty`: train on images without objects, too. `invalid_boxes`: refuse a file with some, or drop
     them. `boxes`: the form of "bbox": COCO's x, y, width, height in pixels, two corners, the middle and the size, or
     one of these as shares 0..1 of the image (`cxcywh_shares` is YOLO's). `crowds`: whether objects with "iscrowd" 1
-    are ignored, as COCO has it, or objects like others.
+    are ignored, as COCO has it, or objects like others. `classes`: a list of the classes to learn, or
+    `{name: names that become it}` to rename and merge some; null: all.
     `cache`: keep the image files in memory. `train_proposals`, `test_proposals`: how many of the best given
     proposals of an image are used, in training and in evaluation.
     """
@@ -45,6 +55,7 @@ class DataSettings(Settings):
     invalid_boxes: Literal["refuse", "drop"] = "refuse"
     boxes: Literal["xywh", "xyxy", "cxcywh", "shares", "xyxy_shares", "cxcywh_shares"] = "xywh"
     crowds: Literal["ignore", "objects"] = "ignore"
+    classes: list[str] | dict[str, str | list[str]] | None = None
     cache: bool = False
     train_proposals: Count = 2000
     test_proposals: Count = 1000
@@ -52,7 +63,8 @@ class DataSettings(Settings):
     @property
     def reading(self) -> dict[str, Any]:
         """How annotations are read, arguments of `read_coco`."""
-        return {"invalid_boxes": self.invalid_boxes, "boxes": self.boxes, "crowds": self.crowds}
+        names = ("invalid_boxes", "boxes", "crowds", "classes")
+        return {name: getattr(self, name) for name in names}
 
     @model_validator(mode="after")
     def _jitter_needs_a_canvas(self):

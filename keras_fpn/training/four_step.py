@@ -39,6 +39,7 @@ from keras_fpn.console import disk
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import clear_leftovers, read_json, write_json, write_text
 from keras_fpn.console.signals import sigterm_as_ctrl_c
+from keras_fpn.data.sources import Names
 from keras_fpn.inference.propose import propose
 from keras_fpn.metrics import DETECTIONS, PROPOSALS
 from keras_fpn.models import writing
@@ -145,7 +146,7 @@ def resume(
     *,
     last: int | None = None,
     extra_callbacks: "Sequence[keras.callbacks.Callback]" = (),
-    data_dir: str | os.PathLike | None = None,
+    data_dir: Names | None = None,
     overrides: Sequence[str] = (),
     accept_changes: bool = False,
 ) -> training.Outcome:

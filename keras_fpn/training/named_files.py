@@ -6,29 +6,34 @@ import os
 from keras_fpn.checkpoints.weights_file import weights_file
 from keras_fpn.config.loading import Config
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import image_files, instances, proposal_files
+from keras_fpn.data import proposal_files, sources
 from keras_fpn.data.layout import find_layout
+from keras_fpn.data.sources import Names
 
 
-def with_data(config: Config, data_dir: str | os.PathLike | None = None) -> Config:
-    """Return `config` with absolute data paths: those of the COCO layout in `data_dir`, or its own.
+def with_data(config: Config, data: Names | None = None) -> Config:
+    """Return `config` with absolute data paths: those of the layouts found in `data`, or its own.
+
+    Args:
+        data: a folder in a known layout, or another name of a data set; of several each half has all parts.
 
     Raises:
-        UserError: no known layout in `data_dir`, or no data named at all.
+        UserError: no known layout in one of them, or no data named at all.
     """
-    if data_dir:
-        train, val = (half._asdict() for half in find_layout(data_dir))
-    else:
-        train, val = {}, {}
+    names = [data] if isinstance(data, str | os.PathLike) else list(data or ())
+    layouts = [find_layout(name) for name in names]
     tree = config.model_dump()
-    for name, found in (("train", train), ("val", val)):
-        split = tree["data"][name] | found
-        for key in ("annotations", "images"):
-            if split[key] is None:
-                raise UserError(
-                    f"data.{name}.{key} is not set; give --data DIR or --set data.{name}.{key}=PATH"
-                )
-        tree["data"][name] = {key: value and os.path.abspath(value) for key, value in split.items()}
+    for name in ("train", "val"):
+        split = tree["data"][name]
+        if layouts:
+            split |= sources.as_settings([getattr(layout, name) for layout in layouts])
+        if split["annotations"] is None:
+            raise UserError(
+                f"data.{name}.annotations is not set; give --data DIR or --set data.{name}.annotations=PATH"
+            )
+        halves = sources.as_halves(split["annotations"], split["images"])
+        split |= sources.as_settings([sources.absolute(half) for half in halves])
+        split["proposals"] = split["proposals"] and os.path.abspath(split["proposals"])
     return Config.model_validate(tree)
 
 
@@ -39,9 +44,8 @@ def check_data(config: Config) -> None:
         UserError: an annotation file, an image folder or a folder of proposals is not there.
     """
     for split in (config.data.train, config.data.val):
-        if split.annotations is not None and split.images is not None:
-            instances.check_there(split.annotations)
-            image_files.check_folder(split.images, split.annotations)
+        for half in split.sources:
+            sources.check_there(half)
         if split.proposals is not None:
             proposal_files.read_proposals(split.proposals)
 

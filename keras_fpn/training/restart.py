@@ -6,7 +6,6 @@ the data lies may change, and what has no part in the result; anything else is n
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from keras_fpn.config.loading import Config, load_config, load_run_config, load_
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import read_json, write_json, write_text
 from keras_fpn.data import proposal_files
+from keras_fpn.data.formats import format_of
+from keras_fpn.data.sources import Names
 from keras_fpn.training.named_files import with_data
 
 NAME = "began.json"
@@ -40,7 +41,7 @@ def check_begun(run_dir: Path) -> None:
 
 
 def check_finished(
-    run_dir: Path, data_dir: str | os.PathLike | None, overrides: Sequence[str], accept_changes: bool
+    run_dir: Path, data_dir: Names | None, overrides: Sequence[str], accept_changes: bool
 ) -> None:
     """Refuse a finished run with other settings, or other data where some are given: nothing would be done with them.
 
@@ -62,7 +63,7 @@ def check_finished(
 def config_to_go_on_with(
     run_dir: Path,
     *,
-    data_dir: str | os.PathLike | None = None,
+    data_dir: Names | None = None,
     overrides: Sequence[str] = (),
     accept_changes: bool = False,
     is_new: bool = False,
@@ -159,10 +160,17 @@ def _digests(config):
     digests = {}
     for name in ("train", "val"):
         split = getattr(config.data, name)
-        digests[f"data.{name}.annotations"] = _sha256(split.annotations, f"data.{name}.annotations")
+        digests[f"data.{name}.annotations"] = _sha256_of_all(split.sources, f"data.{name}.annotations")
         if split.proposals is not None:
             digests[f"data.{name}.proposals"] = proposal_files.sha256(split.proposals)
     return digests
+
+
+def _sha256_of_all(sources, key):
+    """That of the annotations' one file, or of the list of those of all files."""
+    files = [file for half in sources for file in format_of(half.annotations).files(half.annotations)]
+    digests = [_sha256(file, key) for file in files]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def _sha256(path, key):

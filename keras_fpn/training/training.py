@@ -26,6 +26,7 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import check_output, read_json, write_json, write_text
 from keras_fpn.data.coco import CocoDataset
 from keras_fpn.data.decode import readable_errors
+from keras_fpn.data.sources import Names
 from keras_fpn.evaluation.coco import COCOEvaluator, metrics_to_json
 from keras_fpn.evaluation.measuring import evaluation_dataset, measure
 from keras_fpn.metrics import all_families
@@ -93,7 +94,7 @@ def resume(
     run_dir: str | os.PathLike,
     *,
     extra_callbacks: Sequence[keras.callbacks.Callback] = (),
-    data_dir: str | os.PathLike | None = None,
+    data_dir: Names | None = None,
     overrides: Sequence[str] = (),
     accept_changes: bool = False,
 ) -> Outcome:

@@ -173,7 +173,7 @@ def test_the_command_hands_over_where_the_data_lies(begun, run, monkeypatch):
     monkeypatch.setattr(training, "resume", lambda folder, **options: given.update(options, folder=folder) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("train", "--resume", begun[0], "--data", begun[1], "--accept-changes")
-    assert given == {"folder": str(begun[0]), "data_dir": str(begun[1]), "overrides": [], "accept_changes": True}
+    assert given == {"folder": str(begun[0]), "data_dir": [str(begun[1])], "overrides": [], "accept_changes": True}
 
 
 def test_accepting_changes_is_for_a_run_that_goes_on(run):
