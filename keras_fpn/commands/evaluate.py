@@ -161,17 +161,18 @@ def _annotated_images(arguments):
     """The annotations and images asked for, or those that a run kept for its validation; and how they are read."""
     from keras_fpn.config.loading import load_run_config
 
+    run_config = Path(arguments.model) / "config.yaml"
+    data = load_run_config(run_config).data if run_config.is_file() else None
+    chosen = {} if data is None else {"classes": data.classes}
     if arguments.data:
         from keras_fpn.data.layout import find_layout
 
         halves = [find_layout(name).val for name in arguments.data]
-        return [half.annotations for half in halves], [half.images for half in halves], {}
+        return [half.annotations for half in halves], [half.images for half in halves], chosen
     if arguments.annotations:
-        return arguments.annotations, arguments.images, {}
-    run_config = Path(arguments.model) / "config.yaml"
-    if not run_config.is_file():
+        return arguments.annotations, arguments.images, chosen
+    if data is None:
         raise UserError("give --data DIR, or --annotations FILE and --images DIR; only a run knows images of its own")
-    data = load_run_config(run_config).data
     return data.val.annotations, data.val.images, data.reading
 
 

@@ -36,18 +36,23 @@ def choose_classes(parts: Sequence[Instances], classes: Classes | None) -> list[
 
     Args:
         classes: names to keep, or `{name: names that become it}`: a class may be renamed, and several merged. An id
-            stays where a class keeps its name; a new name has the id of the first that became it. None: all.
+            stays where a class keeps its name; a new name has the id of the first that became it. Annotations whose
+            categories are those names already, as held-out ones may be, stay as they are. None: all.
 
     Raises:
         UserError: a name is not among the categories, or is given twice.
     """
-    if classes is None:
-        return list(parts)
     ids = {name: number for number, name in parts[0].class_names.items()}
+    if classes is None or _is_done(_by_name(classes), ids):
+        return list(parts)
     sources = _sources(classes, ids, parts[0].source)
     wanted = {name: ids[name] if name in old else ids[old[0]] for name, old in sources.items()}
     new_id = {ids[each]: wanted[name] for name, old in sources.items() for each in old}
     return [_renumbered(part, new_id, wanted) for part in parts]
+
+
+def _is_done(sources, ids) -> bool:
+    return set(sources) == set(ids) and any(each not in ids for old in sources.values() for each in old)
 
 
 def tell_of_classes(before: Sequence[Instances], after: Sequence[Instances], classes: Classes | None) -> None:

@@ -131,6 +131,12 @@ def test_classes_that_there_are_not(data, classes, told):
         read_coco(*data("first", _FIRST, {"car": 3, "bus": 7, "cat": 8}), classes=classes)
 
 
+@pytest.mark.parametrize("classes", [{"vehicle": ["car", "bus"], "cat": ["cat"]}, {"vehicle": "lorry", "cat": "cat"}])
+def test_annotations_that_have_the_chosen_classes_already_stay(data, classes):
+    data_set = read_coco(*data("first", [(1, "vehicle"), (2, "cat")], {"cat": 2, "vehicle": 5}), classes=classes)
+    assert data_set.class_names == ("cat", "vehicle") and data_set.category_ids == (2, 5)
+
+
 def test_the_choice_is_said_in_one_line(two, caplog):
     with caplog.at_level(logging.WARNING):
         read_coco(*two, classes={"vehicle": ["car", "bus"], "bird": "bird"})
