@@ -60,6 +60,17 @@ def opened(file: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Iterator[Im
 
 
 @contextlib.contextmanager
+def opened_content(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Open the content of a picture file; see `opened`, whose errors name it so.
+
+    Raises:
+        UserError: see `opened`.
+    """
+    with readable(name):
+        yield _open(io.BytesIO(content), name, max_pixels)
+
+
+@contextlib.contextmanager
 def readable(name: str) -> Iterator[None]:
     """Within this context whatever a decoder raises becomes a `UserError` about the picture of this name."""
     try:

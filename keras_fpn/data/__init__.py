@@ -12,7 +12,9 @@
                  polygons and run lengths -> small masks
     shapes       the embedded data set
     transforms   image and fields changed together; sizes: what an image is resized and padded to
-    decode       image files -> pixels; image_heads: their sizes; exif: which way up; cached_files: in memory
+    picture_contents, tfrecord_files
+                 encoded pictures, files of their own or in TFRecord files; cached_files: in memory
+    decode       image files -> pixels; image_heads: their sizes; exif: which way up
     order, size_order
                  which image comes when, in training and in evaluation
     pipeline     records -> tf.data batches

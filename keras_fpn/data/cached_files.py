@@ -1,39 +1,55 @@
-"""The image files of a data set in memory, as they lie on disk: a picture's pixels take ten times as much and more."""
+"""The encoded pictures of a data set in memory, as they lie on disk: their pixels take ten times as much and more."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.memory import machine_memory
+from keras_fpn.data.coco import Record
+from keras_fpn.data.objects import shown
+from keras_fpn.data.picture_contents import content_source, length_of
 
 _SHARE = 0.8  # of the machine's memory, at most: the model and its batches need some
 
 
-def cached_bytes(paths: Sequence[str]) -> int:
-    """Bytes of memory that the files take.
+def cached_bytes(records: Sequence[Record]) -> int:
+    """Bytes of memory that the pictures take.
 
     Raises:
-        UserError: the machine has not as many.
+        UserError: the machine has not as many; a picture cannot be read.
     """
-    size, memory = sum(os.path.getsize(path) for path in paths), machine_memory()
+    size, memory = sum(map(length_of, records)), machine_memory()
     if memory is not None and size > _SHARE * memory:
         raise UserError(
-            f"data.cache: the {len(paths)} image files take {size / 1e9:.1f} GB, and this machine has"
+            f"data.cache: the {len(records)} image files take {size / 1e9:.1f} GB, and this machine has"
             f" {memory / 1e9:.1f} GB of memory; leave it out: data.cache=false (from Python cache=False)"
         )
     return size
 
 
-def read_files(paths: Sequence[str]) -> tf.Tensor:
-    """`[n]` strings: the content of each file.
+def cached_contents(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """`picture_contents.content_source` of pictures that are read once, now.
 
     Raises:
-        UserError: see `cached_bytes`; a file cannot be read.
+        UserError: see `cached_bytes`.
     """
-    cached_bytes(paths)
+    cached_bytes(records)
+    read = content_source(records)
+    read_all = tf.function(lambda: tf.map_fn(read, tf.range(len(records)), fn_output_signature=tf.string))
     try:
-        return tf.map_fn(tf.io.read_file, tf.constant(list(paths)), fn_output_signature=tf.string)
-    except tf.errors.OpError as error:
-        raise UserError(f"data.cache: cannot read an image file ({error.message}); check it") from None
+        contents = read_all()
+    except tf.errors.OpError:
+        raise _first_unreadable(records, read) from None
+    return lambda index: contents[index]
+
+
+def _first_unreadable(records, read):
+    for index, record in enumerate(records):
+        try:
+            read(tf.constant(index))
+        except tf.errors.OpError as error:
+            is_damaged = isinstance(error, tf.errors.DataLossError)
+            why = "cut short, or its checksum is wrong" if is_damaged else error.message
+            return UserError(f"data.cache: {shown(record.name)}: cannot be read ({why}); check it")
+    return UserError("data.cache: an image file could not be read and can be now; try again")

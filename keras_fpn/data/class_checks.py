@@ -85,13 +85,13 @@ def _tell_of_shared_images(train_set, val_set):
         )  # fmt: skip
 
 
-def _places(data_set: CocoDataset) -> Sequence[tuple[str, str]]:
-    """The folder, links followed, and the name of each image file."""
+def _places(data_set: CocoDataset) -> Sequence[tuple]:
+    """The folder, links followed, and the name of each image file, and the place of the picture in it."""
     real: dict[str, str] = {}
     places = []
     for record in data_set.records:
         folder, name = os.path.split(record.path)
         if folder not in real:
             real[folder] = os.path.realpath(folder)
-        places.append((real[folder], name))
+        places.append((real[folder], name, record.place))
     return places

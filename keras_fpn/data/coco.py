@@ -24,6 +24,7 @@ from keras_fpn.data.formats import Half
 from keras_fpn.data.image_files import check_large_claims, find_images
 from keras_fpn.data.instances import Instances, class_order, read_instances, with_crowds_as_objects
 from keras_fpn.data.objects import Objects, is_number, read_numbers, short, shown
+from keras_fpn.data.picture_contents import Place, place_of
 from keras_fpn.data.sources import Names, as_halves
 
 log = logging.getLogger(__name__)
@@ -34,11 +35,12 @@ class Record:
     """One image and its n objects.
 
     Attributes:
-        path: the image file.
+        path: the image file, or the TFRecord file that the picture lies in.
         file_name: the name the annotation file gives it.
         image_id: COCO's id.
         height, width: pixels, as the annotation file says; the file is held to it when it is decoded.
         fields: `{name: [n, ...]}`: what each object has, as it is kept in memory (see `ObjectField.unpack`).
+        place: of the picture in a TFRecord file; None where it is a file of its own. See `picture_contents`.
     """
 
     path: str
@@ -47,6 +49,12 @@ class Record:
     height: int
     width: int
     fields: Mapping[str, np.ndarray]
+    place: Place | None = None
+
+    @property
+    def name(self) -> str:
+        """The picture in an error: its file, and which of those in it."""
+        return self.path if self.place is None else f"{self.path}: image {self.image_id} ({self.file_name})"
 
     @property
     def boxes(self) -> np.ndarray:
@@ -267,6 +275,7 @@ def _gather(entries, paths: Sequence[str], rows, column_of: Mapping[str, np.ndar
             height=int(entry["height"]),
             width=int(entry["width"]),
             fields=dict(zip(names, own, strict=True)),
+            place=place_of(entry),
         )
         for entry, path, *own in zip(entries, paths, *parts, strict=True)
     )

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -13,7 +13,9 @@ _START, _END = "<<", ">>"  # around our sentence in a TensorFlow error, to find 
 
 
 def decode_image(
-    path: str | tf.Tensor, expected_size: tf.Tensor | None = None, content: tf.Tensor | None = None
+    path: str | tf.Tensor,
+    expected_size: tf.Tensor | None = None,
+    content: Callable[[], tf.Tensor] | None = None,
 ) -> tf.Tensor:
     """Read an image file as [height, width, 3] uint8 RGB, in pure TensorFlow operations.
 
@@ -22,19 +24,19 @@ def decode_image(
     stored.
 
     Args:
-        path: string scalar.
+        path: string scalar; a name for errors where `content` is given.
         expected_size: [2] int32 height, width that the image must have, if given: those of the annotations, which tell
             which way their boxes were drawn. Where both ways fit (upside down, mirrored, square), the upright view
             counts, which labelling tools show. An image whose header says otherwise is not decoded.
-        content: of the file, string scalar, where it is at hand.
+        content: gives the file's content, string scalar, in place of reading it; where it fails the image cannot be
+            read.
 
     Raises:
         tf.errors.InvalidArgumentError: the file cannot be decoded or has another size. It names the file;
             `readable_errors()` makes a UserError of it.
     """
-    given = path if content is None else content
     image, stored, orientation = _or_nothing(
-        lambda one: _decode(tf.io.read_file(one) if content is None else one, expected_size), given
+        lambda one: _decode(tf.io.read_file(one) if content is None else content(), expected_size), path
     )
     upright, is_turned = tf.where(orientation >= 5, stored[::-1], stored), orientation > 1
     checks = [

@@ -17,8 +17,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.console.picture_files import opened
+from keras_fpn.console.picture_files import opened, opened_content
 from keras_fpn.data.objects import short, shown
+from keras_fpn.data.picture_contents import RECORD, place_of, read_content, record_file
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ _LARGE = 2**26  # pixels, three bytes each when decoded: few pictures have more,
 
 
 def find_images(path: str | os.PathLike, entries: Sequence[dict], folder: str | os.PathLike) -> list[str]:
-    """The path of the file of each image.
+    """The path of the file of each image: its own, or the TFRecord file that it lies in.
 
     Args:
         path: the annotation file, for errors.
@@ -43,8 +44,18 @@ def find_images(path: str | os.PathLike, entries: Sequence[dict], folder: str | 
 
     Raises:
         UserError: there is no such folder; a file is not there, lies outside the folder, is no regular file (a link to
-            one is fine), or several could be meant.
+            one is fine), or several could be meant; a TFRecord file is not there.
     """
+    is_file = [RECORD not in entry for entry in entries]
+    if all(is_file):
+        return _find_files(path, entries, folder)
+    files = iter(_find_files(path, [entry for entry in entries if RECORD not in entry], folder) if any(is_file) else ())
+    records = [None if own else record_file(path, entry, folder) for own, entry in zip(is_file, entries, strict=True)]
+    _check_record_files(path, entries, records)
+    return [next(files) if record is None else record for record in records]
+
+
+def _find_files(path, entries, folder) -> list[str]:
     check_folder(folder, path)
     tree = _Tree(str(folder))
     found = [_find(path, entry, tree) for entry in entries]
@@ -75,7 +86,7 @@ def check_large_claims(path: str | os.PathLike, entries: Sequence[dict], files: 
         if claimed[0] * claimed[1] < _LARGE:
             continue
         try:
-            with opened(file, max_pixels=sys.maxsize) as image:  # the header alone is read
+            with _opened(entry, file) as image:  # the header alone is decoded
                 size = image.size
         except UserError:
             size = None
@@ -85,6 +96,25 @@ def check_large_claims(path: str | os.PathLike, entries: Sequence[dict], files: 
                 f"{path}: image {entry['id']} is said to have {claimed[0]} x {claimed[1]} pixels (width x height), and"
                 f' its file {shown(entry["file_name"])} {has}; correct "width" and "height"'
             )
+
+
+def _opened(entry, file):
+    place = place_of(entry)
+    if place is None:
+        return opened(file, max_pixels=sys.maxsize)
+    try:
+        content = read_content(file, place)
+    except (OSError, ValueError) as error:
+        raise UserError(str(error)) from None
+    return opened_content(content, file, max_pixels=sys.maxsize)
+
+
+def _check_record_files(path, entries, files):
+    checked = {None}
+    for entry, file in zip(entries, files, strict=True):
+        if file not in checked and not os.path.isfile(file):
+            raise UserError(f"{shown(file)}: not there, and image {entry['id']} of {path} lies in it; add the file")
+        checked.add(file)
 
 
 # ------------------------------------------------------------------------------------------------- one name

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Sequence
+from io import BytesIO
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.console.picture_files import FORMATS
 from keras_fpn.data.coco import CocoDataset, Record
 from keras_fpn.data.objects import shown
+from keras_fpn.data.picture_contents import content_of
 
 log = logging.getLogger(__name__)
 
@@ -29,33 +31,34 @@ def check_pictures(data_set: CocoDataset) -> None:
     """
     number = len(data_set.records)
     chosen = sorted({round(place * (number - 1) / (_LOOKED_AT - 1)) for place in range(_LOOKED_AT)})
-    called = (index for index, each in enumerate(data_set.records) if each.path.lower().endswith((".tif", ".tiff")))
+    names = enumerate(record.file_name for record in data_set.records)
+    called = (index for index, name in names if name.lower().endswith((".tif", ".tiff")))
     records = [data_set.records[index] for index in [*called, *chosen][:1] + chosen[1:]]
-    starts = [_start_of(record) for record in records]
-    for record, start in zip(records, starts, strict=True):
-        if start[:4] in _TIFF:
+    contents = [_content(record) for record in records]
+    for record, content in zip(records, contents, strict=True):
+        if content[:4] in _TIFF:
             raise UserError(
-                f"{shown(record.path)}: image {record.image_id} of {data_set.annotations} is a TIFF picture, which is"
+                f"{shown(record.name)}: image {record.image_id} of {data_set.annotations} is a TIFF picture, which is"
                 " not read here; convert such pictures to PNG or JPEG and name these in the annotations"
             )
-    _tell_of_dark([record for record, start in zip(records, starts, strict=True) if _has_16_bits(start)], data_set)
+    pictures = [pair for pair in zip(records, contents, strict=True) if _has_16_bits(pair[1])]
+    _tell_of_dark(pictures, data_set)
 
 
-def _start_of(record: Record) -> bytes:
+def _content(record: Record) -> bytes:
     try:
-        with open(record.path, "rb") as file:
-            return file.read(_BIT_DEPTH + 1)
-    except OSError:  # told when it is decoded
+        return content_of(record)
+    except UserError:  # told when it is decoded
         return b""
 
 
-def _has_16_bits(start: bytes) -> bool:
-    return start[:8] == _PNG and start[_BIT_DEPTH : _BIT_DEPTH + 1] == b"\x10"
+def _has_16_bits(content: bytes) -> bool:
+    return content[:8] == _PNG and content[_BIT_DEPTH : _BIT_DEPTH + 1] == b"\x10"
 
 
-def _tell_of_dark(records: Sequence[Record], data_set: CocoDataset) -> None:
+def _tell_of_dark(pictures: Sequence[tuple[Record, bytes]], data_set: CocoDataset) -> None:
     """A line where the brightest of the 16-bit pictures looked at uses a small part of the range."""
-    found = [(share, record) for record in records if (share := _brightest(record)) is not None]
+    found = [(share, record) for record, content in pictures if (share := _brightest(record, content)) is not None]
     if not found or max(share for share, _ in found) >= _DARK:
         return
     share, record = max(found, key=lambda pair: pair[0])
@@ -63,11 +66,11 @@ def _tell_of_dark(records: Sequence[Record], data_set: CocoDataset) -> None:
     log.warning(
         "%s: the 16-bit pictures of %s that were looked at have values up to %d of 65535, which become %d of 255,"
         " almost black; multiply their values by %d, or write 8-bit pictures",
-        shown(record.path), data_set.annotations, highest, highest // 257, 65535 // highest,
+        shown(record.name), data_set.annotations, highest, highest // 257, 65535 // highest,
     )  # fmt: skip
 
 
-def _brightest(record: Record) -> float | None:
+def _brightest(record: Record, content: bytes) -> float | None:
     """The largest value of a picture, transparency aside, as a share of the range; None where it cannot be read."""
     from PIL import Image
 
@@ -76,7 +79,7 @@ def _brightest(record: Record) -> float | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(record.path, formats=FORMATS) as image:
+            with Image.open(BytesIO(content), formats=FORMATS) as image:
                 if image.size != (record.width, record.height):
                     return None
                 bands, pixels = image.getbands(), np.asarray(image)

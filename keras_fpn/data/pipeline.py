@@ -13,12 +13,13 @@ import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import transforms
-from keras_fpn.data.cached_files import read_files
+from keras_fpn.data.cached_files import cached_contents
 from keras_fpn.data.class_choice import Classes
 from keras_fpn.data.coco import CocoDataset, Record, read_coco
 from keras_fpn.data.decode import decode_image
 from keras_fpn.data.fields import CAN_REFUSE, ObjectField, Proposals, RowField, choose
 from keras_fpn.data.order import StreamOrder
+from keras_fpn.data.picture_contents import content_source
 from keras_fpn.data.proposal_files import GivenProposals, read_proposals
 from keras_fpn.data.size_order import SizeOrder
 from keras_fpn.data.sizes import padded_size
@@ -247,16 +248,15 @@ class _Table:
     """The records as tensors; `load` gives one of them with its image."""
 
     def __init__(self, records: list[Record], fields: tuple[ObjectField | Proposals, ...], cache: bool):
-        self.paths = tf.constant([record.path for record in records])
+        self.names = tf.constant([record.name for record in records])
         self.ids = tf.constant([record.image_id for record in records], tf.int64)
         self.sizes = tf.constant([(record.height, record.width) for record in records], tf.int32)
         self.rows = {field: field.source(records) for field in fields}
-        self.contents = read_files([record.path for record in records]) if cache else None
+        self.content = cached_contents(records) if cache else content_source(records)
 
     def load(self, index) -> "_Example":
         rows: dict[RowField, tf.Tensor] = {field: load(index) for field, load in self.rows.items()}
-        content = None if self.contents is None else self.contents[index]
-        image = decode_image(self.paths[index], self.sizes[index], content)
+        image = decode_image(self.names[index], self.sizes[index], lambda: self.content(index))
         return _Example(image, rows, self.ids[index], self.sizes[index])
 
 

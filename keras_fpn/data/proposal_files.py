@@ -27,6 +27,7 @@ import numpy as np
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import built_aside, check_output, read_json, write_json
+from keras_fpn.data.picture_contents import length_of
 
 if TYPE_CHECKING:
     from keras_fpn.data.coco import CocoDataset
@@ -56,7 +57,7 @@ def write_proposals(
     path: str | os.PathLike,
     rows: Iterable[tuple[int, np.ndarray, np.ndarray]],
     about: dict[str, Any],
-    files: Mapping[int, str | os.PathLike] | None = None,
+    image_bytes: Mapping[int, int] | None = None,
 ) -> tuple[int, int]:
     """Write a folder of proposals, whole or not at all; nothing but the box at hand is kept in memory.
 
@@ -65,7 +66,7 @@ def write_proposals(
         rows: iterable of `(image_id, boxes [n, 4] x1 y1 x2 y2 in pixels of the original image, scores [n])`, best
             first in each image.
         about: dict for proposals.json: "model", "annotations" ...
-        files: `{image_id: image file}`, to tell later whether they are still the same images.
+        image_bytes: `{image_id: bytes of its file}`, to tell later whether they are still the same images.
 
     Returns:
         `(images, proposals)` that were written.
@@ -90,8 +91,8 @@ def write_proposals(
                 image_ids.append(int(image_id))
         np.save(folder / "image_ids.npy", np.array(image_ids, "<i8"))
         np.save(folder / "ends.npy", np.array(ends, "<i8"))
-        if files is not None:
-            np.save(folder / "image_bytes.npy", np.array([os.path.getsize(files[key]) for key in image_ids], "<i8"))
+        if image_bytes is not None:
+            np.save(folder / "image_bytes.npy", np.array([image_bytes[key] for key in image_ids], "<i8"))
         counts = {"images": len(image_ids), "proposals": ends[-1] if ends else 0}
         write_json(folder / "proposals.json", {"format": FORMAT, "version": VERSION} | about | counts)
     return counts["images"], counts["proposals"]
@@ -284,7 +285,7 @@ class GivenProposals:
             )
         self._refuse_first(data_set, rows < 0, "is not among its images")
         if self.image_bytes is not None:
-            sizes = np.array([os.path.getsize(record.path) for record in records])
+            sizes = np.array([length_of(record) for record in records])
             self._refuse_first(data_set, sizes != self.image_bytes[rows], "is not the file that they were made of")
         first, last = self.bounds(rows)
         if (first == last).all():  # of some images none is an answer

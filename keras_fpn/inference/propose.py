@@ -10,6 +10,7 @@ from keras_fpn.console.progress import Count
 from keras_fpn.data.batches import with_sizes
 from keras_fpn.data.coco import CocoDataset
 from keras_fpn.data.decode import readable_errors
+from keras_fpn.data.picture_contents import length_of
 from keras_fpn.data.pipeline import load_coco
 from keras_fpn.data.proposal_files import check_proposals_output, write_proposals
 from keras_fpn.models.detector import Detector
@@ -58,13 +59,14 @@ def propose(
     check_proposing(model, name)
     check_proposals_output(out)
     dataset = load_coco(data_set, batch_size=batch_size, group_by_padded_size=True, **model.settings["resize"])
-    files = {record.image_id: record.path for record in data_set.records}
+    names = {record.image_id: record.name for record in data_set.records}
+    image_bytes = {record.image_id: length_of(record) for record in data_set.records}
     about = {"model": str(name), "annotations": data_set.annotations, "most": count}
     with Count("propose", len(data_set)) as progress, readable_errors():
-        return write_proposals(out, _rows(model, dataset, files, count, progress), about, files)
+        return write_proposals(out, _rows(model, dataset, names, count, progress), about, image_bytes)
 
 
-def _rows(model, dataset, files, count, progress):
+def _rows(model, dataset, names, count, progress):
     """Yield `(image id, boxes, scores)` of each image, and tell the progress."""
     proposals = tf.function(lambda inputs: _proposals(model, inputs), input_signature=[dataset.element_spec[0]])
     done = total = 0
@@ -74,7 +76,7 @@ def _rows(model, dataset, files, count, progress):
         for index, image_id in enumerate(targets["image_ids"].numpy().tolist()):
             number = found["num_proposals"][index]
             boxes, scores = found["boxes"][index, :number], found["scores"][index, :number]
-            _check_finite(files[image_id], image_id, boxes, scores)
+            _check_finite(names[image_id], image_id, boxes, scores)
             boxes = _in_original_pixels(boxes, ratios[index], targets["original_sizes"][index].numpy())
             is_box = (boxes[:, 2:] > boxes[:, :2]).all(1)
             total += int(is_box.sum())

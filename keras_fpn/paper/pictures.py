@@ -1,6 +1,7 @@
 """Pictures of a table: the same few images in every row, each object with the proposal that fits it best."""
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from keras_fpn.console.files import read_json
 from keras_fpn.console.picture_files import FORMATS
 from keras_fpn.data import segmentations
 from keras_fpn.data.coco import read_coco
+from keras_fpn.data.picture_contents import content_of
 from keras_fpn.metrics import PROPOSALS, SEGMENTS, family_of
 from keras_fpn.ops import masks
 from keras_fpn.ops.boxes import pairwise_iou
@@ -67,7 +69,7 @@ def _of_image(results, image_id):
 
 
 def _section(table, record, val_set, found, draw, text):
-    image = np.asarray(Image.open(record.path, formats=FORMATS).convert("RGB"))
+    image = np.asarray(Image.open(BytesIO(content_of(record)), formats=FORMATS).convert("RGB"))
     objects = visualize.draw_ground_truth(image, _ground_truth(record), val_set.class_names, (Masks(),))
     drawn = [("ground truth", objects)]
     for row in table.rows:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import cached_files, load_coco
+from keras_fpn.data import cached_files, load_coco, read_coco
 
 
 @pytest.fixture
@@ -23,10 +23,11 @@ def folder(tmp_path):
 
 
 def test_what_is_kept_is_as_large_as_the_files(folder):
-    paths = [str(folder / "1.png"), str(folder / "2.png")]
-    contents = cached_files.read_files(paths).numpy()
-    assert [bytes(one) for one in contents] == [(folder / f"{n}.png").read_bytes() for n in (1, 2)]
-    assert cached_files.cached_bytes(paths) == sum(map(len, contents)) < 0.01 * 2 * 1500 * 1000 * 3
+    records = read_coco(folder / "a.json", folder).records
+    content = cached_files.cached_contents(records)
+    contents = [content(index).numpy() for index in range(2)]
+    assert contents == [(folder / f"{n}.png").read_bytes() for n in (1, 2)]
+    assert cached_files.cached_bytes(records) == sum(map(len, contents)) < 0.01 * 2 * 1500 * 1000 * 3
 
 
 def test_more_than_the_machine_has_is_refused_before_it_is_read(folder, monkeypatch):

@@ -52,7 +52,8 @@ def written(folder, tmp_path_factory):
     path = tmp_path_factory.mktemp("written") / "proposals"
     rows = ((image_id, boxes, np.linspace(0.9, 0.1, len(boxes))) for image_id, boxes in BOXES.items())
     files = {image_id: folder / f"{image_id}.png" for image_id in SIZES} | {99: folder / "instances.json"}
-    assert write_proposals(path, rows, {"model": "made by hand"}, files) == (4, 7)
+    image_bytes = {image_id: file.stat().st_size for image_id, file in files.items()}
+    assert write_proposals(path, rows, {"model": "made by hand"}, image_bytes) == (4, 7)
     return path
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_fpn.data.fields.boxes import BoxRows
 from keras_fpn.data.proposal_files import ImageProposals
+from keras_fpn.data.tfrecord_files import record_at
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -30,20 +31,12 @@ class Proposals(BoxRows):
         """See `ObjectField`; TensorFlow reads the file when an image's turn comes: COCO's would fill the memory."""
         import tensorflow as tf
 
-        files = tf.constant([self.proposals.file])
+        file = tf.constant(self.proposals.file)
         offsets = tf.constant(self.proposals.offsets([record.image_id for record in records]), tf.int64)
-        content = {"output_types": [tf.string], "output_shapes": [[]]}
 
         def load(index):
-            from_there_on = tf.raw_ops.TFRecordDatasetV2(
-                filenames=files,
-                compression_type="",
-                buffer_size=tf.constant(0, tf.int64),
-                byte_offsets=offsets[index : index + 1],
-            )
-            first = tf.raw_ops.TakeDataset(input_dataset=from_there_on, count=tf.constant(1, tf.int64), **content)
-            (numbers,) = tf.raw_ops.DatasetToSingleElement(dataset=first, **content)
-            return tf.reshape(tf.io.decode_raw(numbers, tf.float32), [-1, 4])[: self.proposals.max_proposals]
+            numbers = tf.io.decode_raw(record_at(file, offsets[index]), tf.float32)
+            return tf.reshape(numbers, [-1, 4])[: self.proposals.max_proposals]
 
         return load
 
