@@ -2,6 +2,10 @@
 
     format       what a format is: how its annotations are found, recognised and read
     coco         COCO instances files, in the layouts of COCO itself, Roboflow and CVAT
+    voc          Pascal VOC; voc_xml: one of its files
+    gathering    images and objects of many files -> the content of one instances file
+    half_names, class_lists, picture_folders
+                 names of halves, lists of classes, and folders of pictures, which many formats have
 
 A format of one's own is a subclass of `AnnotationFormat`, made known by `register_format`. Nothing here imports
 TensorFlow.
@@ -15,6 +19,7 @@ from typing import Any
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats.coco import Coco
 from keras_fpn.data.formats.format import AnnotationFormat, Half, JsonFormat
+from keras_fpn.data.formats.voc import Voc
 from keras_fpn.parts.registry import Registry
 
 __all__ = [
@@ -37,6 +42,7 @@ def register_format(annotation_format: AnnotationFormat) -> AnnotationFormat:
 
 # COCO first: where a folder holds several formats, it says most.
 COCO = register_format(Coco())
+register_format(Voc())
 
 
 def format_of(annotations: str | os.PathLike) -> AnnotationFormat:
