@@ -36,7 +36,8 @@ APART = {
     "evaluation": {"checkpoints", "config"}, "inference": {"checkpoints"},
 }  # fmt: skip
 ONLY_IN = {
-    "pycocotools": {"evaluation", "ops"}, "yaml": {"config"}, "argparse": {"commands"}, "matplotlib": {"reporting"},
+    "pycocotools": {"evaluation", "ops"}, "yaml": {"config", "data"}, "argparse": {"commands"},
+    "matplotlib": {"reporting"},
 }  # fmt: skip
 
 

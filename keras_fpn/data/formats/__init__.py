@@ -3,6 +3,7 @@
     format       what a format is: how its annotations are found, recognised and read
     coco         COCO instances files, in the layouts of COCO itself, Roboflow and CVAT
     voc          Pascal VOC; voc_xml: one of its files
+    yolo         YOLO; yolo_places: data.yaml and its like; yolo_labels: one of its files
     gathering    images and objects of many files -> the content of one instances file
     half_names, class_lists, picture_folders
                  names of halves, lists of classes, and folders of pictures, which many formats have
@@ -20,6 +21,7 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats.coco import Coco
 from keras_fpn.data.formats.format import AnnotationFormat, Half, JsonFormat
 from keras_fpn.data.formats.voc import Voc
+from keras_fpn.data.formats.yolo import Yolo
 from keras_fpn.parts.registry import Registry
 
 __all__ = [
@@ -43,6 +45,7 @@ def register_format(annotation_format: AnnotationFormat) -> AnnotationFormat:
 # COCO first: where a folder holds several formats, it says most.
 COCO = register_format(Coco())
 register_format(Voc())
+register_format(Yolo())
 
 
 def format_of(annotations: str | os.PathLike) -> AnnotationFormat:
