@@ -4,6 +4,7 @@
     coco         COCO instances files, in the layouts of COCO itself, Roboflow and CVAT
     voc          Pascal VOC; voc_xml: one of its files
     yolo         YOLO; yolo_places: data.yaml and its like; yolo_labels: one of its files
+    csv_table    tables of boxes; csv_columns: by their headers; csv_rows, csv_classes: what is in them
     gathering    images and objects of many files -> the content of one instances file
     half_names, class_lists, picture_folders
                  names of halves, lists of classes, and folders of pictures, which many formats have
@@ -19,6 +20,7 @@ from typing import Any
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats.coco import Coco
+from keras_fpn.data.formats.csv_table import CsvTable
 from keras_fpn.data.formats.format import AnnotationFormat, Half, JsonFormat
 from keras_fpn.data.formats.voc import Voc
 from keras_fpn.data.formats.yolo import Yolo
@@ -46,6 +48,8 @@ def register_format(annotation_format: AnnotationFormat) -> AnnotationFormat:
 COCO = register_format(Coco())
 register_format(Voc())
 register_format(Yolo())
+# Tables last: those that other formats know by their headers are theirs.
+register_format(CsvTable())
 
 
 def format_of(annotations: str | os.PathLike) -> AnnotationFormat:
