@@ -18,7 +18,7 @@ def read(half):
 
 
 def as_content(data_set):
-    """What was read, in the form of `data_sets.CONTENT`."""
+    """The records, in the form of `data_sets.CONTENT`."""
     return {
         Path(record.path).name: (
             record.width,
