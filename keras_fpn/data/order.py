@@ -80,13 +80,24 @@ class StreamOrder:
         `run` is 0, or with `fresh_every_pass` a number that is new (and the same for equal seeds) in each
         pass.
         """
-        endless = np.iinfo(np.int64).max
-        last = endless if self.num_batches is None else self.num_batches * self.batch_size
-        first = min(skip_batches * self.batch_size, last)
+        last = np.iinfo(np.int64).max // self.batch_size if self.num_batches is None else self.num_batches
+        first = min(skip_batches, last)
         if not fresh_every_pass:
-            return tf.data.Dataset.range(first, last).map(lambda slot: (slot, tf.constant(0, tf.int64)))
+            return slots_of_batches(first, last, self.batch_size)
         runs = tf.data.Dataset.random(seed=self.seed, rerandomize_each_iteration=True).take(1)
-        return runs.flat_map(lambda run: tf.data.Dataset.range(first, last).map(lambda slot: (slot, run)))
+        return runs.flat_map(lambda run: slots_of_batches(first, last, self.batch_size, run))
 
     def _tall_before(self, batch):
         return batch * self._tall_turns // self._turns
+
+
+def slots_of_batches(first: int, last: int, batch_size: int, run: int | tf.Tensor = 0) -> tf.data.Dataset:
+    """Dataset of (slot, run), int64 scalars, of batches `first` to `last`, the last one excluded.
+
+    It begins with the batches, not with the slots: where the workers of a tf.data service divide it among them
+    (`ShardingPolicy.DYNAMIC`), each gets whole batches.
+    """
+    rows = tf.range(batch_size, dtype=tf.int64)
+    runs = tf.fill([batch_size], tf.cast(run, tf.int64))
+    batches = tf.data.Dataset.range(first, last)
+    return batches.map(lambda batch: (batch * batch_size + rows, runs)).unbatch()

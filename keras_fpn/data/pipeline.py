@@ -149,8 +149,9 @@ def load_coco(
     length = (
         tf.data.INFINITE_CARDINALITY if order.num_batches is None else max(order.num_batches - skip_batches, 0)
     )
-    stream = stream.apply(tf.data.experimental.assert_cardinality(length)).prefetch(tf.data.AUTOTUNE)
-    return stream.with_options(_stream_options())
+    if int(stream.cardinality()) != length:  # a worker of a tf.data service, which has a part of them, would fail in it
+        stream = stream.apply(tf.data.experimental.assert_cardinality(length))
+    return stream.prefetch(tf.data.AUTOTUNE).with_options(_stream_options())
 
 
 def _data_set(annotations, images, **options) -> CocoDataset:

@@ -5,6 +5,8 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import tensorflow as tf
 
+from keras_fpn.data.order import slots_of_batches
+
 
 class SizeOrder:
     """One pass over the images in batches of one padded size each; see `order.StreamOrder`, whose interface it has.
@@ -39,5 +41,4 @@ class SizeOrder:
 
     def slots(self, skip_batches: int, *, fresh_every_pass: bool = False) -> tf.data.Dataset:
         """Dataset of (slot, 0), int64 scalars, from batch `skip_batches` on."""
-        slots = tf.data.Dataset.range(skip_batches * self.batch_size, self.num_batches * self.batch_size)
-        return slots.map(lambda slot: (slot, tf.constant(0, tf.int64)))
+        return slots_of_batches(skip_batches, self.num_batches, self.batch_size)
