@@ -108,7 +108,7 @@ def _check_regular(file):
 
 def _open(stream: BinaryIO, file, max_pixels) -> Image.Image:
     start = stream.read(_LOOKED_AT)
-    kind = _kind(start)
+    kind = kind_of(start)
     if kind not in FORMATS:
         raise _not_readable(os.fspath(file), f"it is {kind}; of {', '.join(FORMATS)} it is none")
     if kind == "WEBP":  # its decoder takes memory when it is opened
@@ -123,8 +123,8 @@ def _not_readable(name, why):
     return UserError(f"{name}: not a readable image ({why}); re-encode or remove it")
 
 
-def _kind(start: bytes) -> str:
-    """One of `FORMATS`, or words for something else."""
+def kind_of(start: bytes) -> str:
+    """Format of a file by its first 64 bytes: one of `FORMATS`, or words for something else."""
     if start[:4] == b"RIFF":
         return "WEBP" if start[8:12] == b"WEBP" else "RIFF"
     if start[4:8] == b"ftyp":

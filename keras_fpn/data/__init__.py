@@ -14,6 +14,8 @@
     transforms   image and fields changed together; sizes: what an image is resized and padded to
     picture_contents, tfrecord_files
                  encoded pictures, files of their own or in TFRecord files; cached_files: in memory
+    shard_folder, shard_examples
+                 a data set as TFRecord files with an index
     decode       image files -> pixels; image_heads: their sizes; exif: which way up
     order, size_order
                  which image comes when, in training and in evaluation

@@ -12,14 +12,14 @@ import stat
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.picture_files import opened, opened_content
 from keras_fpn.data.objects import short, shown
-from keras_fpn.data.picture_contents import RECORD, place_of, read_content, record_file
+from keras_fpn.data.picture_contents import RECORD, check_place, place_of, read_content
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +50,8 @@ def find_images(path: str | os.PathLike, entries: Sequence[dict], folder: str | 
     if all(is_file):
         return _find_files(path, entries, folder)
     files = iter(_find_files(path, [entry for entry in entries if RECORD not in entry], folder) if any(is_file) else ())
-    records = [None if own else record_file(path, entry, folder) for own, entry in zip(is_file, entries, strict=True)]
-    _check_record_files(path, entries, records)
-    return [next(files) if record is None else record for record in records]
+    records = _record_files(path, entries, folder)
+    return [next(files) if own else file for own, file in zip(is_file, records, strict=True)]
 
 
 def _find_files(path, entries, folder) -> list[str]:
@@ -109,12 +108,22 @@ def _opened(entry, file):
     return opened_content(content, file, max_pixels=sys.maxsize)
 
 
-def _check_record_files(path, entries, files):
-    checked = {None}
-    for entry, file in zip(entries, files, strict=True):
-        if file not in checked and not os.path.isfile(file):
-            raise UserError(f"{shown(file)}: not there, and image {entry['id']} of {path} lies in it; add the file")
-        checked.add(file)
+def _record_files(path, entries, folder) -> Iterator[str]:
+    """The TFRecord file of each image, relative to the image folder or absolute; "" where it has none."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        if RECORD not in entry:
+            yield ""
+            continue
+        check_place(path, entry)
+        name = entry[RECORD]["file"]
+        if name not in found:
+            found[name] = os.path.join(folder, name)
+            if not os.path.isfile(found[name]):
+                raise UserError(
+                    f"{shown(found[name])}: not there, and image {entry['id']} of {path} lies in it; add the file"
+                )
+        yield found[name]
 
 
 # ------------------------------------------------------------------------------------------------- one name

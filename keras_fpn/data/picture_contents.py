@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from keras_fpn.data.coco import Record
 
 RECORD = "record"  # key of an image entry
-_KEYS = {"file": str, "offset": int, "key": str}
 
 
 class Place(NamedTuple):
@@ -31,28 +30,29 @@ class Place(NamedTuple):
 
 
 def place_of(entry: Mapping[str, Any]) -> Place | None:
-    """The place of an image entry that was checked (`record_files`), or None where the picture is a file."""
+    """The place of an image entry that was checked (`check_place`), or None where the picture is a file."""
     record = entry.get(RECORD)
     return None if record is None else Place(record["offset"], record["key"])
 
 
-def record_file(path: str | os.PathLike, entry: Mapping[str, Any], folder: str | os.PathLike) -> str:
-    """The path of the TFRecord file that an image entry names, relative to the image folder or absolute.
+def check_place(path: str | os.PathLike, entry: Mapping[str, Any]) -> None:
+    """Refuse an image entry that does not say "file", "offset" and "key" of its picture.
 
     Args:
         path: the annotation file, for errors.
 
     Raises:
-        UserError: the entry does not say "file", "offset" and "key".
+        UserError: it says something else under "record".
     """
-    record = entry[RECORD]
-    is_right = isinstance(record, dict) and all(isinstance(record.get(key), kind) for key, kind in _KEYS.items())
-    if not is_right or not is_whole(record["offset"]) or record["offset"] < 0:
+    record = entry.get(RECORD)
+    said = record if isinstance(record, dict) else {}
+    offset = said.get("offset")
+    is_named = isinstance(said.get("file"), str) and isinstance(said.get("key"), str)
+    if not (is_named and is_whole(offset) and offset >= 0):
         raise UserError(
-            f'{path}: image {entry["id"]} has "{RECORD}" {short(record)}; write "file" (of TFRecords), "offset" (bytes)'
-            ' and "key" (feature of the encoded picture)'
+            f'{path}: image {short(entry.get("id"))} has "{RECORD}" {short(record)}; write "file" (of TFRecords),'
+            ' "offset" (bytes) and "key" (feature of the encoded picture)'
         )
-    return os.path.join(folder, record["file"])
 
 
 def read_content(path: str | os.PathLike, place: Place | None = None) -> bytes:

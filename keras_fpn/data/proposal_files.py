@@ -15,7 +15,6 @@ box: the record of image i with boxes `first:last` begins at byte `16 * (first +
 """
 
 import contextlib
-import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,6 +27,7 @@ import numpy as np
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import built_aside, check_output, read_json, write_json
 from keras_fpn.data.picture_contents import length_of
+from keras_fpn.data.tfrecord_files import BEFORE, record_writer
 
 if TYPE_CHECKING:
     from keras_fpn.data.coco import CocoDataset
@@ -36,7 +36,6 @@ FORMAT, VERSION = "keras_fpn proposals", 2
 _ARRAYS = {"image_ids": "<i8", "ends": "<i8", "scores": "<f4"}
 _MAPPED = ("scores",)
 _BOX = 16  # bytes of one, and of what is around a record
-_BEFORE = 12  # of them before its numbers: their length in 8 bytes, and a checksum
 _IMAGES_AT_ONCE = 256  # while checking: 8 MB of 2000 boxes each
 _TOLERANCE = 0.01  # pixels that a box may lie outside: who scaled it had to round
 _DAMAGED = "copy the folder again or write it anew with keras-fpn propose"
@@ -78,7 +77,7 @@ def write_proposals(
     image_ids, ends = [], []
     with built_aside(os.path.abspath(path)) as folder:
         folder.mkdir()
-        with _records(folder / "boxes.tfrecord") as boxes, _growing(folder / "scores.npy") as scores:
+        with record_writer(folder / "boxes.tfrecord") as boxes, _growing(folder / "scores.npy") as scores:
             for image_id, own_boxes, own_scores in rows:
                 own_boxes, own_scores = np.asarray(own_boxes), np.asarray(own_scores)
                 if own_boxes.shape != (*own_scores.shape, 4):
@@ -86,7 +85,7 @@ def write_proposals(
                         f"{path}: image {image_id} has boxes of shape {own_boxes.shape} and scores of shape"
                         f" {own_scores.shape}; give one score for each box [n, 4]"
                     )
-                boxes(own_boxes)
+                boxes(np.asarray(own_boxes, "<f4").tobytes())
                 ends.append(scores(own_scores))
                 image_ids.append(int(image_id))
         np.save(folder / "image_ids.npy", np.array(image_ids, "<i8"))
@@ -96,18 +95,6 @@ def write_proposals(
         counts = {"images": len(image_ids), "proposals": ends[-1] if ends else 0}
         write_json(folder / "proposals.json", {"format": FORMAT, "version": VERSION} | about | counts)
     return counts["images"], counts["proposals"]
-
-
-@contextlib.contextmanager
-def _records(path):
-    """Give a function that adds the boxes of an image to a TFRecord file."""
-    import tensorflow as tf
-
-    try:
-        with tf.io.TFRecordWriter(str(path)) as writer:
-            yield lambda boxes: writer.write(np.asarray(boxes, "<f4").tobytes())
-    except tf.errors.ResourceExhaustedError as error:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
 @contextlib.contextmanager
@@ -267,7 +254,7 @@ class GivenProposals:
     def boxes_of(self, row: int) -> np.ndarray:
         """`[n, 4]` float32: the boxes of the image in place `row`."""
         first, last = (int(bound) for bound in self.bounds(np.int64(row)))
-        start = self.offsets(np.int64(row)) + _BEFORE
+        start = self.offsets(np.int64(row)) + BEFORE
         numbers = self.words[start // 4 : (start + _BOX * (last - first)) // 4]
         return np.asarray(numbers).view("<f4").reshape(-1, 4)
 

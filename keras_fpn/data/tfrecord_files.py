@@ -3,10 +3,12 @@
 A record is the length of its data (8 bytes), a checksum of it (4), the data, and a checksum of these (4).
 """
 
+import contextlib
+import errno
 import functools
 import mmap
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,6 +37,27 @@ def record_at(path: "tf.Tensor", offset: "tf.Tensor") -> "tf.Tensor":
     )
     first = tf.raw_ops.TakeDataset(input_dataset=from_there_on, count=tf.constant(1, tf.int64), **content)
     return tf.raw_ops.DatasetToSingleElement(dataset=first, **content)[0]
+
+
+@contextlib.contextmanager
+def record_writer(path: str | os.PathLike) -> "Iterator[Callable[[bytes], int]]":
+    """Give a function that adds a record to a new file, and returns the byte at which it begins."""
+    import tensorflow as tf
+
+    end = 0
+
+    def add(data):
+        nonlocal end
+        begin = end
+        writer.write(data)
+        end += AROUND + len(data)
+        return begin
+
+    try:
+        with tf.io.TFRecordWriter(os.fspath(path)) as writer:
+            yield add
+    except tf.errors.ResourceExhaustedError as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
 def read_feature(file: str | os.PathLike, offset: int, key: str) -> bytes:

@@ -10,8 +10,9 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import load_coco, proposal_files, read_coco
+from keras_fpn.data import load_coco, read_coco
 from keras_fpn.data.proposal_files import read_proposals, write_proposals
+from keras_fpn.data.tfrecord_files import record_writer
 
 # Three images, height and width; the annotation file lists them in this order, the proposals in another.
 SIZES = {11: (40, 60), 12: (33, 50), 13: (30, 20)}
@@ -258,8 +259,8 @@ def test_many_images_are_checked_and_counted(tmp_path, data_set):
 
 
 def test_a_full_disk_is_told_as_such():
-    with pytest.raises(OSError) as caught, proposal_files._records("/dev/full") as add:
-        add(np.zeros((2000, 4)))
+    with pytest.raises(OSError) as caught, record_writer("/dev/full") as add:
+        add(bytes(32000))
     assert caught.value.errno == errno.ENOSPC
 
 

@@ -1,5 +1,5 @@
 """`keras-fpn data`: one file a command, named as the command is, with a hyphen for each underscore."""
 
-from keras_fpn.commands.data import shapes
+from keras_fpn.commands.data import shapes, to_shards
 
-COMMANDS = (shapes,)
+COMMANDS = (shapes, to_shards)

@@ -8,12 +8,12 @@
     gathering    images and objects of many files -> the content of one instances file
     half_names, class_lists, picture_folders
                  names of halves, lists of classes, and folders of pictures, which many formats have
+    shards       an index beside TFRecord files that hold the pictures
 
 A format of one's own is a subclass of `AnnotationFormat`, made known by `register_format`. Nothing here imports
 TensorFlow.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from typing import Any
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats.coco import Coco
 from keras_fpn.data.formats.csv_table import CsvTable
-from keras_fpn.data.formats.format import AnnotationFormat, Half, JsonFormat
+from keras_fpn.data.formats.format import AnnotationFormat, Half, JsonFormat, read_json
+from keras_fpn.data.formats.shards import Shards
 from keras_fpn.data.formats.voc import Voc
 from keras_fpn.data.formats.yolo import Yolo
 from keras_fpn.parts.registry import Registry
@@ -50,6 +51,7 @@ register_format(Voc())
 register_format(Yolo())
 # Tables last: those that other formats know by their headers are theirs.
 register_format(CsvTable())
+register_format(Shards())
 
 
 def format_of(annotations: str | os.PathLike) -> AnnotationFormat:
@@ -93,18 +95,8 @@ def read_content(annotations: str | os.PathLike, images: str | os.PathLike) -> A
     known = format_of(name)
     if known is not COCO:
         return known.read(name, images)
-    content = _read_json(name)
+    content = read_json(name)
     for each in FORMATS:
         if isinstance(each, JsonFormat) and each.matches(content):
             return each.from_json(content, name, images)
     return content
-
-
-def _read_json(name: str) -> Any:
-    COCO.check_there(name)
-    try:
-        return json.loads(Path(name).read_bytes())
-    except OSError as error:
-        raise UserError(f"{name}: cannot read the annotation file ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{name}: not a whole JSON file ({error}); write or download it again") from None

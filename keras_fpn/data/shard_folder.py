@@ -1,0 +1,140 @@
+"""A data set written as shards: TFRecord files of some hundred megabytes, and an index (see `formats.shards`).
+
+The annotations go into the index as they are: examples hold boxes as float32 shares and no polygons, and to read
+annotations from the shards would be to read the pictures. The pictures lie in the shards in an order drawn by a seed,
+so that each shard is a fair sample to a program that reads it from its start to its end; this package reads them in
+any order.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.files import built_aside, check_output, write_text
+from keras_fpn.console.progress import Count
+from keras_fpn.data.coco import CocoDataset, read_coco
+from keras_fpn.data.formats import Half, read_content
+from keras_fpn.data.formats.shards import FORMAT, VERSION, index_name, shard_name
+from keras_fpn.data.picture_contents import RECORD, content_of, length_of
+from keras_fpn.data.shard_examples import PICTURE, Area, example_of
+from keras_fpn.data.tfrecord_files import record_writer
+
+LABEL_MAP = "label_map.pbtxt"
+
+
+class Written(NamedTuple):
+    """A half that was written: how many images, in how many shards of how many bytes in all."""
+
+    images: int
+    shards: int
+    bytes: int
+
+
+def check_shards_output(path: str | os.PathLike) -> None:
+    """Refuse a place for shards before the work begins; a folder with something in it would be lost.
+
+    Raises:
+        UserError: `path` is a file, is not empty, or cannot be written.
+    """
+    check_output(path, folder=True)
+    if Path(path).is_dir() and any(Path(path).iterdir()):
+        raise UserError(f"{path}: is not empty, and files in it might be overwritten; choose another OUT or remove it")
+
+
+def write_shards(
+    path: str | os.PathLike,
+    halves: Mapping[str, Half],
+    *,
+    shard_bytes: int = 200_000_000,
+    shards: int | None = None,
+    seed: int = 0,
+    reading: Mapping[str, Any] | None = None,
+) -> dict[str, Written]:
+    """Write the halves of a data set as shards into a new folder, whole or not at all.
+
+    Args:
+        path: the folder; absent or empty.
+        halves: by names such as "train", annotations in any format with their images.
+        shard_bytes: about as many in each shard.
+        shards: as many of each half instead.
+        seed: of the order of pictures in the shards.
+        reading: arguments of `read_coco` by which the boxes of the examples are read; the index keeps the annotations
+            as they are.
+
+    Raises:
+        UserError: see `check_shards_output` and `read_coco`; a picture cannot be read.
+    """
+    check_shards_output(path)
+    written = {}
+    with built_aside(path) as folder:
+        folder.mkdir()
+        for name, half in halves.items():
+            data_set = read_coco(half.annotations, half.images, fields=(Area(),), **(reading or {}))
+            order = np.random.default_rng(seed % 2**64).permutation(len(data_set))
+            count = shards or math.ceil(sum(map(length_of, data_set.records)) / shard_bytes)
+            groups = np.array_split(order, min(max(count, 1), len(order)))
+            with Count(f"write {name}", len(data_set)) as progress:
+                places = _write_records(folder, name, groups, data_set, progress)
+            files = [folder / shard_name(name, number, len(groups)) for number in range(len(groups))]
+            _write_index(folder / index_name(name), half, places, files)
+            if not (folder / LABEL_MAP).exists():
+                write_text(folder / LABEL_MAP, _label_map(data_set))
+            written[name] = Written(len(data_set), len(files), sum(file.stat().st_size for file in files))
+    return written
+
+
+def _write_records(folder, half, groups, data_set: CocoDataset, progress) -> list[tuple[str, int]]:
+    """Write a shard of each group of records; (name of its shard, offset) of each record, in their order."""
+    category_ids = np.array(data_set.category_ids, np.int64)
+    names = dict(zip(data_set.category_ids, data_set.class_names, strict=True))
+    places: list[tuple[str, int]] = [("", 0)] * len(data_set)
+    done = 0
+    for number, group in enumerate(groups):
+        shard = shard_name(half, number, len(groups))
+        with record_writer(folder / shard) as add:
+            for index in group.tolist():
+                record = data_set.records[index]
+                places[index] = shard, add(example_of(record, content_of(record), category_ids, names))
+                done += 1
+                progress(done)
+    return places
+
+
+def _write_index(path: Path, half: Half, places: Sequence[tuple[str, int]], shards: Sequence[Path]) -> None:
+    """The annotations as they were read, with the place of each picture, entry by entry: in one text of COCO's
+    annotations there are 450 MB."""
+    content = read_content(half.annotations, half.images)
+    about = {"format": FORMAT, "version": VERSION}
+    about["shards"] = [{"file": file.name, "bytes": file.stat().st_size} for file in shards]
+    images = (
+        {**entry, RECORD: {"file": file, "offset": offset, "key": PICTURE}}
+        for entry, (file, offset) in zip(content["images"], places, strict=True)
+    )
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("{")
+        for key, value in ({**content, **about, "images": images}).items():
+            file.write(f"{'' if file.tell() == 1 else ','}\n{json.dumps(key)}: ")
+            _write_value(file, value)
+        file.write("\n}\n")
+
+
+def _write_value(file, value):
+    if isinstance(value, str | dict | int | float | None):
+        file.write(json.dumps(value))
+        return
+    file.write("[")
+    for number, entry in enumerate(value):
+        file.write(f"{',' if number else ''}\n{json.dumps(entry)}")
+    file.write("]")
+
+
+def _label_map(data_set: CocoDataset) -> str:
+    """The classes as TensorFlow's Object Detection API reads them."""
+    pairs = zip(data_set.category_ids, data_set.class_names, strict=True)
+    return "".join(f"item {{\n  id: {number}\n  name: {json.dumps(name)}\n}}\n" for number, name in pairs)
