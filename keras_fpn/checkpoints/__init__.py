@@ -14,7 +14,7 @@
     entries, variables
               tensors <-> variables, by the tables that stand beside the parts; every tensor accounted for
     sizes     widths and depths, read off shapes
-    classes, class_names, coco_classes
+    classes, class_names
               which classes the rows of a file's predictors are
     torchvision_writing
               a model as a file of torchvision's

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_fpn.checkpoints import coco_classes, torchvision_writing
+from keras_fpn.checkpoints import torchvision_writing
 from keras_fpn.console.errors import UserError
+from keras_fpn.data import coco_classes
 from keras_fpn.heads.box_head_names import BOXES, CLASS_SCORES
 
 

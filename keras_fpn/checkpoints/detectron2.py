@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_fpn.checkpoints import sizes
-from keras_fpn.checkpoints.coco_classes import IDS
 from keras_fpn.checkpoints.entries import Entry
 from keras_fpn.checkpoints.entries import entries as named_entries
+from keras_fpn.data.coco_classes import IDS
 
 if TYPE_CHECKING:
     import keras

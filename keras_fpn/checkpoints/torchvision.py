@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_fpn.checkpoints import sizes
-from keras_fpn.checkpoints.coco_classes import IDS, UNUSED_IDS
 from keras_fpn.checkpoints.entries import Entry
 from keras_fpn.checkpoints.entries import entries as named_entries
 from keras_fpn.console.errors import UserError
+from keras_fpn.data.coco_classes import IDS, UNUSED_IDS
 
 if TYPE_CHECKING:
     import keras
