@@ -38,12 +38,12 @@ def test_the_lowest_version_asked_for_is_the_oldest_that_is_tested(required, pin
     oldest = pinned("oldest")
     assert {name: {(">=", version)} for name, version in oldest.items()} == {name: asked[name] for name in oldest}
     tools = {"pytest", "pytest-xdist", "hypothesis", "ruff", "mypy", "types-pyyaml", "build", "twine"}
-    assert set(required) - set(oldest) == tools | {"tensorflow-datasets"}  # nothing reads it yet
+    assert set(required) - set(oldest) == tools
 
 
 def test_the_newest_versions_are_asked_for_too(required, pinned):
     newest = pinned("newest")
-    assert set(newest) == set(required) - {"tensorflow-datasets"}
+    assert set(newest) == set(required)
     for name, version in newest.items():
         assert required[name].specifier.contains(version), name
     assert all(newest[name] >= version for name, version in pinned("oldest").items())

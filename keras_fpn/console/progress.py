@@ -29,9 +29,9 @@ class Count:
             self._bar.start()
         return self
 
-    def __call__(self, done, total=None):
-        """Tell that `done` things are done; `total` may correct the number there are."""
-        self._done, self._total = done, total or self._total
+    def __call__(self, done, total=None, unit=None):
+        """Tell that `done` things are done; `total` may correct the number there are, `unit` say more of them."""
+        self._done, self._total, self._unit = done, total or self._total, unit or self._unit
         if self._bar:
             self._bar.update(self._task, completed=done, total=self._total)
         elif time.monotonic() - self._told > _LINE_EVERY:

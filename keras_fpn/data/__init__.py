@@ -3,6 +3,7 @@
     instances    annotation files, as training and evaluation both read them; entry_values: of their entries
     coco         the same as records of a data set; image_files: their pictures
     formats/     annotations of other programs, read as COCO's; layout: where the halves of a data set are
+    tfds/        data sets of TensorFlow Datasets
     objects      the objects of a file, as fields read them
     box_forms, box_sanity, class_checks, picture_checks
                  boxes in other forms; what is wrong with a whole file, and would cost a day of training
@@ -43,6 +44,7 @@ _PUBLIC = {
     "read_coco": "coco",
     "write_shapes": "shapes",
     "load_coco": "pipeline",
+    "load_tfds": "tfds.loading",
     "decode_image": "decode",
     "readable_errors": "decode",
 }

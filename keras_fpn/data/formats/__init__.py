@@ -9,6 +9,7 @@
     half_names, class_lists, picture_folders
                  names of halves, lists of classes, and folders of pictures, which many formats have
     shards       an index beside TFRecord files that hold the pictures
+    tfds         data sets of TensorFlow Datasets
 
 A format of one's own is a subclass of `AnnotationFormat`, made known by `register_format`. Nothing here imports
 TensorFlow.
@@ -23,6 +24,7 @@ from keras_fpn.data.formats.coco import Coco
 from keras_fpn.data.formats.csv_table import CsvTable
 from keras_fpn.data.formats.format import AnnotationFormat, Half, JsonFormat, read_json
 from keras_fpn.data.formats.shards import Shards
+from keras_fpn.data.formats.tfds import Tfds
 from keras_fpn.data.formats.voc import Voc
 from keras_fpn.data.formats.yolo import Yolo
 from keras_fpn.parts.registry import Registry
@@ -49,9 +51,10 @@ def register_format(annotation_format: AnnotationFormat) -> AnnotationFormat:
 COCO = register_format(Coco())
 register_format(Voc())
 register_format(Yolo())
+register_format(Shards())
+register_format(Tfds())
 # Tables last: those that other formats know by their headers are theirs.
 register_format(CsvTable())
-register_format(Shards())
 
 
 def format_of(annotations: str | os.PathLike) -> AnnotationFormat:
