@@ -31,7 +31,7 @@ def paste(mask: np.ndarray, box: np.ndarray, height: int, width: int) -> dict[st
     left, columns = _between_bins(box[0], box[2], mask.shape[1], width)
     # Not as products of matrices: BLAS would start threads for each of a thousand small ones.
     window = _interpolate(_interpolate(mask, *rows).T, *columns)  # [columns, rows]: COCO counts down the columns
-    return _encode_window(window >= THRESHOLD, top, left, height, width)
+    return encode_window(window >= THRESHOLD, top, left, height, width)
 
 
 def paste_all(masks: np.ndarray, boxes: np.ndarray, height: int, width: int) -> list[dict[str, Any]]:
@@ -60,8 +60,8 @@ def _interpolate(lines, before, after, share):
     return lines[before] * (1 - share) + lines[after] * share
 
 
-def _encode_window(window, top, left, height, width):
-    """The segment of an image that is empty but for `window` [columns, rows] bool at `top` and `left`."""
+def encode_window(window: np.ndarray, top: int, left: int, height: int, width: int) -> dict[str, Any]:
+    """The segment of an image that is empty but for `window` [columns, rows] bool at `top` and `left`, pixels."""
     edges = np.diff(window, axis=1, prepend=False, append=False) if window.size else np.zeros((0, 1), bool)
     columns, rows = np.nonzero(edges)  # starts and ends of runs by turns: each column begins and ends without
     places = (columns + left) * height + rows + top
@@ -82,7 +82,7 @@ def _compress(counts, height, width):
 def encode(mask: np.ndarray) -> dict[str, Any]:
     """The segment of a mask `[H, W]` bool or 0/1."""
     mask = np.asarray(mask, bool)
-    return _encode_window(mask.T, 0, 0, *mask.shape)
+    return encode_window(mask.T, 0, 0, *mask.shape)
 
 
 def decode(segment: Mapping[str, Any]) -> np.ndarray:

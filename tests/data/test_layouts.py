@@ -1,9 +1,12 @@
 """Folders of known formats: which of their files are the annotations and the images of each half."""
 
+import json
+
 import pytest
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import find_layout
+from keras_fpn.data.formats import find_halves, read_content
 
 
 def _touch(root, *names):
@@ -151,3 +154,102 @@ def test_what_is_not_clear_is_refused_with_the_names(tmp_path, files, told):
     with pytest.raises(UserError, match=told) as caught:
         find_layout(tmp_path)
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value) and ";" in str(caught.value)
+
+
+# COCO's files as programs export them; looked up in files of Label Studio's converter (label-studio-sdk 2.1.2) and
+# Datumaro 1.13.12, and in the documentation or sources of the others.
+EXPORTS = {
+    "Label Studio": (["result.json"], ["images/0a1b2c3d-a.jpg"], ["."]),
+    "Label Studio, Windows": (["result.json"], [r"images\0a1b2c3d-a.jpg"], ["."]),
+    "CVAT, not divided": (["annotations/instances_default.json"], ["a.jpg"], ["images/default"]),
+    "CVAT, pictures in one folder": (["annotations/instances_default.json"], ["a.jpg"], ["images"]),
+    "CVAT, subsets": (
+        [f"annotations/instances_{name}.json" for name in ("Train", "Validation", "Test")], ["a.jpg"] * 3,
+        ["images/Train", "images/Validation", "images/Test"],
+    ),
+    "Roboflow": (
+        ["train/_annotations.coco.json", "valid/_annotations.coco.json", "test/_annotations.coco.json"],
+        ["a.jpg"] * 3, ["train", "valid", "test"],
+    ),
+    "Roboflow, not divided": (["_annotations.coco.json"], ["a.jpg"], ["."]),
+    "labelme2coco of labelme": (["annotations.json"], ["JPEGImages/a.jpg"], ["."]),
+    "labelme2coco of PyPI": (["train.json", "val.json"], ["a.jpg", "b.jpg"], [".", "."]),
+    "Datumaro": (
+        ["annotations/instances_train.json", "annotations/instances_val.json"], ["a/b one.jpg", "c.jpg"],
+        ["images/train", "images/val"],
+    ),
+    "Supervisely, a data set": (["ds0/annotations/instances.json"], ["a.jpg"], ["ds0/images"]),
+    "Supervisely, data sets": (
+        ["train/annotations/instances.json", "val/annotations/instances.json"], ["a.jpg"] * 2,
+        ["train/images", "val/images"],
+    ),
+    "Supervisely, ann and img": (["ds0/ann/instances.json"], ["a.jpg"], ["ds0/img"]),
+    "VIA": (["via_export_coco.json"], ["a.jpg"], ["."]),
+    "FiftyOne": (["labels.json"], ["a.jpg"], ["data"]),
+    "FiftyOne, splits": (["train/labels.json", "validation/labels.json"], ["a.jpg"] * 2,
+                         ["train/data", "validation/data"]),
+    "names of halves": (["annotations/train.json", "annotations/val.json"], ["a.jpg"] * 2, ["train", "val"]),
+    "names of halves, one folder": (["annotations/train.json", "annotations/val.json"], ["a.jpg", "b.jpg"],
+                                    ["images", "images"]),
+    "names of halves at the top": (["train.json", "val.json"], ["a.jpg", "b.jpg"], ["images", "images"]),
+    "names of halves and folders": (["labels_train.json", "labels_valid.json"], ["a.jpg"] * 2,
+                                    ["images/train", "images/valid"]),
+    "paths from the top": (["annotations/train.json", "annotations/val.json"],
+                           ["images/train/a.jpg", "images/val/a.jpg"], [".", "."]),
+    "COCO's names and one folder": (["annotations/instances_train.json", "annotations/instances_val.json"],
+                                    ["a.jpg", "b.jpg"], ["images", "images"]),
+}  # fmt: skip
+
+
+def _coco(root, file, name):
+    """A COCO file of one image, with the key that comes last in COCO's own, first in others."""
+    content = {"licenses": [], "annotations": [], "images": [{"id": 1, "file_name": name, "height": 6, "width": 8}],
+               "categories": [{"id": 1, "name": "car"}]}  # fmt: skip
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    (root / file).write_text(json.dumps(content, indent=1))
+
+
+@pytest.mark.parametrize("export", EXPORTS)
+def test_the_exports_of_labelling_tools_are_found_as_they_come(tmp_path, export):
+    files, names, images = EXPORTS[export]
+    for file, name, folder in zip(files, names, images, strict=True):
+        _coco(tmp_path, file, name)
+        _touch(tmp_path, f"{folder}/{name}".replace("\\", "/"))
+    _touch(tmp_path, "README.txt", "annotations/captions_train.json")
+    known, halves = find_halves(tmp_path)
+    assert known.name == "coco" and list(halves) == (["train", "val", "test"][: len(files)] if files[1:] else ["all"])
+    for half, file, folder in zip(halves.values(), files, images, strict=True):
+        assert half == (str(tmp_path / file), str(tmp_path / folder))
+        assert known.images_of(half.annotations) == half.images
+        (entry,) = read_content(*half)["images"]
+        assert (tmp_path / folder / entry["file_name"].replace("\\", "/")).is_file()
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        (["a.json", "b.json"], r"COCO files: several \(a, b\), and their names do not tell train from val; "),
+        (["train.json", "train2.json"], r"COCO files: several \(train, train2\)"),
+        (["annotations/train.json", "annotations/first.json"], r"annotations: COCO files: several \(first, train\)"),
+        (["train/a.json", "train/b.json", "val/a.json"], r"train: more than one COCO file \(a.json, b.json\); name"),
+        ([f"{name}/annotations/instances.json" for name in "ab"], r"data sets with COCO files: several \(a, b\)"),
+    ],
+)  # fmt: skip
+def test_files_that_could_be_either_half_are_refused_with_the_names(tmp_path, files, told):
+    _touch(tmp_path, "a/images/a.jpg", "b/images/a.jpg")
+    for file in files:
+        _coco(tmp_path, file, "a.jpg")
+    with pytest.raises(UserError, match=told) as caught:
+        find_halves(tmp_path)
+    assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value) and ";" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"images": [], "annotations": []', '{"images": {}, "annotations": [], "categories": []}', "[]", "", "{}",
+     '[{"images": [], "annotations": [], "categories": []}]'],
+)  # fmt: skip
+def test_json_of_something_else_is_not_taken_for_coco(tmp_path, content):
+    (tmp_path / "settings.json").write_text(content)
+    with pytest.raises(UserError, match="no layout found; wanted annotations/instances_train"):
+        find_halves(tmp_path)

@@ -1,15 +1,21 @@
 """Annotation formats: each a file, read as COCO's.
 
     format       what a format is: how its annotations are found, recognised and read
-    coco         COCO instances files, in the layouts of COCO itself, Roboflow and CVAT
+    coco         COCO instances files; coco_layouts: as programs lay them into folders
     voc          Pascal VOC; voc_xml: one of its files
     yolo         YOLO; yolo_places: data.yaml and its like; yolo_labels: one of its files
-    csv_table    tables of boxes; csv_columns: by their headers; csv_rows, csv_classes: what is in them
-    gathering    images and objects of many files -> the content of one instances file
-    half_names, class_lists, picture_folders
-                 names of halves, lists of classes, and folders of pictures, which many formats have
     shards       an index beside TFRecord files that hold the pictures
     tfds         data sets of TensorFlow Datasets
+    labelme, via, label_studio, supervisely, datumaro, cvat
+                 what labelling tools write themselves
+    csv_table    tables of boxes; csv_columns: by their headers; csv_rows, csv_classes: what is in them
+    gathering, collected
+                 images and objects -> the content of one instances file: of many files, of a tool's
+    outlines, encoded_masks
+                 shapes that tools draw -> boxes and segmentations
+    half_names, half_files, class_lists, siblings, picture_folders, picture_places, entries, json_files, xml_elements
+                 names of halves and the files that have them, lists of classes, the classes of all halves, folders of
+                 pictures and where they are, errors that name an entry, files of others, which many formats share
 
 A format of one's own is a subclass of `AnnotationFormat`, made known by `register_format`. Nothing here imports
 TensorFlow.
@@ -22,9 +28,15 @@ from typing import Any
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats.coco import Coco
 from keras_fpn.data.formats.csv_table import CsvTable
+from keras_fpn.data.formats.cvat import Cvat
+from keras_fpn.data.formats.datumaro import Datumaro
 from keras_fpn.data.formats.format import AnnotationFormat, Half, JsonFormat, read_json
+from keras_fpn.data.formats.label_studio import LabelStudio
+from keras_fpn.data.formats.labelme import Labelme
 from keras_fpn.data.formats.shards import Shards
+from keras_fpn.data.formats.supervisely import Supervisely
 from keras_fpn.data.formats.tfds import Tfds
+from keras_fpn.data.formats.via import Via
 from keras_fpn.data.formats.voc import Voc
 from keras_fpn.data.formats.yolo import Yolo
 from keras_fpn.parts.registry import Registry
@@ -49,10 +61,8 @@ def register_format(annotation_format: AnnotationFormat) -> AnnotationFormat:
 
 # COCO first: where a folder holds several formats, it says most.
 COCO = register_format(Coco())
-register_format(Voc())
-register_format(Yolo())
-register_format(Shards())
-register_format(Tfds())
+for _each in (Shards(), Tfds(), Supervisely(), Datumaro(), Cvat(), Via(), LabelStudio(), Labelme(), Voc(), Yolo()):
+    register_format(_each)
 # Tables last: those that other formats know by their headers are theirs.
 register_format(CsvTable())
 

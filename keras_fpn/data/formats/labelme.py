@@ -1,0 +1,202 @@
+"""labelme: a JSON file beside each picture (versions 3 to 6, and programs that write the same)."""
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_fpn.console.errors import UserError
+from keras_fpn.data.formats import encoded_masks, outlines
+from keras_fpn.data.formats.collected import Collected
+from keras_fpn.data.formats.entries import objects_of, read_json, reading, text
+from keras_fpn.data.formats.format import Half, JsonFormat
+from keras_fpn.data.formats.half_files import divided, folders, half_folders
+from keras_fpn.data.formats.json_files import begins_as
+from keras_fpn.data.formats.outlines import Outline
+from keras_fpn.data.formats.picture_folders import is_picture
+from keras_fpn.data.formats.picture_places import image_folder, name_inside, size_of
+from keras_fpn.data.formats.siblings import class_names
+
+_HEAD = re.compile(rb'\s*\{.*?"(shapes|imagePath|imageData)"', re.DOTALL)
+_WITHOUT_BOX = {"point": "points", "points": "points", "line": "lines", "linestrip": "line strips"}
+_INSIDE = ("annotations", "annotation", "labels", "json", "jsons")
+
+
+class Labelme(JsonFormat):
+    """labelme's JSON files: of a folder, or one.
+
+    Shapes with one "group_id" and one label are one object. A picture that is nowhere but inside the JSON file is not
+    read. Classes are in the order of their names.
+    """
+
+    name, title = "labelme", "labelme JSON"
+    layout = "labelme's JSON files beside their pictures, in one folder or in train/ and val/"
+
+    def find(self, folder: Path) -> dict[str, Half] | None:
+        """See `AnnotationFormat`."""
+        own = _folder_of(folder)
+        if own is not None:
+            return {"all": self._half(own)}
+        inside = {name: found for name, each in half_folders(folder).items() if (found := _folder_of(each))}
+        halves = divided(inside, f"{folder}: folders with {self.title}")
+        return None if halves is None else {half: self._half(each) for half, each in halves.items()}
+
+    def recognises(self, annotations: str) -> bool:
+        """See `AnnotationFormat`."""
+        return os.path.isdir(annotations) and _has_labelme(Path(annotations))
+
+    def matches(self, content: Any) -> bool:
+        """See `JsonFormat`."""
+        return isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
+
+    def images_of(self, annotations: str) -> str | None:
+        """See `AnnotationFormat`."""
+        place = Path(annotations)
+        return self._half(place).images if place.is_dir() else str(place.parent)
+
+    def files(self, annotations: str) -> Iterable[Path]:
+        """See `AnnotationFormat`."""
+        return list(_files(Path(annotations))) if os.path.isdir(annotations) else [Path(annotations)]
+
+    def read(self, annotations: str, images: str) -> dict[str, Any]:
+        """See `AnnotationFormat`."""
+        contents = ((file, content) for file in self.files(annotations) if self.matches(content := read_json(file)))
+        collected = _collect(annotations, contents, images)
+        return collected.content(class_names(self, annotations, self._names))
+
+    def from_json(self, content: Any, annotations: str, images: str) -> dict[str, Any]:
+        """See `JsonFormat`."""
+        return _collect(annotations, [(Path(annotations), content)], images).content()
+
+    def _half(self, folder: Path) -> Half:
+        first = next(_files(folder))
+        named = str(read_json(first).get("imagePath") or "")
+        beside = [place for place in folders(folder.parent) if place.name.lower() in ("images", "jpegimages", "img")]
+        return Half(str(folder), str(image_folder([folder, *beside], [named])))
+
+    def _names(self, annotations: str) -> set[str]:
+        """The labels of the shapes that have boxes."""
+        shapes = (shape for file in self.files(annotations) for shape in _shapes(read_json(file)))
+        return {
+            shape["label"].strip() for shape in shapes
+            if isinstance(shape.get("label"), str) and shape.get("shape_type") not in _WITHOUT_BOX
+        }  # fmt: skip
+
+
+def _shapes(content) -> list[dict]:
+    shapes = content.get("shapes") if isinstance(content, dict) else None
+    return [shape for shape in shapes if isinstance(shape, dict)] if isinstance(shapes, list) else []
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The JSON files of a folder and of those below it, by name."""
+    for file in sorted(folder.rglob("*.[jJ][sS][oO][nN]")):
+        if file.is_file() and not file.name.startswith("."):
+            yield file
+
+
+def _folder_of(folder: Path) -> Path | None:
+    """The folder, or the one in it, that has labelme's files."""
+    places = [folder, *(each for each in folders(folder) if each.name.lower() in _INSIDE)]
+    return next((place for place in places if _has_labelme(place)), None)
+
+
+def _has_labelme(folder: Path) -> bool:
+    """Whether the first JSON file that lies directly in a folder is labelme's."""
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".json" and file.is_file())
+    try:
+        return bool(files) and begins_as(files[0], _HEAD) and Labelme().matches(read_json(files[0]))
+    except UserError:
+        return False
+
+
+# ------------------------------------------------------------------------------------------------ one picture
+
+
+def _collect(source: str, contents: Iterable[tuple[Path, Any]], images: str) -> Collected:
+    collected = Collected(source)
+    only_inside = []
+    for file, content in contents:
+        with reading(str(file), "the file"):
+            named = text(content["imagePath"], '"imagePath"')
+            name = _picture_of(file, named, images)
+            if not os.path.isfile(os.path.join(images, name)) and content.get("imageData"):
+                only_inside.append(file)
+                continue
+            size: Any = (content.get("imageHeight"), content.get("imageWidth"))
+            image = collected.add_image(name, size if all(size) else size_of(str(file), images, name))
+            _add_shapes(collected, file, image, objects_of(content["shapes"], '"shapes"'))
+    if only_inside:
+        more = f" (and {len(only_inside) - 1} more)" if len(only_inside) > 1 else ""
+        raise UserError(
+            f'{only_inside[0]}{more}: its picture is not in {images}, only inside the file as "imageData"; put the'
+            " pictures beside the JSON files (labelme 5 has labelme_export_json FILE, which writes the picture)"
+        )
+    return collected
+
+
+def _picture_of(file: Path, named: str, images: str) -> str:
+    """The name of a picture in the image folder: where the file says, or a picture that has the file's own name."""
+    path = os.path.normpath(os.path.join(file.parent, named.replace("\\", "/")))
+    inside = os.path.relpath(path, images)
+    if not inside.startswith("..") and os.path.isfile(path):
+        return inside.replace(os.sep, "/")
+    name = name_inside(images, named)
+    if os.path.isfile(os.path.join(images, name)):
+        return name
+    beside = sorted(each for each in file.parent.glob(f"{glob.escape(file.stem)}.*") if is_picture(each.name))
+    renamed = [os.path.relpath(each, images).replace(os.sep, "/") for each in beside]
+    return renamed[0] if len(renamed) == 1 and not renamed[0].startswith("..") else name
+
+
+def _add_shapes(collected: Collected, file: Path, image: int, shapes: list[dict]) -> None:
+    height, width = collected.sizes[image]
+    groups: dict[Any, list[tuple[dict, Outline]]] = {}
+    for index, shape in enumerate(shapes):
+        with reading(str(file), f"shape {index}"):
+            label, group = text(shape["label"], '"label"'), shape.get("group_id")
+            outline = _outline(collected, shape, height, width)
+        if outline is not None:
+            key = (label, index, "alone") if group is None else (label, group)
+            groups.setdefault(key, []).append((shape, outline))
+    for (label, *_), parts in groups.items():
+        first = parts[0][0]
+        collected.add_object(
+            image,
+            label,
+            outlines.joined([outline for _, outline in parts], height, width),
+            flags=first.get("flags"),
+            group_id=first.get("group_id"),
+            description=first.get("description"),
+            difficult=first.get("difficult"),
+        )
+
+
+def _outline(collected: Collected, shape: dict, height: int, width: int) -> Outline | None:
+    kind, points = shape.get("shape_type") or "polygon", shape["points"]
+    if kind in _WITHOUT_BOX:
+        collected.leave_out(_WITHOUT_BOX[kind])
+    elif kind == "rectangle":
+        return outlines.rectangle(points)
+    elif kind == "circle":
+        (x, y), (edge_x, edge_y) = points
+        radius = float(np.hypot(edge_x - x, edge_y - y))
+        return outlines.ellipse((x, y), (radius, radius))
+    elif kind == "mask":
+        (left, top), *_ = points
+        pixels = encoded_masks.pixels(shape["mask"], '"mask"')
+        found = outlines.mask(pixels, round(left), round(top), height, width)
+        if found is None:
+            collected.leave_out("empty masks")
+        return found
+    elif kind in ("polygon", "oriented_rectangle", "rotation"):
+        if len(points) >= 3:
+            return outlines.polygon(points)
+        collected.leave_out("polygons of fewer than three points")
+    else:
+        collected.leave_out(f"shapes of the unknown type {kind!r}")
+    return None
