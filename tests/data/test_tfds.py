@@ -5,6 +5,8 @@ import io
 import json
 import logging
 import shutil
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -341,7 +343,8 @@ def test_features_of_an_unknown_data_set_are_named(unknown, tmp_path):
     query = "&".join(f"{name}={key}" for name, key in KEYS.items())
     name = f"tfds:{unknown}?{query}@train[1:]"
     assert sorted(format_of(name).absolute(name)) == sorted(name)
-    assert [record.image_id for record in read_coco(name).records] == [11]
+    (record,) = read_coco(name).records
+    assert (record.image_id, content_of(record)) == (11, picture(11, "PNG"))
 
 
 @pytest.mark.parametrize(
@@ -523,7 +526,7 @@ def test_a_file_that_is_cut_short_is_told(known, tmp_path):
     file.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(UserError, match=f"{file}: is cut short"):
         read_content(f"tfds:{folder}@train", "")
-    with pytest.raises(UserError, match=f"{folder}@train: example 2 of 2 cannot be read .*prepare the data set again"):
+    with pytest.raises(UserError, match=f"{folder}@train: one of the examples 1 to 2 cannot be read .*prepare"):
         _write(folder, tmp_path / "out")
 
 
@@ -543,6 +546,17 @@ def test_without_the_package_its_installation_is_named(known, tmp_path, monkeypa
     )
     assert main(["data", "from-tfds", str(known[1]["coco"][0]), str(tmp_path / "out")]) == 2
     assert 'tensorflow-datasets is not installed; pip install "keras-fpn[tfds]"' in capsys.readouterr().err
+
+
+def test_a_package_that_does_not_load_is_told(known, tmp_path, monkeypatch, capsys):
+    """With a protobuf that does not fit, TFDS writes an error and is imported without its content."""
+    import tensorflow_datasets as tfds
+
+    empty = types.ModuleType("tensorflow_datasets")
+    empty.__spec__ = tfds.__spec__
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", empty)
+    assert main(["data", "from-tfds", str(known[1]["coco"][0]), str(tmp_path / "out")]) == 2
+    assert "is installed and does not load" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------------------------------------- longer

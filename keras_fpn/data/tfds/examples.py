@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
@@ -14,6 +15,7 @@ from keras_fpn.data.tfds.schema import Schema, at
 
 _ID = "tfds_id"
 _HEAD = 16  # bytes of a picture that tell its format
+_AT_ONCE = 16  # examples, which takes half the time of one by one
 
 
 class Example(NamedTuple):
@@ -92,10 +94,10 @@ class Split:
                 yield Example(number, file, place, picture, length, height, width, features)
                 done += 1
         except tf.errors.OpError as error:
-            first_line = str(error.message).partition("\n")[0]
+            first_line, last = str(error.message).partition("\n")[0], min(done + _AT_ONCE, len(self))
             raise UserError(
-                f"{self._source}: example {done + 1} of {len(self)} cannot be read ({first_line}); prepare the data set"
-                " again"
+                f"{self._source}: one of the examples {done + 1} to {last} cannot be read ({first_line}); prepare the"
+                " data set again"
             ) from None
 
     def _decoders(self) -> Any:
@@ -121,10 +123,11 @@ class Split:
                 _replace(features, schema.image, tf.strings.substr(picture, 0, _HEAD))
             return features.pop(_ID), tf.strings.length(picture), size_in_header(picture), features
 
-        stream = stream.map(measured, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
-        for name, length, size, features in stream.as_numpy_iterator():
-            file, _, place = name.decode().rpartition("__")
-            yield files[file], int(place), int(length), size, features
+        stream = stream.map(measured, tf.data.AUTOTUNE, deterministic=True)
+        for several in stream.ragged_batch(_AT_ONCE).prefetch(1):
+            for name, length, size, features in zip(*map(_one_by_one, several), strict=True):
+                file, _, place = name.decode().rpartition("__")
+                yield files[file], int(place), int(length), size, features
 
     def _from_source(self):
         """The same of ArrayRecord files."""
@@ -146,6 +149,18 @@ def _first_numbers(splits) -> dict[str, int]:
             firsts[os.path.basename(file)] = number
             number += length
     return firsts
+
+
+def _one_by_one(batch) -> Iterator[Any]:
+    """The rows of a batch: of a tensor, a ragged one, or a dictionary of them."""
+    if isinstance(batch, dict):
+        columns = {key: _one_by_one(column) for key, column in batch.items()}
+        rows = zip(*columns.values(), strict=True)
+        yield from (dict(zip(columns, row, strict=True)) for row in rows)
+    elif isinstance(batch, tf.RaggedTensor):
+        yield from np.split(batch.values.numpy(), batch.row_splits.numpy()[1:-1])
+    else:
+        yield from batch.numpy()
 
 
 def _replace(features, path, value):

@@ -28,10 +28,16 @@ def package() -> ModuleType:
     """tensorflow-datasets.
 
     Raises:
-        UserError: see `check_installed`.
+        UserError: see `check_installed`; or it fails to load.
     """
     check_installed()
-    return importlib.import_module("tensorflow_datasets")
+    tfds = importlib.import_module("tensorflow_datasets")
+    if not hasattr(tfds, "builder_from_directory"):  # it writes what went wrong, and is imported without its content
+        raise UserError(
+            "tensorflow-datasets is installed and does not load, as its own error above says; where that is about"
+            ' protobuf: pip install "tensorflow-metadata<1.18"'
+        )
+    return tfds
 
 
 @contextlib.contextmanager
