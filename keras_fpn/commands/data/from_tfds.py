@@ -4,8 +4,6 @@ import argparse
 from pathlib import Path
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data.tfds.keys import BOX_FORMS, NAMES, read_keys
-from keras_fpn.data.tfds.names import PREFIX
 
 HELP = "write a TFDS data set as a COCO-format folder"
 _HALVES = ("train", "val", "test")
@@ -19,6 +17,8 @@ _MEANINGS = {
     "image_key": "the picture",
     "image_id_key": "the id of a picture",
     "file_name_key": "the name of a picture",
+    "class_name": "the one class, where objects have none",
+    "box_form": "the form of the boxes: REL_YXYX, REL_XYXY (shares of the image), YXYX, XYXY or XYWH (pixels)",
 }
 
 
@@ -41,14 +41,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group = parser.add_argument_group("features of a data set that is not known, where it does not tell by itself")
     for name, meaning in _MEANINGS.items():
-        group.add_argument(_option(name), metavar="KEY", help=meaning)
-    group.add_argument("--class-name", metavar="NAME", help="the one class, where objects have none")
-    group.add_argument("--box-form", choices=BOX_FORMS, help="the form of the boxes (REL: shares of the image)")
+        group.add_argument("--" + name.replace("_", "-"), metavar=name.rpartition("_")[2].upper(), help=meaning)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     from keras_fpn.console.files import built_aside, check_output
+    from keras_fpn.data.tfds.keys import read_keys
+    from keras_fpn.data.tfds.names import PREFIX
     from keras_fpn.data.tfds.package import check_installed, prepare
     from keras_fpn.data.tfds.prepared import Prepared, find_prepared
 
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_output(out, folder=True)
     if arguments.split and arguments.val_share is not None:
         raise UserError("--val-share divides the split train, and --split says what the halves are; leave out one")
-    given = {name: getattr(arguments, name) for name in NAMES if getattr(arguments, name) is not None}
+    given = {name: getattr(arguments, name) for name in _MEANINGS if getattr(arguments, name) is not None}
     keys = read_keys(given, data)
     check_installed()
     find = prepare if arguments.download else find_prepared
@@ -98,7 +98,3 @@ def _share(text):
     if not 0 < share < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no share between 0 and 1, such as 0.1")
     return share
-
-
-def _option(name):
-    return "--" + name.replace("_", "-")
