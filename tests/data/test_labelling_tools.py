@@ -684,6 +684,15 @@ def test_labelme_keeps_what_else_it_says(tmp_path):
     assert [first["id"], second["id"]] == [1, 2]
 
 
+def test_other_json_files_among_those_of_labelme_are_passed_over(tmp_path, caplog):
+    labelme(tmp_path, SHAPES[labelme][:2])
+    _write(tmp_path / "settings.json", {"shapes": 3})
+    assert objects_of(read_content(tmp_path, tmp_path)) == WANTED["train"]
+    assert caplog.messages == [
+        f"{tmp_path}: 1 of 2 JSON files are passed over, as they are not labelme's, first settings.json"
+    ]
+
+
 def test_one_labelme_file_is_annotations_too(tmp_path):
     labelme(tmp_path, SHAPES[labelme][:2])
     assert objects_of(read_content(tmp_path / "a.json", tmp_path)) == WANTED["train"]
@@ -898,3 +907,31 @@ def test_cvat_tracks_need_their_frames(tmp_path):
         read_content(file, tmp_path)
     (item,) = read_content(tmp_path / "val" / "annotations.xml", tmp_path / "val" / "images")["annotations"]
     assert item["track_id"] == 0
+
+
+def test_cvat_tracks_without_a_box_for_each_frame_are_told(tmp_path, caplog):
+    boxes = [f'<box frame="{frame}" outside="{outside}" occluded="0" keyframe="1" xtl="1" ytl="2" xbr="3" ybr="4"/>'
+             for frame, outside in ((0, 0), (3, 0), (4, 1), (6, 0))]  # fmt: skip
+    track = f'<track id="0" label="car">{"".join(boxes)}</track>'
+    _write(tmp_path / "annotations.xml", CVAT.format(kind="task", body=track))
+    for frame in range(7):
+        _picture(tmp_path / f"frame_{frame:06d}.png")
+    content = read_content(tmp_path / "annotations.xml", tmp_path)
+    assert [each["image_id"] for each in content["annotations"]] == [0, 3, 6] and len(content["images"]) == 7
+    assert "2 times an object is between two key frames and has no box on the frame" in caplog.text
+
+
+# ---------------------------------------------------------------------------------------------- several files
+
+
+@pytest.mark.parametrize(
+    ("tool", "key", "names"),
+    [(via, "file", ("one.json", "two.json")), (label_studio, "file", ("one.json", "two.json")),
+     (cvat, "file", ("one.xml", "two.xml")), (datumaro, "subset", ("one", "two"))],
+)  # fmt: skip
+def test_several_files_whose_names_tell_no_half_are_refused_with_the_names(tmp_path, tool, key, names):
+    _in_one_folder(tool, key, *names)(tmp_path)
+    told = r"several \(one\.?\w*, two\.?\w*\), and their names do not tell .*; "
+    with pytest.raises(UserError, match=told) as caught:
+        find_halves(tmp_path)
+    assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)

@@ -73,10 +73,10 @@ class Collected:
         """Count what becomes no object, by its kind in words, in the plural: "points"."""
         self._left_out[kind] += number
 
-    @property
-    def sizes(self) -> list[tuple[int, int]]:
-        """Height and width of each image so far."""
-        return [(image["height"], image["width"]) for image in self._images]
+    def size(self, image: int) -> tuple[int, int]:
+        """Height and width of the image at a place, pixels."""
+        entry = self._images[image]
+        return entry["height"], entry["width"]
 
     def content(self, others: Iterable[str] = ()) -> dict[str, Any]:
         """Content of a COCO instances file; tells in one line what was left out.

@@ -1,8 +1,10 @@
 """CVAT's own XML, version 1.1: "CVAT for images", and "CVAT for video" whose pictures are the frames."""
 
+import logging
 import os
 import re
-from collections.abc import Callable, Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -20,6 +22,8 @@ from keras_fpn.data.formats.picture_folders import is_picture
 from keras_fpn.data.formats.picture_places import image_folder, name_inside, places_beside, size_of
 from keras_fpn.data.formats.xml_elements import elements, root_tag
 from keras_fpn.data.objects import short
+
+log = logging.getLogger(__name__)
 
 _XML = (".xml",)
 _FRAME = re.compile(r"frame_(\d+)\.\w+", re.IGNORECASE)
@@ -161,14 +165,7 @@ class _Reader:
                 f"{self._file}: has tracks, of frames of a video, and {self._folder} has no frame_000000.PNG and so on;"
                 ' export it with its images, or pictures that are no video as "CVAT for images 1.1"'
             )
-        by_frame: dict[int, list[tuple[Element, str | None, dict]]] = {}
-        for track in self._tracks:
-            further = {"track_id": as_whole(track.get("id")), "group_id": track.get("group_id")}
-            for shape in track:
-                with reading(self._file, f"track {track.get('id')}"):
-                    number = int(shape.attrib["frame"])
-                if shape.get("outside") != "1":
-                    by_frame.setdefault(number, []).append((shape, track.get("label"), further))
+        by_frame = self._by_frame(frames)
         missing = sorted(set(by_frame) - set(frames))
         if missing:
             raise UserError(
@@ -182,11 +179,35 @@ class _Reader:
                 _add_shapes(collected, image, by_frame.get(number, []))
 
 
+    def _by_frame(self, frames: Mapping[int, str]) -> dict[int, list[tuple[Element, str | None, dict]]]:
+        """The shapes of all tracks by the frames that they are on, each with its label and what its track says."""
+        by_frame: dict[int, list[tuple[Element, str | None, dict]]] = {}
+        numbers, unsaid = sorted(frames), 0
+        for track in self._tracks:
+            further = {"track_id": as_whole(track.get("id")), "group_id": track.get("group_id")}
+            last = None  # frame on which the object was seen last, if it is still there
+            for shape in track:
+                with reading(self._file, f"track {track.get('id')}"):
+                    number = int(shape.attrib["frame"])
+                if last is not None:
+                    unsaid += max(0, bisect_left(numbers, number) - bisect_right(numbers, last))
+                last = None if shape.get("outside") == "1" else number
+                if last is not None:
+                    by_frame.setdefault(number, []).append((shape, track.get("label"), further))
+        if unsaid:
+            log.warning(
+                "%s: %d times an object is between two key frames and has no box on the frame; CVAT itself writes one"
+                " for each frame: export the annotations again",
+                self._file, unsaid,
+            )  # fmt: skip
+        return by_frame
+
+
 # ------------------------------------------------------------------------------------------------ one image
 
 
 def _add_shapes(collected: Collected, image: int, shapes: list[tuple[Element, str | None, dict]]) -> None:
-    height, width = collected.sizes[image]
+    height, width = collected.size(image)
     groups: dict[Any, list[tuple[Outline, dict]]] = {}
     for index, (shape, label, further) in enumerate(shapes):
         outline = _outline(collected, shape, height, width)

@@ -93,7 +93,7 @@ def _add_image(collected: Collected, item: dict, images: str) -> int:
 
 
 def _add_objects(collected: Collected, item: dict, image: int, names: list[str]) -> None:
-    height, width = collected.sizes[image]
+    height, width = collected.size(image)
     groups: dict[Any, list[tuple[dict, str, Outline]]] = {}
     for index, each in enumerate(objects_of(item.get("annotations"), '"annotations"')):
         with reading(collected.source, f"annotation {index} of item {_named(item, index)}"):

@@ -73,7 +73,7 @@ class LabelStudio(JsonFormat):
                 _add(collected, number, picture, results, images)
         if not tasks:
             raise UserError(f"{annotations}: no task is labelled; label some, and export them again")
-        return collected.content(class_names(self, annotations, _names))
+        return collected.content(class_names(self, annotations, lambda path: _names(path, annotations, tasks)))
 
     def _half(self, file: Path) -> Half:
         content = read_json(file)
@@ -176,11 +176,11 @@ def _kind_of_value(value: dict) -> str:
     return next((kind for key, kind in by_shape.items() if key in value), "")
 
 
-def _names(file: str) -> set[str]:
-    content = read_json(file)
+def _names(file: str, own: str, tasks: list[_Task]) -> set[str]:
+    """The labels in a file; those of the `own` one, whose tasks are at hand, are not read again."""
     return {
         label
-        for _, _, results in _tasks(file, content, is_told=False)
+        for _, _, results in (tasks if file == own else _tasks(file, read_json(file), is_told=False))
         for result in results
         if _shape(result) in _SHAPES and (label := _label(result, results))
     }
@@ -195,7 +195,7 @@ def _add(collected: Collected, number: Any, picture: str, results: list[dict], i
     image = collected.add_image(name, said or size_of(collected.source, images, name), number, picture)
     for result in results:
         with reading(collected.source, f"result {short(result.get('id'))} of task {short(number)}"):
-            outline = _outline(collected, result, *collected.sizes[image])
+            outline = _outline(collected, result, *collected.size(image))
             if outline is None:
                 continue
             label = _label(result, results)

@@ -1,6 +1,7 @@
 """labelme: a JSON file beside each picture (versions 3 to 6, and programs that write the same)."""
 
 import glob
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,7 @@ import numpy as np
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import encoded_masks, outlines
 from keras_fpn.data.formats.collected import Collected
+from keras_fpn.data.formats.counted import counted
 from keras_fpn.data.formats.entries import objects_of, read_json, reading, text
 from keras_fpn.data.formats.format import Half, JsonFormat
 from keras_fpn.data.formats.half_files import divided, folders, half_folders
@@ -20,6 +22,9 @@ from keras_fpn.data.formats.outlines import Outline
 from keras_fpn.data.formats.picture_folders import is_picture
 from keras_fpn.data.formats.picture_places import image_folder, name_inside, size_of
 from keras_fpn.data.formats.siblings import class_names
+from keras_fpn.data.objects import shown
+
+log = logging.getLogger(__name__)
 
 _HEAD = re.compile(rb'\s*\{.*?"(shapes|imagePath|imageData)"', re.DOTALL)
 _WITHOUT_BOX = {"point": "points", "points": "points", "line": "lines", "linestrip": "line strips"}
@@ -64,9 +69,12 @@ class Labelme(JsonFormat):
 
     def read(self, annotations: str, images: str) -> dict[str, Any]:
         """See `AnnotationFormat`."""
-        contents = ((file, content) for file in self.files(annotations) if self.matches(content := read_json(file)))
-        collected = _collect(annotations, contents, images)
-        return collected.content(class_names(self, annotations, self._names))
+        labels: set[str] = set()
+        collected = _collect(annotations, self._contents(annotations, labels), images)
+        names_of = self._labels_of
+        return collected.content(
+            class_names(self, annotations, lambda path: labels if path == annotations else names_of(path))
+        )
 
     def from_json(self, content: Any, annotations: str, images: str) -> dict[str, Any]:
         """See `JsonFormat`."""
@@ -78,18 +86,34 @@ class Labelme(JsonFormat):
         beside = [place for place in folders(folder.parent) if place.name.lower() in ("images", "jpegimages", "img")]
         return Half(str(folder), str(image_folder([folder, *beside], [named])))
 
-    def _names(self, annotations: str) -> set[str]:
-        """The labels of the shapes that have boxes."""
-        shapes = (shape for file in self.files(annotations) for shape in _shapes(read_json(file)))
-        return {
-            shape["label"].strip() for shape in shapes
-            if isinstance(shape.get("label"), str) and shape.get("shape_type") not in _WITHOUT_BOX
-        }  # fmt: skip
+    def _labels_of(self, annotations: str) -> set[str]:
+        labels: set[str] = set()
+        for _ in self._contents(annotations, labels):
+            pass
+        return labels
+
+    def _contents(self, annotations: str, labels: set[str]) -> Iterator[tuple[Path, Any]]:
+        """The files that are labelme's, each read once, with their contents; adds their labels to the set."""
+        files, others = list(self.files(annotations)), []
+        for file in counted(files, self.name, "files"):
+            content = read_json(file)
+            if self.matches(content):
+                labels |= _labels(content)
+                yield file, content
+            else:
+                others.append(file)
+        if others:
+            log.warning(
+                "%s: %d of %d JSON files are passed over, as they are not labelme's, first %s",
+                annotations, len(others), len(files), shown(os.path.relpath(others[0], annotations)),
+            )  # fmt: skip
 
 
-def _shapes(content) -> list[dict]:
-    shapes = content.get("shapes") if isinstance(content, dict) else None
-    return [shape for shape in shapes if isinstance(shape, dict)] if isinstance(shapes, list) else []
+def _labels(content) -> set[str]:
+    """The labels of the shapes that have boxes."""
+    shapes = [shape for shape in content["shapes"] if isinstance(shape, dict)]
+    boxed = [shape for shape in shapes if shape.get("shape_type") not in _WITHOUT_BOX]
+    return {shape["label"].strip() for shape in boxed if isinstance(shape.get("label"), str)}
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -154,7 +178,7 @@ def _picture_of(file: Path, named: str, images: str) -> str:
 
 
 def _add_shapes(collected: Collected, file: Path, image: int, shapes: list[dict]) -> None:
-    height, width = collected.sizes[image]
+    height, width = collected.size(image)
     groups: dict[Any, list[tuple[dict, Outline]]] = {}
     for index, shape in enumerate(shapes):
         with reading(str(file), f"shape {index}"):

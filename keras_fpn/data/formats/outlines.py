@@ -45,7 +45,7 @@ def rectangle(points: Any) -> Outline:
 def polygon(points: Any) -> Outline:
     """A polygon of three corners or more."""
     corners = _as_points(points, 3)
-    return Outline(_box_around(corners), [corners.reshape(-1).tolist()], _area(corners))
+    return Outline(_box_around(corners), [[side for corner in corners for side in corner]], _area(corners))
 
 
 def ellipse(center: Sequence[float], radii: Sequence[float], degrees: float = 0) -> Outline:
@@ -54,11 +54,11 @@ def ellipse(center: Sequence[float], radii: Sequence[float], degrees: float = 0)
     turn = math.radians(_finite([degrees])[0])
     half_width = math.hypot(across * math.cos(turn), down * math.sin(turn))
     half_height = math.hypot(across * math.sin(turn), down * math.cos(turn))
-    angles = np.arange(_CORNERS) * (2 * math.pi / _CORNERS)
-    corners = np.stack([x + across * np.cos(angles), y + down * np.sin(angles)], 1)
-    corners = _turned(corners, (x, y), degrees)
+    angles = [index * 2 * math.pi / _CORNERS for index in range(_CORNERS)]
+    corners = [(x + across * math.cos(angle), y + down * math.sin(angle)) for angle in angles]
+    turned = [side for corner in _turned(corners, (x, y), degrees) for side in corner]
     box = (x - half_width, y - half_height, x + half_width, y + half_height)
-    return Outline(box, [corners.reshape(-1).tolist()], math.pi * abs(across * down))
+    return Outline(box, [turned], math.pi * abs(across * down))
 
 
 def turned_rectangle(box: Sequence[float], pivot: Sequence[float], degrees: float) -> Outline:
@@ -66,7 +66,7 @@ def turned_rectangle(box: Sequence[float], pivot: Sequence[float], degrees: floa
     if not degrees:
         return rectangle([box[:2], box[2:]])
     x1, y1, x2, y2 = _finite(box)
-    corners = np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)])
+    corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
     return polygon(_turned(corners, _finite(pivot), _finite([degrees])[0]))
 
 
@@ -110,9 +110,8 @@ def joined(outlines: Sequence[Outline], height: int, width: int) -> Outline:
 
 def joined_box(outlines: Sequence[Outline]) -> tuple[float, float, float, float]:
     """The box x1, y1, x2, y2 around several outlines."""
-    boxes = np.array([outline.box for outline in outlines])
-    (x1, y1), (x2, y2) = boxes[:, :2].min(0).tolist(), boxes[:, 2:].max(0).tolist()
-    return x1, y1, x2, y2
+    left, top, right, bottom = zip(*(outline.box for outline in outlines), strict=True)
+    return min(left), min(top), max(right), max(bottom)
 
 
 def _shape(outline):
@@ -123,32 +122,41 @@ def _shape(outline):
     return [[x1, y1, x2, y1, x2, y2, x1, y2]]
 
 
-def _as_points(points: Any, least: int) -> np.ndarray:
-    found = np.array(points, np.float64).reshape(-1, 2)
+_Point = tuple[float, float]
+
+
+def _as_points(points: Any, least: int) -> list[_Point]:
+    """Points x, y: pairs, or one list of numbers."""
+    given = list(points)
+    pairs = given if given and hasattr(given[0], "__len__") else list(zip(given[::2], given[1::2], strict=True))
+    found = [(float(x), float(y)) for x, y in pairs]  # words that are numbers, too: some programs write them
     if len(found) < least:
         raise ValueError(f"{len(found)} points where {least} are needed")
-    _finite(found.reshape(-1))
+    _finite([side for point in found for side in point])
     return found
 
 
-def _finite(numbers: Any) -> list[float]:
-    found = np.array(numbers, np.float64)
-    if not np.isfinite(found).all():
+def _finite(numbers: Sequence[Any]) -> list[float]:
+    found = [float(number) for number in numbers]
+    if not all(map(math.isfinite, found)):
         raise ValueError("a coordinate is not a finite number")
-    return found.tolist()
+    return found
 
 
-def _box_around(points: np.ndarray) -> tuple[float, float, float, float]:
-    (x1, y1), (x2, y2) = points.min(0).tolist(), points.max(0).tolist()
-    return x1, y1, x2, y2
+def _box_around(points: Sequence[_Point]) -> tuple[float, float, float, float]:
+    across, down = zip(*points, strict=True)
+    return min(across), min(down), max(across), max(down)
 
 
-def _turned(points: np.ndarray, pivot: Sequence[float], degrees: float) -> np.ndarray:
-    turn, about = math.radians(degrees), np.array(pivot)
-    matrix = np.array([(math.cos(turn), math.sin(turn)), (-math.sin(turn), math.cos(turn))])
-    return (points - about) @ matrix + about
+def _turned(points: Sequence[_Point], pivot: Sequence[float], degrees: float) -> list[_Point]:
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    (x0, y0), found = pivot, []
+    for x, y in points:
+        across, down = x - x0, y - y0
+        found.append((x0 + across * cosine - down * sine, y0 + across * sine + down * cosine))
+    return found
 
 
-def _area(corners: np.ndarray) -> float:
-    x, y = corners.T
-    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+def _area(corners: Sequence[_Point]) -> float:
+    following = [*corners[1:], corners[0]]
+    return abs(sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in zip(corners, following, strict=True))) / 2

@@ -6,6 +6,7 @@ from pathlib import Path
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats.entries import reading
 from keras_fpn.data.formats.format import AnnotationFormat, Half
+from keras_fpn.data.formats.half_names import half_in
 
 
 def class_names(known: AnnotationFormat, annotations: str, names_of: Callable[[str], set[str]]) -> set[str]:
@@ -19,10 +20,13 @@ def class_names(known: AnnotationFormat, annotations: str, names_of: Callable[[s
     Raises:
         UserError: the annotations of a half cannot be read.
     """
+    path = Path(annotations).absolute()
+    if not any(half_in(place.name) for place in (path, path.parent, path.parent.parent)):
+        return names_of(annotations)  # no half of anything
     names: set[str] = set()
-    for path in {half.annotations for half in halves_beside(known, annotations).values()} | {annotations}:
-        with reading(path, "one of its objects"):
-            names |= names_of(path)
+    for other in {half.annotations for half in halves_beside(known, annotations).values()} | {annotations}:
+        with reading(other, "one of its objects"):
+            names |= names_of(other)
     return names
 
 

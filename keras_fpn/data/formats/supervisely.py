@@ -8,6 +8,7 @@ from typing import Any
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import encoded_masks, outlines
 from keras_fpn.data.formats.collected import Collected
+from keras_fpn.data.formats.counted import counted
 from keras_fpn.data.formats.entries import objects_of, read_json, reading, text
 from keras_fpn.data.formats.format import AnnotationFormat, Half
 from keras_fpn.data.formats.half_files import folders
@@ -135,7 +136,7 @@ def _tagged(content: Any) -> str | None:
 
 def _read_data_set(collected: Collected, data_set: Path, images: str, tag: str | None) -> None:
     pictures = {each.name: each for each in sorted((data_set / _IMG).iterdir()) if is_picture(each.name)}
-    for file in _files(data_set):
+    for file in counted(_files(data_set), data_set.name, "files"):
         content = read_json(file)
         if tag is not None and _tagged(content) != tag:
             continue
@@ -160,7 +161,7 @@ def _picture(file: Path, pictures: Mapping[str, Path]) -> Path:
 
 
 def _add_objects(collected: Collected, file: Path, image: int, objects: list[dict]) -> None:
-    height, width = collected.sizes[image]
+    height, width = collected.size(image)
     groups: dict[Any, list[tuple[dict, Outline]]] = {}
     for index, each in enumerate(objects):
         with reading(str(file), f"object {short(each.get('id', index))}"):

@@ -14,6 +14,7 @@ from keras_fpn.console.naming import nearest
 from keras_fpn.data.entry_values import text_of
 from keras_fpn.data.formats import half_names, outlines
 from keras_fpn.data.formats.collected import Collected
+from keras_fpn.data.formats.counted import counted
 from keras_fpn.data.formats.entries import objects_of, read_json, reading, text
 from keras_fpn.data.formats.format import Half, JsonFormat
 from keras_fpn.data.formats.half_files import find_files
@@ -91,10 +92,10 @@ class Via(JsonFormat):
         file, attribute = half_names.split(annotations, _ENDINGS)
         classes = _Classes(file, content, attribute)
         collected = Collected(file, [(None, name) for name in classes.listed])
-        for key, entry in _entries(file, content):
+        for key, entry in counted(_entries(file, content), self.name, "images"):
             with reading(file, f"image {short(key)}"):
                 _add(collected, classes, entry, key, images)
-        return collected.content(class_names(self, file, lambda path: _names(path, classes)))
+        return collected.content(class_names(self, file, lambda path: _names(path, file, content, classes)))
 
     def _half(self, file: Path) -> Half:
         content = _content(file)
@@ -229,8 +230,10 @@ class _Classes:
         return text_of(self._options.get(key)) or key
 
 
-def _names(file: str, classes: _Classes) -> set[str]:
-    regions = (region for _, entry in _entries(file, _content(Path(file))) for region in _regions(entry))
+def _names(file: str, own: str, content: Any, classes: _Classes) -> set[str]:
+    """The classes in a file; the `own` one, whose content is at hand, is not read again."""
+    images = _entries(file, content if file == own else _content(Path(file)))
+    regions = (region for _, entry in images for region in _regions(entry))
     return {name for region in regions if _has_box(region) and (name := classes.of(region))}
 
 
