@@ -10,7 +10,7 @@ from keras_fpn.backbones.settings import BACKBONES, RESNETS
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
 from keras_fpn.layers.normalization import NORMS
-from keras_fpn.ops.levels import level_number
+from keras_fpn.ops.octaves import level_number
 
 
 def build_backbone(settings: Mapping[str, Any]) -> keras.Model:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import keras
 
 from keras_fpn.backbones.mobilenet_v3_names import CHECKPOINT_NAMES
+from keras_fpn.backbones.settings import MOBILENET_V3_STRIDES
 from keras_fpn.layers.normalization import build_norm
 
 NAME = "mobilenet_v3_large"
@@ -49,7 +50,6 @@ BLOCKS = (
 STEM_CHANNELS, LAST_CHANNELS = 16, 960
 # torchvision taps the blocks with a stride, and the last convolution: two maps of stride 32.
 TAPPED_BLOCKS = {2: "C2", 4: "C3", 7: "C4", 13: "C5"}
-STRIDES = {"C2": 4, "C3": 8, "C4": 16, "C5": 32, "C6": 32}
 # The last block that each freeze_at holds; the stem is held from 1 on, the last convolution at 5.
 LAST_FROZEN_BLOCK = {0: 0, 1: 1, 2: 3, 3: 6, 4: 12, 5: 15}
 
@@ -82,7 +82,7 @@ def build_mobilenet_v3_large(
             taps[TAPPED_BLOCKS[number]] = x
     taps["C6"] = apply.convolution(x, LAST_CHANNELS, 1, 1, "last", "conv", "norm", "hard_silu")
     model = keras.Model(image, taps, name=NAME)
-    model.strides = dict(STRIDES)
+    model.strides = dict(MOBILENET_V3_STRIDES)
     model.checkpoint_names = MappingProxyType(CHECKPOINT_NAMES)
     _freeze(model, freeze_at)
     return model

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import keras
 
 from keras_fpn.backbones.resnet_names import CHECKPOINT_NAMES, STAGES
+from keras_fpn.backbones.settings import STRIDES
 from keras_fpn.layers.normalization import MaskedBatchNormalization, build_norm
 
 # name: (bottleneck blocks, blocks in each of the stages 2..5)
@@ -62,7 +63,7 @@ def build_resnet(
     for stage in STAGES:
         taps[f"C{stage}"] = x = _stage(apply, x, name, stage, stride_in, width)
     model = keras.Model(image, taps, name=name)
-    model.strides = {f"C{stage}": 2**stage for stage in STAGES}
+    model.strides = dict(STRIDES)
     model.checkpoint_names = MappingProxyType(CHECKPOINT_NAMES)
     _freeze(model, freeze_at)
     return model

@@ -10,6 +10,9 @@ from keras_fpn.parts.settings import Channels, Norm, Settings
 
 BACKBONES = Registry("backbone", "backbone.name")
 _Build = TypeVar("_Build", bound=Callable)
+# Pixels of the image between neighbouring cells. MobileNetV3 has two maps of 32: its last convolution is a level, too.
+STRIDES = {"C2": 4, "C3": 8, "C4": 16, "C5": 32}
+MOBILENET_V3_STRIDES = STRIDES | {"C6": 32}
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 # What each family's own `preprocess_input` does, in our terms; families not listed rescale inside the network.
 _CAFFE = {"channel_order": "BGR", "mean": [103.939, 116.779, 123.68], "std": [1.0, 1.0, 1.0]}
@@ -93,15 +96,23 @@ def default_pixels(name: str) -> dict[str, Any] | None:
     return BACKBONES[name].facts.get("pixels") if name in BACKBONES else None
 
 
+def strides_of(name: str) -> dict[str, int] | None:
+    """`{"C2": 4, ...}` of a backbone, or None where only the built network says them."""
+    return BACKBONES[name].facts.get("strides")
+
+
 def _register_own():
+    target = "keras_fpn.backbones.resnet:build_resnet"
     for name in RESNETS:
-        BACKBONES.add(name, Part(name, ResNetSettings, "keras_fpn.backbones.resnet:build_resnet", {"name": name}))
+        BACKBONES.add(name, Part(name, ResNetSettings, target, {"name": name}, {"strides": STRIDES}))
     mobilenet = "mobilenet_v3_large"
     target = "keras_fpn.backbones.mobilenet_v3:build_mobilenet_v3_large"
-    BACKBONES.add(mobilenet, Part(mobilenet, MobileNetV3Settings, target))
+    facts = {"strides": MOBILENET_V3_STRIDES}
+    BACKBONES.add(mobilenet, Part(mobilenet, MobileNetV3Settings, target, facts=facts))
     for name, pixels in APPLICATION_PIXELS.items():
         target = "keras_fpn.backbones.applications:build_application"
-        BACKBONES.add(name, Part(name, BackboneSettings, target, {"name": name}, {"pixels": pixels}))
+        facts = {"pixels": pixels, "strides": STRIDES}
+        BACKBONES.add(name, Part(name, BackboneSettings, target, {"name": name}, facts))
 
 
 _register_own()

@@ -24,8 +24,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fpn.layers.fixed_arguments import FixedArguments
+from keras_fpn.ops.anchor_cells import ROUNDINGS, boxes_of_cell
 
-ROUNDINGS = ("none", "torchvision", "detectron")
 STRIDE_SOURCES = ("nominal", "floor")
 ORDERS = ("size_major", "ratio_major")
 
@@ -84,24 +84,10 @@ class AnchorGenerator(FixedArguments, keras.layers.Layer):
 
     def cell_anchors(self, level: str) -> np.ndarray:
         """The anchors of the cell at the origin: float32 numpy array `[A, 4]`, in the order of `order`."""
-        cell = self._boxes_of_cell(level)  # [sizes, ratios, 4]
+        cell = boxes_of_cell(self.sizes[level], self.ratios, self.strides[level], self.rounding)
         if self.order == "ratio_major":
             cell = cell.transpose(1, 0, 2)
         return cell.reshape(-1, 4).astype(np.float32)
-
-    def _boxes_of_cell(self, level):
-        sizes, ratios = self.sizes[level], self.ratios
-        if self.rounding == "detectron":
-            stride = self.strides[level]
-            return np.array([[_detectron_cell(size, ratio, stride) for ratio in ratios] for size in sizes])
-        if self.rounding == "torchvision":
-            # float32 like the reference, so that rounding falls the same way.
-            height_factor = np.sqrt(np.array(ratios, np.float32))
-            sides = np.array(sizes, np.float32)[:, None]
-            widths, heights = (1 / height_factor) * sides, height_factor * sides
-            return np.round(_around_origin(widths, heights))
-        widths = np.sqrt(np.array(sizes)[:, None] ** 2 / np.array(ratios))
-        return _around_origin(widths, widths * np.array(ratios))
 
     def __call__(self, feature_shapes, image_shape):
         # By name: Keras takes nothing but tensors by position, and sizes may be ints.
@@ -134,17 +120,3 @@ class AnchorGenerator(FixedArguments, keras.layers.Layer):
 
     def _centres(self, count, stride):
         return (tf.cast(tf.range(count), tf.float32) + self.offset) * tf.cast(stride, tf.float32)
-
-
-def _around_origin(widths, heights):
-    return np.stack([-widths, -heights, widths, heights], axis=-1) / 2
-
-
-def _detectron_cell(size, ratio, stride):
-    """One anchor as Detectron's `generate_anchors` makes it, converted to an exclusive right and bottom."""
-    width = np.round(np.sqrt(stride**2 / ratio))
-    height = np.round(width * ratio)
-    centre = (stride - 1) / 2
-    width, height = width * size / stride, height * size / stride
-    x1, y1 = centre - (width - 1) / 2, centre - (height - 1) / 2
-    return [x1, y1, x1 + width, y1 + height]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_fpn.necks.settings import NECKS
-from keras_fpn.ops.levels import level_number
+from keras_fpn.ops.octaves import level_number
 
 if TYPE_CHECKING:
     import keras

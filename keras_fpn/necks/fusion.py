@@ -17,7 +17,7 @@ import keras
 from keras_fpn.console.errors import UserError
 from keras_fpn.necks.convolutions import Convolutions
 from keras_fpn.necks.resampling import UpsampleLike
-from keras_fpn.ops.levels import level_number
+from keras_fpn.ops.octaves import level_number
 
 
 def build_fusion(

@@ -13,7 +13,7 @@ import keras
 
 from keras_fpn.necks.convolutions import Convolutions
 from keras_fpn.necks.stretches import check_run
-from keras_fpn.ops.levels import level_number
+from keras_fpn.ops.octaves import level_number
 
 
 def build_ssd(

@@ -3,6 +3,8 @@
     boxes              corners, areas, overlaps, deltas
     nms                suppression, group by group
     levels             the level of the pyramid that a RoI is cropped from (equation 1 of the paper)
+    octaves            the numbers of levels, and the sides at which they change
+    anchor_cells       the anchors of one cell
     bin_maxima         maxima over the bins of a map
     losses             of the RPN, of RoIs, of segments
     masks              pasted into images, run-length encoded

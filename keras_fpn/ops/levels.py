@@ -1,11 +1,11 @@
 """Which pyramid level a region of interest is read from (paper, eq. 1)."""
 
-import math
 from collections.abc import Sequence
 
 import tensorflow as tf
 
 from keras_fpn.ops import boxes as box_ops
+from keras_fpn.ops.octaves import level_number, octave_edges
 
 
 def roi_levels(
@@ -22,12 +22,9 @@ def roi_levels(
     Returns:
         `[...]` int32. An empty box belongs on the finest level.
     """
-    # By comparison with the octaves' own edges rather than through a logarithm: exact at 112, 224, 448 px, and the
-    # empty box needs no epsilon.
     side = tf.sqrt(box_ops.area(boxes))
     level = tf.fill(tf.shape(side), min_level)
-    for k in range(min_level + 1, max_level + 1):
-        edge = canonical_size * math.pow(2.0, k - canonical_level)
+    for edge in octave_edges(min_level, max_level, canonical_size, canonical_level):
         level += tf.cast(side >= edge, tf.int32)
     return level
 
@@ -51,8 +48,3 @@ def place_rois(
     finest, coarsest = level_number(levels[0]), level_number(levels[-1])
     numbers = roi_levels(boxes, finest, coarsest, canonical_size, canonical_level)
     return boxes, tf.repeat(tf.range(shape[0]), shape[1]), numbers - finest
-
-
-def level_number(level: str) -> int:
-    """The number in a level's name: 3 for "P3"."""
-    return int(level[1:])

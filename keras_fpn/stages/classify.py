@@ -15,8 +15,8 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.data.batches import check_classes
 from keras_fpn.layers.detections import DetectionLayer
 from keras_fpn.metrics import DETECTIONS
-from keras_fpn.ops.levels import level_number
 from keras_fpn.ops.losses import roi_losses
+from keras_fpn.ops.octaves import level_number
 from keras_fpn.parts.output_fields import STANDARD
 from keras_fpn.stages.classify_settings import BOX_HEADS, POOLINGS
 from keras_fpn.stages.recall import recall
