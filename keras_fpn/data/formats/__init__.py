@@ -31,7 +31,8 @@ from keras_fpn.data.formats.coco import Coco
 from keras_fpn.data.formats.csv_table import CsvTable
 from keras_fpn.data.formats.cvat import Cvat
 from keras_fpn.data.formats.datumaro import Datumaro
-from keras_fpn.data.formats.format import AnnotationFormat, Half, JsonFormat, read_json
+from keras_fpn.data.formats.entries import read_json
+from keras_fpn.data.formats.format import AnnotationFormat, Half, JsonFormat
 from keras_fpn.data.formats.label_studio import LabelStudio
 from keras_fpn.data.formats.labelme import Labelme
 from keras_fpn.data.formats.shards import Shards
@@ -109,6 +110,7 @@ def read_content(annotations: str | os.PathLike, images: str | os.PathLike) -> A
     known = format_of(name)
     if known is not COCO:
         return known.read(name, images)
+    COCO.check_there(name)
     content = read_json(name)
     for each in FORMATS:
         if isinstance(each, JsonFormat) and each.matches(content):

@@ -36,6 +36,8 @@ def read_json(path: str | Path) -> Any:
     """
     try:
         return json.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such annotation file; check the path") from None
     except OSError as error:
         raise UserError(f"{path}: cannot read the annotation file ({error.strerror})") from None
     except (ValueError, RecursionError) as error:

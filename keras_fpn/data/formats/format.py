@@ -1,6 +1,5 @@
 """Base of annotation formats: how a program's annotations are found, recognised and read, said in one place."""
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -110,19 +109,3 @@ class JsonFormat(AnnotationFormat):
             UserError: see `AnnotationFormat.read`.
         """
         raise NotImplementedError
-
-
-def read_json(file: str | os.PathLike) -> Any:
-    """Content of a JSON file.
-
-    Raises:
-        UserError: there is no such file, or it is no whole JSON file.
-    """
-    try:
-        return json.loads(Path(file).read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{file}: there is no such annotation file; check the path") from None
-    except OSError as error:
-        raise UserError(f"{file}: cannot read the annotation file ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file}: not a whole JSON file ({error}); write or download it again") from None

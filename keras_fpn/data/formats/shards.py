@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data.formats.format import AnnotationFormat, Half, read_json
+from keras_fpn.data.formats.entries import read_json
+from keras_fpn.data.formats.format import AnnotationFormat, Half
 from keras_fpn.data.objects import is_whole, short, shown
 from keras_fpn.data.picture_contents import RECORD, check_place
 
