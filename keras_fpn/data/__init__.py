@@ -4,6 +4,7 @@
     coco         the same as records of a data set; image_files: their pictures
     formats/     annotations of other programs, read as COCO's; layout: where the halves of a data set are
     tfds/        data sets of TensorFlow Datasets
+    conversion/  a data set written in another format
     objects      the objects of a file, as fields read them
     box_forms, box_sanity, class_checks, picture_checks
                  boxes in other forms; what is wrong with a whole file, and would cost a day of training

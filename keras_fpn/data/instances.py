@@ -64,20 +64,23 @@ class Instances:
 
 
 def read_instances(
-    annotations: "str | os.PathLike | dict[str, Any] | Instances", images: str | os.PathLike | None = None
+    annotations: "str | os.PathLike | dict[str, Any] | Instances",
+    images: str | os.PathLike | None = None,
+    source: str = "annotations",
 ) -> Instances:
     """Read an instances file, or annotations in another of the `formats`, or take the content of one as a dict.
 
     Args:
         annotations: path or name; a dict, which is not changed; or what was read, which is given back.
         images: folder of the images, which some formats need; by default where the format has it.
+        source: where a dict comes from, the start of an error.
 
     Raises:
         UserError: there is no such file, or it is no instances file; names the file, the entry and the mend.
     """
     if isinstance(annotations, Instances):
         return annotations
-    source = "annotations" if isinstance(annotations, dict) else str(annotations)
+    source = source if isinstance(annotations, dict) else str(annotations)
     content = annotations if isinstance(annotations, dict) else _read(annotations, images)
     sections = {key: with_whole_ids(_objects(source, content, key), _IDS[key]) for key in _SECTIONS}
     for section, reference, twice in _UNIQUE:

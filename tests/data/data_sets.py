@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-import numpy as np
 from PIL import Image
 
 NAMES = ("bird", "cat", "traffic light")
@@ -289,5 +288,16 @@ LAYOUTS = {
 WITHOUT_EMPTY = {"csv_open_images"}
 
 
-def pixels(path):
-    return np.asarray(Image.open(path).convert("RGB"))
+def as_content(data_set):
+    """The records of a data set, in the form of `CONTENT`."""
+    return {
+        Path(record.path).name: (
+            record.width,
+            record.height,
+            [
+                (data_set.class_names[label], *box[:2], *(box[2:] - box[:2]))
+                for label, box in zip(record.classes, record.boxes, strict=True)
+            ],
+        )
+        for record in data_set.records
+    }

@@ -10,26 +10,11 @@ from PIL import Image
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import find_layout, read_coco
 from keras_fpn.data.formats import find_halves, format_of, read_content
-from tests.data.data_sets import CONTENT, LAYOUTS, NAMES, WITHOUT_EMPTY, voc_xml
+from tests.data.data_sets import CONTENT, LAYOUTS, NAMES, WITHOUT_EMPTY, as_content, voc_xml
 
 
 def read(half):
     return read_coco(*half)
-
-
-def as_content(data_set):
-    """The records, in the form of `data_sets.CONTENT`."""
-    return {
-        Path(record.path).name: (
-            record.width,
-            record.height,
-            [
-                (data_set.class_names[label], *box[:2], *(box[2:] - box[:2]))
-                for label, box in zip(record.classes, record.boxes, strict=True)
-            ],
-        )
-        for record in data_set.records
-    }
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

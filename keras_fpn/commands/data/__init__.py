@@ -3,3 +3,6 @@
 from keras_fpn.commands.data import from_tfds, shapes, to_shards
 
 COMMANDS = (shapes, from_tfds, to_shards)
+from keras_fpn.commands.data import convert, shapes
+
+COMMANDS = (shapes, convert)

@@ -201,7 +201,7 @@ def _image(path, file, rows, table, classes, pictures) -> ReadImage:
     elif found is None:
         raise UserError(f"{path}: line {rows[0].line}: picture {short(file)} is not in {pictures.folder}; add it")
     else:
-        width, height, _ = picture_size(os.path.join(pictures.folder, found))
+        width, height = picture_size(os.path.join(pictures.folder, found))[:2]
     objects = [
         {"category_id": classes.id_of(path, row.line, row.label), "bbox": _box(row, table, width, height),
          "iscrowd": row.is_crowd, **row.others}

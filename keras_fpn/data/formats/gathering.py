@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.data.objects import short
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +97,8 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 def _check(content):
     """Reach for all that is read later, so that a damaged file is told once."""
-    content["order"], content["names"], content["further"].items()
-    [category["id"] for category in content["categories"]]
+    content["order"], content["further"].items(), content["categories"]
+    [[each["id"], each["name"]] for each in content["classes"]]
     for image in content["images"]:
         image["name"], image["entry"]["id"], image["check"]
         [each["id"] for each in [*image["objects"], *image["unwritten"]]]
@@ -105,12 +106,13 @@ def _check(content):
 
 def _restored(images, categories, content, path) -> dict[str, Any]:
     names = [category["name"] for category in categories]
-    if names != content["names"]:
+    wanted = [each["name"] for each in content["classes"]]
+    if names != wanted:
         raise UserError(
-            f"{path}: has the classes {', '.join(content['names'])}, and the annotations have {', '.join(names)};"
-            f" correct the annotations, or {_MEND}"
+            f"{path}: has the classes {short(wanted)}, and the annotations have {short(names)}; correct the"
+            f" annotations, or {_MEND}"
         )
-    ids = {category["id"]: kept["id"] for category, kept in zip(categories, content["categories"], strict=True)}
+    ids = {category["id"]: kept["id"] for category, kept in zip(categories, content["classes"], strict=True)}
     by_name = {image.file_name: image for image in images}
     known = [each for each in content["images"] if each["name"] in by_name]
     new = [image for image in images if image.file_name not in {each["name"] for each in known}]

@@ -19,11 +19,17 @@ _WORTH_A_BAR = 20_000  # headers: some seconds
 
 
 class PictureSize(NamedTuple):
-    """Size of a picture as it is looked at, pixels, and the EXIF orientation 1..8 that tells how to turn it."""
+    """Size of a picture as it is looked at, pixels, the EXIF orientation 1..8 that tells how to turn it, its format."""
 
     width: int
     height: int
     orientation: int
+    format: str
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Width and height of the pixels in the file."""
+        return (self.width, self.height) if self.orientation < 5 else (self.height, self.width)
 
 
 def picture_size(path: str | os.PathLike) -> PictureSize:
@@ -35,7 +41,7 @@ def picture_size(path: str | os.PathLike) -> PictureSize:
     with opened(path, max_pixels=sys.maxsize) as picture:  # nothing of it is decoded
         orientation = _orientation(picture)
         width, height = picture.size if orientation < 5 else picture.size[::-1]
-    return PictureSize(width, height, orientation)
+    return PictureSize(width, height, orientation, picture.format or "")
 
 
 def picture_sizes(paths: Sequence[str | os.PathLike]) -> list[PictureSize]:
@@ -131,7 +137,7 @@ def _listed(folder: str):
         folders[:] = [each for each in folders if not each.startswith(".")]
         inside = os.path.relpath(root, folder).replace(os.sep, "/")
         start = "" if inside == "." else f"{inside}/"
-        yield from (start + file for file in files if is_picture(file) and not file.startswith("."))
+        yield from (start + file for file in files if is_picture(file) and not file.startswith("._"))
 
 
 def _grouped(names, key) -> dict[str, list[str]]:

@@ -211,7 +211,7 @@ def _xml_files(path: Path) -> list[Path]:
     files = []
     for number, line in enumerate(class_lists.read_text(path).splitlines(), 1):
         if line.strip():
-            file = _xml_of(line.strip(), folder)
+            file = _xml_of(line, folder)
             if file is None:
                 raise UserError(
                     f"{path}: line {number}: {short(line.strip())} has no XML file in {folder}; add it, or remove the"
@@ -225,7 +225,7 @@ def _xml_files(path: Path) -> list[Path]:
 
 def _xml_of(line: str, folder: Path) -> Path | None:
     """The file of a line: a name that may have spaces, with 1, 0 or -1 behind it in the list of a class."""
-    names = [line]
+    names = [line, line.strip()]
     if line.split()[-1] in ("1", "0", "-1"):
         names.append(line.rpartition(" ")[0].strip())
     if is_picture(line):
@@ -237,8 +237,14 @@ def _xml_of(line: str, folder: Path) -> Path | None:
 
 
 def _places_of_lists(path: Path) -> list[Path]:
+    """The folders in which a list of the classes may lie: that of the XML files, and those above in their layout."""
     folder = _xml_folder(path)
-    return [folder, folder.parent, *([folder.parent.parent] if half_names.half_of(folder.parent.name) else [])]
+    places = [folder]
+    if folder.name.lower() == _XML:
+        places.append(folder.parent)
+    if half_names.half_of(places[-1].name):
+        places.append(places[-1].parent)
+    return places
 
 
 def _names(path: Path, files: list[VocFile]) -> tuple[list[str], Path | None]:
@@ -276,7 +282,7 @@ def _image(file: VocFile, folder: Path, pictures: PictureFolder, ids: dict[str, 
             raise UserError(
                 f"{file.path}: has no size, and its picture {shown(name)} is not in {pictures.folder}; add it"
             )
-        width, height, _ = picture_size(os.path.join(pictures.folder, name))
+        width, height = picture_size(os.path.join(pictures.folder, name))[:2]
     objects = [{**each, "category_id": ids[each["name"]]} for each in file.objects]
     for each in objects:
         del each["name"]

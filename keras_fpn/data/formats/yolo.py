@@ -59,7 +59,7 @@ class Yolo(AnnotationFormat):
             return True
         if path.suffix.lower() == ".txt":
             return "imagesets" not in [part.lower() for part in path.parts]
-        return path.is_dir() and any(path.glob("*.txt"))
+        return path.is_dir() and any(file.name.lower() not in class_lists.NAMES for file in path.glob("*.txt"))
 
     def images_of(self, annotations: str) -> str | None:
         """See `AnnotationFormat`."""
@@ -90,7 +90,7 @@ class Yolo(AnnotationFormat):
         check_lines(files, part.names, part.source, part.keypoints)
         sizes = picture_sizes([os.path.join(images, name) for name, _ in pictures])
         read = []
-        for (name, _), file, (width, height, _) in zip(pictures, files, sizes, strict=True):
+        for (name, _), file, (width, height, *_) in zip(pictures, files, sizes, strict=True):
             objects = [as_object(line, width, height, part.keypoints) for line in file.lines]
             read.append(ReadImage(name, width, height, objects, file.check))
         categories = [{"id": number, "name": name} for number, name in part.names.items()]

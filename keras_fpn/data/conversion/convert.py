@@ -1,0 +1,102 @@
+"""The whole road of a conversion: found, read, divided, written."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from keras_fpn.console.errors import UserError
+from keras_fpn.console.files import built_aside, check_output
+from keras_fpn.data.conversion.coco_files import write_coco
+from keras_fpn.data.conversion.division import divided
+from keras_fpn.data.conversion.sources import Source, find_sources, read_source, with_one_list
+from keras_fpn.data.conversion.voc_files import write_voc
+from keras_fpn.data.conversion.yolo_files import write_yolo
+
+WRITERS: Mapping[str, Callable[[Mapping[str, Source], Path, Callable[[], None]], tuple[int, Counter[str]]]] = {
+    "coco": write_coco,
+    "yolo": write_yolo,
+    "voc": write_voc,
+}
+
+
+class Converted(NamedTuple):
+    """Account of a conversion.
+
+    Attributes:
+        title: of the format that was read.
+        halves: pictures and objects of each.
+        left_out: objects that were left out as invalid.
+        crowds: objects that are neither learnt nor measured.
+        renamed: pictures that have other names than they had.
+        companions: `{key: how many objects have it}` of what the format has no place for.
+    """
+
+    title: str
+    halves: dict[str, tuple[int, int]]
+    left_out: int
+    crowds: int
+    renamed: int
+    companions: Counter[str]
+
+
+def convert(
+    data: str,
+    out: Path,
+    to: str,
+    *,
+    from_format: str | None = None,
+    images: str | None = None,
+    val_share: float | None = None,
+    seed: int = 0,
+    boxes: str = "xywh",
+    crowds: str = "ignore",
+    invalid_boxes: str = "refuse",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Converted:
+    """Write a data set in another format, pictures and all.
+
+    Args:
+        data: folder of a known layout, or annotations.
+        out: folder that is new or empty; written whole or not at all.
+        to: one of `WRITERS`.
+        from_format: one of `formats.FORMATS`; found out if None.
+        images: folder of the pictures of annotations.
+        val_share: share of the pictures to measure on where nothing divides them.
+        seed: of that division.
+        boxes, crowds, invalid_boxes: see `read_coco`.
+        progress: called as `progress(pictures written, pictures in all)`.
+
+    Raises:
+        UserError: something cannot be read, trusted or written; names the file.
+    """
+    check_output(out, folder=True)
+    if out.is_dir() and any(out.iterdir()):
+        raise UserError(f"{out}: is not empty, and files in it might be overwritten; choose another OUT or remove it")
+    known, halves = find_sources(data, images, from_format)
+    sources = {
+        name: read_source(known, half, boxes, crowds, invalid_boxes == "drop") for name, half in halves.items()
+    }
+    sources = with_one_list(sources)
+    left_out = sum(source.left_out for source in sources.values())
+    if val_share is not None:
+        sources = divided(sources, val_share, seed)
+    total, done = sum(len(source.entries) for source in sources.values()), 0
+
+    def one_more():
+        nonlocal done
+        done += 1
+        progress(done, total)
+
+    with built_aside(out) as aside:
+        aside.mkdir()
+        renamed, lost = WRITERS[to](sources, aside, one_more)
+    items = [item for source in sources.values() for items in source.objects for item in items]
+    return Converted(
+        title=known.title,
+        halves={name: (len(each.entries), sum(map(len, each.objects))) for name, each in sources.items()},
+        left_out=left_out,
+        crowds=sum(bool(item.get("iscrowd")) for item in items),
+        renamed=renamed,
+        companions=lost,
+    )
