@@ -116,6 +116,14 @@ def test_what_voc_says_of_an_object_is_kept(tmp_path):
     ]  # fmt: skip
 
 
+def test_chinese_encodings_are_read(tmp_path):
+    """Expat knows none of them; programs of Windows write them."""
+    _picture(tmp_path / "a.jpg")
+    text = _XML.format(_OBJECT.format(1)).replace("dog", "猫")
+    (tmp_path / "a.xml").write_bytes(f'<?xml version="1.0" encoding="GBK"?>{text}'.encode("gbk"))
+    assert _one_folder(tmp_path)["categories"] == [{"id": 1, "name": "猫"}]
+
+
 def test_voc_keeps_all_of_its_own_classes(tmp_path):
     _picture(tmp_path / "a.jpg")
     _voc(tmp_path, "a.jpg", ("dog", 1, 10, 49, 10), database="The VOC2012 Database")
@@ -172,6 +180,11 @@ def test_a_data_yaml_stands_for_its_folder(tmp_path):
     assert as_content(by_images) == CONTENT["val"]
 
 
+def test_a_table_stands_for_its_halves(tmp_path):
+    LAYOUTS["csv_automl"](tmp_path)
+    assert find_layout(tmp_path / "boxes.csv") == find_layout(tmp_path)
+
+
 def test_shares_of_few_digits_are_not_made_longer(tmp_path):
     """0.333333 of 100 pixels is 33.3333, not 33.333299999999994."""
     (only,) = _one_folder(_yolo(tmp_path, "0 0.333333 0.5 0.1 0.2\n"))["annotations"]
@@ -209,6 +222,9 @@ MISTAKES = [
     (_VOC, {"a.xml": _XML.format("<object><name>dog</name></object>")}, r"object 1 \('dog'\) has no <bndbox>; write"),
     (_VOC, {"a.xml": _XML.format("<object/>")}, "a.xml: object 1 has no <name>; write"),
     (_VOC, {"a.xml": _BOMB}, "a.xml: declares a document type, .*; remove"),
+    (_VOC, {"a.xml": _BOMB.encode("utf-16")}, "a.xml: declares a document type, .*; remove"),
+    (_VOC, {"a.xml": b'<?xml version="1.0" encoding="x"?><annotation/>'}, "a.xml: no whole XML file .*unknown enc"),
+    (_VOC, {"b.xml": "<annotations/>"}, "b.xml: begins with <annotations>, a VOC file with <annotation>; remove"),
     (_VOC, {"a.xml": _XML.format("")[:-5]}, "a.xml: no whole XML file .*; write it again"),
     (_VOC, {"classes.txt": "cat\n"}, "a.xml: object 1 is called 'dog', which .*classes.txt does not list; correct"),
     (_VOC, {"classes.txt": "dog\ndog\n"}, "classes.txt: class 'dog' is there twice; remove one"),

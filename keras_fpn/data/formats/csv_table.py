@@ -42,6 +42,11 @@ class CsvTable(AnnotationFormat):
                 return _halves_of(folder, found)
         return None
 
+    def find_named(self, name: str) -> dict[str, Half] | None:
+        """See `AnnotationFormat`: a table."""
+        path = Path(name)
+        return _halves_of(path.parent, [path]) if path.suffix.lower() in ENDINGS and path.is_file() else None
+
     def recognises(self, annotations: str) -> bool:
         """See `AnnotationFormat`."""
         return Path(half_names.split(annotations, ENDINGS)[0]).suffix.lower() in ENDINGS

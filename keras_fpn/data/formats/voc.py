@@ -188,8 +188,8 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _first_xml(folder: Path) -> Path | None:
     """A VOC file in a folder, its sub-folders not counted; of a folder called Annotations they are."""
-    found = next(_walk(folder), None) if folder.name.lower() == _XML else next(iter(_in(folder)), None)
-    return found if found is not None and is_voc_file(found) else None
+    files = _walk(folder) if folder.name.lower() == _XML else _in(folder)
+    return next((file for file in files if is_voc_file(file)), None)
 
 
 def _in(folder: Path) -> list[Path]:

@@ -27,6 +27,7 @@ SIDES = ("xmin", "ymin", "xmax", "ymax")
 EXACT = Context(prec=700)
 _VOC = re.compile(r"\s*(the )?(pascal )?voc ?20\d\d", re.IGNORECASE)
 _ROOT = re.compile(rb"<annotation[\s/>]")
+_DECLARED = re.compile(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9_.:-]+)")
 _FLAGS = ("difficult", "truncated", "occluded")
 
 
@@ -97,19 +98,26 @@ def _parse(path: Path) -> tuple[ElementTree.Element, bytes]:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check it") from None
-    text: bytes | str = content
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        text = content.decode("utf-16", errors="replace")
-    is_typed = "<!DOCTYPE" in text if isinstance(text, str) else b"<!DOCTYPE" in text or b"\0" in text
-    if is_typed:  # with which a few bytes can stand for gigabytes, or for other files; VOC has none
-        raise UserError(f"{path}: declares a document type, which annotations have no need of; remove <!DOCTYPE ...>")
     try:
+        text = content.decode(_encoding(content))
+        if "<!DOCTYPE" in text:  # with which a few bytes can stand for gigabytes, or for other files; VOC has none
+            raise UserError(f"{path}: declares a document type, which annotations do not need; remove <!DOCTYPE ...>")
         root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{path}: no whole XML file ({error}); write it again or remove it") from None
     if root.tag != "annotation":
         raise UserError(f"{path}: begins with <{short(root.tag)[1:-1]}>, a VOC file with <annotation>; remove it")
     return root, content
+
+
+def _encoding(content: bytes) -> str:
+    """The encoding of a file by its first bytes: Expat itself knows few, and Chinese ones are common."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    declared = _DECLARED.match(content)
+    return "utf-8-sig" if declared is None else declared[1].decode()
 
 
 def _object(path, number, element, start) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Yolo(AnnotationFormat):
         """See `AnnotationFormat`."""
         found = descriptions(folder) or sorted(folder.glob(f"*{DARKNET}"))
         if len(found) > 1:
-            raise UserError(f"{folder}: has {' and '.join(each.name for each in found)}; name one, as --data does it")
+            raise UserError(f"{folder}: has {' and '.join(each.name for each in found)}; name one, such as {found[0]}")
         if found:
             return _halves_of(found[0])
         return _without_description(folder)
