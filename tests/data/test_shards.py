@@ -299,7 +299,7 @@ def test_annotations_by_themselves_are_one_half(folder, run, tmp_path):
     assert len(read_coco(tmp_path / "out" / "all.index.json")) == 11
     alone = shutil.copy(_annotations(folder), tmp_path / "alone.json")
     code, _, error = run("data", "to-shards", alone, "other")
-    assert code == 2 and "nothing tells where its images are" in error
+    assert code == 2 and "alone.json is not there (and 10 more of 11 images)" in error
     code, printed, _ = run("data", "to-shards", "out", "again")  # shards of shards
     assert code == 0
     assert (tmp_path / "again" / "all.index.json").read_text() == (tmp_path / "out" / "all.index.json").read_text()

@@ -1,8 +1,5 @@
 """`keras-fpn data`: one file a command, named as the command is, with a hyphen for each underscore."""
 
-from keras_fpn.commands.data import from_tfds, shapes, to_shards
+from keras_fpn.commands.data import convert, from_tfds, shapes, to_shards
 
-COMMANDS = (shapes, from_tfds, to_shards)
-from keras_fpn.commands.data import convert, shapes
-
-COMMANDS = (shapes, convert)
+COMMANDS = (shapes, convert, from_tfds, to_shards)
