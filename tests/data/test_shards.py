@@ -197,10 +197,11 @@ def _change(**changed):
     return damage
 
 
-def _change_first(**changed):
+def _change_first(size=None, **changed):
     def damage(copy):
         index = copy / "train.index.json"
         document = json.loads(index.read_text())
+        document["images"][0] |= size or {}
         document["images"][0]["record"] |= changed
         index.write_text(json.dumps(document))
 
@@ -229,6 +230,7 @@ def _exchange(copy):
         (_change_first(file="else"), "image 1 lies at byte .* of else, which is in none of"),
         (_change_first(key=3), 'image 1 has "record" .*write "file" .*"offset" .* and "key"'),
         (_change_first(offset=-1), 'image 1 has "record" .*write "file"'),
+        (_change_first({"width": 10**5, "height": 10**5}), "image 1 is said to have 100000 x .* has 48 x 32; correct"),
     ],
 )
 def test_a_shard_that_is_not_what_the_index_says_is_refused_by_name(copy, damage, message):

@@ -63,7 +63,7 @@ def register_format(annotation_format: AnnotationFormat) -> AnnotationFormat:
 
 # COCO first: where a folder holds several formats, it says most.
 COCO = register_format(Coco())
-for _each in (Shards(), Tfds(), Supervisely(), Datumaro(), Cvat(), Via(), LabelStudio(), Labelme(), Voc(), Yolo()):
+for _each in (Shards(), Tfds(), Voc(), Supervisely(), Datumaro(), Cvat(), Via(), LabelStudio(), Labelme(), Yolo()):
     register_format(_each)
 # Tables last: those that other formats know by their headers are theirs.
 register_format(CsvTable())

@@ -17,7 +17,7 @@ def root_tag(path: str | os.PathLike) -> str | None:
         with open(path, "rb") as stream:
             while reader.root is None and (chunk := stream.read(_CHUNK)):
                 reader.parser.Parse(chunk)
-    except (OSError, UserError, expat.ExpatError):
+    except (OSError, UserError, expat.ExpatError, LookupError, ValueError):  # the last two of its encoding
         pass
     return reader.root
 
@@ -38,7 +38,7 @@ def elements(path: str | os.PathLike) -> Iterator[Element]:
         reader.parser.Parse(b"", True)
     except OSError as error:
         raise UserError(f"{path}: cannot read the annotation file ({error.strerror})") from None
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError, ValueError) as error:
         raise UserError(f"{path}: not a whole XML file ({error}); write or download it again") from None
 
 
