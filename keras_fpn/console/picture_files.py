@@ -55,8 +55,19 @@ def opened(file: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Iterator[Im
     """
     with readable(os.fspath(file)):
         _check_regular(file)
-        with open(file, "rb") as stream:
-            yield _open(stream, file, max_pixels)
+        with open(file, "rb") as stream, opened_stream(stream, os.fspath(file), max_pixels) as picture:
+            yield picture
+
+
+@contextlib.contextmanager
+def opened_stream(stream: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Open a picture from its first byte on; see `opened`, whose errors have this name.
+
+    Raises:
+        UserError: see `opened`.
+    """
+    with readable(name):
+        yield _open(stream, name, max_pixels)
 
 
 @contextlib.contextmanager
@@ -66,8 +77,8 @@ def opened_content(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> I
     Raises:
         UserError: see `opened`.
     """
-    with readable(name):
-        yield _open(io.BytesIO(content), name, max_pixels)
+    with opened_stream(io.BytesIO(content), name, max_pixels) as picture:
+        yield picture
 
 
 @contextlib.contextmanager
@@ -106,16 +117,16 @@ def _check_regular(file):
         raise UserError(f"{os.fspath(file)}: is {kind}; give an image file")
 
 
-def _open(stream: BinaryIO, file, max_pixels) -> Image.Image:
+def _open(stream: BinaryIO, name, max_pixels) -> Image.Image:
     start = stream.read(_LOOKED_AT)
     kind = kind_of(start)
     if kind not in FORMATS:
-        raise _not_readable(os.fspath(file), f"it is {kind}; of {', '.join(FORMATS)} it is none")
+        raise _not_readable(name, f"it is {kind}; of {', '.join(FORMATS)} it is none")
     if kind == "WEBP":  # its decoder takes memory when it is opened
-        check_pixels(os.fspath(file), *_webp_size(start), max_pixels)
+        check_pixels(name, *_webp_size(start), max_pixels)
     stream.seek(0)
-    picture = _DECODERS[kind](stream, os.fspath(file))
-    check_pixels(os.fspath(file), *picture.size, max_pixels)
+    picture = _DECODERS[kind](stream, name)
+    check_pixels(name, *picture.size, max_pixels)
     return picture
 
 

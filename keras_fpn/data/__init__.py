@@ -8,6 +8,7 @@
     objects      the objects of a file, as fields read them
     box_forms, box_sanity, class_checks, picture_checks
                  boxes in other forms; what is wrong with a whole file, and would cost a day of training
+    checks/      everything that is wrong with a data set, counted, shown and mended
     fields/      what each object has: boxes, classes, masks and others by name; how each follows its image
     columns      a row of each object of a data set, in memory that TensorFlow shares
     segmentations

@@ -1,7 +1,7 @@
 """The forms in which programs write boxes, and how each becomes COCO's: x, y, width, height in pixels."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -63,6 +63,19 @@ def as_xywh(sides: np.ndarray, sizes: np.ndarray, form: str) -> np.ndarray:
     return np.concatenate([first, second], 1)
 
 
+def clipped_corners(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """`[n, 4]` float32 x1, y1, x2, y2 in pixels, clipped to the images; without extent where nothing is inside.
+
+    Args:
+        boxes: `[n, 4]` float64 x, y, width, height in pixels; where they are not finite, neither is the result.
+        sizes: `[n, 2]` height and width of the image of each, pixels.
+    """
+    start, extent = boxes[:, :2], boxes[:, 2:]
+    with np.errstate(invalid="ignore", over="ignore"):
+        corners = np.concatenate([start, start + extent], 1)
+        return np.clip(corners, 0, np.tile(sizes[:, ::-1], 2)).astype(np.float32)
+
+
 def in_pixels(instances: Instances, form: str) -> Instances:
     """The instances with every "bbox" in COCO's form; the images have sound sizes.
 
@@ -84,11 +97,11 @@ def in_pixels(instances: Instances, form: str) -> Instances:
             f"{instances.source}: {entry_name(items[first], first)} and most others have no"
             f' {FORMS[form].words} as "bbox"; correct data.boxes={form} (from Python boxes="{form}")'
         )
-    changed = [_with_box(item, box) for item, box in zip(items, boxes.tolist(), strict=True)]
+    changed = [with_box(item, box) for item, box in zip(items, boxes.tolist(), strict=True)]
     return dataclasses.replace(instances, annotations=changed)
 
 
-def _with_box(item, box):
+def with_box(item: dict, box: Sequence[float]) -> dict:
     """The entry with another box, and without an "area" that was reckoned from the numbers of the former."""
     changed, area, whole = {**item, "bbox": box}, item.get("area"), box[2] * box[3]
     if not isinstance(area, int | float) or not 0.01 * whole <= area <= 1.01 * whole + 1:

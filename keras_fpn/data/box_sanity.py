@@ -118,8 +118,8 @@ def _outlines(objects, usable) -> tuple[np.ndarray, np.ndarray]:
         polygons = objects.entries[usable[index]].get("segmentation")
         try:
             points = np.concatenate([np.array(polygon, np.float64).reshape(-1, 2) for polygon in polygons])
-        except (TypeError, ValueError):
-            continue  # run lengths, or nothing
+        except (TypeError, ValueError, OverflowError):
+            continue  # run lengths, or nothing, or a number beyond all bounds
         if len(points) >= 3 and np.isfinite(points).all():
             corners.append(np.concatenate([points.min(0), points.max(0)]))
             indices.append(index)

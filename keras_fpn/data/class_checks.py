@@ -55,12 +55,24 @@ def _refuse_crowds_alone(data_set, what):
         )
 
 
+def objects_of_classes(classes: np.ndarray, crowd: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """`[number]` objects of each class, with its crowds and without.
+
+    Args:
+        classes: `[n]` class of each object, from 0.
+        crowd: `[n]` 1 where it is a crowd.
+        number: of classes.
+    """
+    with_crowds, without = (np.bincount(classes[keep], minlength=number) for keep in (slice(None), crowd != 1))
+    return with_crowds, without
+
+
 def _tell_of_classes(data_set, done):
     """A line about classes that have no object, and one about those that have crowds alone."""
     number = len(data_set.class_names)
     classes = np.concatenate([record.classes for record in data_set.records])
-    crowd = np.concatenate([record.is_crowd for record in data_set.records]) == 1
-    of_all, of_objects = (np.bincount(classes[keep], minlength=number) for keep in (slice(None), ~crowd))
+    crowd = np.concatenate([record.is_crowd for record in data_set.records])
+    of_all, of_objects = objects_of_classes(classes, crowd, number)
     for found, why in (
         (of_all == 0, "no object has"),
         ((of_all > 0) & (of_objects == 0), 'every object has "iscrowd" 1 of'),

@@ -54,13 +54,23 @@ def _with_plain_crowd(source, index, entry):
     value = entry.get("iscrowd", 0)
     if type(value) is int and (value == 0 or value == 1):
         return entry
-    if value is not None and (not isinstance(value, bool | int | float) or value not in (0, 1)):
+    plain = as_plain_crowd(value)
+    if plain is None:
         raise UserError(f'{source}: {entry_name(entry, index)} has "iscrowd" {short(value)}; write 0 or 1')
-    return {**entry, "iscrowd": int(value or 0)}
+    return {**entry, "iscrowd": plain}
+
+
+def as_plain_crowd(value: Any) -> int | None:
+    """0 or 1 of an "iscrowd" that is null, true, false, or either as a number; None of anything else."""
+    if value is None:
+        return 0
+    return int(value) if isinstance(value, bool | int | float) and value in (0, 1) else None
 
 
 def text_of(name: Any) -> str:
     """A name as text: one that is a number is written out; "" where it is neither."""
     if isinstance(name, str):
         return name.strip()
-    return str(name) if is_number(name) and math.isfinite(name) else ""
+    if not is_number(name):
+        return ""
+    return str(name) if isinstance(name, int) or math.isfinite(name) else ""

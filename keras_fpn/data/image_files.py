@@ -14,6 +14,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from keras_fpn.console.errors import UserError
@@ -31,6 +32,7 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _LARGE = 2**26  # pixels, three bytes each when decoded: few pictures have more, so that these can be opened at once
 
 
@@ -62,6 +64,38 @@ def _find_files(path, entries, folder) -> list[str]:
     names = [name for name in found if name is not None]
     _check_other_names(path, entries, names)
     return [os.path.join(folder, name) for name in names]
+
+
+def look_up(path: str | os.PathLike, entries: Sequence[dict], folder: str | os.PathLike) -> "LookedUp":
+    """Look for the file of each image, and refuse nothing.
+
+    Args:
+        path, entries, folder: see `find_images`; an entry may have any "id".
+    """
+    tree = _Tree(str(folder))
+    found = [_found_or_error(path, entry, tree) for entry in entries]
+    named = {name for name in found if isinstance(name, str)}
+    others = [name for name in tree.listed_pictures() if name not in named]
+    return LookedUp(found, [os.path.join(folder, name) for name in others])
+
+
+class LookedUp(NamedTuple):
+    """Where the files of images are.
+
+    Attributes:
+        names: of each image where in the folder its file is, None where it is not there, or why there is none.
+        others: paths of the picture files in the folders that were listed, which no image names.
+    """
+
+    names: list[str | UserError | None]
+    others: list[str]
+
+
+def _found_or_error(path, entry, tree) -> str | UserError | None:
+    try:
+        return _find(path, entry, tree)
+    except UserError as error:
+        return error
 
 
 def check_folder(folder: str | os.PathLike, annotations: str | os.PathLike) -> None:
@@ -131,7 +165,7 @@ def _record_files(path, entries, folder) -> Iterator[str]:
 
 def _find(path, entry, tree: "_Tree") -> str | None:
     """Where in the folder the file of an entry is; None if it is not there."""
-    name, way = entry["file_name"], f"{path}: image {entry['id']}"
+    name, way = entry["file_name"], f"{path}: image {entry.get('id')}"
     exact = (name, name.replace("\\", "/"))
     for form in _forms(name):
         inside = _inside(form)
@@ -204,6 +238,15 @@ class _Tree:
             found = [f"{parent}/{match}" if parent else match
                      for parent in found for match in self._names_alike(parent).get(_key(part), [])]  # fmt: skip
         return [match for match in found if match and self.kind(match) == ""]
+
+    def listed_pictures(self) -> list[str]:
+        """The files with a picture's ending in the folders that were looked into."""
+        return [
+            f"{parent}/{name}" if parent else name
+            for parent, entries in self._listed.items()
+            for name in entries
+            if name.lower().endswith(_ENDINGS)
+        ]
 
     def _names(self, parent: str) -> dict[str, os.DirEntry]:
         if parent not in self._listed:

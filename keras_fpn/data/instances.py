@@ -42,7 +42,7 @@ class Instances:
     annotations: list[dict]
     categories: list[dict]
     class_names: Mapping[int, str]
-    root: str | None = None  # the name of a category that was left out, see `_root`
+    root: str | None = None  # the name of a category that was left out, see `root_category`
 
     def rows_of_images(self) -> np.ndarray:
         """`[n]` int64: the row of "images" that each annotation is on.
@@ -86,7 +86,7 @@ def read_instances(
     for section, reference, twice in _UNIQUE:
         _check_ids(source, sections[section], section, reference, twice)
     sections["annotations"] = with_plain_crowds(source, sections["annotations"])
-    root = _root(sections["categories"], sections["annotations"])
+    root = root_category(sections["categories"], sections["annotations"])
     sections["categories"] = [category for category in sections["categories"] if category is not root]
     names = _class_names(sections["categories"])
     return Instances(source, **sections, class_names=names, root=None if root is None else _name(root))
@@ -104,8 +104,12 @@ def with_crowds_as_objects(instances: Instances) -> Instances:
     return dataclasses.replace(instances, annotations=items)
 
 
-def _objects(source: str, content: Any, key: str) -> list[dict]:
-    """One of the lists of a file, every entry of which is an object."""
+def section(source: str, content: Any, key: str) -> list[Any]:
+    """One of the lists of an instances file, whatever its entries are.
+
+    Raises:
+        UserError: there is no such list.
+    """
     if isinstance(content, list):
         raise UserError(
             f"{source}: holds a list (a results file?); give a COCO instances file, an object with "
@@ -115,6 +119,12 @@ def _objects(source: str, content: Any, key: str) -> list[dict]:
     if not isinstance(value, list):
         what = "is missing" if value is None else "is not a list"
         raise UserError(f'{source}: "{key}" {what}; a COCO instances file has "images", "annotations" and "categories"')
+    return value
+
+
+def _objects(source: str, content: Any, key: str) -> list[dict]:
+    """One of the lists of a file, every entry of which is an object."""
+    value = section(source, content, key)
     wrong = next((index for index, item in enumerate(value) if not isinstance(item, dict)), None)
     if wrong is not None:
         raise UserError(f'{source}: entry {wrong} of "{key}" is not an object; correct it')
@@ -144,11 +154,11 @@ def _refuse_id(source, index, entry, section, reference):
     )
 
 
-def _root(categories: list[dict], annotations: list[dict]) -> dict | None:
+def root_category(categories: list[dict], annotations: list[dict]) -> dict | None:
     """The category that Roboflow's exports list as the parent of all others: no class, and no object has it."""
     if len(categories) < 2:
         return None
-    root = next((category for category in categories if category["id"] == 0), None)
+    root = next((category for category in categories if category.get("id") == 0), None)
     if root is None or not _name(root) or str(root.get("supercategory", "")).lower() != "none":
         return None
     if any(category.get("supercategory") != root["name"] for category in categories if category is not root):

@@ -41,7 +41,7 @@ def check_pictures(data_set: CocoDataset) -> None:
                 f"{shown(record.name)}: image {record.image_id} of {data_set.annotations} is a TIFF picture, which is"
                 " not read here; convert such pictures to PNG or JPEG and name these in the annotations"
             )
-    pictures = [pair for pair in zip(records, contents, strict=True) if _has_16_bits(pair[1])]
+    pictures = [pair for pair in zip(records, contents, strict=True) if has_16_bits(pair[1])]
     _tell_of_dark(pictures, data_set)
 
 
@@ -52,35 +52,52 @@ def _content(record: Record) -> bytes:
         return b""
 
 
-def _has_16_bits(content: bytes) -> bool:
+def has_16_bits(content: bytes) -> bool:
+    """Whether a file begins as a PNG of 16 bits a channel; its first 25 bytes tell."""
     return content[:8] == _PNG and content[_BIT_DEPTH : _BIT_DEPTH + 1] == b"\x10"
 
 
 def _tell_of_dark(pictures: Sequence[tuple[Record, bytes]], data_set: CocoDataset) -> None:
     """A line where the brightest of the 16-bit pictures looked at uses a small part of the range."""
-    found = [(share, record) for record, content in pictures if (share := _brightest(record, content)) is not None]
-    if not found or max(share for share, _ in found) >= _DARK:
+    shares = [(brightest(content, record.height, record.width), record) for record, content in pictures]
+    found = [(share, record) for share, record in shares if share is not None]
+    if not found or not is_dark(max(share for share, _ in found)):
         return
     share, record = max(found, key=lambda pair: pair[0])
-    highest = max(round(share * 65535), 1)
     log.warning(
-        "%s: the 16-bit pictures of %s that were looked at have values up to %d of 65535, which become %d of 255,"
-        " almost black; multiply their values by %d, or write 8-bit pictures",
-        shown(record.name), data_set.annotations, highest, highest // 257, 65535 // highest,
+        "%s: the 16-bit pictures of %s that were looked at have %s",
+        shown(record.name), data_set.annotations, darkness(share),
     )  # fmt: skip
 
 
-def _brightest(record: Record, content: bytes) -> float | None:
-    """The largest value of a picture, transparency aside, as a share of the range; None where it cannot be read."""
+def is_dark(share: float) -> bool:
+    """Whether 16-bit pictures whose brightest value is this share of the range use a small part of it."""
+    return share < _DARK
+
+
+def darkness(share: float) -> str:
+    """Words for 16-bit pictures whose brightest value is this share of the range, and what to do about them."""
+    highest = max(round(share * 65535), 1)
+    return (
+        f"values up to {highest} of 65535, which become {highest // 257} of 255, almost black; multiply their values by"
+        f" {65535 // highest}, or write 8-bit pictures"
+    )
+
+
+def brightest(content: bytes, height: int, width: int) -> float | None:
+    """The largest value of a picture, transparency aside, as a share of the range.
+
+    None where it cannot be read, has another size than this, or is very large.
+    """
     from PIL import Image
 
-    if record.height * record.width > _LARGE:
+    if height * width > _LARGE:
         return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(BytesIO(content), formats=FORMATS) as image:
-                if image.size != (record.width, record.height):
+                if image.size != (width, height):
                     return None
                 bands, pixels = image.getbands(), np.asarray(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

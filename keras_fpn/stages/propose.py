@@ -19,6 +19,7 @@ from keras_fpn.layers.proposals import ProposalLayer
 from keras_fpn.metrics import PROPOSALS
 from keras_fpn.ops.losses import rpn_losses
 from keras_fpn.parts.output_fields import BOXES, SCORES
+from keras_fpn.stages.propose_settings import of_levels
 from keras_fpn.stages.recall import recall
 from keras_fpn.stages.stage import Stage, State, Tensors, Trained
 from keras_fpn.stages.targets import anchor_targets
@@ -44,7 +45,7 @@ class ProposeStage(Stage):
         super().__init__(context, name)
         settings = context.settings
         self.anchors = AnchorGenerator(
-            strides=dict(context.strides), name="anchors", **_of_levels(settings["anchors"], context.strides)
+            strides=dict(context.strides), name="anchors", **of_levels(settings["anchors"], context.strides)
         )
         num_anchors = _same_for_all(self.anchors.num_anchors)
         self.rpn_head = RPNHead(num_anchors=num_anchors, name="rpn_head", **settings["rpn"])
@@ -151,13 +152,6 @@ class ObjectsStage(ProposeStage):
 def _as_proposals(detections):
     found = dict(detections)
     return found | {"num_proposals": found.pop("num_detections")}
-
-
-def _of_levels(settings, levels):
-    missing = [level for level in levels if level not in settings["sizes"]]
-    if missing:
-        raise UserError(f"anchors.sizes: none for {', '.join(missing)}; give a list of sizes for every pyramid level")
-    return settings | {"sizes": {level: settings["sizes"][level] for level in levels}}
 
 
 def _same_for_all(num_anchors):

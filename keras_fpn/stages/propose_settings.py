@@ -1,9 +1,11 @@
 """Settings of the region proposal network: its anchors, head, proposals, targets and losses."""
 
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from pydantic import NonNegativeFloat, PositiveInt, model_validator
 
+from keras_fpn.console.errors import UserError
 from keras_fpn.parts.settings import BoxWeights, Channels, Count, Level, Positives, Probability, Settings
 
 
@@ -23,6 +25,18 @@ class AnchorSettings(Settings):
         "torchvision": {"rounding": "torchvision", "stride_source": "floor", "order": "ratio_major"},
         "paper": {"rounding": "detectron"},
     }
+
+
+def of_levels(settings: Mapping[str, Any], levels: Iterable[str]) -> dict[str, Any]:
+    """The settings of anchors with the sizes of these levels alone.
+
+    Raises:
+        UserError: a level has none.
+    """
+    missing = [level for level in levels if level not in settings["sizes"]]
+    if missing:
+        raise UserError(f"anchors.sizes: none for {', '.join(missing)}; give a list of sizes for every pyramid level")
+    return {**settings, "sizes": {level: settings["sizes"][level] for level in levels}}
 
 
 class RPNHeadSettings(Settings):

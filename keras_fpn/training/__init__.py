@@ -4,6 +4,7 @@
     named_files  the files that its configuration names
     new_run      the folder of a new run
     datasets     annotations read and checked, batches to train on
+    anchor_fit   objects held against anchors and levels
     schedule     length, epochs and learning rate
     stopping     Ctrl-C, a loss that is no number
     checkpoints  the newest that is whole, and those by the clock

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from keras_fpn.config.loading import Config
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.progress import Count
+from keras_fpn.data.checks.quick import quick_line
 from keras_fpn.data.class_checks import check_halves
 from keras_fpn.data.coco import CocoDataset, read_coco
 from keras_fpn.data.picture_checks import check_pictures
@@ -69,6 +70,8 @@ def _object_fields(config):
 def read_data(config: Config) -> tuple[CocoDataset, CocoDataset, COCOEvaluator]:
     """Return the training and the validation `CocoDataset` and the `COCOEvaluator` of the latter.
 
+    What the quick half of `keras-fpn data check` finds in them is printed, in one line.
+
     Raises:
         UserError: one of the files is wrong, they do not belong together, or there is nothing to learn from.
     """
@@ -92,6 +95,7 @@ def read_data(config: Config) -> tuple[CocoDataset, CocoDataset, COCOEvaluator]:
             f" {len(train_set.class_names)} categories; leave it null"
         )
     check_halves(train_set, val_set)
+    print(quick_line({"train": train_set, "val": val_set}, config.model.resize.model_dump()), flush=True)
     for data_set in (train_set, val_set):
         check_pictures(data_set)
     if needs_proposals:

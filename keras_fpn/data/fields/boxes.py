@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_fpn.data.box_forms import clipped_corners
 from keras_fpn.data.fields.field import ObjectField, RowField
 from keras_fpn.data.objects import Objects
 
@@ -46,12 +47,10 @@ class Boxes(BoxRows, ObjectField):
     def read(self, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
         """COCO's x, y, width, height; a box without extent, or wholly outside, is unsound."""
         sides = objects.numbers("bbox", "float64", (4,), wanted="four numbers x, y, width, height in pixels")
-        start, extent = sides[:, :2], sides[:, 2:]
+        boxes = clipped_corners(sides, objects.sizes)
         with np.errstate(invalid="ignore"):
-            corners = np.concatenate([start, start + extent], 1)
-            boxes = np.clip(corners, 0, np.tile(objects.sizes[:, ::-1], 2)).astype(np.float32)
             is_finite = np.isfinite(sides).all(1)
-            is_positive = (extent > 0).all(1)
+            is_positive = (sides[:, 2:] > 0).all(1)
             is_inside = (boxes[:, 2:] > boxes[:, :2]).all(1)
 
         def wrong(index):
