@@ -3,4 +3,6 @@
     visualize   boxes and masks drawn into images; contact sheets
     plots       curves
     report      one HTML page
+    check_page, offenders
+                the page of a check of the data, and its pictures
 """

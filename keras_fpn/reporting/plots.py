@@ -1,9 +1,10 @@
-"""Curves of a run as SVG to put inside a page: losses, recalls, learning rate, precision over recall.
+"""Charts as SVG to put inside a page: losses, recalls, learning rate, precision over recall, shares.
 
 matplotlib draws them. It is imported when the first chart is drawn, so that commands start fast, and only
 through its objects (no pyplot), so that the process keeps its figures, backend and settings.
 """
 
+import contextlib
 import html
 import io
 import math
@@ -162,15 +163,7 @@ def line_chart(
     x_scale: "linear" or "log".
     pale: further [(x, y), ...] without a name.
     """
-    import matplotlib.style
-    from matplotlib.figure import Figure
-
-    # From the defaults, not from the user's matplotlibrc, which may be made for slides; both are back after.
-    settings: list[str | dict[str, Any]] = ["default", _STYLE, {"svg.hashsalt": title}]
-    with matplotlib.style.context(settings), warnings.catch_warnings():
-        # matplotlib's font may lack the letters of a class name; the browser, which draws them, has others.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+    with _figure(title) as figure:
         axes = figure.subplots()
         for points in pale:
             axes.plot(*zip(*points, strict=True), color=_NEUTRAL, alpha=0.3, linewidth=0.8)
@@ -179,9 +172,50 @@ def line_chart(
         _set_axes(axes, x_label, y_label, x_limits, y_limits)
         if legend:
             _add_legend(figure, lines)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        return _as_svg(figure, title)
+
+
+@contextlib.contextmanager
+def _figure(title):
+    """An empty figure of a chart, in the style of all."""
+    import matplotlib.style
+    from matplotlib.figure import Figure
+
+    # From the defaults, not from the user's matplotlibrc, which may be made for slides; both are back after.
+    settings: list[str | dict[str, Any]] = ["default", _STYLE, {"svg.hashsalt": title}]
+    with matplotlib.style.context(settings), warnings.catch_warnings():
+        # matplotlib's font may lack the letters of a class name; the browser, which draws them, has others.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+
+
+def _as_svg(figure, title):
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return _inline(buffer.getvalue(), title)
+
+
+def share_chart(title: str, labels: Sequence[str], counts: Mapping[str, Sequence[int]]) -> str:
+    """A chart of bars as an <svg> element: what share of all a kind of things is, side by side for several data sets.
+
+    title: tells the page's charts apart, see `line_chart`.
+    labels: of the kinds.
+    counts: {name: how many of each kind}, of each data set; at least one has something.
+    """
+    with _figure(title) as figure:
+        axes = figure.subplots()
+        bars, width = {}, 0.84 / len(counts)
+        for number, (name, values) in enumerate(counts.items()):
+            places = [place + (number - (len(counts) - 1) / 2) * width for place in range(len(labels))]
+            shares = [100 * value / max(sum(values), 1) for value in values]
+            label = f"{name} ({sum(values):,})"
+            bars[label] = axes.bar(places, shares, width, color=_COLORS[number % len(_COLORS)])
+        axes.set_xticks(range(len(labels)), labels, rotation=35, ha="right", rotation_mode="anchor")
+        axes.grid(axis="x", visible=False)
+        axes.set_ylabel("%")
+        axes.locator_params(axis="y", nbins=6)
+        _add_legend(figure, bars)
+        return _as_svg(figure, title)
 
 
 def _drawn(*charts):

@@ -97,12 +97,13 @@ def write_page(
 
 def _write(path, facts, **shown):
     page = {"cards": None, "sections": [], "pairs": [], "added": [], "sections_end": _SECTIONS_END, **shown}
-    write_text(path, _templates().get_template("report.html.j2").render(page, facts=_all_facts(facts or {})))
+    write_text(path, templates().get_template("report.html.j2").render(page, facts=all_facts(facts or {})))
     return Path(path)
 
 
 @functools.cache
-def _templates():
+def templates() -> jinja2.Environment:
+    """The templates of this room, which escape every text and know what the parts of a page need."""
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("keras_fpn.reporting", "."),
         autoescape=True,  # chosen by the ending of a name, it would leave out .j2
@@ -125,7 +126,7 @@ class Link:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Bar:
+class Bar:
     """A cell of a table that shows a share, 0..1, as a bar."""
 
     share: float
@@ -159,7 +160,8 @@ class Section:
 
     def to_html(self) -> str:
         """The section, closed in itself."""
-        return str(_templates().get_template("parts.html.j2").module.section(self))
+        parts: Any = templates().get_template("parts.html.j2").module
+        return str(parts.section(self))
 
 
 def add_section(path: str | os.PathLike, section: Section) -> Path:
@@ -205,7 +207,7 @@ def _class_section(family, metrics, curves):
     rows = []
     for name, value in metrics.items():
         if (class_name := family.class_of(name)) is not None:
-            bar = _Bar(min(max(value, 0), 1) if _measured(value) else 0)
+            bar = Bar(min(max(value, 0), 1) if _measured(value) else 0)
             curve = classes.get(class_name, {})
             rows.append((class_name, bar, value, *(curve.get(key) for key in ("AP50", "best_f1", "best_threshold"))))
     return Section(
@@ -263,8 +265,8 @@ def _device():
     return "; ".join([*names, f"{processor}, {cores} cores"])
 
 
-def _all_facts(facts):
-    """Those given, then those of the environment that they leave out."""
+def all_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts of a page: those given, then those of the environment that they leave out."""
     environment = {name: value for name, value in environment_facts().items() if name not in facts}
     return {
         name: ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else value

@@ -208,7 +208,7 @@ def test_the_wheel_carries_the_templates(request):
     pattern = setup["options.package_data"]["keras_fpn.reporting"]
     files = {file.name for file in (request.config.rootpath / "keras_fpn" / "reporting").glob("*.*")}
     templates = {name for name in files if not name.endswith(".py")}
-    assert templates == {"report.html.j2", "parts.html.j2"} == set(fnmatch.filter(files, pattern))
+    assert templates == {"report.html.j2", "parts.html.j2", "data_check.html.j2"} == set(fnmatch.filter(files, pattern))
 
 
 HOSTILE = """<script>'&"> {{ 7 * 7 }} {% raw %} <!-- added sections end here --></section>"""

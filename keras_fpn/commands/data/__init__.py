@@ -3,3 +3,6 @@
 from keras_fpn.commands.data import convert, from_tfds, shapes, to_shards
 
 COMMANDS = (shapes, convert, from_tfds, to_shards)
+from keras_fpn.commands.data import check, from_tfds, shapes, to_shards
+
+COMMANDS = (shapes, check, from_tfds, to_shards)
