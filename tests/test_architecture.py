@@ -186,6 +186,8 @@ LIGHT = (
     "keras_fpn.models.architectures", "keras_fpn.models.settings", "keras_fpn.data.settings", "keras_fpn.data.fields",
     "keras_fpn.parts.registry", "keras_fpn.parts.extensions", "keras_fpn.parts.choice", "keras_fpn.parts.settings",
     "keras_fpn.parts.output_fields", "keras_fpn.metrics",
+    *(f"keras_fpn.data.augmentations.{name}" for name in
+      ("augmentation", "mosaic", "copy_paste", "crop", "zoom_out", "colour", "blur")),
 )  # fmt: skip
 
 

@@ -294,7 +294,8 @@ def _merge(settings, difference, source, path=()):
 
 def _is_section(path, value):
     # `model.anchors.sizes` is a dict too, but a value: a file that names levels names all of them.
-    return isinstance(value, dict) and len(path) <= 2 and tuple(path) != ("data", "classes")
+    depth = 3 if tuple(path[:2]) == ("data", "augment") else 2
+    return isinstance(value, dict) and len(path) <= depth and tuple(path) != ("data", "classes")
 
 
 def _choose_length(settings, difference, path):

@@ -9,10 +9,11 @@ import typing
 from pydantic.fields import FieldInfo
 
 from keras_fpn.config.training_settings import FourStepSettings, TrainingSettings
+from keras_fpn.data.augmentations import AUGMENTATIONS, AugmentationSettings
 from keras_fpn.data.settings import DataSettings, SplitSettings
 from keras_fpn.models.architectures import ARCHITECTURES
 from keras_fpn.parts.choice import Choice
-from keras_fpn.parts.settings import PROFILES
+from keras_fpn.parts.settings import PROFILES, Settings
 
 _HEAD = """# Settings
 
@@ -35,12 +36,20 @@ def page() -> str:
         ("four_step", FourStepSettings),
     ):  # fmt: skip
         parts.append(f"## {name}\n\n{_text(settings)}\n\n{_table(settings)}")
+        parts += _augmentations() if name == "data" else []
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
 def _architectures():
     rows = "\n".join(f"| `{member.name}` | {', '.join(member.groups)} |" for member in ARCHITECTURES)
     return f"| `architecture` | groups |\n|---|---|\n{rows}\n"
+
+
+def _augmentations():
+    yield f"### data.augment\n\n{_text(AugmentationSettings)} They are done in this order.\n"
+    for each in AUGMENTATIONS:
+        texts = [_text(each)] + ([] if each.settings is AugmentationSettings else [_text(each.settings)])
+        yield "\n\n".join([f"### data.augment.{each.name}", *texts, _table(each.settings)])
 
 
 def _variants(group, kind):
@@ -94,6 +103,8 @@ def _type_name(annotation):
 
 
 def _shown(value):
+    if isinstance(value, dict) and any(isinstance(each, Settings) for each in value.values()):
+        return f"all off: {', '.join(value)}"
     return "null" if value is None else str(value).replace("|", "\\|").replace("'", "")
 
 

@@ -5,19 +5,23 @@ resumes with `skip_batches` sees what an uninterrupted run would have seen.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import transforms
+from keras_fpn.data.augmentations import active, needed_fields
+from keras_fpn.data.augmentations.augmentation import uniform_below
 from keras_fpn.data.cached_files import cached_contents
 from keras_fpn.data.class_choice import Classes
 from keras_fpn.data.coco import CocoDataset, Record, read_coco
 from keras_fpn.data.decode import decode_image
-from keras_fpn.data.fields import CAN_REFUSE, ObjectField, Proposals, RowField, choose
+from keras_fpn.data.examples import Options, blank_example, check_whole, make_example, padding_values
+from keras_fpn.data.fields import ObjectField, Proposals, RowField, choose
 from keras_fpn.data.order import StreamOrder
 from keras_fpn.data.picture_contents import content_source
 from keras_fpn.data.proposal_files import GivenProposals, read_proposals
@@ -39,6 +43,8 @@ def load_coco(
     canvas: Sequence[int] | None = None,
     horizontal_flip: bool = False,
     scale_jitter: Sequence[float] | None = None,
+    augmentations: Mapping[str, Any] = MappingProxyType({}),
+    num_batches: int | None = None,
     shuffle: bool = False,
     repeat: bool = False,
     seed: int = 0,
@@ -78,6 +84,9 @@ def load_coco(
         horizontal_flip: mirror half of the images.
         scale_jitter: (low, high), large-scale jitter: resize to the canvas times a uniform factor, then crop
             at a random place or pad. Takes the place of min_side and max_side and needs `canvas`.
+        augmentations: `{name: settings}`, such as `{"mosaic": {"probability": 0.5}}`, see `data.augmentations`: what
+            `data.augment` is in a configuration, with its defaults for what is left out.
+        num_batches: of the whole run, for augmentations that end before it does (`until`).
         shuffle: another order in every epoch, each image exactly once in each.
         repeat: endless; batches run on over the ends of epochs, so all are full.
         seed: of order and augmentation.
@@ -90,10 +99,11 @@ def load_coco(
         cache: read all image files once, now, and keep them in memory as they are, encoded; more than the machine has
             is refused.
         category_ids, invalid_boxes, boxes, classes: see `read_coco`.
-        fields: what else to give of each object, see `read_coco`. A field goes where its image goes, or refuses to:
-            "masks" (for `SegmentProposals`) are mirrored, and `scale_jitter`, which cuts objects, is refused.
+        fields: what else to give of each object, see `read_coco`, such as "masks" (for `SegmentProposals`). A field
+            goes where its image goes, or refuses to.
         proposals: for `FastRCNN`: a folder that `keras-fpn propose` wrote for these images, or what `read_proposals`
-            returned for it. They are mirrored and resized with the images; `scale_jitter`, which crops, is refused.
+            returned for it. They are mirrored and resized with the images; `scale_jitter` and the augmentations that
+            move objects, which crop or join images, are refused.
         max_proposals: P, of an image the best that many are given.
 
     Returns:
@@ -112,11 +122,13 @@ def load_coco(
             decoded or has another size than the annotations say is found when its turn comes, as a TensorFlow error
             that names the file; `readable_errors()` turns it into a UserError.
     """
-    _check_whole(batch_size=(batch_size, 1), skip_batches=(skip_batches, 0), seed=(seed, 0))
-    _check_whole(max_proposals=(max_proposals, 1))
+    check_whole(batch_size=(batch_size, 1), skip_batches=(skip_batches, 0), seed=(seed, 0))
+    check_whole(max_proposals=(max_proposals, 1))
+    chosen = active(augmentations)
+    needed = needed_fields(chosen)
     reading = {"category_ids": category_ids, "invalid_boxes": invalid_boxes, "boxes": boxes, "classes": classes}
-    dataset = _data_set(annotations, images, fields=fields, **reading)
-    options = _Options(
+    dataset = _data_set(annotations, images, fields=fields, needed=needed, **reading)
+    options = Options(
         min_sides=_as_tuple(min_side),
         max_side=max_side,
         rounding=rounding,
@@ -125,7 +137,10 @@ def load_coco(
         canvas=None if canvas is None else tuple(canvas),
         horizontal_flip=bool(horizontal_flip),
         scale_jitter=scale_jitter,
+        augmentations=chosen,
+        num_slots=None if num_batches is None else num_batches * batch_size,
         fields=(*_object_fields(dataset, fields), *_proposals_of(dataset, proposals, max_proposals)),
+        needed_fields=_only_needed(dataset, fields, needed),
     )
     records = _records(dataset, keep_empty)
     choices = {
@@ -139,25 +154,30 @@ def load_coco(
         if group_by_padded_size
         else StreamOrder(records, batch_size, seed=seed, **choices)
     )
-    fresh = not repeat and (shuffle or options.is_random)
-    stream = order.slots(skip_batches, fresh_every_pass=fresh)
-    example = _example_maker(order, _Table(records, options.fields, cache), options, seed)
-    stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    stream = stream.padded_batch(batch_size, padding_values=_padding_values(options), drop_remainder=True)
+    slots = order.slots(skip_batches, fresh_every_pass=not repeat and (shuffle or options.is_random))
+    for each in chosen:
+        each.build()
+    example = _example_maker(order, _Table(records, options.all_fields, cache), options, seed)
+    num_left = None if order.num_batches is None else max(order.num_batches - skip_batches, 0)
+    return _batched(slots, example, options, order, num_left)
+
+
+def _batched(slots, example, options: Options, order, num_left: int | None) -> tf.data.Dataset:
+    """Dataset of the batches of a dataset of slots; `num_left` of them, None without an end."""
+    stream = slots.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    stream = stream.padded_batch(order.batch_size, padding_values=padding_values(options), drop_remainder=True)
     if order.has_short_batches:
         stream = stream.map(_drop_blanks)
-    length = (
-        tf.data.INFINITE_CARDINALITY if order.num_batches is None else max(order.num_batches - skip_batches, 0)
-    )
+    length = tf.data.INFINITE_CARDINALITY if num_left is None else num_left
     if int(stream.cardinality()) != length:  # a worker of a tf.data service, which has a part of them, would fail in it
         stream = stream.apply(tf.data.experimental.assert_cardinality(length))
     return stream.prefetch(tf.data.AUTOTUNE).with_options(_stream_options())
 
 
-def _data_set(annotations, images, **options) -> CocoDataset:
+def _data_set(annotations, images, *, fields, needed, **options) -> CocoDataset:
     if isinstance(annotations, CocoDataset):
         return annotations
-    return read_coco(annotations, images, **options)
+    return read_coco(annotations, images, fields=(*choose(fields).values(), *needed), **options)
 
 
 def _object_fields(dataset, fields) -> list[ObjectField]:
@@ -169,6 +189,12 @@ def _object_fields(dataset, fields) -> list[ObjectField]:
                 f'load_coco: field "{name}" needs a data set read with it: read_coco(..., fields=("{name}",))'
             )
     return [dataset.fields[name] for name in names]
+
+
+def _only_needed(dataset, fields, needed) -> tuple[ObjectField, ...]:
+    """Fields that augmentations need and nobody asked for."""
+    given = {field.name for field in _object_fields(dataset, fields)}
+    return tuple(field for field in _object_fields(dataset, needed) if field.name not in given)
 
 
 def _proposals_of(dataset, given, max_proposals) -> list[Proposals]:
@@ -189,7 +215,7 @@ def _records(dataset, keep_empty) -> list[Record]:
 def _padded_sizes(records, options, choices):
     """(height, width) of each image in its batch, which nothing may draw or change."""
     drawn = {"horizontal_flip": options.horizontal_flip, "scale_jitter": options.scale_jitter is not None}
-    drawn |= {"min_side": len(options.min_sides) > 1}
+    drawn |= {"min_side": len(options.min_sides) > 1, "augmentations": options.augmentations}
     for name, chosen in (choices | drawn).items():
         if chosen:
             raise UserError(f"load_coco: group_by_padded_size, of evaluations, does not go with {name}; leave out one")
@@ -202,26 +228,30 @@ def _padded_sizes(records, options, choices):
 
 
 def _example_maker(order: StreamOrder | SizeOrder, table, options, seed: int):
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int64)], autograph=False)  # traced once, called for each image
+    def load(index):
+        loaded = table.load(index)
+        return loaded.image, [loaded.rows[field] for field in options.all_fields], loaded.image_id, loaded.size
+
+    def other(seed):
+        image, values, _, _ = load(uniform_below(seed, len(table)))
+        return image, dict(zip(options.all_fields, values, strict=True))
+
+    def make(index, seed):
+        image, values, image_id, size = load(index)
+        rows = dict(zip(options.all_fields, values, strict=True))
+        return make_example(image, rows, image_id, size, options, seed, other)
+
     @tf.autograph.experimental.do_not_convert  # the branches are tf.cond already
     def example(slot, run):
         index = order.record(slot, run)
         return tf.cond(
             index >= 0,
-            lambda: _make_example(table.load(index), options, tf.stack([seed + run, slot])),
-            lambda: _blank_example(options),
+            lambda: make(index, tf.stack([seed + run, slot])),
+            lambda: blank_example(options),
         )
 
     return example
-
-
-def _padding_values(options):
-    padding = {
-        "inputs": {"images": tf.constant(0, options.pixel_dtype), "image_sizes": 0},
-        "targets": {"image_ids": tf.constant(0, tf.int64), "original_sizes": 0},
-    }
-    for field in options.fields:
-        padding[field.part] |= field.batch_padding()
-    return padding["inputs"], padding["targets"]
 
 
 def _stream_options() -> tf.data.Options:
@@ -241,8 +271,7 @@ def _drop_blanks(inputs, targets):
     return tf.nest.map_structure(lambda tensor: tensor[:count], (inputs, targets))
 
 
-# ------------------------------------------------------------------------------------------------------
-# records
+# ---------------------------------------------------------------------------------------------------- records
 
 
 class _Table:
@@ -255,14 +284,13 @@ class _Table:
         self.rows = {field: field.source(records) for field in fields}
         self.content = cached_contents(records) if cache else content_source(records)
 
+    def __len__(self) -> int:
+        return int(self.ids.shape[0])
+
     def load(self, index) -> "_Example":
         rows: dict[RowField, tf.Tensor] = {field: load(index) for field, load in self.rows.items()}
         image = decode_image(self.names[index], self.sizes[index], lambda: self.content(index))
         return _Example(image, rows, self.ids[index], self.sizes[index])
-
-
-# ---------------------------------------------------------------------------------------- one image of a
-# batch
 
 
 @dataclass(frozen=True)
@@ -275,137 +303,9 @@ class _Example:
     size: tf.Tensor
 
 
-@dataclass(frozen=True)
-class _Options:
-    """How an image is resized, augmented and padded; the arguments of `load_coco` of these names."""
-
-    min_sides: tuple[int, ...]
-    max_side: int
-    rounding: str
-    interpolation: str
-    size_divisor: int
-    canvas: tuple[int, ...] | None
-    horizontal_flip: bool
-    scale_jitter: Sequence[float] | None
-    fields: tuple[ObjectField | Proposals, ...]
-
-    def __post_init__(self):
-        if not self.min_sides or (self.canvas is not None and len(self.canvas) != 2):
-            raise UserError("load_coco: min_side needs at least one number, canvas two (height, width)")
-        sides = {f"min_side[{index}]": (side, 1) for index, side in enumerate(self.min_sides)}
-        frame = {f"canvas[{index}]": (side, 1) for index, side in enumerate(self.canvas or ())}
-        _check_whole(max_side=(self.max_side, 1), size_divisor=(self.size_divisor, 1), **sides, **frame)
-        if self.rounding not in ("half_up", "floor"):
-            raise UserError(f'load_coco: rounding must be "half_up" or "floor", not {self.rounding!r}')
-        if self.interpolation not in transforms.INTERPOLATIONS:
-            raise UserError(f'load_coco: interpolation must be "pillow" or "bilinear", not {self.interpolation!r}')
-        if self.scale_jitter is not None:
-            self._check_jitter(self.scale_jitter)
-        for field in self.fields:
-            for option, why in field.refuses.items():
-                if getattr(self, option):
-                    mend = f"leave it out (data.{option}={CAN_REFUSE[option]} in a configuration)"
-                    raise UserError(f"load_coco: {option} {why}; {mend}")
-
-    def _check_jitter(self, jitter):
-        if self.canvas is None:
-            raise UserError("load_coco: scale_jitter needs canvas=(height, width), the size that it fills")
-        if len(jitter) != 2 or not 0 < jitter[0] <= jitter[1]:
-            raise UserError(f"load_coco: scale_jitter must be (low, high), 0 < low <= high, not {jitter!r}")
-
-    @property
-    def pixel_dtype(self):
-        """Of the resized images: only Pillow rounds back to whole grey levels."""
-        return tf.uint8 if self.interpolation == "pillow" else tf.float32
-
-    @property
-    def is_random(self) -> bool:
-        return self.horizontal_flip or self.scale_jitter is not None or len(self.min_sides) > 1
-
-
-def _make_example(example: _Example, options: _Options, seed):
-    """A loaded record and a seed [2] int64 -> (inputs, targets) of one image."""
-    flip_draw, side_draw, scale_draw, *corner_draws = tf.unstack(tf.random.stateless_uniform([5], seed))
-    image, rows = example.image, example.rows
-    if options.horizontal_flip:
-        image, rows = _flip_some(image, rows, flip_draw)
-    if options.scale_jitter is None:
-        new_size = _size_by_sides(example.size, options, side_draw)
-    else:
-        new_size = _size_by_jitter(example.size, options, scale_draw)
-    image, rows = transforms.resize(image, rows, new_size, options.interpolation)
-    if options.scale_jitter is not None:
-        corner = _draw_corner(new_size, options.canvas, corner_draws)
-        image, rows = transforms.crop(image, rows, *corner, *options.canvas)  # type: ignore[misc]
-    return _pad_example(image, rows, example.image_id, example.size, options)
-
-
-def _flip_some(image, rows, draw):
-    """Half of the images mirrored, with their rows."""
-
-    def flipped():
-        turned, turned_rows = transforms.flip_horizontal(image, rows)
-        return turned, list(turned_rows.values())
-
-    image, values = tf.cond(draw < 0.5, flipped, lambda: (image, list(rows.values())))
-    return image, dict(zip(rows, values, strict=True))
-
-
-def _size_by_sides(size, options: _Options, draw):
-    """Shorter side to one of `min_sides`, and on into the canvas if there is one."""
-    choice = tf.cast(draw * len(options.min_sides), tf.int32)
-    side = tf.gather(tf.constant(options.min_sides), tf.minimum(choice, len(options.min_sides) - 1))
-    new_size = transforms.resize_size(size[0], size[1], side, options.max_side, options.rounding)
-    if options.canvas is None:
-        return new_size
-    fits = tf.reduce_all(tf.stack(new_size) <= options.canvas)
-    shrunk = transforms.fit_size(size[0], size[1], *options.canvas)
-    return tuple(tf.where(fits, side, less) for side, less in zip(new_size, shrunk, strict=True))
-
-
-def _size_by_jitter(size, options: _Options, draw):
-    low, high = options.scale_jitter  # type: ignore[misc]
-    factor = tf.cast(low + draw * (high - low), tf.float64)
-    return transforms.fit_size(size[0], size[1], *(side * factor for side in options.canvas))  # type: ignore[union-attr]
-
-
-def _draw_corner(size, canvas, draws):
-    """Top and left of a canvas-sized window somewhere in an image of `size`; 0 where the image is smaller."""
-    slack = [tf.maximum(side - limit, 0) for side, limit in zip(size, canvas, strict=True)]
-    return [
-        tf.minimum(tf.cast(tf.cast(room + 1, tf.float32) * draw, tf.int32), room)
-        for room, draw in zip(slack, draws, strict=True)
-    ]
-
-
-def _pad_example(image, rows, image_id, original_size, options: _Options):
-    """Pad the image as the options say and the rows as their fields say."""
-    size = tf.shape(image)[:2]
-    frame = options.canvas or [transforms.padded_side(size[axis], options.size_divisor) for axis in (0, 1)]
-    padded = tf.ensure_shape(transforms.pad_image(image, *frame), [*(options.canvas or (None, None)), 3])
-    example = {
-        "inputs": {"images": padded, "image_sizes": size},
-        "targets": {"image_ids": image_id, "original_sizes": original_size},
-    }
-    for field, own in rows.items():
-        example[field.part] |= field.of_batch(own)
-    return example["inputs"], example["targets"]
-
-
-def _blank_example(options: _Options):
-    """Blank that fills up the last batch of a finite stream until `_drop_blanks` takes it away: image_sizes 0."""
-    image, rows = tf.zeros([0, 0, 3], options.pixel_dtype), {field: field.none() for field in options.fields}
-    return _pad_example(image, rows, tf.constant(-1, tf.int64), tf.constant([0, 0]), options)
-
-
 # ------------------------------------------------------------------------------------------------- arguments
 
 
 def _as_tuple(value) -> tuple:
     return tuple(value) if isinstance(value, Sequence | np.ndarray) else (value,)
 
-
-def _check_whole(**arguments) -> None:
-    for name, (value, least) in arguments.items():
-        if not isinstance(value, int | np.integer) or value < least:
-            raise UserError(f"load_coco: {name} must be a whole number of at least {least}, not {value!r}")

@@ -1,9 +1,11 @@
 """Settings of the data: what is read, and how it is varied for training; nothing here imports TensorFlow."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, SerializeAsAny, model_validator
 
+from keras_fpn.data.augmentations import AugmentationSettings, complete
 from keras_fpn.data.formats import Half
 from keras_fpn.data.sources import as_halves
 from keras_fpn.parts.settings import Count, Settings, Side
@@ -27,12 +29,17 @@ class SplitSettings(Settings):
         return [] if self.annotations is None else as_halves(self.annotations, self.images)
 
 
+def _augment(value):
+    return complete(value) if isinstance(value, Mapping) else value
+
+
 class DataSettings(Settings):
     """Settings of what is read, and of its variation in training. Evaluation follows `model.resize` alone.
 
     `min_sides`: one of these is drawn for each training image (longer side at most `model.resize.max_side`).
     `canvas`: [height, width] of every training batch, or null: the batch's own largest.
     `scale_jitter`: [low, high] resizes by a factor drawn from it and crops or pads to the canvas.
+    `augment`: further changes of training images, a section for each (`data.augment.mosaic` and others below).
     `keep_empty`: train on images without objects, too. `invalid_boxes`: refuse a file with some, or drop
     them. `boxes`: the form of "bbox": COCO's x, y, width, height in pixels, two corners, the middle and the size, or
     one of these as shares 0..1 of the image (`cxcywh_shares` is YOLO's). `crowds`: whether objects with "iscrowd" 1
@@ -50,6 +57,9 @@ class DataSettings(Settings):
     canvas: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
     horizontal_flip: bool = True
     scale_jitter: Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)] | None = None
+    augment: Annotated[dict[str, SerializeAsAny[AugmentationSettings]], BeforeValidator(_augment)] = Field(
+        default_factory=lambda: complete({})
+    )
     group_by_aspect_ratio: bool = True
     keep_empty: bool = True
     invalid_boxes: Literal["refuse", "drop"] = "refuse"

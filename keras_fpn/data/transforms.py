@@ -104,7 +104,7 @@ def flip_boxes(boxes: tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
 
 
 class Window(NamedTuple):
-    """A part of an image, in pixels of it; int32 scalars."""
+    """A part of an image, in pixels of it; int32 scalars. It may reach beyond the image where a function says so."""
 
     top: tf.Tensor
     left: tf.Tensor
@@ -156,11 +156,49 @@ def crop(
     """
     image = image[top : top + height, left : left + width]
     window = Window(top, left, *tf.unstack(tf.shape(image)[:2]))
+    return image, crop_rows(rows, window)
+
+
+def view(
+    image: tf.Tensor,
+    rows: "Mapping[RowField, tf.Tensor]",
+    window: Window,
+    fill: float,
+    is_kept: tf.Tensor | None = None,
+) -> "tuple[tf.Tensor, dict[RowField, tf.Tensor]]":
+    """Show what a window shows, all of it: `fill` where it reaches beyond the image, whole grey levels.
+
+    Args:
+        is_kept: `[n]` bool, which objects may stay; see `drop_lost`.
+    """
+    length, side = (window.height, window.width), tf.shape(image)
+    first, last, before, after = [], [], [], []
+    for axis, start in enumerate((window.top, window.left)):
+        first.append(tf.clip_by_value(start, 0, side[axis]))
+        last.append(tf.clip_by_value(start + length[axis], 0, side[axis]))
+        before.append(tf.clip_by_value(-start, 0, length[axis]))
+        after.append(length[axis] - before[axis] - (last[axis] - first[axis]))
+    image = image[first[0] : last[0], first[1] : last[1]]
+    paddings = [*zip(before, after, strict=True), (0, 0)]
+    return tf.pad(image, paddings, constant_values=tf.cast(fill, image.dtype)), crop_rows(rows, window, is_kept)
+
+
+def crop_rows(
+    rows: "Mapping[RowField, tf.Tensor]", window: Window, is_kept: tf.Tensor | None = None
+) -> "dict[RowField, tf.Tensor]":
+    """Rows of an image cut to a window, which may reach beyond it, without the objects that are lost."""
     (boxes,) = (own for field, own in rows.items() if field.name == "boxes")
-    rows = {field: field.crop(own, window, boxes) for field, own in rows.items()}
+    return drop_lost({field: field.crop(own, window, boxes) for field, own in rows.items()}, is_kept)
+
+
+def drop_lost(
+    rows: "Mapping[RowField, tf.Tensor]", is_kept: tf.Tensor | None = None
+) -> "dict[RowField, tf.Tensor]":
+    """Rows of the objects that all fields with a say in it find left (`RowField.is_left`), and `is_kept` `[n]` too."""
     votes = [vote for vote in (field.is_left(own) for field, own in rows.items()) if vote is not None]
+    votes += [] if is_kept is None else [is_kept]
     is_left = tf.reduce_all(tf.stack(votes), axis=0)
-    return image, {field: field.without_lost(own, is_left) for field, own in rows.items()}
+    return {field: field.without_lost(own, is_left) for field, own in rows.items()}
 
 
 def pad_image(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from keras_fpn.config.loading import Config
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.progress import Count
+from keras_fpn.data.augmentations import active, needed_fields
 from keras_fpn.data.checks.quick import quick_line
 from keras_fpn.data.class_checks import check_halves
 from keras_fpn.data.coco import CocoDataset, read_coco
@@ -16,6 +17,7 @@ from keras_fpn.data.proposal_files import read_proposals
 from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.evaluation.measuring import evaluator_of
 from keras_fpn.models.detector import architecture
+from keras_fpn.training.schedule import unchecked_schedule
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -52,6 +54,8 @@ def training_dataset(
         canvas=data.canvas,
         horizontal_flip=data.horizontal_flip,
         scale_jitter=data.scale_jitter,
+        augmentations=data.augment,
+        num_batches=unchecked_schedule(config, train_set).total_steps,
         fields=_object_fields(config),
         group_by_aspect_ratio=data.group_by_aspect_ratio,
         keep_empty=data.keep_empty,
@@ -80,8 +84,10 @@ def read_data(config: Config) -> tuple[CocoDataset, CocoDataset, COCOEvaluator]:
     if needs_proposals:
         _check_proposals_named(data)
     fields = _object_fields(config)
+    needed = needed_fields(active(data.augment))
     train_set, val_set = (
-        read_coco(split.annotations, split.images, **data.reading, fields=fields) for split in (data.train, data.val)
+        read_coco(split.annotations, split.images, **data.reading, fields=own)
+        for split, own in ((data.train, (*fields, *needed)), (data.val, fields))
     )
     if (train_set.category_ids, train_set.class_names) != (val_set.category_ids, val_set.class_names):
         raise UserError(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from keras_fpn.config.loading import Config
 from keras_fpn.console.errors import UserError
+from keras_fpn.data.augmentations import active
 
 SHARED = ("backbone", "pyramid")
 
@@ -30,6 +31,10 @@ def check(config: Config, source: str | os.PathLike) -> None:
             raise UserError(f"{source}: data.{name}.proposals: --four-step makes proposals of its own; leave it out")
     if config.data.scale_jitter:
         raise UserError(f"{source}: data.scale_jitter: given proposals cannot follow it; set data.scale_jitter=null")
+    for each in active(config.data.augment):
+        if each.operations:
+            key = f"data.augment.{each.name}.probability"
+            raise UserError(f"{source}: {key}: given proposals cannot follow it; set {key}=0")
     others = [part for part in config.training.freeze if part not in SHARED]
     if others:
         raise UserError(

@@ -41,17 +41,27 @@ def make_schedule(config: Config, train_set: CocoDataset) -> Schedule:
     Raises:
         UserError: the warm-up is longer than the run; a batch takes more than the machine's memory.
     """
-    settings = config.training
-    num_images = sum(config.data.keep_empty or len(record.boxes) > 0 for record in train_set.records)
-    _check_batch(config, num_images)
-    steps_per_epoch = settings.steps_per_epoch or math.ceil(num_images / config.data.batch_size)
-    total_steps = settings.steps or settings.epochs * steps_per_epoch  # type: ignore[operator]
-    if settings.warmup_steps >= total_steps:
+    warmup_steps = config.training.warmup_steps
+    _check_batch(config, _num_images(config, train_set))
+    schedule = unchecked_schedule(config, train_set)
+    if warmup_steps >= schedule.total_steps:
         raise UserError(
-            f"training.warmup_steps: {settings.warmup_steps} steps do not fit a run of {total_steps};"
-            f" set training.warmup_steps={total_steps // 10}"
+            f"training.warmup_steps: {warmup_steps} steps do not fit a run of {schedule.total_steps};"
+            f" set training.warmup_steps={schedule.total_steps // 10}"
         )
+    return schedule
+
+
+def unchecked_schedule(config: Config, train_set: CocoDataset) -> Schedule:
+    """Return the same without a look at whether it can be run."""
+    settings = config.training
+    steps_per_epoch = settings.steps_per_epoch or math.ceil(_num_images(config, train_set) / config.data.batch_size)
+    total_steps = settings.steps or settings.epochs * steps_per_epoch  # type: ignore[operator]
     return Schedule(total_steps, min(steps_per_epoch, total_steps))
+
+
+def _num_images(config, train_set):
+    return sum(config.data.keep_empty or len(record.boxes) > 0 for record in train_set.records)
 
 
 def _check_batch(config, num_images):

@@ -35,7 +35,7 @@ class Arrow(ObjectField):
 class Foot(ObjectField):
     """Where an object stands: x, y in pixels. It is lost with this point."""
 
-    name, shape, refuses = "foot", (2,), {"horizontal_flip": "would put left feet for right ones"}
+    name, shape, refuses = "foot", (2,), {"flip": "would put left feet for right ones"}
 
     def scale(self, rows, old_size, new_size):
         return rows * tf.cast(tf.stack([new_size[1] / old_size[1], new_size[0] / old_size[0]]), tf.float32)
@@ -100,9 +100,13 @@ def test_every_field_is_read_kept_turned_padded_and_refused_by_the_same_rules(na
     assert load(0).shape == field.none().shape == (0, *field.shape)
     rows = load(1)
     assert rows.dtype == field.none().dtype == field.dtype and rows.shape == (3, *field.shape)
+    boxes = tf.constant(data_set.records[1].boxes)
     twice = field.flip(field.flip(rows, SIZE), SIZE)
     np.testing.assert_allclose(twice, rows, rtol=1e-6)
     np.testing.assert_array_equal(field.scale(rows, SIZE, SIZE), rows)
+    np.testing.assert_array_equal(field.crop(rows, transforms.Window(0, 0, *SIZE), boxes), rows)
+    np.testing.assert_array_equal(field.cover(rows, tf.ones([3, 56, 56], bool), boxes, boxes), rows)
+    np.testing.assert_array_equal(field.join([rows, field.none(), rows]), np.concatenate([rows, rows]))
     some = field.without_lost(rows, tf.constant([True, False, True]))
     np.testing.assert_array_equal(some, rows.numpy()[[0, 2]])
     padded = field.pad(rows, 5).numpy()
@@ -210,7 +214,7 @@ def test_a_field_that_cannot_be_used_is_refused_where_it_is_registered(strangers
         register_object_field(type("Ids", (ObjectField,), {"name": "image_ids"})())
     with pytest.raises(UserError, match="is no ObjectField; give an object of a subclass"):
         register_object_field(Arrow)
-    with pytest.raises(UserError, match="refuses 'colour_jitter'; it may refuse horizontal_flip and scale_jitter"):
+    with pytest.raises(UserError, match="refuses 'colour_jitter'; it may refuse flip, crop, join, cover"):
         register_object_field(type("Odd", (ObjectField,), {"name": "odd", "refuses": {"colour_jitter": "is"}})())
 
 

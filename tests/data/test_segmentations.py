@@ -157,9 +157,24 @@ def test_without_masks_the_segmentations_are_not_looked_at(folder):
         load_coco(data_set, fields=("masks",))
 
 
-def test_jittered_crops_are_refused(folder):
-    with pytest.raises(UserError, match="scale_jitter crops objects, and their masks are of whole ones; leave it out"):
-        load_coco(*folder([TRIANGLE]), fields=("masks",), scale_jitter=(0.5, 1.5), canvas=(64, 64))
+def test_jittered_crops_cut_masks_with_their_boxes(folder):
+    """Of the upper left triangle of a box, what is left of a crop: bins before the line that it ends at."""
+    options = {"scale_jitter": (2.0, 2.0), "canvas": (SIZE[0], SIZE[0]), "batch_size": 2, "repeat": True}
+    bins, cut = (np.arange(SIDE) + 0.5) / SIDE, 0
+    for inputs, targets in load_coco(*folder([TRIANGLE]), fields=("masks",), **options).take(12):
+        (box, *_), (mask, *_), image = targets["boxes"][0].numpy(), targets["masks"][0].numpy(), inputs["images"][0]
+        if not mask.any():  # the whole object is beyond the crop
+            assert targets["classes"][0].numpy().tolist() == [-1]
+            continue
+        scale = SIZE[0] * 2 / SIZE[1]  # an image wider than its canvas
+        width, height = (box[2:] - box[:2]) / scale
+        cut += height < 27.9 or width < 27.9
+        top = 28 - height if box[1] == 0 else 0  # how much of it is cut off there
+        left = 28 - width if box[0] == 0 else 0
+        x, y = left + bins * width, top + bins * height
+        expected = x[None] + y[:, None] < 28
+        assert (expected == mask).mean() > 0.9, image.shape
+    assert cut > 2
 
 
 @pytest.mark.parametrize(

@@ -15,16 +15,18 @@ from types import MappingProxyType
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.fields.boxes import Boxes
-from keras_fpn.data.fields.field import ObjectField, RowField
+from keras_fpn.data.fields.field import OPERATIONS, ObjectField, RowField
 from keras_fpn.data.fields.labels import Classes, IsCrowd
 from keras_fpn.data.fields.masks import Masks
 from keras_fpn.data.fields.proposals import Proposals
 from keras_fpn.parts.registry import Registry
 
-__all__ = ["OBJECT_FIELDS", "STANDARD", "ObjectField", "Proposals", "RowField", "choose", "register_object_field"]
+__all__ = [
+    "OBJECT_FIELDS", "OPERATIONS", "STANDARD", "ObjectField", "Proposals", "RowField", "choose",
+    "register_object_field",
+]  # fmt: skip
 
 OBJECT_FIELDS = Registry("per-object field", "fields")
-CAN_REFUSE = {"horizontal_flip": "false", "scale_jitter": "null"}  # arguments of load_coco, and how a config says none
 _NONE: Mapping[str, ObjectField] = MappingProxyType({})
 _OF_AN_IMAGE = ("image_ids", "original_sizes")  # what the targets of a batch hold besides fields
 
@@ -40,9 +42,9 @@ def register_object_field(field: ObjectField) -> ObjectField:
     name = getattr(field, "name", None)
     if not isinstance(name, str) or not name.isidentifier() or name in _OF_AN_IMAGE:
         raise UserError(f"register_object_field: {name!r} cannot be the name of a field; choose another word")
-    for option in field.refuses:
-        if option not in CAN_REFUSE:
-            raise UserError(f"field {name!r} refuses {option!r}; it may refuse {' and '.join(CAN_REFUSE)}")
+    for operation in field.refuses:
+        if operation not in OPERATIONS:
+            raise UserError(f"field {name!r} refuses {operation!r}; it may refuse {', '.join(OPERATIONS)}")
     return OBJECT_FIELDS.add(name, field)
 
 

@@ -65,6 +65,12 @@ class Boxes(BoxRows, ObjectField):
         mend = "correct it (x, y, width, height), or leave such boxes out"
         return boxes, objects.sound_or_refused(is_finite & is_positive & is_inside, wrong, mend)
 
+    def cover(
+        self, rows: "tf.Tensor", is_seen: "tf.Tensor", boxes: "tf.Tensor", new_boxes: "tf.Tensor"
+    ) -> "tf.Tensor":
+        """See `RowField`."""
+        return new_boxes
+
     def is_left(self, rows: "tf.Tensor") -> "tf.Tensor":
         """See `ObjectField`."""
         from keras_fpn.data import transforms

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from keras_fpn.data.transforms import Window
 
 
+OPERATIONS = ("flip", "crop", "join", "cover")  # the hooks that a field may refuse; all can be resized
+
+
 class RowField:
     """Rows of numbers that an image has, and where they go when its pixels go somewhere.
 
@@ -28,8 +31,8 @@ class RowField:
         dtype: of the numbers, a name such as "int32".
         shape: of one row.
         padding: what the rows are filled up with.
-        refuses: what cannot be done to an image whose rows these are: `{"scale_jitter" or "horizontal_flip", arguments
-            of `load_coco`: why, a sentence without its subject}`.
+        refuses: what cannot be done to an image whose rows these are, hooks of this class: `{one of OPERATIONS: why, a
+            sentence without its subject}`. `load_coco` refuses what would use one of them.
     """
 
     name: str
@@ -55,8 +58,27 @@ class RowField:
         """Rows of the image cut to a window; by default as they are.
 
         Args:
-            window: `transforms.Window`, which lies in the image.
+            window: `transforms.Window`, which may reach beyond the image: above and left of it by a negative top and
+                left, where an image is put somewhere in a larger one.
             boxes: `[n, 4]` x1, y1, x2, y2 of the objects before the cut.
+        """
+        return rows
+
+    def join(self, parts: "Sequence[tf.Tensor]") -> "tf.Tensor":
+        """Rows of an image that several were put together to, from theirs; by default one after the other."""
+        import tensorflow as tf
+
+        return tf.concat(parts, axis=0)
+
+    def cover(
+        self, rows: "tf.Tensor", is_seen: "tf.Tensor", boxes: "tf.Tensor", new_boxes: "tf.Tensor"
+    ) -> "tf.Tensor":
+        """Rows of objects of which something else hides parts; by default as they are.
+
+        Args:
+            is_seen: `[n, 56, 56]` bool, which bins of its box of each object nothing hides.
+            boxes: `[n, 4]` x1, y1, x2, y2 of the objects before.
+            new_boxes: `[n, 4]` boxes around what is left of each.
         """
         return rows
 

@@ -1,6 +1,5 @@
 """Masks of objects: grids over their boxes, kept as a bit for each bin."""
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,13 +12,14 @@ from keras_fpn.data.objects import Objects
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from keras_fpn.data.transforms import Window
+
 
 class Masks(ObjectField):
     """`[56, 56]` bins over the box of each object, 1 where the object covers half or more of one."""
 
     name, dtype, shape = "masks", "uint8", (segmentations.SIDE, segmentations.SIDE)
     kept_dtype, kept_shape = "uint8", (segmentations.PACKED,)
-    refuses = MappingProxyType({"scale_jitter": "crops objects, and their masks are of whole ones"})
 
     def read(self, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
         """Every object needs a "segmentation"; one that covers nothing of its box is unsound."""
@@ -51,3 +51,26 @@ class Masks(ObjectField):
         import tensorflow as tf
 
         return tf.reverse(rows, axis=[2])
+
+    def crop(self, rows: "tf.Tensor", window: "Window", boxes: "tf.Tensor") -> "tf.Tensor":
+        """Grids over what the window leaves of the boxes, by the rule that they were read by."""
+        from keras_fpn.data import mask_grids, transforms
+
+        offset = [window.left, window.top] * 2
+        return mask_grids.regrid(rows, boxes, transforms.crop_boxes(boxes, window), offset)
+
+    def cover(
+        self, rows: "tf.Tensor", is_seen: "tf.Tensor", boxes: "tf.Tensor", new_boxes: "tf.Tensor"
+    ) -> "tf.Tensor":
+        """Grids over what is left of the boxes, without what is hidden."""
+        import tensorflow as tf
+
+        from keras_fpn.data import mask_grids
+
+        return mask_grids.regrid(rows * tf.cast(is_seen, rows.dtype), boxes, new_boxes)
+
+    def is_left(self, rows: "tf.Tensor") -> "tf.Tensor":
+        """Objects of which a bin is left: a box may reach into a window that the object itself does not."""
+        import tensorflow as tf
+
+        return tf.reduce_any(rows > 0, axis=[1, 2])

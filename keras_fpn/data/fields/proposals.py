@@ -22,7 +22,13 @@ class Proposals(BoxRows):
     """
 
     name, part = "proposals", "inputs"
-    refuses = MappingProxyType({"scale_jitter": "crops images, and given proposals are of whole ones"})
+    refuses = MappingProxyType(
+        {
+            "crop": "crops images, and given proposals are of whole ones",
+            "join": "joins images, and given proposals are of single ones",
+            "cover": "covers objects, and given proposals are of all that are seen",
+        }
+    )
 
     def __init__(self, proposals: ImageProposals):
         self.proposals = proposals
