@@ -1,16 +1,16 @@
 """Image files in, and detections in the files' own pixels: what every runtime needs, without TensorFlow."""
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.picture_files import MAX_PIXELS, check_pixels, opened, readable
+from keras_fpn.data import rewriting
 from keras_fpn.inference.listing import SUFFIXES, list_images
 from keras_fpn.parts import output_fields
 
@@ -79,11 +79,11 @@ def read_image(image: Any, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, st
     """
     if isinstance(image, (str, os.PathLike)):
         with opened(image, max_pixels) as picture:
-            return _pixels(picture), os.fspath(image)
+            return rewriting.upright(picture), os.fspath(image)
     if isinstance(image, Image.Image):
         check_pixels("a picture", *image.size, max_pixels)
         with readable("a picture"):
-            return _pixels(image), None
+            return rewriting.upright(image), None
     return _rgb(np.asarray(image)), None
 
 
@@ -95,10 +95,9 @@ def upright_size(file: str | os.PathLike) -> tuple[int, int]:
     """
     with opened(file) as picture:
         width, height = picture.size
-        turned = False
-        with contextlib.suppress(Exception):  # as in `_pixels`
-            turned = picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        return (width, height) if turned else (height, width)
+        # Pillow gives that of a TIFF picture upright.
+        is_turned = picture.format != "TIFF" and rewriting.orientation_of(picture) >= 5
+        return (width, height) if is_turned else (height, width)
 
 
 def _rgb(array):
@@ -127,16 +126,6 @@ def check_images(files: Iterable[str | os.PathLike], max_pixels: int = MAX_PIXEL
     for file in files:
         with opened(file, max_pixels):
             pass
-
-
-def _pixels(picture):
-    """`[H, W, 3]` uint8 RGB as the picture is looked at; of 16 bits the upper 8, as TensorFlow decodes them."""
-    picture.load()  # here, where what is wrong with the pixels is told
-    with contextlib.suppress(Exception):  # an EXIF block that says nothing of use: the picture as it is stored
-        picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I;16"):
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    return np.asarray(picture.convert("RGB"))
 
 
 def in_original_pixels(

@@ -9,7 +9,9 @@ from pathlib import Path
 from keras_fpn.console.errors import UserError
 
 INDEX = ".keras-fpn-detect"  # the file of a folder of drawn pictures that lists them
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jfif", ".mpo", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

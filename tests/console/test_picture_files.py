@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import AvifImagePlugin, Image
 
 from keras_fpn.console import picture_files
 from keras_fpn.console.errors import UserError
@@ -100,8 +100,7 @@ def test_pillow_takes_the_list(tmp_path):
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n{} loop\n", r"it is PostScript; of JPEG, .* it is none"),
         (b"\xc5\xd0\xd3\xc6" + b"\0" * 60, "PostScript"),
         (b"%PDF-1.7\n", "PDF"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIF"),
-        (b"\0\0\0\x18ftypavif\0\0\0\0", "AVIF"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0isom", "a video"),
         (b"8BPS\0\1", "Photoshop"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
         (b"<html>not found</html>", "a web page"),
@@ -116,6 +115,23 @@ def test_another_format_is_named_and_gets_no_decoder(start, words, tmp_path, mon
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
     (tmp_path / "a.jpg").write_bytes(start)
     with pytest.raises(UserError, match=rf"a\.jpg: not a readable image \(.*{words}.*\); re-encode or remove it"):
+        with picture_files.opened(tmp_path / "a.jpg"):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("brands", "words"),
+    [
+        (b"heic\0\0\0\0mif1heic", r'is HEIF \(HEIC\), which pi-heif reads; pip install "keras-fpn\[heif\]", or'),
+        (b"mif1\0\0\0\0mif1heic", r"is HEIF \(HEIC\), which pi-heif reads"),
+        (b"mif1\0\0\0\0avifmif1", r"is AVIF, which Pillow reads from 11.3 on; pip install --upgrade pillow, or"),
+    ],
+)
+def test_what_this_installation_does_not_read_says_what_to_install(brands, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(AvifImagePlugin, "SUPPORTED", False)
+    monkeypatch.setattr(picture_files.importlib.util, "find_spec", lambda name: None)
+    (tmp_path / "a.jpg").write_bytes(struct.pack(">I", 8 + len(brands)) + b"ftyp" + brands + bytes(40))
+    with pytest.raises(UserError, match=rf"a\.jpg: {words}"):
         with picture_files.opened(tmp_path / "a.jpg"):
             pass
 
