@@ -13,8 +13,8 @@ from typing import Any
 import tensorflow as tf
 
 from keras_fpn.console.picture_files import MAX_PIXELS
-from keras_fpn.data import exif, image_heads, transforms
-from keras_fpn.data.decode import decode_pixels
+from keras_fpn.data import exif, image_heads, picture_kinds, rewriting, transforms
+from keras_fpn.data.decode import decode_pixels, or_else
 from keras_fpn.parts.output_fields import OutputField
 
 
@@ -99,15 +99,18 @@ _HEAD = {
 def _head(content, max_pixels):
     """Facts in the first bytes of an image: `_HEAD`."""
     is_picture = image_heads.is_picture(content)
-    size = _or_else(image_heads.size_in_header, tf.where(is_picture, content, ""), tf.zeros([2], tf.int32))
+    size = or_else(image_heads.size_in_header, tf.where(is_picture, content, ""), tf.zeros([2], tf.int32))
     pixels = tf.reduce_prod(tf.cast(size, tf.int64))
     written = [tf.strings.as_string(side) for side in (size[1], size[0], pixels)]
     too_large = tf.strings.join(
         ["has ", written[0], " x ", written[1], f" pixels by its header; at most {max_pixels} are decoded"]
     )
+    is_odd = ~is_picture | tf.reduce_any(size < 1) | image_heads.is_animated_webp(content)
+    other = tf.cond(is_odd, lambda: _other_kind(content), lambda: tf.constant(""))
     problem = tf.case(
         [
             (content == "", lambda: tf.constant("is empty")),
+            (other != "", lambda: tf.strings.join(["is ", other, f", and no {image_heads.FORMATS} that is read here"])),
             (~is_picture, lambda: tf.constant(f"is no {image_heads.FORMATS} file")),
             (tf.reduce_any(size < 1), lambda: tf.constant("has a damaged header, or is cut short before its size")),
             (pixels > max_pixels, lambda: too_large),
@@ -118,20 +121,19 @@ def _head(content, max_pixels):
     return {"size": size, "orientation": orientation, "problem": problem}
 
 
+def _other_kind(content):
+    """The name of what is not read here, where its first bytes tell."""
+    unread = picture_kinds.unread(content)
+    return tf.cond(unread == "", lambda: picture_kinds.foreign(content), lambda: unread)
+
+
 def _decode(content):
     """`([height, width, 3] uint8 RGB, "")`, or one black pixel and what is wrong."""
     nothing = tf.zeros([0, 0, 3], tf.uint8)
-    image = _or_else(decode_pixels, content, nothing)
+    image = or_else(decode_pixels, content, nothing)
     is_there = tf.size(image) > 0
-    problem = tf.where(is_there, "", "cannot be decoded: it is cut short, damaged, or an animated WebP")
+    problem = tf.where(is_there, "", f"cannot be decoded: it is cut short, damaged, or a {rewriting.PARTIAL_GIF}")
     return tf.cond(is_there, lambda: image, lambda: tf.zeros([1, 1, 3], tf.uint8)), problem
-
-
-def _or_else(function, content, otherwise):
-    """`function(content)`, or `otherwise` if an operation in it fails: only a dataset passes over an error."""
-    one = tf.data.Dataset.from_tensors(content)
-    spare = one.map(lambda _: otherwise)
-    return one.map(function).ignore_errors().concatenate(spare).take(1).get_single_element()
 
 
 # Errors -------------------------------------------------------------------------------------------------------

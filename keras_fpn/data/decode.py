@@ -3,13 +3,16 @@
 import contextlib
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import exif, image_heads
+from keras_fpn.data import exif, image_heads, rewriting
 
 _START, _END = "<<", ">>"  # around our sentence in a TensorFlow error, to find it again
+_UNREADABLE = f": cannot be read as a {image_heads.FORMATS} image "
+_DAMAGED = "(absent, cut short or damaged); replace the file, or remove it from the annotations"
 
 
 def decode_image(
@@ -19,9 +22,9 @@ def decode_image(
 ) -> tf.Tensor:
     """Read an image file as [height, width, 3] uint8 RGB, in pure TensorFlow operations.
 
-    JPEG, PNG, BMP, WebP and the first picture of a GIF, the same pixels as Pillow's. Grey and CMYK become
-    RGB, alpha is dropped. An image is turned as it is looked at (EXIF), unless it has the expected size only as it is
-    stored.
+    JPEG, PNG, BMP, WebP and the first picture of a GIF, the same pixels as `rewriting.upright` gives of Pillow's. Grey
+    and CMYK become RGB, alpha is dropped. An image is turned as it is looked at (EXIF), unless it has the expected size
+    only as it is stored.
 
     Args:
         path: string scalar; a name for errors where `content` is given.
@@ -35,19 +38,12 @@ def decode_image(
         tf.errors.InvalidArgumentError: the file cannot be decoded or has another size. It names the file;
             `readable_errors()` makes a UserError of it.
     """
-    image, stored, orientation = _or_nothing(
-        lambda one: _decode(tf.io.read_file(one) if content is None else content(), expected_size), path
+    nothing = (tf.zeros([0, 0, 3], tf.uint8), tf.zeros([2], tf.int32), 1)
+    image, stored, orientation = or_else(
+        lambda one: _decode(tf.io.read_file(one) if content is None else content(), expected_size), path, nothing
     )
     upright, is_turned = tf.where(orientation >= 5, stored[::-1], stored), orientation > 1
-    checks = [
-        _demand(
-            tf.reduce_all(stored > 0),
-            path,
-            f": cannot be read as a {image_heads.FORMATS} image (absent, cut short, damaged, an animated WebP, or a BMP"
-            " that is packed or of 1, 4 or 16 bits); ",
-            "replace the file, or remove it from the annotations",
-        )
-    ]
+    checks = [_demand(tf.reduce_all(stored > 0), path, _UNREADABLE, _DAMAGED)]
     if expected_size is not None:
         is_turned &= tf.reduce_all(upright == expected_size)
         with tf.control_dependencies(checks):
@@ -57,13 +53,17 @@ def decode_image(
     return tf.ensure_shape(image, [None, None, 3])
 
 
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)  # traced once, not in each pipeline
 def decode_pixels(content: tf.Tensor) -> tf.Tensor:
     """The pixels of a file as they are stored, `[height, width, 3]` uint8 RGB, alpha dropped.
 
     Raises:
-        tf.errors.InvalidArgumentError: it is none of the formats, damaged, or an animated WebP, of which TensorFlow
-            2.21 decodes no picture rightly.
+        tf.errors.InvalidArgumentError: it is none of the formats, damaged, or one of the pictures that
+            `rewriting.rewritten` is for: TensorFlow would read some of them as noise, and writes past its memory for
+            animated WebP.
     """
+    is_bmp = image_heads.is_bmp(content)
+    is_odd = image_heads.is_animated_webp(content) | (is_bmp & ~image_heads.is_plain_bmp(content))
     return tf.case(
         [
             # The accurate method is Pillow's, hence what the published detectors were trained on.
@@ -71,12 +71,14 @@ def decode_pixels(content: tf.Tensor) -> tf.Tensor:
                 tf.io.is_jpeg(content),
                 lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
             ),
+            (is_odd, lambda: tf.io.decode_png(tf.strings.substr(content, 0, 0), channels=3)),  # which fails
             # TensorFlow takes nothing but the channels that a WebP has.
             (
                 image_heads.has_webp_alpha(content),
                 lambda: tf.io.decode_image(content, channels=4, expand_animations=False)[..., :3],
             ),
-            (image_heads.is_palette_bmp(content), lambda: _palette_bmp(content)),
+            (is_bmp & (image_heads.bmp_bits(content) == 8), lambda: _palette_bmp(content)),
+            (image_heads.is_gif(content), lambda: _first_of_gif(content)),
         ],
         default=lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
     )
@@ -84,20 +86,26 @@ def decode_pixels(content: tf.Tensor) -> tf.Tensor:
 
 def _palette_bmp(content):
     """The pixels of a BMP of 8 bits, of which TensorFlow gives the places in its palette as greys."""
-    palette = image_heads.bmp_palette(content)
-    content = tf.where(image_heads.is_packed_bmp(content), "", content)  # which fails: it would be read as noise
-    return tf.gather(palette, tf.cast(tf.io.decode_bmp(content, channels=3)[..., 0], tf.int32))
+    places = tf.cast(tf.io.decode_bmp(content, channels=3)[..., 0], tf.int32)
+    return tf.gather(image_heads.bmp_palette(content), places)
 
 
-def _or_nothing(function, given):
-    """`function(given)`, or an image without pixels where an operation in it fails.
+def _first_of_gif(content):
+    """The first picture of a GIF, which TensorFlow gives without the rest of the whole where it is smaller."""
+    image = tf.io.decode_image(content, channels=3, expand_animations=False)
+    with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(image)[:2], image_heads.size_in_header(content))]):
+        return tf.identity(image)
+
+
+def or_else(function: Callable, given: tf.Tensor | str, otherwise: Any) -> Any:
+    """`function(given)`, or `otherwise`, of the same structure, where an operation in it fails.
 
     A decoder's error does not say which file it met. So let it fail in a dataset that ignores errors and see whether
     anything came out (0.1 ms an image).
     """
     one = tf.data.Dataset.from_tensors(given)
-    nothing = one.map(lambda _: (tf.zeros([0, 0, 3], tf.uint8), tf.zeros([2], tf.int32), 1))
-    return one.map(function).ignore_errors().concatenate(nothing).take(1).get_single_element()
+    spare = one.map(lambda _: otherwise)
+    return one.map(function).ignore_errors().concatenate(spare).take(1).get_single_element()
 
 
 @contextlib.contextmanager
@@ -113,9 +121,16 @@ def readable_errors() -> Iterator[None]:
 
 
 def bad_image_message(error: Exception) -> str | None:
-    """The sentence of `decode_image` in a TensorFlow error, or None if the error is about something else."""
+    """The sentence of `decode_image` in a TensorFlow error, or None if the error is about something else.
+
+    Of a file that cannot be read, what it is by its first bytes: the graph has no words for that.
+    """
     found = re.search(f"{_START}(.*?){_END}", str(error), re.DOTALL)
-    return _unescaped(found.group(1)) if found else None
+    if not found:
+        return None
+    sentence = _unescaped(found.group(1))
+    path, unreadable, _ = sentence.partition(_UNREADABLE)
+    return rewriting.why_unread(path) or sentence if unreadable else sentence
 
 
 def _unescaped(text: str) -> str:

@@ -24,19 +24,32 @@ def is_webp(content: tf.Tensor) -> tf.Tensor:
 
 def is_picture(content: tf.Tensor) -> tf.Tensor:
     """Whether a file begins as one of the `FORMATS` that are read."""
-    start = tf.strings.substr(content, 0, 3)
-    is_one = (start == b"\xff\xd8\xff") | (start == b"GIF") | (tf.strings.substr(content, 0, 2) == b"BM")
-    return is_one | is_png(content) | (is_webp(content) & READS_WEBP)
+    is_jpeg = tf.strings.substr(content, 0, 3) == b"\xff\xd8\xff"
+    return is_jpeg | is_gif(content) | is_bmp(content) | is_png(content) | (is_webp(content) & READS_WEBP)
 
 
-def is_palette_bmp(content: tf.Tensor) -> tf.Tensor:
-    """Whether a file is a BMP of 8 bits a pixel, whose colours lie in a palette."""
-    return (tf.strings.substr(content, 0, 2) == b"BM") & (_little(_ints(content, 28, 2)) == 8)
+def is_gif(content: tf.Tensor) -> tf.Tensor:
+    """Whether a file begins as a GIF."""
+    return tf.strings.substr(content, 0, 3) == b"GIF"
 
 
-def is_packed_bmp(content: tf.Tensor) -> tf.Tensor:
-    """Whether the pixels of such a BMP are packed, as run lengths."""
-    return _little(_ints(content, 30, 4)) != 0
+def is_bmp(content: tf.Tensor) -> tf.Tensor:
+    """Whether a file begins as a BMP."""
+    return tf.strings.substr(content, 0, 2) == b"BM"
+
+
+def is_plain_bmp(content: tf.Tensor) -> tf.Tensor:
+    """Whether TensorFlow reads a BMP: of 8, 24 or 32 bits, not packed, its colours in the usual order."""
+    bits, packing = bmp_bits(content), _text(content, 30, 4)
+    masks = b"\0\0\xff\0" b"\0\xff\0\0" b"\xff\0\0\0"  # of red, green and blue
+    is_usual = (bits == 32) & (packing == b"\3\0\0\0") & (_text(content, 54, len(masks)) == masks)
+    is_unpacked = tf.reduce_any(bits == [8, 24, 32]) & (packing == b"\0\0\0\0")
+    return is_bmp(content) & (_little(_ints(content, 14, 4)) >= 40) & (is_usual | is_unpacked)
+
+
+def bmp_bits(content: tf.Tensor) -> tf.Tensor:
+    """Bits a pixel of a BMP, int32; of 8 the colours lie in a palette."""
+    return _little(_ints(content, 28, 2))
 
 
 def bmp_palette(content: tf.Tensor) -> tf.Tensor:
@@ -46,6 +59,12 @@ def bmp_palette(content: tf.Tensor) -> tf.Tensor:
     entries = tf.strings.substr(tf.strings.join([content, "\0" * 4 * 256]), start, 4 * ((end - start) // 4))
     colours = tf.reshape(tf.io.decode_raw(entries, tf.uint8), [-1, 4])[:, 2::-1]  # blue, green, red, nothing
     return tf.ensure_shape(tf.pad(colours, [[0, 256 - tf.shape(colours)[0]], [0, 0]]), [256, 3])
+
+
+def is_animated_webp(content: tf.Tensor) -> tf.Tensor:
+    """Whether a file is a WebP of several pictures, as its first chunk says."""
+    flags = _bytes(content, 20, 1)[0]
+    return is_webp(content) & (_text(content, 12, 4) == b"VP8X") & (tf.bitwise.bitwise_and(flags, 0x02) == 0x02)
 
 
 def has_webp_alpha(content: tf.Tensor) -> tf.Tensor:
@@ -79,20 +98,20 @@ def webp_size(content: tf.Tensor) -> tf.Tensor:
     return tf.where(is_whole, size, 0)
 
 
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)  # traced once, not in each pipeline
 def size_in_header(content: tf.Tensor) -> tf.Tensor:
-    """`[2]` int32 height and width as stored, of a JPEG, PNG, BMP, GIF or WebP; 0 0 of others.
+    """`[2]` int32 height and width as stored, of a JPEG, PNG, plain BMP, GIF or WebP; 0 0 of others.
 
     Raises:
         tf.errors.InvalidArgumentError: when run, for a JPEG that is damaged before its size.
     """
-    start = tf.strings.substr(content, 0, 3)
     return tf.case(
         [
             (tf.io.is_jpeg(content), lambda: tf.io.extract_jpeg_shape(content)[:2]),
             (is_png(content), lambda: png_size(content)),
             # Upside down, where a BMP's height is below zero.
-            (tf.strings.substr(content, 0, 2) == b"BM", lambda: tf.abs(_numbers(content, 18, tf.int32)[::-1])),
-            (start == b"GIF", lambda: tf.cast(_numbers(content, 6, tf.uint16)[::-1], tf.int32)),
+            (is_plain_bmp(content), lambda: tf.abs(_numbers(content, 18, tf.int32)[::-1])),
+            (is_gif(content), lambda: tf.cast(_numbers(content, 6, tf.uint16)[::-1], tf.int32)),
             (is_webp(content), lambda: webp_size(content)),
         ],
         default=lambda: tf.zeros([2], tf.int32),
