@@ -33,8 +33,12 @@ def add_set(parser: argparse.ArgumentParser) -> None:
 _READING = ("data.boxes", "data.crowds", "data.invalid_boxes", "data.classes")
 
 
+_CACHE = "data.cache"
+
+
 def add_reading(parser: argparse.ArgumentParser) -> None:
-    _add_overrides(parser, f"how the annotations are read: {', '.join(_READING)}, for example data.boxes=xyxy")
+    names = ", ".join((*_READING, _CACHE))
+    _add_overrides(parser, f"how annotations and pictures are read: {names}, for example data.boxes=xyxy")
 
 
 def _add_overrides(parser, text):
@@ -53,10 +57,19 @@ def reading(overrides: list[str], otherwise: Mapping[str, Any]) -> dict[str, Any
 
     keys = [item.partition("=")[0] for item in overrides]
     for item, key in zip(overrides, keys, strict=True):
-        if key not in _READING:
-            raise UserError(f"--set {item}: only {', '.join(_READING)} can be set here; leave it out")
+        if key not in (*_READING, _CACHE):
+            raise UserError(f"--set {item}: only {', '.join((*_READING, _CACHE))} can be set here; leave it out")
     given = load_config(overrides=overrides).data.reading
-    return dict(otherwise) | {key: given[key] for key in (name.removeprefix("data.") for name in keys)}
+    names = [key.removeprefix("data.") for key in keys if key != _CACHE]
+    return dict(otherwise) | {name: given[name] for name in names}
+
+
+def cache(overrides: list[str], otherwise: bool = False) -> bool:
+    """Return whether pictures are kept in memory: as `--set` says, which `reading` has checked, or `otherwise`."""
+    from keras_fpn.config.loading import load_config
+
+    is_said = any(item.startswith(f"{_CACHE}=") for item in overrides)
+    return load_config(overrides=overrides).data.cache if is_said else otherwise
 
 
 def class_choice(words: list[str]) -> list[str] | dict[str, list[str]]:

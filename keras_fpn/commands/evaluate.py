@@ -8,6 +8,7 @@ from pathlib import Path
 from keras_fpn.commands.arguments import (
     add_extension,
     add_reading,
+    cache,
     check_annotated,
     check_model,
     positive,
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     import_quietly()
     from keras_fpn.data.class_checks import check_measurable
     from keras_fpn.data.coco import read_coco
-    from keras_fpn.data.picture_checks import check_pictures
+    from keras_fpn.data.rewritten_pictures import with_readable_pictures
     from keras_fpn.evaluation import expectations, measuring
     from keras_fpn.inference.detecting import check_weights
     from keras_fpn.models.files import load_model
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = _with_max_detections(model, arguments)
     data_set = read_coco(annotations, images, **how, fields=model.object_fields)
     check_measurable(data_set)
-    check_pictures(data_set)
+    (data_set,) = with_readable_pictures([data_set], _cache(arguments))
     data_set = _with_given_proposals(arguments, model, data_set)
     evaluator = measuring.evaluator_of(data_set)
     most = model.max_detections
@@ -174,6 +175,14 @@ def _annotated_images(arguments):
     if data is None:
         raise UserError("give --data DIR, or --annotations FILE and --images DIR; only a run knows images of its own")
     return data.val.annotations, data.val.images, data.reading
+
+
+def _cache(arguments):
+    """Whether pictures are kept in memory: as asked for, or as the run has it."""
+    from keras_fpn.config.loading import load_run_config
+
+    run_config = Path(arguments.model) / "config.yaml"
+    return cache(arguments.overrides, run_config.is_file() and load_run_config(run_config).data.cache)
 
 
 def _with_given_proposals(arguments, model, data_set):

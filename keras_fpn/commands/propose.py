@@ -3,7 +3,15 @@
 
 import argparse
 
-from keras_fpn.commands.arguments import add_extension, add_reading, check_annotated, check_model, positive, reading
+from keras_fpn.commands.arguments import (
+    add_extension,
+    add_reading,
+    cache,
+    check_annotated,
+    check_model,
+    positive,
+    reading,
+)
 from keras_fpn.console.screen import import_quietly
 
 HELP = "write the boxes that a model proposes: Fast R-CNN is trained and measured on them"
@@ -31,11 +39,13 @@ def run(arguments: argparse.Namespace) -> None:
     check_proposals_output(arguments.out)
     import_quietly()
     from keras_fpn.data.coco import read_coco
+    from keras_fpn.data.rewritten_pictures import with_readable_pictures
     from keras_fpn.inference.detecting import check_weights
     from keras_fpn.inference.propose import check_proposing, propose
     from keras_fpn.models.files import load_model
 
     data_set = read_coco(arguments.annotations, arguments.images, **how)
+    (data_set,) = with_readable_pictures([data_set], cache(arguments.overrides))
     model = load_model(arguments.model)
     check_proposing(model, arguments.model)
     check_weights(model, arguments.model)

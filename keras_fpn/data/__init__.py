@@ -20,6 +20,8 @@
     shard_folder, shard_examples
                  a data set as TFRecord files with an index
     decode       image files -> pixels; image_heads: their sizes; exif: which way up
+    rewriting, rewritten_pictures, unread_pictures, picture_kinds
+                 pictures that TensorFlow does not read: as PNG; those of a data set; refused; named in a graph
     order, size_order
                  which image comes when, in training and in evaluation
     pipeline     records -> tf.data batches

@@ -19,13 +19,23 @@ def cached_bytes(records: Sequence[Record]) -> int:
     Raises:
         UserError: the machine has not as many; a picture cannot be read.
     """
-    size, memory = sum(map(length_of, records)), machine_memory()
+    size = sum(map(length_of, records))
+    mend = "leave it out: data.cache=false (from Python cache=False)"
+    check_memory(size, f"the {len(records)} image files take", mend)
+    return size
+
+
+def check_memory(size: int, what: str, mend: str) -> None:
+    """Refuse what `data.cache` would keep in memory.
+
+    Raises:
+        UserError: it is more than the machine's memory has room for.
+    """
+    memory = machine_memory()
     if memory is not None and size > _SHARE * memory:
         raise UserError(
-            f"data.cache: the {len(records)} image files take {size / 1e9:.1f} GB, and this machine has"
-            f" {memory / 1e9:.1f} GB of memory; leave it out: data.cache=false (from Python cache=False)"
+            f"data.cache: {what} {size / 1e9:.1f} GB, and this machine has {memory / 1e9:.1f} GB of memory; {mend}"
         )
-    return size
 
 
 def cached_contents(records: Sequence[Record]) -> Callable[[tf.Tensor], tf.Tensor]:

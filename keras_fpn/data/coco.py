@@ -78,7 +78,8 @@ class CocoDataset:
 
     `annotations` and `images` name what it was read from, in words where these are several `sources`. `fields` by name
     are what was read of each object. `proposals`, where there are some: the `proposal_files.ImageProposals` of its
-    images. `boxes`, `crowds` and `classes` are the arguments that it was read with.
+    images. `boxes`, `crowds` and `classes` are the arguments that it was read with. `rewritten`, once the pictures were
+    looked at for it: the `rewritten_pictures.RewrittenPictures` among them.
     """
 
     annotations: str
@@ -93,6 +94,7 @@ class CocoDataset:
     crowds: str = "ignore"
     sources: tuple[Half, ...] = ()
     classes: Classes | None = None
+    rewritten: object = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.records)

@@ -1,14 +1,16 @@
-"""A few pictures of a data set looked at before training: formats that cannot be read, and brightness that is lost."""
+"""A few pictures of a data set looked at before training: brightness that is lost."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Sequence
 from io import BytesIO
 
 import numpy as np
+from PIL import TiffImagePlugin
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.console.picture_files import FORMATS
+from keras_fpn.console.picture_files import FORMATS, kind_of, opened_content
 from keras_fpn.data.coco import CocoDataset, Record
 from keras_fpn.data.objects import shown
 from keras_fpn.data.picture_contents import content_of
@@ -16,7 +18,7 @@ from keras_fpn.data.picture_contents import content_of
 log = logging.getLogger(__name__)
 
 _LOOKED_AT = 8
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_TIFF_BITS = 258  # tag of the bits of a value
 _PNG = b"\x89PNG\r\n\x1a\n"
 _BIT_DEPTH = 24  # the byte of a PNG file that has it
 _DARK = 1 / 8  # of the range: below it, 16 bits hold 12 or fewer
@@ -24,25 +26,11 @@ _LARGE = 2**26  # pixels; larger pictures take too long to look at
 
 
 def check_pictures(data_set: CocoDataset) -> None:
-    """Look at up to 8 pictures of a data set, one that is called TIFF among them.
-
-    Raises:
-        UserError: one of them is a TIFF picture, whatever its name.
-    """
+    """Look at up to 8 pictures of a data set, and tell of 16-bit ones that become almost black."""
     number = len(data_set.records)
     chosen = sorted({round(place * (number - 1) / (_LOOKED_AT - 1)) for place in range(_LOOKED_AT)})
-    names = enumerate(record.file_name for record in data_set.records)
-    called = (index for index, name in names if name.lower().endswith((".tif", ".tiff")))
-    records = [data_set.records[index] for index in [*called, *chosen][:1] + chosen[1:]]
-    contents = [_content(record) for record in records]
-    for record, content in zip(records, contents, strict=True):
-        if content[:4] in _TIFF:
-            raise UserError(
-                f"{shown(record.name)}: image {record.image_id} of {data_set.annotations} is a TIFF picture, which is"
-                " not read here; convert such pictures to PNG or JPEG and name these in the annotations"
-            )
-    pictures = [pair for pair in zip(records, contents, strict=True) if has_16_bits(pair[1])]
-    _tell_of_dark(pictures, data_set)
+    contents = ((data_set.records[index], _content(data_set.records[index])) for index in chosen)
+    _tell_of_dark([pair for pair in contents if has_16_bits(pair[1]) or _is_deep_tiff(pair[1])], data_set)
 
 
 def _content(record: Record) -> bytes:
@@ -55,6 +43,16 @@ def _content(record: Record) -> bytes:
 def has_16_bits(content: bytes) -> bool:
     """Whether a file begins as a PNG of 16 bits a channel; its first 25 bytes tell."""
     return content[:8] == _PNG and content[_BIT_DEPTH : _BIT_DEPTH + 1] == b"\x10"
+
+
+def _is_deep_tiff(content: bytes) -> bool:
+    if kind_of(content[:64]) != "TIFF":
+        return False
+    try:
+        with opened_content(content, "a picture", sys.maxsize) as image:
+            return isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_TIFF_BITS, (1,))[0] > 8
+    except UserError:
+        return False
 
 
 def _tell_of_dark(pictures: Sequence[tuple[Record, bytes]], data_set: CocoDataset) -> None:

@@ -25,6 +25,7 @@ from keras_fpn.data.fields import ObjectField, Proposals, RowField, choose
 from keras_fpn.data.order import StreamOrder
 from keras_fpn.data.picture_contents import content_source
 from keras_fpn.data.proposal_files import GivenProposals, read_proposals
+from keras_fpn.data.rewritten_pictures import Source, with_rewritten_pictures
 from keras_fpn.data.size_order import SizeOrder
 from keras_fpn.data.sizes import padded_size
 from keras_fpn.data.sources import Names
@@ -97,7 +98,7 @@ def load_coco(
         keep_empty: keep images without a box (False leaves out those with only crowds, too).
         drop_remainder: leave out the short batch at the end (two when grouping).
         cache: read all image files once, now, and keep them in memory as they are, encoded; more than the machine has
-            is refused.
+            is refused. Pictures that TensorFlow does not read (TIFF, AVIF, HEIF, animated WebP) are kept as PNG.
         category_ids, invalid_boxes, boxes, classes: see `read_coco`.
         fields: what else to give of each object, see `read_coco`, such as "masks" (for `SegmentProposals`). A field
             goes where its image goes, or refuses to.
@@ -157,7 +158,8 @@ def load_coco(
     slots = order.slots(skip_batches, fresh_every_pass=not repeat and (shuffle or options.is_random))
     for each in chosen:
         each.build()
-    example = _example_maker(order, _Table(records, options.all_fields, cache), options, seed)
+    table = _Table(records, options.all_fields, _content(dataset, records, cache))
+    example = _example_maker(order, table, options, seed)
     num_left = None if order.num_batches is None else max(order.num_batches - skip_batches, 0)
     return _batched(slots, example, options, order, num_left)
 
@@ -210,6 +212,14 @@ def _records(dataset, keep_empty) -> list[Record]:
     if not records:
         raise UserError(f"{dataset.annotations}: no image has a box; annotate some, or pass keep_empty=True")
     return records
+
+
+def _content(dataset, records, cache):
+    """A function from the index of a record to its encoded picture."""
+    if cache and dataset.rewritten is None:
+        dataset = with_rewritten_pictures(dataset)
+    source = cached_contents if cache else content_source
+    return source(records) if dataset.rewritten is None else dataset.rewritten.beside(records, source)
 
 
 def _padded_sizes(records, options, choices):
@@ -277,12 +287,12 @@ def _drop_blanks(inputs, targets):
 class _Table:
     """The records as tensors; `load` gives one of them with its image."""
 
-    def __init__(self, records: list[Record], fields: tuple[ObjectField | Proposals, ...], cache: bool):
+    def __init__(self, records: list[Record], fields: tuple[ObjectField | Proposals, ...], content: Source):
         self.names = tf.constant([record.name for record in records])
         self.ids = tf.constant([record.image_id for record in records], tf.int64)
         self.sizes = tf.constant([(record.height, record.width) for record in records], tf.int32)
         self.rows = {field: field.source(records) for field in fields}
-        self.content = cached_contents(records) if cache else content_source(records)
+        self.content = content
 
     def __len__(self) -> int:
         return int(self.ids.shape[0])

@@ -45,7 +45,8 @@ class DataSettings(Settings):
     one of these as shares 0..1 of the image (`cxcywh_shares` is YOLO's). `crowds`: whether objects with "iscrowd" 1
     are ignored, as COCO has it, or objects like others. `classes`: a list of the classes to learn, or
     `{name: names that become it}` to rename and merge some; null: all.
-    `cache`: keep the image files in memory. `train_proposals`, `test_proposals`: how many of the best given
+    `cache`: keep the image files in memory, those that TensorFlow does not read (TIFF, AVIF, HEIF, animated WebP) as
+    PNG: without it they are refused. `train_proposals`, `test_proposals`: how many of the best given
     proposals of an image are used, in training and in evaluation.
     """
 

@@ -11,9 +11,9 @@ from keras_fpn.data.augmentations import active, needed_fields
 from keras_fpn.data.checks.quick import quick_line
 from keras_fpn.data.class_checks import check_halves
 from keras_fpn.data.coco import CocoDataset, read_coco
-from keras_fpn.data.picture_checks import check_pictures
 from keras_fpn.data.pipeline import load_coco
 from keras_fpn.data.proposal_files import read_proposals
+from keras_fpn.data.rewritten_pictures import with_readable_pictures
 from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.evaluation.measuring import evaluator_of
 from keras_fpn.models.detector import architecture
@@ -102,8 +102,7 @@ def read_data(config: Config) -> tuple[CocoDataset, CocoDataset, COCOEvaluator]:
         )
     check_halves(train_set, val_set)
     print(quick_line({"train": train_set, "val": val_set}, config.model.resize.model_dump()), flush=True)
-    for data_set in (train_set, val_set):
-        check_pictures(data_set)
+    train_set, val_set = with_readable_pictures([train_set, val_set], data.cache)
     if needs_proposals:
         train_set = with_proposals(train_set, data.train.proposals, data.train_proposals)
         val_set = with_proposals(val_set, data.val.proposals, data.test_proposals)

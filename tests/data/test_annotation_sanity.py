@@ -9,7 +9,7 @@ from PIL import Image
 
 from keras_fpn.config.loading import load_config
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import load_coco, read_coco
+from keras_fpn.data import cached_files, load_coco, read_coco
 from keras_fpn.data.box_forms import FORMS
 from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.training.datasets import read_data
@@ -384,9 +384,9 @@ def test_a_file_of_one_category_keeps_it(halves):
 # ----------------------------------------------------------------------------------------------------- pictures
 
 
-def _grey(path, low, high, size=(100, 80)):
+def _grey(path, low, high, size=(100, 80), kind="PNG"):
     values = np.linspace(low, high, size[0] * size[1]).round().astype(np.uint16).reshape(size[1], size[0])
-    Image.fromarray(values).save(path, "PNG")
+    Image.fromarray(values).save(path, kind)
 
 
 @pytest.mark.parametrize(
@@ -409,26 +409,61 @@ def test_one_dark_picture_among_bright_ones_is_fine(halves, tmp_path, caplog):
     assert not _told(caplog)
 
 
-@pytest.mark.parametrize("ending", ["tif", "tiff", "png", "jpg"])
-@pytest.mark.parametrize("half", ["train", "val"])
+@pytest.mark.parametrize(("half", "ending"), [("train", "tif"), ("val", "jpg")])
 def test_tiff_is_called_so_under_any_name(halves, tmp_path, half, ending):
     def change(document):
         document["images"][1]["file_name"] = f"odd.{ending}"
 
     Image.new("RGB", (100, 80)).save(tmp_path / half / f"odd.{ending}", "TIFF")
-    told = rf"odd.{ending}: image 1 of .*{half}.json is a TIFF picture.*; convert .* to PNG"
+    told = rf"odd.{ending}: image 1 of .*{half}.json is TIFF, which .* \(keras-fpn data convert .*: data.cache=true"
     with pytest.raises(UserError, match=told):
         halves(**{half: change})
 
 
-def test_one_picture_called_tiff_among_many_is_looked_at(halves, tmp_path):
-    def change(document):
-        document["images"] += [{"id": i, "file_name": "train0.png", "width": 100, "height": 80} for i in range(9, 99)]
-        document["images"][42]["file_name"] = "a.TIF"
+def _among_many(document):
+    document["images"] += [{"id": i, "file_name": "train0.png", "width": 100, "height": 80} for i in range(9, 99)]
+    document["images"][42]["file_name"] = "a.TIF"
+    document["images"][50]["file_name"] = "b.webp"
 
+
+def test_pictures_that_are_called_otherwise_than_most_are_all_looked_at(halves, tmp_path):
     Image.new("RGB", (100, 80)).save(tmp_path / "train" / "a.TIF", "TIFF")
-    with pytest.raises(UserError, match="a.TIF: image 47 of .* is a TIFF picture"):
-        halves(change)
+    Image.new("RGB", (100, 80)).save(tmp_path / "train" / "b.webp", "TIFF")
+    with pytest.raises(UserError, match=r"a.TIF: image 47 of .* is TIFF, .*; so are 1 more of 94 images"):
+        halves(_among_many)
+
+
+def test_such_pictures_are_rewritten_where_pictures_are_kept_in_memory(halves, tmp_path, caplog):
+    tiff = Image.new("RGB", (100, 80), (1, 2, 3))
+    tiff.save(tmp_path / "train" / "a.TIF", "TIFF", save_all=True, append_images=[tiff, tiff])
+    tiff.save(tmp_path / "train" / "b.webp", "TIFF")
+    train_set, val_set, _ = halves(_among_many, None, "data.cache=true")
+    told = [record.getMessage() for record in caplog.records if "rewritten" in record.getMessage()]
+    assert len(told) == 1 and told[0].endswith("train.json: 2 pictures were rewritten as PNG (2 TIFF)")
+    assert any("1 files with more than one picture the first alone is used, of" in line.getMessage()
+               and line.getMessage().endswith("a.TIF 1 of 3") for line in caplog.records)  # fmt: skip
+    assert len(train_set.rewritten.rows) == 2 and not val_set.rewritten.rows
+
+
+def test_a_file_of_another_kind_is_named_before_training(halves, tmp_path):
+    (tmp_path / "val" / "val1.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0")
+    with pytest.raises(UserError, match=r"val1.png: image 1 of .*val.json is a pointer of Git LFS; git lfs pull"):
+        halves(None, None, "data.cache=true")
+
+
+def test_more_than_there_is_memory_is_not_rewritten(halves, tmp_path, monkeypatch):
+    monkeypatch.setattr(cached_files, "machine_memory", lambda: 10)
+    Image.new("RGB", (100, 80)).save(tmp_path / "train" / "train1.png", "TIFF")
+    with pytest.raises(UserError, match="data.cache: 1 of 1 pictures, rewritten as PNG, take .*keras-fpn data convert"):
+        halves(None, None, "data.cache=true")
+
+
+@pytest.mark.parametrize("highest", [4095, 65535])
+def test_16_bits_of_tiff_are_looked_at_too(halves, tmp_path, caplog, highest):
+    for index in range(4):
+        _grey(tmp_path / "train" / f"train{index}.png", 0, highest, kind="TIFF")
+    halves(None, None, "data.cache=true")
+    assert sum("of 65535" in message for message in _told(caplog)) == (highest < 5000)
 
 
 def test_pictures_that_cannot_be_opened_are_left_to_the_decoder(halves, tmp_path, caplog):

@@ -11,7 +11,6 @@ from PIL import Image
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import decode_image, load_coco, read_coco, readable_errors
-from keras_fpn.data.image_heads import READS_WEBP
 from keras_fpn.data.order import StreamOrder
 from keras_fpn.data.proposal_files import write_proposals
 
@@ -61,7 +60,6 @@ def nine(folder):
     return read_coco(folder / "instances.json", folder)
 
 
-NEEDS_WEBP = pytest.mark.skipif(not READS_WEBP, reason="this TensorFlow reads no WebP")
 
 
 def _batches(dataset, count=None):
@@ -418,42 +416,6 @@ def _picture():
     )
 
 
-@pytest.mark.parametrize(
-    "name, mode",
-    [
-        *[
-            ("rgb.jpg", "RGB"),
-            ("grey.jpg", "L"),
-            ("cmyk.jpg", "CMYK"),
-            ("rgb.png", "RGB"),
-            ("alpha.png", "RGBA"),
-        ],
-        *[
-            ("grey_alpha.png", "LA"),
-            ("palette.png", "P"),
-            ("one_bit.png", "1"),
-            ("rgb.bmp", "RGB"),
-            ("p.gif", "P"),
-            ("palette.bmp", "P"),
-            ("grey.bmp", "L"),
-            pytest.param("rgb.webp", "RGB", marks=NEEDS_WEBP),
-            pytest.param("alpha.webp", "RGBA", marks=NEEDS_WEBP),
-        ],
-    ],
-)
-def test_decoding_is_pillows(tmp_path, decode, name, mode):
-    path = tmp_path / name
-    image = _picture().convert(mode)
-    if name == "alpha.webp":
-        image.putalpha(_picture().convert("L"))
-    image.save(path)
-    with Image.open(path) as picture:
-        wanted = np.asarray(picture.convert("RGB"))
-    pixels = decode(path).numpy()
-    assert pixels.dtype == np.uint8
-    assert np.abs(pixels.astype(int) - wanted).max() <= 1
-
-
 @pytest.fixture(scope="module")
 def decode():
     """`decode(path)`: an image read in one graph for all, as the pipeline has it, with errors as people see them."""
@@ -492,16 +454,6 @@ def test_damaged_images_are_named(tmp_path, decode, name, data):
     with pytest.raises(UserError, match=f"{path}: cannot be read as a JPEG.*; replace the file") as caught:
         decode(path)
     assert "\n" not in str(caught.value)
-
-
-@NEEDS_WEBP
-@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_an_animated_webp_is_named(tmp_path, decode, mode):
-    """TensorFlow's decoder writes past its memory for some of them."""
-    first, second = _picture().convert(mode), _picture().rotate(90).convert(mode)
-    first.save(tmp_path / "a.webp", save_all=True, append_images=[second], lossless=True)
-    with pytest.raises(UserError, match=r"a.webp: cannot be read as .* an animated WebP, .*; replace"):
-        decode(tmp_path / "a.webp")
 
 
 @pytest.mark.parametrize("cache", [False, True], ids=["stream", "cache"])
