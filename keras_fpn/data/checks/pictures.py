@@ -18,8 +18,9 @@ from keras_fpn.data.checks.picture_file import PictureFile, of_record
 from keras_fpn.data.image_files import LookedUp, look_up
 from keras_fpn.data.picture_checks import has_16_bits
 from keras_fpn.data.picture_contents import RECORD
+from keras_fpn.data.rewriting import HEAD, unread
 
-_START, _END = 64, 4096  # bytes looked at
+_END = 4096  # bytes looked at
 _THREADS = 8  # wait for the disk, most of the time
 _BLOCK = 128  # pictures a thread takes at a time
 _ORIENTATION = 274
@@ -150,7 +151,7 @@ def _head_or_error(file) -> Head | str:
 
 def _read_head(file: PictureFile) -> Head:
     with file.open() as stream:
-        start = stream.read(_START)
+        start = stream.read(HEAD)
         stream.seek(0, os.SEEK_END)
         length = stream.tell()
         stream.seek(max(length - _END, 0))
@@ -158,7 +159,7 @@ def _read_head(file: PictureFile) -> Head:
         stream.seek(0)
         with opened_stream(stream, file.path, max_pixels=sys.maxsize) as image:
             width, height = image.size
-            turned, refused = _orientation(image), _refused(image, start)
+            turned, refused = _orientation(image), _refused(start)
             if not refused and not _is_whole(image.format, start, length, end):
                 image.load()
     return Head(height, width, turned, refused, length, zlib.crc32(end), has_16_bits(start))
@@ -174,17 +175,10 @@ def _orientation(image: Image.Image) -> int:
     return turned if isinstance(turned, int) and 1 <= turned <= 8 else 1
 
 
-def _refused(image: Image.Image, start: bytes) -> str:
-    """Why training refuses a picture that can be opened, in words; see `data.decode`."""
-    if image.format == "TIFF":
-        return "it is a TIFF picture"
-    if image.format == "WEBP" and getattr(image, "is_animated", False):
-        return "it is an animated WebP"
-    if image.format == "BMP":
-        bits, is_packed = int.from_bytes(start[28:30], "little"), start[30:34] != bytes(4)
-        if bits not in (8, 24, 32) or (bits == 8 and is_packed):
-            return f"it is a BMP of {bits} bits{', packed' if is_packed else ''}"
-    return ""
+def _refused(start: bytes) -> str:
+    """Why training refuses a picture that can be opened, in words; see `rewriting.unread`."""
+    title = unread(start)
+    return "" if title is None else f"it is {title}"
 
 
 def _is_whole(kind: str | None, start: bytes, length: int, end: bytes) -> bool:
