@@ -10,6 +10,9 @@
                  boxes in other forms; what is wrong with a whole file, and would cost a day of training
     checks/      everything that is wrong with a data set, counted, shown and mended
     fields/      what each object has: boxes, classes, masks and others by name; how each follows its image
+    augmentations/
+                 changes of training images: mosaic, copy-paste, crops, colour, blur; visibility: what stays of objects
+    mask_grids   masks over boxes in TensorFlow: cut, painted, read again
     columns      a row of each object of a data set, in memory that TensorFlow shares
     segmentations
                  polygons and run lengths -> small masks
@@ -24,7 +27,7 @@
                  pictures that TensorFlow does not read: as PNG; those of a data set; refused; named in a graph
     order, size_order
                  which image comes when, in training and in evaluation
-    pipeline     records -> tf.data batches
+    pipeline     records -> tf.data batches; examples: one image of them
     batches      checks of a batch where a detector takes it
     proposal_files
                  proposals of a data set, on disk

@@ -3,6 +3,7 @@
 import colorsys
 import json
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -140,18 +141,23 @@ def _check_boxes_on_pixels(batches, joins, whole_only=False):
     assert count > 20 and np.mean(beyond) <= (0.1 if joins else 0)
 
 
+def _needs_layer(kind):
+    if not hasattr(keras.layers, getattr(kind, "layer_name", "Layer")):
+        pytest.skip(f"Keras {keras.__version__} has no {kind.layer_name}")
+
+
 def _graph_operations(dataset):
     graph = tf.compat.v1.GraphDef.FromString(tf.raw_ops.DatasetToGraphV2(
         input_dataset=dataset._variant_tensor, external_state_policy=1).numpy())  # fmt: skip
     return {node.op for function in graph.library.function for node in function.node_def}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "contrast")) for name in AUGMENTATIONS.names()]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", AUGMENTATIONS.names())
 def test_every_augmentation(name, coloured, plain):
     """A new one that is registered is held to this as well."""
     kind, settings = AUGMENTATIONS[name], {name: {"probability": 0.6}}
+    _needs_layer(kind)
     stream = _stream(coloured, settings)
     batches = _batches(stream, 8)
     assert batches[0]["images"].dtype == np.uint8
@@ -191,8 +197,8 @@ GEOMETRY = {name: {"probability": 0.7} for name in ("mosaic", "copy_paste", "cro
     ids=str,
 )
 def test_all_that_move_objects_together(more, coloured):
-    stream = _stream(coloured, GEOMETRY, **more)
-    batches = _batches(stream, 12)
+    batches = _batches(_stream(coloured, GEOMETRY, **more), 12)
+    assert _equal(batches[10:], _batches(_stream(coloured, GEOMETRY, skip_batches=10, **more), 2))
     assert (batches[0]["images"].dtype == np.float32) == ("interpolation" in more)
     _check_boxes(batches, may_be_empty="scale_jitter" in more)  # which crops where it falls
     _check_boxes_on_pixels(batches, joins=True, whole_only=True)
@@ -223,7 +229,11 @@ def test_a_worker_of_a_tf_data_service_gives_the_same_batches(coloured):
     address = dispatcher.target.split("://")[1]
     worker = service.WorkerServer(service.WorkerConfig(dispatcher_address=address, heartbeat_interval_ms=100))
     there = service.distribute(processing_mode=service.ShardingPolicy.OFF, service=dispatcher.target)
-    everything = {name: {"probability": 0.5} for name in AUGMENTATIONS.names()}
+    everything = {
+        each.name: {"probability": 0.5}
+        for each in AUGMENTATIONS
+        if hasattr(keras.layers, getattr(each, "layer_name", "Layer"))
+    }
     stream = _stream(coloured, everything, skip_batches=2)
     assert _equal(_batches(stream, 6), _batches(stream.apply(there), 6))
     del worker
@@ -293,12 +303,12 @@ def test_a_change_that_would_leave_no_object_is_not_made():
     """The only object of the image is under the fold of a mosaic of pictures without any."""
     image, rows = tf.zeros([64, 96, 3], tf.uint8), _rows([[0, 0, 2, 2]])
     empty = (tf.zeros([40, 40, 3], tf.uint8), _rows(np.zeros((0, 4))))
-    mosaic, kept = _make("mosaic", probability=1.0, scale=[1, 1]), 0
-    for seed in _seeds(8):
+    mosaic, made = _make("mosaic", probability=1.0, scale=[1, 1]), []
+    for seed in _seeds(2):
         new = mosaic.apply_to_some(image, rows, seed, _scene(others=[empty] * 3), tf.constant(True))
         assert len(_named(new[1])["boxes"]) == 1
-        kept += new[0].shape == (64, 96, 3) and not new[0].numpy().any()
-    assert kept > 0
+        made.append(new[0].numpy().any())
+    assert not any(made)  # a mosaic has grey in it
 
 
 def test_what_is_pasted_hides_and_takes_away():
@@ -414,6 +424,7 @@ FORMULAS = {
 def test_pixels_are_changed_by_the_formula(name, pixels):
     """Written down here in numpy and the standard library's colorsys, with what the seed draws."""
     settings, (low, high), formula = FORMULAS[name]
+    _needs_layer(AUGMENTATIONS[name])
     change = _make(name, **settings)
     for seed in _seeds(6):
         drawn = float(uniform(seed, [1], low, high)[0])
@@ -456,9 +467,7 @@ def test_grey_levels_are_rounded_once(coloured, plain):
 
 
 def test_a_keras_without_the_layer_is_told(monkeypatch, coloured):
-    import keras
-
-    monkeypatch.delattr(keras.layers, "RandomGaussianBlur")
+    monkeypatch.delattr(keras.layers, "RandomGaussianBlur", raising=False)
     with pytest.raises(UserError, match=r"data.augment.blur: Keras .* has no RandomGaussianBlur; install keras>=3.9"):
         _stream(coloured, {"blur": {"probability": 0.1}})
 

@@ -149,6 +149,10 @@ def test_without_objects_images_and_their_proposals_can_be_left_out(data_set, wr
 def test_cropping_and_proposals_do_not_go_together(data_set, written):
     with pytest.raises(UserError, match="scale_jitter crops images"):
         load_coco(data_set, canvas=(40, 40), scale_jitter=(0.5, 2.0), proposals=written)
+    told = r"mosaic crops images, .*; leave it out \(data.augment.mosaic.probability=0 in a configuration\)"
+    with pytest.raises(UserError, match=told):
+        load_coco(data_set, augmentations={"mosaic": {"probability": 0.5}}, proposals=written)
+    load_coco(data_set, augmentations={"brightness": {"probability": 0.5}}, proposals=written)
 
 
 def _set(name, place, value):

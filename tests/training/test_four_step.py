@@ -262,6 +262,7 @@ def test_networks_of_other_features_are_not_put_together(models):
         (["model.architecture=fast_rcnn"], "model.architecture is fast_rcnn"),
         (["data.val.proposals=given"], "--four-step makes proposals of its own"),
         (["data.canvas=[64, 64]", "data.scale_jitter=[0.5, 1]"], "set data.scale_jitter=null"),
+        (["data.augment.mosaic.probability=0.5"], "cannot follow it; set data.augment.mosaic.probability=0"),
         (["training.freeze=[rpn_head]"], "training.freeze: 'rpn_head' is no part of every step"),
         (["four_step.rpn_steps=1", "training.warmup_steps=2"], "training.warmup_steps: 2 steps do not fit a run of 1"),
         (["four_step.rpn_milestones=[0.5, 0.4]"], "rpn_milestones must rise"),

@@ -23,7 +23,8 @@ def _kind(name, severity, what, mend, noun="image"):
 MISSING = _kind("image_missing", ERROR, "whose file is not there", "add the file, or remove the entry")
 BAD_NAME = _kind("image_name", ERROR, "whose file_name cannot be used", "write the name as the image folder has it")
 UNREADABLE = _kind("image_unreadable", ERROR, "whose file cannot be read", "replace the file, or remove the entry")
-REFUSED = _kind("image_format", ERROR, "in a form that training refuses", "data convert writes them as PNG, data.cache=true keeps them so")
+_REWRITE = "keras-fpn data convert writes them as PNG, and data.cache=true keeps them so in memory"
+REFUSED = _kind("image_format", ERROR, "in a form that training refuses", _REWRITE)
 NO_SIZE = _kind("image_size_missing", ERROR, "without height and width", "write the size of the file")
 OTHER_SIZE = _kind(
     "image_size", ERROR, "whose file has another size", "correct height, width and the boxes, or replace the file"
