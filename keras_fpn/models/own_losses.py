@@ -42,7 +42,8 @@ class OwnLosses(keras.Model):
             # Gradients of replicas are summed, each of them is a mean over its own images.
             scaled = self.optimizer.scale_loss(loss / self.distribute_strategy.num_replicas_in_sync)
         gradients = tape.gradient(scaled, self.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        with tf.control_dependencies([loss]):  # see `_report`
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         return self._report(loss, losses, recalls)
 
     def test_step(self, data: tuple) -> dict[str, tf.Tensor]:
@@ -55,11 +56,14 @@ class OwnLosses(keras.Model):
         return tf.stack([tf.constant(self.seed, tf.int64), tf.cast(step, tf.int64)])
 
     def _report(self, loss, losses, recalls):
-        self.loss_metric.update_state(loss)
-        for name, value in losses.items():
-            getattr(self, f"{name}_metric").update_state(value)
-        for name, (value, number) in recalls.items():
-            getattr(self, f"{name}_metric").update_state(value, sample_weight=number)
+        # Where a dataset does not tell its length, Keras begins a step that finds no batch. What depends on none would
+        # be run all the same: the counts of the means, and of the optimizer's steps.
+        with tf.control_dependencies([loss]):
+            self.loss_metric.update_state(loss)
+            for name, value in losses.items():
+                getattr(self, f"{name}_metric").update_state(value)
+            for name, (value, number) in recalls.items():
+                getattr(self, f"{name}_metric").update_state(value, sample_weight=number)
         return {metric.name: metric.result() for metric in self.metrics}
 
     @property

@@ -51,6 +51,19 @@ def test_training_is_reproducible_and_follows_the_seed(tiny, dataset):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras' own words
+def test_a_dataset_that_does_not_tell_its_length_is_counted_alike(tiny, dataset):
+    """Keras begins a step more on it, which finds no batch, and must leave no trace."""
+    known, counted = dataset.repeat(3), []
+    for batches in (known, known.filter(lambda *_: True)):
+        model = tiny()
+        history = model.fit(batches, verbose=0).history
+        figures = model.evaluate(batches, verbose=0, return_dict=True)
+        counted.append((history, figures, int(model.optimizer.iterations)))
+    assert counted[0] == counted[1] and counted[0][2] == 3
+
+
+@pytest.mark.slow
 def test_a_reloaded_model_trains_on_as_if_it_had_not_been_saved(tiny, dataset, tmp_path):
     straight = tiny()
     straight.fit(dataset.repeat(4), verbose=0)
