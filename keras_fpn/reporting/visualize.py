@@ -5,7 +5,6 @@ box, to its side, further away with a thin leader) rather than leave the picture
 """
 
 import colorsys
-import functools
 import math
 import os
 import zlib
@@ -13,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter
 
 from keras_fpn.console.files import temporary_name, whole_or_not_at_all
 from keras_fpn.console.picture_files import encoded
@@ -21,6 +20,7 @@ from keras_fpn.ops import masks as segment_masks
 from keras_fpn.parts import output_fields
 from keras_fpn.parts.classes import Classes
 from keras_fpn.parts.output_fields import OutputField
+from keras_fpn.reporting.lettering import fitted, lettered
 
 SMALLEST_LONG_SIDE = 512  # px; a picture below this is enlarged by a whole factor
 
@@ -58,6 +58,7 @@ def draw_boxes(
     colors: Sequence[tuple[int, ...]] | None = None,
     ground_truth: bool = False,
     long_side: int = SMALLEST_LONG_SIDE,
+    label_share: float | None = None,
 ) -> Image.Image:
     """A copy of the picture with boxes, names and scores.
 
@@ -66,6 +67,7 @@ def draw_boxes(
     colours; without them a name chooses its own. colors: N RGB colours in their place.
     ground_truth: draws thicker lines, as for ground truth.
     long_side: pictures smaller than this are enlarged by a whole factor (labels need the room).
+    label_share: of the picture that labels cover; where all would cover more, the smallest objects have none.
     Returns a PIL image, RGB. Non-finite boxes are skipped.
     """
     picture, factor = _enlarge(to_picture(image), long_side)
@@ -79,7 +81,7 @@ def draw_boxes(
     colors = [class_color(int(label)) for label in classes] if colors is None else colors
     for index in drawable:
         _outline(draw, boxes[index], colors[index], width)
-    _draw_labels(picture, boxes, drawable, colors, labels, scores, width)
+    _draw_labels(picture, boxes, drawable, colors, labels, scores, width, label_share)
     return picture
 
 
@@ -94,6 +96,7 @@ def draw_segments(
     colors: Sequence[tuple[int, ...]] | Mapping[int, tuple[int, ...]] | None = None,
     ground_truth: bool = False,
     long_side: int = SMALLEST_LONG_SIDE,
+    label_share: float | None = None,
 ) -> Image.Image:
     """`draw_boxes` with masks in the place of the boxes, translucent with an outline.
 
@@ -109,7 +112,7 @@ def draw_segments(
     shown.sort(key=lambda index: -np.prod(boxes[index, 2:] - boxes[index, :2]))  # small ones on top
     for index in shown:
         _draw_mask(picture, segment_masks.decode(masks[index]), colors[index], width)
-    _draw_labels(picture, boxes, shown, colors, labels, scores, width)
+    _draw_labels(picture, boxes, shown, colors, labels, scores, width, label_share)
     return picture
 
 
@@ -149,15 +152,18 @@ def _line_width(picture):
     return max(2, round(max(picture.size) / 400))
 
 
-def _draw_labels(picture, boxes, drawable, colors, labels, scores, width):
+def _draw_labels(picture, boxes, drawable, colors, labels, scores, width, share):
     """Names and scores of the boxes [N, 4] of which `drawable` are drawn, where they hide least."""
     draw = ImageDraw.Draw(picture)
     placer = _LabelPlacer(picture.size, boxes[drawable], gap=width + 1)
-    tags = []
-    for index in sorted(drawable, key=lambda index: index if scores is None else -scores[index]):
+    tags, room = [], math.inf if share is None else share * math.prod(picture.size)
+    first = drawable if share is not None else sorted(drawable, key=lambda i: i if scores is None else -scores[i])
+    for index in first:
         name, score = str(labels[index]), "" if scores is None else f" {float(scores[index]):.2f}"
-        if name + score:
+        if name + score and room > 0:
             tags.append(_place_label(boxes[index], (name, score), colors[index], placer))
+            left, top, right, bottom = tags[-1][1]
+            room -= (right - left) * (bottom - top)
     for box, place, color, _, _ in tags:  # all leaders below all labels
         if not placer.touches(place, box):
             draw.line(_leader(place, box), fill=color, width=1)
@@ -310,8 +316,8 @@ def contact_sheet(
         left = gap + (index % columns) * (width + gap)
         top = gap + (index // columns) * (height + head + gap)
         if titles is not None:
-            text = _fit_text(str(titles[index]), _font(size), width)
-            draw.text((left, top + 2), text, fill=(40, 40, 40), font=_font(size))
+            text, font = lettered(str(titles[index]), size)
+            draw.text((left, top + 2), fitted(text, font, width), fill=(40, 40, 40), font=font)
         sheet.paste(picture, (left, top + head))
     return sheet
 
@@ -359,11 +365,12 @@ def _place_label(box, name_and_score, color, placer):
     """(box, place of its label, color, text, font): the name shrinks, then loses its end; the score stays."""
     room = placer.size[0] - 6
     font_size = min(28, max(12, round(max(placer.size) / 42)))
-    while font_size > 10 and _font(font_size).getlength("".join(name_and_score)) > room:
-        font_size -= 1
-    font = _font(font_size)
     name, score = name_and_score
-    text = _fit_text(name, font, room - font.getlength(score)) + score
+    name, font = lettered(name, font_size)
+    while font_size > 10 and font.getlength(name + score) > room:
+        font_size -= 1
+        name, font = lettered(name, font_size)
+    text = fitted(name, font, room - font.getlength(score)) + score
     ascent, descent = font.getmetrics()
     place = placer.place(box, (math.ceil(font.getlength(text)) + 6, ascent + descent + 1))
     return box, place, color, text, font
@@ -434,16 +441,3 @@ def _overlaps(a, b):
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     return np.clip(high - low, 0, None).prod(axis=2)
-
-
-def _fit_text(text, font, width):
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "..."
-
-
-@functools.cache
-def _font(size):
-    return ImageFont.load_default(size)
