@@ -28,6 +28,10 @@
     order, size_order
                  which image comes when, in training and in evaluation
     pipeline     records -> tf.data batches; examples: one image of them
+    pipeline     records -> tf.data batches
+    bounding_boxes, bounding_box_checks
+                 data sets in Keras' own form; picture_batches: images at hand -> batches; batch_instances: the ground
+                 truth of batches
     batches      checks of a batch where a detector takes it
     proposal_files
                  proposals of a data set, on disk
@@ -52,6 +56,8 @@ _PUBLIC = {
     "write_shapes": "shapes",
     "load_coco": "pipeline",
     "load_tfds": "tfds.loading",
+    "from_boxes": "bounding_boxes",
+    "instances_of": "batch_instances",
     "decode_image": "decode",
     "readable_errors": "decode",
 }

@@ -43,7 +43,7 @@ def decode_image(
         lambda one: _decode(tf.io.read_file(one) if content is None else content(), expected_size), path, nothing
     )
     upright, is_turned = tf.where(orientation >= 5, stored[::-1], stored), orientation > 1
-    checks = [_demand(tf.reduce_all(stored > 0), path, _UNREADABLE, _DAMAGED)]
+    checks = [demand(tf.reduce_all(stored > 0), path, _UNREADABLE, _DAMAGED)]
     if expected_size is not None:
         is_turned &= tf.reduce_all(upright == expected_size)
         with tf.control_dependencies(checks):
@@ -168,7 +168,7 @@ def _demand_size(path, stored, upright, expected_size):
         for sides in (expected_size, stored, upright)
     )
     seen = tf.where(tf.reduce_all(stored == upright), "", tf.strings.join([" (", looked_at, " as it is looked at)"]))
-    return _demand(
+    return demand(
         tf.reduce_all(stored == expected_size) | tf.reduce_all(upright == expected_size),
         path,
         *(": the annotations say ", said, " pixels (width x height), the file has ", found, seen),
@@ -176,5 +176,6 @@ def _demand_size(path, stored, upright, expected_size):
     )
 
 
-def _demand(condition, *parts):
+def demand(condition: bool | tf.Tensor, *parts: str | tf.Tensor) -> tf.Operation | None:
+    """Assertion whose sentence, of texts and string scalars, `readable_errors` finds again."""
     return tf.debugging.Assert(condition, [tf.strings.join([_START, *parts, _END])])
