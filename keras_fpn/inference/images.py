@@ -61,6 +61,30 @@ class ImageDetections:
             for row, label in enumerate(self.classes.tolist())
         ]
 
+    def to_keras(self, bounding_box_format: str) -> dict[str, np.ndarray]:
+        """Return the boxes in Keras' own form, in one of its formats; Keras is imported, which reckons them.
+
+        `keras.visualization.draw_bounding_boxes` draws a batch, here `{key: value[None]}`, and `data.from_boxes` reads
+        it.
+
+        Returns:
+            `{"boxes": [N, 4] float32, "labels": [N] int32 0..K-1, "confidences": [N] float32}`.
+
+        Raises:
+            UserError: Keras knows no such format; names the nearest.
+        """
+        from keras.utils import bounding_boxes
+
+        from keras_fpn.data.bounding_box_checks import check_format
+
+        check_format(bounding_box_format)
+        height, width = self.image.shape[:2]
+        boxes = bounding_boxes.convert_format(
+            self.boxes.astype(np.float64), "xyxy", bounding_box_format, height=height, width=width, dtype="float64"
+        )
+        boxes = np.asarray(boxes, np.float32)
+        return {"boxes": boxes, "labels": self.classes.astype(np.int32), "confidences": self.scores.astype(np.float32)}
+
     def captions(self) -> list[str]:
         """Return N texts for a picture: the name of the class, and what further fields say."""
         columns = [(field, self.further[field.name]) for field in self.fields if field.name in self.further]

@@ -164,3 +164,24 @@ class TestInOriginalPixels:
                 "score": pytest.approx(0.9),
             }
         ]
+
+    @pytest.mark.parametrize(
+        ("bounding_box_format", "wanted"),
+        [
+            ("xyxy", [[30, 40, 90, 80], [0, 0, 150, 100]]),
+            ("yxyx", [[40, 30, 80, 90], [0, 0, 100, 150]]),
+            ("xywh", [[30, 40, 60, 40], [0, 0, 150, 100]]),
+            ("center_yxhw", [[60, 60, 40, 60], [50, 75, 100, 150]]),
+            ("rel_yxyx", [[0.4, 0.2, 0.8, 0.6], [0, 0, 1, 1]]),
+        ],
+    )
+    def test_the_form_of_keras(self, bounding_box_format, wanted):
+        found = self.found(0.5).to_keras(bounding_box_format)
+        np.testing.assert_allclose(found["boxes"], np.array(wanted, np.float32), rtol=1e-7)
+        assert found["labels"].tolist() == [1, 0] and found["confidences"].tolist() == pytest.approx([0.9, 0.5])
+        assert [found[key].dtype for key in ("boxes", "labels", "confidences")] == [np.float32, np.int32, np.float32]
+        assert self.found(1.0).to_keras(bounding_box_format)["boxes"].shape == (0, 4)
+
+    def test_a_format_that_keras_does_not_know(self):
+        with pytest.raises(keras_fpn.UserError, match="no format 'xxyy'; did you mean 'xyxy'"):
+            self.found(0.5).to_keras("xxyy")
