@@ -118,6 +118,23 @@ MISTAKES = {
         (["text.txt", "--out", "a.keras", "--config", "tinny"], "tinny: no such configuration"),
         (["nowhere.keras", "--to", "torchvision", "--out", "a.safetensors"], "nowhere.keras: no such model"),
     ],
+    "data show": [
+        ([], "the following arguments are required: DIR|CONFIG"),
+        (["nowhere"], "nowhere: no such folder or configuration; give a folder"),
+        (["tinny"], "tinny: no such folder or configuration; did you mean 'tiny'?"),
+        (["empty"], "empty: no layout found"),
+        (["text.txt"], "text.txt"),
+        (["tiny"], "data.train.annotations is not set; give --data DIR"),
+        (["tinny", "--data", "coco"], "tinny: no such configuration; did you mean 'tiny'?"),
+        (["tiny", "--data", "nowhere"], "nowhere: there is no such folder"),
+        (["coco", "--out", "a.gif"], "--out a.gif: no picture that is written here; end its name in .jpg"),
+        (["coco", "--out", "text.txt/a.png"], "a.png: cannot be written, since "),
+        (["coco", "--batches", "0"], "'0' is not a whole number above 0"),
+        (["coco", "--batches", "21"], "--batches 21: 336 pictures, and a sheet has room for 320; give at most 20"),
+        (["coco", "--set", "data.canvs=64"], "data.canvs: unknown key 'canvs'; did you mean 'canvas'?"),
+        (["tiny", "--set", "data.train.annotations=no.json", "data.train.images=coco/train"],
+         "no.json: there is no such annotation file"),
+    ],
     "demo": [
         (["--out", "coco"], "coco: exists already; choose another --out"),
         (["--out", "text.txt"], "text.txt: is a file"),
@@ -162,7 +179,7 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("command", MISTAKES)
 def test_they_are_told_before_tensorflow_is_imported(command, folder):
     before = sorted(folder.rglob("*"))
-    given = [[command, *arguments] for arguments, _ in MISTAKES[command]]
+    given = [[*command.split(), *arguments] for arguments, _ in MISTAKES[command]]
     call = [sys.executable, "-c", LIGHT]
     done = subprocess.run(call, cwd=folder, capture_output=True, text=True, input=json.dumps(given))
     assert done.stdout.splitlines() == ["2"] * len(given) + ["False"], done.stderr
