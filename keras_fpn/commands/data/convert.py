@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from keras_fpn.commands.arguments import add_reading, probability, reading
+from keras_fpn.commands.arguments import add_extension, add_reading, probability, reading
 from keras_fpn.console.errors import UserError
 
 HELP = "write a data set in another format: coco, yolo or voc"
@@ -21,6 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--val-share", type=probability, metavar="P", help=text)
     parser.add_argument("--seed", type=int, metavar="K", default=0, help="another one divides otherwise (0)")
     add_reading(parser)
+    add_extension(parser)
     parser.set_defaults(run=run)
 
 
