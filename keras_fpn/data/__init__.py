@@ -1,7 +1,9 @@
 """COCO-format folders in, batches out.
 
     instances    annotation files, as training and evaluation both read them; entry_values: of their entries
-    coco         the same as records of a data set; image_files: their pictures
+    instance_checks
+                 what every reader holds them to; image_files: their pictures
+    coco         the same as records of a data set
     formats/     annotations of other programs, read as COCO's; layout: where the halves of a data set are
     tfds/        data sets of TensorFlow Datasets
     conversion/  a data set written in another format

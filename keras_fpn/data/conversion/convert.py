@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import built_aside, check_output
+from keras_fpn.data.class_choice import Classes
 from keras_fpn.data.conversion.coco_files import write_coco
 from keras_fpn.data.conversion.division import divided
-from keras_fpn.data.conversion.sources import Source, find_sources, read_source, with_one_list
+from keras_fpn.data.conversion.sources import Source, find_sources, read_sources
 from keras_fpn.data.conversion.voc_files import write_voc
 from keras_fpn.data.conversion.yolo_files import write_yolo
 
@@ -52,6 +53,7 @@ def convert(
     boxes: str = "xywh",
     crowds: str = "ignore",
     invalid_boxes: str = "refuse",
+    classes: Classes | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Converted:
     """Write a data set in another format, pictures and all.
@@ -64,7 +66,7 @@ def convert(
         images: folder of the pictures of annotations.
         val_share: share of the pictures to measure on where nothing divides them.
         seed: of that division.
-        boxes, crowds, invalid_boxes: see `read_coco`.
+        boxes, crowds, invalid_boxes, classes: see `read_coco`.
         progress: called as `progress(pictures written, pictures in all)`.
 
     Raises:
@@ -74,10 +76,7 @@ def convert(
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out}: is not empty, and files in it might be overwritten; choose another OUT or remove it")
     known, halves = find_sources(data, images, from_format)
-    sources = {
-        name: read_source(known, half, boxes, crowds, invalid_boxes == "drop") for name, half in halves.items()
-    }
-    sources = with_one_list(sources)
+    sources = read_sources(known, halves, boxes, crowds, invalid_boxes == "drop", classes)
     left_out = sum(source.left_out for source in sources.values())
     if val_share is not None:
         sources = divided(sources, val_share, seed)
