@@ -2,7 +2,7 @@
 
     instances    annotation files, as training and evaluation both read them; entry_values: of their entries
     instance_checks
-                 what every reader holds them to; image_files: their pictures
+                 checks that every reader rests on; image_files: their pictures
     coco         the same as records of a data set
     formats/     annotations of other programs, read as COCO's; layout: where the halves of a data set are
     tfds/        data sets of TensorFlow Datasets

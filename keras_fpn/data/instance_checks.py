@@ -1,4 +1,4 @@
-"""What every reader of an instances file holds it to before it is trusted: images, ids, files, boxes, fields."""
+"""Checks of an instances file before it is trusted, whoever reads it: images, ids, files, boxes, fields."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence

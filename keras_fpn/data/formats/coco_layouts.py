@@ -27,6 +27,7 @@ from keras_fpn.data.formats.half_files import divided, folders, half_folders
 from keras_fpn.data.formats.half_names import half_in
 from keras_fpn.data.formats.json_files import json_files
 from keras_fpn.data.formats.picture_places import places_beside
+from keras_fpn.data.formats.shards import INDEX
 from keras_fpn.data.objects import shown
 
 _INSIDE = "_annotations.coco.json"
@@ -93,8 +94,9 @@ def _at_the_root(root: Path) -> dict[str, Half] | None:
 
 
 def _unnamed_files(folder: Path) -> list[Path]:
-    """The files of a folder that are COCO's by content, and of its instances."""
+    """The files of a folder that are COCO's by content, and of its instances; an index of shards is one, and more."""
     files = [file for file in json_files(folder) if not file.name.lower().startswith(_OTHER_TASKS)]
+    files = [file for file in files if not file.name.endswith(INDEX)]
     return [file for file in files if _is_coco(file)]
 
 

@@ -16,6 +16,7 @@ from keras_fpn.data.picture_contents import RECORD, check_place
 
 INDEX = ".index.json"
 FORMAT, VERSION = "keras_fpn shards", 1
+_OWN = ("format", "version", "shards")  # keys of an index that the annotations did not have
 _AGAIN = "copy the folder again or write it anew with keras-fpn data to-shards"
 
 
@@ -49,7 +50,10 @@ class Shards(AnnotationFormat):
         return os.path.dirname(annotations) or os.curdir
 
     def read(self, annotations: str, images: str) -> dict[str, Any]:
-        """See `AnnotationFormat`; every shard is there and as long as the index says."""
+        """See `AnnotationFormat`; every shard is there and as long as the index says.
+
+        What the index says of the shards is left out: without them it is the annotations that they were made of.
+        """
         content = read_json(annotations)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise UserError(f"{annotations}: no index of shards; keras-fpn data to-shards writes one")
@@ -65,7 +69,7 @@ class Shards(AnnotationFormat):
             if isinstance(entry, dict):  # others are refused where all annotations are checked
                 _check_entry(annotations, entry, lengths)
                 entry[RECORD]["file"] = paths[entry[RECORD]["file"]]
-        return content
+        return {key: value for key, value in content.items() if key not in _OWN}
 
 
 def _check_shards(annotations, folder, shards) -> dict[str, int]:
