@@ -4,7 +4,8 @@
     instance_checks
                  checks that every reader rests on; image_files: their pictures
     coco         the same as records of a data set
-    formats/     annotations of other programs, read as COCO's; layout: where the halves of a data set are
+    formats/     annotations of other programs, read as COCO's; layout: where the halves of a data set are;
+                 listing: folders, each listed once
     tfds/        data sets of TensorFlow Datasets
     conversion/  a data set written in another format
     objects      the objects of a file, as fields read them

@@ -494,7 +494,7 @@ def test_what_cannot_be_trusted_is_refused_and_leaves_nothing(run, tmp_path, doc
         (["a.json", "b"], "a.json: nothing tells where its pictures are; name their folder by --images DIR"),
         (["full", "full"], "full: is not empty, and files in it might be overwritten; choose another"),
         (["full", "a.json"], "a.json: is a file; give the name of a folder"),
-        (["full", "b"], "full: no layout found; wanted"),
+        (["full", "b"], "full: no known data set in it (COCO"),
         (["full", "b", "--from", "yolo"], "full: no YOLO there; wanted data.yaml"),
     ],
 )

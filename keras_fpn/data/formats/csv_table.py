@@ -12,6 +12,7 @@ from keras_fpn.data.formats.csv_rows import Row, Table, has_pictures_named, read
 from keras_fpn.data.formats.format import AnnotationFormat, Half
 from keras_fpn.data.formats.gathering import ReadImage, gather
 from keras_fpn.data.formats.picture_folders import PictureFolder, picture_size
+from keras_fpn.data.listing import names_ending
 from keras_fpn.data.objects import short, shown
 
 ENDINGS = (".csv", ".tsv")
@@ -102,8 +103,8 @@ def _tables(place: Path) -> list[Path]:
     Raises:
         UserError: there is one table alone, which names pictures, and no boxes that are clear.
     """
-    files = [each for each in sorted(place.iterdir()) if each.suffix.lower() in ENDINGS and each.is_file()]
-    files = [each for each in files if each.name.lower() not in csv_classes.NAMES]
+    names = [name for name in names_ending(place, *ENDINGS) if name.lower() not in csv_classes.NAMES]
+    files = [place / name for name in names if (place / name).is_file()]
     return [each for each in files if _is_table(each, refuse=len(files) == 1)]
 
 

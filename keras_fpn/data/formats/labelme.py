@@ -22,6 +22,7 @@ from keras_fpn.data.formats.outlines import Outline
 from keras_fpn.data.formats.picture_folders import is_picture
 from keras_fpn.data.formats.picture_places import image_folder, name_inside, size_of
 from keras_fpn.data.formats.siblings import class_names
+from keras_fpn.data.listing import names_ending
 from keras_fpn.data.objects import shown
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class Labelme(JsonFormat):
         return _collect(annotations, [(Path(annotations), content)], images).content()
 
     def _half(self, folder: Path) -> Half:
-        first = next(_files(folder))
+        first = _first_in(folder) or next(_files(folder))
         named = str(read_json(first).get("imagePath") or "")
         beside = [place for place in folders(folder.parent) if place.name.lower() in ("images", "jpegimages", "img")]
         return Half(str(folder), str(image_folder([folder, *beside], [named])))
@@ -123,6 +124,11 @@ def _files(folder: Path) -> Iterator[Path]:
             yield file
 
 
+def _first_in(folder: Path) -> Path | None:
+    """The first JSON file that lies directly in a folder."""
+    return next((folder / name for name in names_ending(folder, ".json") if not name.startswith(".")), None)
+
+
 def _folder_of(folder: Path) -> Path | None:
     """The folder, or the one in it, that has labelme's files."""
     places = [folder, *(each for each in folders(folder) if each.name.lower() in _INSIDE)]
@@ -131,9 +137,9 @@ def _folder_of(folder: Path) -> Path | None:
 
 def _has_labelme(folder: Path) -> bool:
     """Whether the first JSON file that lies directly in a folder is labelme's."""
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".json" and file.is_file())
+    first = _first_in(folder)
     try:
-        return bool(files) and begins_as(files[0], _HEAD) and Labelme().matches(read_json(files[0]))
+        return first is not None and begins_as(first, _HEAD) and Labelme().matches(read_json(first))
     except UserError:
         return False
 

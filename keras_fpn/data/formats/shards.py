@@ -11,6 +11,7 @@ from typing import Any
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats.entries import read_json
 from keras_fpn.data.formats.format import AnnotationFormat, Half
+from keras_fpn.data.listing import names_ending
 from keras_fpn.data.objects import is_whole, short, shown
 from keras_fpn.data.picture_contents import RECORD, check_place
 
@@ -38,8 +39,8 @@ class Shards(AnnotationFormat):
 
     def find(self, folder: Path) -> dict[str, Half] | None:
         """See `AnnotationFormat`."""
-        files = sorted(file for file in folder.iterdir() if self.recognises(file.name) and file.is_file())
-        return {file.name.removesuffix(INDEX): Half(str(file), str(folder)) for file in files} or None
+        names = [name for name in names_ending(folder, ".json") if self.recognises(name)]
+        return {name.removesuffix(INDEX): Half(str(folder / name), str(folder)) for name in names} or None
 
     def recognises(self, annotations: str) -> bool:
         """See `AnnotationFormat`."""

@@ -22,6 +22,7 @@ from keras_fpn.data.formats.yolo_places import (
     parts_of,
     swapped,
 )
+from keras_fpn.data.listing import names_ending
 
 _FILES = (*YAMLS, DARKNET)
 
@@ -40,7 +41,7 @@ class Yolo(AnnotationFormat):
 
     def find(self, folder: Path) -> dict[str, Half] | None:
         """See `AnnotationFormat`."""
-        found = descriptions(folder) or sorted(folder.glob(f"*{DARKNET}"))
+        found = descriptions(folder) or [folder / name for name in names_ending(folder, DARKNET)]
         if len(found) > 1:
             raise UserError(f"{folder}: has {' and '.join(each.name for each in found)}; name one, such as {found[0]}")
         if found:
@@ -120,7 +121,7 @@ def _without_description(folder: Path) -> dict[str, Half] | None:
              if (place / "labels").is_dir() and (place / "images").is_dir()}  # fmt: skip
     if "train" in found:
         return _named(found)
-    if class_lists.find_list([folder]) is None or not has_pictures(folder) or len(list(folder.glob("*.txt"))) < 2:
+    if class_lists.find_list([folder]) is None or not has_pictures(folder) or len(names_ending(folder, ".txt")) < 2:
         return None
     return {"all": Half(str(folder), str(folder))}
 

@@ -15,6 +15,7 @@ import yaml
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import class_lists, half_names
 from keras_fpn.data.formats.picture_folders import PictureFolder, is_picture
+from keras_fpn.data.listing import names_ending
 from keras_fpn.data.objects import is_whole, short
 
 YAMLS, DARKNET = (".yaml", ".yml"), ".data"
@@ -144,7 +145,7 @@ def part_of_list(listed: Path) -> Part:
 
 def descriptions(folder: Path) -> list[Path]:
     """The files in a folder that describe a YOLO data set; data.yaml alone where there is one."""
-    files = sorted(each for each in folder.iterdir() if each.suffix.lower() in YAMLS) if folder.is_dir() else []
+    files = [folder / name for name in names_ending(folder, *YAMLS)] if folder.is_dir() else []
     found = [each for each in files if read_yaml(each) is not None]
     return [each for each in found if each.stem.lower() == "data"] or found
 
