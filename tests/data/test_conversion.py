@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import yaml
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import find_layout, read_coco
+from keras_fpn.data import find_layout, read_coco, rewriting
 from keras_fpn.data.conversion import WRITERS, convert
 from keras_fpn.data.formats import Half, find_halves, read_content
 from keras_fpn.data.shard_folder import write_shards
@@ -253,6 +253,39 @@ def _half_of(root):
     return str(root / "annotations" / "instances_train.json"), str(root / "train")
 
 
+@pytest.mark.parametrize("to", WRITERS)
+def test_pictures_that_training_does_not_read_become_png(run, tmp_path, to):
+    """With the same pixels, turned alike, and boxes where they were; a JPEG beside them stays byte for byte."""
+    (tmp_path / "a").mkdir()
+    pixels = np.random.default_rng(2).integers(0, 256, (30, 40, 3), np.uint8)
+    exif = Image.Exif()
+    exif[274] = 6
+    frames = [Image.fromarray(pixels), Image.fromarray(255 - pixels)]
+    frames[0].save(tmp_path / "a" / "a.tif", exif=exif)
+    frames[0].save(tmp_path / "a" / "a.png")
+    frames[0].save(tmp_path / "a" / "b.jpg")
+    frames[0].save(tmp_path / "a" / "c.webp", save_all=True, append_images=frames[1:], lossless=True)
+    names = ["a.tif", "a.png", "b.jpg", "c.webp"]
+    images = [{"id": 1 + i, "file_name": name, "width": 40, "height": 30} for i, name in enumerate(names)]
+    items = [{"id": i, "image_id": 1 + i, "category_id": 1, "bbox": [i, 3, 10, 20]} for i in range(len(names))]
+    document = {"images": images, "annotations": items, "categories": [{"id": 1, "name": "x"}]}
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    code, out, err = run("data", "convert", tmp_path / "a.json", tmp_path / "b", "--images", tmp_path / "a", "--to", to)
+    assert (code, err) == (0, "") and "\n2 pictures were rewritten as PNG (1 TIFF, 1 animated WebP)\n" in out
+    assert "of 1 files with more than one picture the first alone is used" in out and "c.webp 1 of 2" in out
+    half = find_halves(tmp_path / "b")[1]["all"]
+    assert read_content(*half)["annotations"] == items
+    records = read_coco(*half).records
+    assert [record.file_name for record in records] == ["a.png", "a_2.png", "b.jpg", "c.png"]
+    for record, name in zip(records, names, strict=True):
+        content = Path(record.path).read_bytes()
+        assert (content == (tmp_path / "a" / name).read_bytes()) == (name in ("a.png", "b.jpg"))
+        assert rewriting.unread(content) is None
+        if name != "b.jpg":
+            wanted = np.rot90(pixels, -1) if name == "a.tif" else pixels
+            assert (np.asarray(ImageOps.exif_transpose(Image.open(record.path))) == wanted).all()
+
+
 # ---------------------------------------------------------------------------------------------------- classes
 
 
@@ -332,8 +365,6 @@ def test_boxes_are_turned_with_their_pictures_for_yolo(tmp_path, orientation):
     (tmp_path / "b" / "keras-fpn.train.json").unlink()
     content = read_content(*find_halves(tmp_path / "b")[1]["all"])
     if orientation >= 5:  # of others the size does not tell, and the upright view counts
-        from PIL import ImageOps
-
         upright = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "a" / "a.png")))
         rows, columns = np.nonzero(upright)
         wanted = [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1]

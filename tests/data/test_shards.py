@@ -14,7 +14,7 @@ from PIL import Image
 
 from keras_fpn.commands.main import main
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import find_layout, load_coco, read_coco, readable_errors
+from keras_fpn.data import find_layout, load_coco, read_coco, readable_errors, rewriting
 from keras_fpn.data.picture_contents import content_of, length_of
 from keras_fpn.data.unread_pictures import refuse_unread
 
@@ -277,11 +277,34 @@ def test_a_place_without_a_picture_is_told(shards, change, why):
         content_of(wrong)
 
 
-def test_tiff_pictures_in_shards_are_found(folder, tmp_path):
+def test_pictures_that_training_does_not_read_are_png_in_shards(folder, tmp_path, caplog):
+    """Under a name of their own, and counted; so that a picture of that name stays what it is."""
+    shutil.copytree(folder, tmp_path / "folder")
+    index = tmp_path / "folder" / "annotations" / "instances_val.json"
+    names = {"é 101.webp": "é 102.tif", "é 102.jpg": "é 102.png"}
+    for name, other in names.items():
+        (tmp_path / "folder" / "val" / name).rename(tmp_path / "folder" / "val" / other)
+    content = json.loads(index.read_text())
+    for image in content["images"]:
+        image["file_name"] = names.get(image["file_name"], image["file_name"])
+    index.write_text(json.dumps(content))
+    place = tmp_path / "folder" / "val" / "é 102.tif"
+    Image.open(place).save(place, "TIFF")
+    assert main(["data", "to-shards", str(tmp_path / "folder"), str(tmp_path / "out")]) == 0
+    assert "1 pictures were rewritten as PNG (1 TIFF)" in caplog.text
+    found = {record.file_name: content_of(record) for record in read_coco(tmp_path / "out" / "val.index.json").records}
+    assert found["é 102_2.png"] == rewriting.rewritten(place).content
+    assert found["é 102.png"] == place.with_suffix(".png").read_bytes() and len(found) == 3
+
+
+def test_tiff_pictures_in_shards_are_found(folder, tmp_path, monkeypatch):
+    """As other programs may have written them."""
     shutil.copytree(folder, tmp_path / "folder")
     place = tmp_path / "folder" / "val" / "é 101.webp"
     Image.open(place).save(place, "TIFF")
-    assert main(["data", "to-shards", str(tmp_path / "folder"), str(tmp_path / "out")]) == 0
+    with monkeypatch.context() as context:
+        context.setattr(rewriting, "rewritten", lambda *_: None)
+        assert main(["data", "to-shards", str(tmp_path / "folder"), str(tmp_path / "out")]) == 0
     with pytest.raises(UserError, match=r"val-00000-of-00001.tfrecord: image 101 \(é 101.webp\): image 101 of .* TIFF"):
         refuse_unread(read_coco(tmp_path / "out" / "val.index.json"))
 

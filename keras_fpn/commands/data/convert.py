@@ -66,6 +66,7 @@ def _account(done, arguments):
     yield f"wrote {arguments.out} from {done.title}: {', '.join(halves)}"
     if done.left_out:
         yield f"left out {done.left_out} objects whose boxes are invalid"
+    yield from done.rewritten
     if done.renamed:
         yield f"{done.renamed} pictures have new names: two would have met, or the format does not find the old ones"
     if done.crowds and arguments.to == "yolo":

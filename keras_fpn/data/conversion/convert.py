@@ -1,5 +1,6 @@
 """The whole road of a conversion: found, read, divided, written."""
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,14 +8,16 @@ from typing import NamedTuple
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import built_aside, check_output
+from keras_fpn.data import rewriting
 from keras_fpn.data.class_choice import Classes
 from keras_fpn.data.conversion.coco_files import write_coco
 from keras_fpn.data.conversion.division import divided
+from keras_fpn.data.conversion.pictures import Written
 from keras_fpn.data.conversion.sources import Source, find_sources, read_sources
 from keras_fpn.data.conversion.voc_files import write_voc
 from keras_fpn.data.conversion.yolo_files import write_yolo
 
-WRITERS: Mapping[str, Callable[[Mapping[str, Source], Path, Callable[[], None]], tuple[int, Counter[str]]]] = {
+WRITERS: Mapping[str, Callable[[Mapping[str, Source], Path, Callable[[], None]], Written]] = {
     "coco": write_coco,
     "yolo": write_yolo,
     "voc": write_voc,
@@ -30,6 +33,7 @@ class Converted(NamedTuple):
         left_out: objects that were left out as invalid.
         crowds: objects that are neither learnt nor measured.
         renamed: pictures that have other names than they had.
+        rewritten: lines about pictures that are PNG now, since training does not read them as they were.
         companions: `{key: how many objects have it}` of what the format has no place for.
     """
 
@@ -38,6 +42,7 @@ class Converted(NamedTuple):
     left_out: int
     crowds: int
     renamed: int
+    rewritten: list[str]
     companions: Counter[str]
 
 
@@ -87,15 +92,17 @@ def convert(
         done += 1
         progress(done, total)
 
-    with built_aside(out) as aside:
+    with built_aside(out) as aside, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # a picture that is odd, but can be read
         aside.mkdir()
-        renamed, lost = WRITERS[to](sources, aside, one_more)
+        written = WRITERS[to](sources, aside, one_more)
     items = [item for source in sources.values() for items in source.objects for item in items]
     return Converted(
         title=known.title,
         halves={name: (len(each.entries), sum(map(len, each.objects))) for name, each in sources.items()},
         left_out=left_out,
         crowds=sum(bool(item.get("iscrowd")) for item in items),
-        renamed=renamed,
-        companions=lost,
+        renamed=written.renamed,
+        rewritten=rewriting.told(written.rewritten),
+        companions=written.companions,
     )
