@@ -1,12 +1,15 @@
 """One small data set written in the layouts of many programs, by hand: none of the package's own writers is used.
 
 `LAYOUTS[name](folder)` writes one; `CONTENT` is what each holds. No number needs more digits than all formats have.
+`tool_data_sets` are the same as labelling tools write it, `readers` all that it is read from.
 """
 
 import json
+import zlib
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+import numpy as np
 from PIL import Image
 
 NAMES = ("bird", "cat", "traffic light")
@@ -19,18 +22,29 @@ CONTENT = {
         "c.jpg": (33, 57, []),
     },
     "val": {
-        "d.jpg": (64, 64, [("bird", 1, 2, 3, 4), ("cat", 16, 32, 48, 32)]),
+        "d.jpg": (64, 64, [("bird", 1, 2, 3, 4), ("cat", 16, 32, 48, 32), ("cat", 30, 0, 8, 16)]),
         "e.bmp": (40, 30, [("traffic light", 5, 5, 30, 20)]),
     },
 }
+# Of the objects, by picture and box: crowds where a format has them, else objects like others; and what is drawn as a
+# polygon where a format has outlines, else as its box.
+CROWDS = {("d.jpg", (30, 0, 8, 16))}
+OUTLINES = {("a.jpg", (10, 5, 20, 30)): [10, 5, 30, 5, 30, 35]}
+
+
+def write_picture(path, size, **options):
+    """Noise of its own for each name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw = np.random.default_rng(zlib.crc32(path.name.encode()))
+    Image.fromarray(draw.integers(0, 256, (size[1], size[0], 3), np.uint8)).save(path, **options)
 
 
 def write_pictures(folder, half, names=None):
-    """The pictures of a half, each of one colour."""
+    """The pictures of a half."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, (name, (width, height, _)) in enumerate(CONTENT[half].items()):
+    for name, (width, height, _) in CONTENT[half].items():
         if names is None or name in names:
-            Image.new("RGB", (width, height), (40 * number, 90, 200)).save(folder / name)
+            write_picture(folder / name, (width, height))
 
 
 def _write(path, text):
@@ -41,14 +55,16 @@ def _write(path, text):
 # -------------------------------------------------------------------------------------------------------- COCO
 
 
-def _instances(half):
+def instances(half, folder=""):
+    """The content of the instances file of a half whose pictures are in a folder of the image folder."""
     images, annotations = [], []
     for number, (name, (width, height, objects)) in enumerate(CONTENT[half].items(), 1):
-        images.append({"id": number, "file_name": name, "width": width, "height": height})
-        annotations += [
-            {"id": 0, "image_id": number, "category_id": NAMES.index(label) + 1, "bbox": box, "iscrowd": 0}
-            for label, *box in objects
-        ]
+        images.append({"id": number, "file_name": folder + name, "width": width, "height": height})
+        for label, *box in objects:
+            item = {"id": 0, "image_id": number, "category_id": NAMES.index(label) + 1, "bbox": box}
+            outline = OUTLINES.get((name, tuple(box)))
+            item |= {"segmentation": [outline]} if outline else {}
+            annotations.append(item | {"iscrowd": int((name, tuple(box)) in CROWDS)})
     for number, each in enumerate(annotations, 1):
         each["id"] = number
     categories = [{"id": number, "name": name} for number, name in enumerate(NAMES, 1)]
@@ -58,13 +74,13 @@ def _instances(half):
 def coco(root):
     for half in CONTENT:
         write_pictures(root / half, half)
-        _write(root / "annotations" / f"instances_{half}.json", json.dumps(_instances(half)))
+        _write(root / "annotations" / f"instances_{half}.json", json.dumps(instances(half)))
 
 
 def coco_roboflow(root):
     for half, folder in (("train", root / "train"), ("val", root / "valid")):
         write_pictures(folder, half)
-        _write(folder / "_annotations.coco.json", json.dumps(_instances(half)))
+        _write(folder / "_annotations.coco.json", json.dumps(instances(half)))
 
 
 # --------------------------------------------------------------------------------------------------------- VOC
@@ -78,8 +94,10 @@ def voc_xml(name, width, height, objects, database="Unknown", start=0):
         f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>",
     ]
     for label, x, y, across, down in objects:
+        difficult = int((name, (x, y, across, down)) in CROWDS)
         lines.append(
-            f"<object><name>{escape(label)}</name><pose>Left</pose><truncated>1</truncated><difficult>0</difficult>"
+            f"<object><name>{escape(label)}</name><pose>Left</pose><truncated>1</truncated>"
+            f"<difficult>{difficult}</difficult>"
             f"<bndbox><xmin>{x + start}</xmin><ymin>{y + start}</ymin><xmax>{x + across}</xmax><ymax>{y + down}</ymax>"
             "</bndbox><part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox>"
             "</part></object>"
@@ -252,7 +270,8 @@ def csv_open_images(root):
     def row(name, width, height, label, x, y, across, down):
         code = f"/m/{NAMES.index(label)}"
         corners = f"{x / width},{(x + across) / width},{y / height},{(y + down) / height}"
-        return f"{Path(name).stem},xclick,{code},1,{corners},0,0,0,0,0"
+        group = int((name, (x, y, across, down)) in CROWDS)
+        return f"{Path(name).stem},xclick,{code},1,{corners},0,0,{group},0,0"
 
     for half, word in (("train", "train"), ("val", "validation")):
         write_pictures(root / word, half, [name for name, content in CONTENT[half].items() if content[2]])

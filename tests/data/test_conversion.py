@@ -1,4 +1,7 @@
-"""Data sets written in another format: what comes back, what stays away, and what is refused."""
+"""Data sets written in another format: what comes back, what stays away, and what is refused.
+
+`test_readers` writes data sets of all formats.
+"""
 
 import json
 import logging
@@ -19,35 +22,7 @@ from keras_fpn.data import find_layout, read_coco, rewriting
 from keras_fpn.data.conversion import WRITERS, convert
 from keras_fpn.data.formats import Half, find_halves, read_content
 from keras_fpn.data.shard_folder import write_shards
-from tests.data.data_sets import CONTENT, LAYOUTS, NAMES, WITHOUT_EMPTY, as_content
-
-
-def _pairs():
-    """Each layout in each format; in the fast tests in one, the next for the next."""
-    for number, name in enumerate(LAYOUTS):
-        for place, to in enumerate(WRITERS):
-            marks = [] if place == number % len(WRITERS) else [pytest.mark.slow]
-            yield pytest.param(name, to, marks=marks, id=f"{name}-{to}")
-
-
-@pytest.mark.parametrize(("name", "to"), list(_pairs()))
-def test_every_layout_in_every_format(tmp_path, name, to):
-    """The same objects, and the same pictures to the last byte."""
-    LAYOUTS[name](tmp_path / "a")
-    convert(str(tmp_path / "a"), tmp_path / "b", to)
-    for half, halves in zip(CONTENT, find_layout(tmp_path / "b"), strict=True):
-        wanted = {
-            file: content for file, content in CONTENT[half].items() if content[2] or name not in WITHOUT_EMPTY
-        }
-        data_set = read_coco(*halves)
-        assert data_set.class_names == NAMES
-        assert as_content(data_set) == wanted
-        for file in wanted:
-            (before,) = (tmp_path / "a").rglob(file)
-            (after,) = (tmp_path / "b").rglob(file)
-            assert before.read_bytes() == after.read_bytes()
-    assert {each.name for each in tmp_path.iterdir()} == {"a", "b"}
-
+from tests.data.data_sets import CONTENT, LAYOUTS, as_content
 
 # ---------------------------------------------------------------------------------------------------- round trips
 

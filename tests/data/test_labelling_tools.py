@@ -1,14 +1,9 @@
-"""Files of labelling tools, read as COCO's.
+"""Files of labelling tools, read as COCO's: their shapes, and what each says in its own way.
 
-They are built here as the tools build them. Looked up in, and read by this package as they came from, these tools:
-labelme 6.3.1 (`labelme._label_file.write_label_file`), the converter of label-studio-sdk 2.1.2 (JSON-MIN and COCO from
-tasks), Datumaro 1.13.12 (`Dataset.export` to datumaro, cvat and coco_instances), Supervisely's SDK 6.74.51 (`Project`,
-`Annotation`). From the tools' sources: VIA 2.0 (`pack_via_metadata`, and what a project saves), CVAT 2
-(`dataset_manager/formats/cvat.py`, whose format is 1.1).
+`test_readers` holds whole data sets of theirs to all other formats.
 """
 
 import base64
-import csv
 import io
 import json
 import math
@@ -19,24 +14,34 @@ import pytest
 from PIL import Image
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data.formats import FORMATS, JsonFormat, find_halves, read_content
+from keras_fpn.data.formats import FORMATS, find_halves, read_content
 from keras_fpn.ops import masks
+from tests.data.data_sets import write_picture
+from tests.data.labelling_tools import (
+    HEIGHT,
+    SIZE,
+    WIDTH,
+    cvat,
+    cvat_xml,
+    datumaro,
+    exterior,
+    label_studio,
+    labelme,
+    percent,
+    result_of,
+    shape,
+    supervisely,
+    via,
+    write,
+)  # fmt: skip
+from tests.data.tool_data_sets import cvat_video, in_one_folder
 
-WIDTH, HEIGHT = 80, 60
 
-
-def _picture(path, size=(WIDTH, HEIGHT), orientation=None):
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _picture(path, orientation=None):
     exif = Image.Exif()
     if orientation:
         exif[274] = orientation
-    Image.new("RGB", size).save(path, exif=exif)
-
-
-def _write(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return path
+    write_picture(path, SIZE, exif=exif)
 
 
 def _png(mask, packed=False):
@@ -46,331 +51,18 @@ def _png(mask, packed=False):
     return base64.b64encode(data).decode()
 
 
-# ---------------------------------------------------------------------------- files with one picture, tool by tool
-# Each writes an annotation file of a picture with some shapes, and returns what `--data` would name of it.
-
-
-def labelme(root, shapes, picture="a.jpg", **changed):
-    _picture(root / picture)
-    given = [{"group_id": None, "description": "", "flags": {}, "mask": None} | shape for shape in shapes]
-    content = {
-        "version": "6.3.1", "flags": {}, "shapes": given, "imagePath": picture, "imageData": None,
-        "imageHeight": HEIGHT, "imageWidth": WIDTH,
-    }  # fmt: skip
-    _write((root / picture).with_suffix(".json"), content | changed)
-    return root, root
-
-
-def via(root, shapes, picture="a.jpg", file="via_project.json", attributes=None, **changed):
-    _picture(root / picture)
-    regions = [{"region_attributes": {"type": name} if isinstance(name, str) else name, "shape_attributes": shape}
-               for name, shape in shapes]  # fmt: skip
-    entry = {"filename": picture, "size": 823, "regions": regions, "file_attributes": {}}
-    declared = {"type": {"type": "text", "description": "", "default_value": ""}} if attributes is None else attributes
-    content = {
-        "_via_settings": {"ui": {}, "core": {"buffer_size": 18, "filepath": {}, "default_filepath": ""},
-                          "project": {"name": "project"}},
-        "_via_img_metadata": {f"{picture}823": entry},
-        "_via_attributes": {"region": declared, "file": {}},
-        "_via_data_format_version": "2.0.10",
-        "_via_image_id_list": [f"{picture}823"],
-    }  # fmt: skip
-    return _write(root / file, content | changed), root
-
-
-def label_studio(root, results, picture="a.jpg", file="project-1-at-2024-05-06-07-08-abcdef01.json", **task):
-    _picture(root / "images" / picture)
-    given = [_result(f"id{index}", **result) for index, result in enumerate(results)]
-    annotation = {
-        "id": 4, "completed_by": 1, "result": given, "was_cancelled": False, "ground_truth": False,
-        "created_at": "2024-01-02T00:00:00.000000Z", "updated_at": "2024-01-02T00:00:00.000000Z",
-    }  # fmt: skip
-    content = [
-        {"id": 11, "annotations": [annotation], "file_upload": picture, "drafts": [], "predictions": [],
-         "data": {"image": f"/data/upload/1/{picture}"}, "meta": {}, "inner_id": 1, "project": 1}
-        | task
-    ]  # fmt: skip
-    return _write(root / file, content), root / "images"
-
-
-def _result(number, type, value, **changed):
-    return {
-        "original_width": WIDTH, "original_height": HEIGHT, "image_rotation": 0, "value": value, "id": number,
-        "from_name": "label", "to_name": "image", "type": type, "origin": "manual",
-    } | changed  # fmt: skip
-
-
-def _percent(x, y, width, height, **further):
-    across, down = 100 / WIDTH, 100 / HEIGHT
-    return {"x": x * across, "y": y * down, "width": width * across, "height": height * down, "rotation": 0} | further
-
-
-def supervisely(root, objects, picture="a.jpg", data_set="ds0", tags=(), classes=("car", "dog")):
-    _picture(root / data_set / "img" / picture)
-    content = {
-        "description": "", "tags": [{"name": name, "value": None} for name in tags],
-        "size": {"height": HEIGHT, "width": WIDTH},
-        "objects": [{"id": 500 + index, "classId": 7, "description": "", "tags": [], "labelerLogin": "me"} | each
-                    for index, each in enumerate(objects)],
-    }  # fmt: skip
-    _write(root / data_set / "ann" / f"{picture}.json", content)
-    listed = [{"title": name, "shape": "any", "color": "#0F8A24", "geometry_config": {}, "id": 70 + index, "hotkey": ""}
-              for index, name in enumerate(classes)]  # fmt: skip
-    meta = {"classes": listed, "tags": [{"name": name, "value_type": "none"} for name in ("train", "val")]}
-    _write(root / "meta.json", meta | {"projectType": "images"})
-    return root, root
-
-
-def datumaro(root, annotations, picture="a.jpg", subset="default", **item):
-    _picture(root / "images" / subset / picture)
-    labels = [{"name": name, "parent": "", "attributes": []} for name in ("car", "dog")]
-    given = [{"id": 0, "attributes": {}, "group": 0, "label_id": 0, "z_order": 0} | each for each in annotations]
-    described = {"id": picture.partition(".")[0], "annotations": given, "image": {"path": picture, "size": [60, 80]}}
-    content = {
-        "dm_format_version": "1.0", "media_type": 2, "infos": {},
-        "categories": {"label": {"labels": labels, "label_groups": [], "attributes": []}}, "items": [described | item],
-    }  # fmt: skip
-    return _write(root / "annotations" / f"{subset}.json", content), root / "images" / subset
-
-
-CVAT = """<?xml version="1.0" encoding="utf-8"?>
-<annotations>
-  <version>1.1</version>
-  <meta>
-    <{kind}>
-      <id>4</id><name>streets</name><size>2</size><mode>annotation</mode><flipped>False</flipped>
-      <labels>
-        <label><name>car</name><color>#c06060</color><type>any</type><attributes></attributes></label>
-        <label><name>dog</name><color>#c06060</color><type>any</type><attributes></attributes></label>
-      </labels>
-      <original_size><width>80</width><height>60</height></original_size>
-    </{kind}>
-    <dumped>2024-01-01 00:00:00.000000+00:00</dumped>
-  </meta>
-{body}
-</annotations>
-"""
-
-
-def cvat(root, shapes, picture="a.jpg", file="annotations.xml"):
-    _picture(root / "images" / picture)
-    body = f'  <image id="3" name="{picture}" width="80" height="60">{"".join(shapes)}</image>'
-    return _write(root / file, CVAT.format(kind="task", body=body)), root / "images"
-
-
-ONE = {each.__name__: each for each in (labelme, via, label_studio, supervisely, datumaro, cvat)}
-
-# ---------------------------------------------------------------------------- two halves: the same objects from each
-# In train a car [10, 20, 30, 30] and a dog with the corners (8, 6), (16, 6), (16, 18); in val a car [5, 6, 20, 10].
-
 DOG = [[8, 6], [16, 6], [16, 18]]
-
-
-def _exterior(*points):
-    return {"exterior": list(points), "interior": []}
-
-
-WANTED = {
-    "train": [("a.jpg", "car", [10, 20, 30, 30]), ("a.jpg", "dog", [8, 6, 8, 12])],
-    "val": [("b.jpg", "car", [5, 6, 20, 10])],
-}
+# A car [10, 20, 30, 30], a dog with the corners above, and a car [5, 6, 20, 10], as each tool keeps them; how the first
+# two are read.
 SHAPES = {
-    labelme: (
-        {"label": "car", "points": [[40, 50], [10, 20]], "shape_type": "rectangle"},
-        {"label": "dog", "points": DOG, "shape_type": "polygon"},
-        {"label": "car", "points": [[5, 6], [25, 16]], "shape_type": "rectangle"},
-    ),
-    via: (
-        ("car", {"name": "rect", "x": 10, "y": 20, "width": 30, "height": 30}),
-        ("dog", {"name": "polygon", "all_points_x": [8, 16, 16], "all_points_y": [6, 6, 18]}),
-        ("car", {"name": "rect", "x": 5, "y": 6, "width": 20, "height": 10}),
-    ),
-    label_studio: (
-        {"type": "rectanglelabels", "value": _percent(10, 20, 30, 30, rectanglelabels=["car"])},
-        {"type": "polygonlabels",
-         "value": {"points": [[10, 10], [20, 10], [20, 30]], "closed": True, "polygonlabels": ["dog"]}},
-        {"type": "rectanglelabels", "value": _percent(5, 6, 20, 10, rectanglelabels=["car"])},
-    ),
-    supervisely: (
-        {"classTitle": "car", "geometryType": "rectangle", "points": _exterior([10, 20], [39, 49])},
-        {"classTitle": "dog", "geometryType": "polygon", "points": _exterior(*DOG)},
-        {"classTitle": "car", "geometryType": "rectangle", "points": _exterior([5, 6], [24, 15])},
-    ),
-    datumaro: (
-        {"type": "bbox", "bbox": [10, 20, 30, 30]},
-        {"type": "polygon", "label_id": 1, "points": [8, 6, 16, 6, 16, 18]},
-        {"type": "bbox", "bbox": [5, 6, 20, 10]},
-    ),
-    cvat: (
-        '<box label="car" source="manual" occluded="0" xtl="10.00" ytl="20.00" xbr="40.00" ybr="50.00" z_order="0"/>',
-        '<polygon label="dog" source="manual" occluded="0" points="8.00,6.00;16.00,6.00;16.00,18.00" z_order="0"/>',
-        '<box label="car" source="manual" occluded="1" xtl="5.00" ytl="6.00" xbr="25.00" ybr="16.00" z_order="0"/>',
-    ),
-}  # fmt: skip
-
-
-def _in_folders(tool, **options):
-    """Each half in a folder of its own, as the tool writes it for one data set."""
-
-    def write(root):
-        tool(root / "train", SHAPES[tool][:2], **options)
-        tool(root / "val", SHAPES[tool][2:], picture="b.jpg", **options)
-
-    return write
-
-
-def _in_one_folder(tool, key, train, val):
-    """Both halves side by side, each under a name of its own."""
-
-    def write(root):
-        tool(root, SHAPES[tool][:2], **{key: train})
-        tool(root, SHAPES[tool][2:], picture="b.jpg", **{key: val})
-
-    return write
-
-
-def _labelme_3(root):
-    """labelme 3 has colours, and no "shape_type" of a polygon, "group_id" or size; paths are those of Windows."""
-    old = {"version": "3.16.7", "lineColor": [0, 255, 0, 128], "fillColor": [255, 0, 0, 128]}
-    car, dog, other = SHAPES[labelme]
-    dog = {"label": "dog", "points": DOG, "line_color": None, "fill_color": None}
-    for half, picture, shapes in (("train", "a.jpg", [car, dog]), ("val", "b.jpg", [other])):
-        labelme(root / half, shapes, picture)
-        content = old | {"flags": {}, "shapes": shapes, "imagePath": f"..\\{half}\\{picture}", "imageData": None}
-        _write(root / half / picture.replace("jpg", "json"), content)
-
-
-def _labelme_apart(root):
-    """The JSON files in a folder beside that of the pictures."""
-    for half, picture, shapes in (("train", "a.jpg", SHAPES[labelme][:2]), ("val", "b.jpg", SHAPES[labelme][2:])):
-        labelme(root / half / "images", shapes, picture, imagePath=f"../images/{picture}")
-        (root / half / "annotations").mkdir()
-        name = picture.replace("jpg", "json")
-        (root / half / "images" / name).rename(root / half / "annotations" / name)
-
-
-def _via_1(root):
-    """VIA 1: the images alone, regions under numbers, and more of each file."""
-    for half, picture, shapes in (("train", "a.jpg", SHAPES[via][:2]), ("val", "b.jpg", SHAPES[via][2:])):
-        file, _ = via(root / half, shapes, picture, "via_region_data.json")
-        entry = json.loads(file.read_text())["_via_img_metadata"][f"{picture}823"]
-        regions = {str(index): region for index, region in enumerate(entry["regions"])}
-        _write(file, {f"{picture}823": {"fileref": "", "base64_img_data": ""} | entry | {"regions": regions}})
-
-
-def _via_csv(root):
-    for half, picture, shapes in (("train", "a.jpg", SHAPES[via][:2]), ("val", "b.jpg", SHAPES[via][2:])):
-        _picture(root / picture)
-        with open(root / f"via_{half}.csv", "w", newline="") as stream:
-            stream.write("filename,file_size,file_attributes,region_count,region_id,")
-            stream.write("region_shape_attributes,region_attributes\n")
-            for index, (name, shape) in enumerate(shapes):
-                row = (picture, 823, "{}", len(shapes), index, json.dumps(shape), json.dumps({"type": name}))
-                csv.writer(stream).writerow(row)
-
-
-def _label_studio_min(root):
-    shapes = SHAPES[label_studio]
-    for half, picture, results in (("train", "a.jpg", shapes[:2]), ("val", "b.jpg", shapes[2:])):
-        _picture(root / "images" / picture)  # as it was called before it was uploaded
-        values = [each["value"] | {"original_width": WIDTH, "original_height": HEIGHT} for each in results]
-        entry = {
-            "image": f"/data/upload/1/0a1b2c3d-{picture}", "id": 11, "label": values, "annotator": 1,
-            "annotation_id": 4, "created_at": "2024-01-02T00:00:00Z", "updated_at": "", "lead_time": 9.1,
-        }  # fmt: skip
-        _write(root / f"{half}.json", [entry])
-
-
-def _supervisely_tags(root):
-    car, dog, other = SHAPES[supervisely]
-    supervisely(root, [car, dog], tags=["train"])
-    supervisely(root, [other], picture="b.jpg", tags=["val"])
-
-
-def _cvat_project(root):
-    """A project: one file of all subsets, whose pictures lie in folders of their names."""
-    body = ""
-    for subset, picture, shapes in (("Train", "a.jpg", SHAPES[cvat][:2]), ("Validation", "b.jpg", SHAPES[cvat][2:])):
-        _picture(root / "images" / subset / picture)
-        body += f'<image id="0" name="{picture}" subset="{subset}" task_id="9" width="80" height="60">'
-        body += "".join(shapes) + "</image>"
-    _write(root / "annotations.xml", CVAT.format(kind="project", body=body))
-
-
-def _cvat_video(root):
-    """Tracks of a video, of which two are on its second frame; the frames are those of its images folder."""
-    for half, frames in (("train", 4), ("val", 1)):
-        for frame in range(frames):
-            _picture(root / half / "images" / f"frame_{frame:06d}.PNG")
-    shape = '<{tag} frame="{frame}" keyframe="{key}" outside="{outside}" occluded="0" {place} z_order="0"></{tag}>'
-    car, dog = 'xtl="10.00" ytl="20.00" xbr="40.00" ybr="50.00"', 'points="8.00,6.00;16.00,6.00;16.00,18.00"'
-    other = 'xtl="5.00" ytl="6.00" xbr="25.00" ybr="16.00"'
-    boxes = [shape.format(tag="box", frame=frame, key=key, outside=outside, place=car)
-             for frame, key, outside in ((1, 1, 0), (2, 1, 1))]  # fmt: skip
-    polygon = shape.format(tag="polygon", frame=1, key=1, outside=0, place=dog)
-    tracks = f'<track id="0" label="car">{"".join(boxes)}</track><track id="1" label="dog">{polygon}</track>'
-    _write(root / "train" / "annotations.xml", CVAT.format(kind="task", body=tracks))
-    alone = shape.format(tag="box", frame=0, key=1, outside=0, place=other)
-    track = f'<track id="0" label="car">{alone}</track>'
-    _write(root / "val" / "annotations.xml", CVAT.format(kind="task", body=track))
-
-
-def _coco(root):
-    content = {"images": [], "annotations": [], "categories": []}
-    _write(root / "annotations" / "instances_train.json", content)
-    _write(root / "annotations" / "instances_val.json", content)
-    for half in ("train", "val"):
-        _picture(root / half / "a.jpg")
-
-
-def _voc(root):
-    box = "<bndbox><xmin>10</xmin><ymin>20</ymin><xmax>40</xmax><ymax>50</ymax></bndbox>"
-    size = "<size><width>80</width><height>60</height><depth>3</depth></size>"
-    for half in ("train", "valid"):  # as Roboflow writes it
-        _picture(root / half / "a.jpg")
-        parts = f"<filename>a.jpg</filename>{size}<object><name>car</name>{box}</object>"
-        _write(root / half / "a.xml", f"<annotation>{parts}</annotation>")
-
-
-def _yolo(root):
-    _write(root / "data.yaml", "train: images/train\nval: images/val\nnames: [car]\n")
-    for half in ("train", "val"):
-        _picture(root / "images" / half / "a.jpg")
-        _write(root / "labels" / half / "a.txt", "0 0.5 0.5 0.25 0.25\n")
-
-
-def _table(root):
-    for half in ("train", "val"):
-        _picture(root / "a.jpg")
-        _write(root / f"{half}.csv", "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,80,60,car,10,20,40,50\n")
-
-
-OTHERS = {"COCO": ("coco", _coco), "VOC": ("voc", _voc), "YOLO": ("yolo", _yolo), "a table": ("csv", _table)}
-SAMPLES = {
-    "labelme": ("labelme", _in_folders(labelme)),
-    "labelme of version 3": ("labelme", _labelme_3),
-    "labelme apart from pictures": ("labelme", _labelme_apart),
-    "VIA projects": ("via", _in_folders(via)),
-    "VIA projects side by side": ("via", _in_one_folder(via, "file", "train.json", "val.json")),
-    "VIA 1": ("via", _via_1),
-    "VIA CSV": ("via", _via_csv),
-    "Label Studio": ("label-studio", _in_folders(label_studio)),
-    "Label Studio JSON-MIN": ("label-studio", _label_studio_min),
-    "Supervisely data sets": ("supervisely", _in_one_folder(supervisely, "data_set", "train", "val")),
-    "Supervisely tags": ("supervisely", _supervisely_tags),
-    "Datumaro": ("datumaro", _in_one_folder(datumaro, "subset", "train", "val")),
-    "CVAT": ("cvat", _in_folders(cvat)),
-    "CVAT project": ("cvat", _cvat_project),
-    "CVAT video": ("cvat", _cvat_video),
-}  # fmt: skip
-
-
-@pytest.fixture(params=SAMPLES)
-def sample(request, tmp_path):
-    """`(name of the format, folder)` of one of the samples."""
-    name, write = SAMPLES[request.param]
-    write(tmp_path)
-    return name, tmp_path
+    tool: (
+        shape(tool, "car", [10, 20, 30, 30]),
+        shape(tool, "dog", [8, 6, 8, 12], sum(DOG, [])),
+        shape(tool, "car", [5, 6, 20, 10]),
+    )
+    for tool in (labelme, via, label_studio, supervisely, datumaro, cvat)
+}
+WANTED = [("a.jpg", "car", [10, 20, 30, 30]), ("a.jpg", "dog", [8, 6, 8, 12])]
 
 
 def objects_of(content):
@@ -379,41 +71,6 @@ def objects_of(content):
     names = {category["id"]: category["name"] for category in content["categories"]}
     items = [(files[each["image_id"]], names[each["category_id"]], each["bbox"]) for each in content["annotations"]]
     return sorted((file, name, [round(side, 6) for side in box]) for file, name, box in items)
-
-
-def test_the_halves_of_each_tool_are_found_and_read_alike(sample):
-    name, folder = sample
-    known, halves = find_halves(folder)
-    assert known.name == name and list(halves) == ["train", "val"]
-    contents = {half: read_content(*place) for half, place in halves.items()}
-    for half, content in contents.items():
-        frame = {"train": "frame_000001.PNG", "val": "frame_000000.PNG"}[half]
-        is_video = content["images"][0]["file_name"] == "frame_000000.PNG"
-        assert objects_of(content) == [(frame if is_video else file, *other) for file, *other in WANTED[half]]
-        assert len(content["images"]) == (4 if is_video and half == "train" else 1)
-        assert {(image["height"], image["width"]) for image in content["images"]} == {(HEIGHT, WIDTH)}
-        assert known.images_of(halves[half].annotations) == halves[half].images
-        assert all(file.is_file() for file in known.files(halves[half].annotations))
-    train, val = (content["categories"] for content in contents.values())
-    assert train == val and [category["name"] for category in train] == ["car", "dog"]
-    dog = next(each for each in contents["train"]["annotations"] if "segmentation" in each)
-    assert dog["segmentation"] == [pytest.approx([8, 6, 16, 6, 16, 18])] and dog["area"] == pytest.approx(48)
-
-
-@pytest.mark.parametrize("written", [*SAMPLES, *OTHERS])
-def test_no_format_takes_what_another_wrote(written, tmp_path):
-    name, write = (SAMPLES | OTHERS)[written]
-    write(folder := tmp_path)
-    found = {each.name for each in FORMATS if each.find(folder)}
-    assert found == {name}
-    _, halves = find_halves(folder)
-    for half in halves.values():
-        path = half.annotations
-        content = json.loads(open(path).read()) if path.endswith(".json") else None
-        by_content = [each.name for each in FORMATS if isinstance(each, JsonFormat) and each.matches(content)]
-        by_name = [each.name for each in FORMATS if each.recognises(path)]
-        taking = by_content + [each for each in by_name if each != "csv" or name == "csv"]  # csv takes what is left
-        assert taking == ([] if name == "coco" else [name])  # and so does COCO of JSON files
 
 
 # ---------------------------------------------------------------------------------------------- shapes of one object
@@ -441,21 +98,21 @@ _OUTLINES = {
         [20, 20, 20, 10]),
     "Label Studio rectangle, turned about its upper left corner": (
         label_studio, {"type": "rectanglelabels",
-                       "value": _percent(40, 30, 20, 12, rotation=90, rectanglelabels=["car"])}, [28, 30, 12, 20]),
+                       "value": percent(40, 30, 20, 12, rotation=90, rectanglelabels=["car"])}, [28, 30, 12, 20]),
     "Label Studio ellipse": (
         label_studio, {"type": "ellipselabels", "value": {"x": 50, "y": 50, "radiusX": 10, "radiusY": 10, "rotation": 0,
                                                           "ellipselabels": ["car"]}}, [32, 24, 16, 12]),
     "Supervisely rectangle, in whole pixels": (
-        supervisely, {"classTitle": "car", "geometryType": "rectangle", "points": _exterior([39, 49], [10, 20])},
+        supervisely, {"classTitle": "car", "geometryType": "rectangle", "points": exterior([39, 49], [10, 20])},
         [10, 20, 30, 30]),
     "Supervisely rectangle, in fractions": (
-        supervisely, {"classTitle": "car", "geometryType": "rectangle", "points": _exterior([10.5, 20], [40, 49.25])},
+        supervisely, {"classTitle": "car", "geometryType": "rectangle", "points": exterior([10.5, 20], [40, 49.25])},
         [10.5, 20, 29.5, 29.25]),
     "Supervisely rectangle to the border": (
-        supervisely, {"classTitle": "car", "geometryType": "rectangle", "points": _exterior([10, 20], [80, 60])},
+        supervisely, {"classTitle": "car", "geometryType": "rectangle", "points": exterior([10, 20], [80, 60])},
         [10, 20, 70, 40]),
     "Supervisely rectangle of an old project": (
-        supervisely, {"classTitle": "car", "points": _exterior([10, 20], [39, 49])}, [10, 20, 30, 30]),
+        supervisely, {"classTitle": "car", "points": exterior([10, 20], [39, 49])}, [10, 20, 30, 30]),
     "Supervisely bitmap": (
         supervisely, {"classTitle": "car", "geometryType": "bitmap",
                       "bitmap": {"data": _png(_CORNER, packed=True), "origin": [10, 20]}}, [12, 21, 2, 2]),
@@ -504,7 +161,7 @@ _GROUPS = {
         {"label": "dog", "points": _SECOND, "shape_type": "polygon", "group_id": 0},
     ]),
     "Supervisely": (supervisely, [
-        {"classTitle": name, "geometryType": "polygon", "points": _exterior(*points), "instance": "c0ffee"}
+        {"classTitle": name, "geometryType": "polygon", "points": exterior(*points), "instance": "c0ffee"}
         for name, points in (("dog", DOG), ("car", DOG), ("dog", _SECOND))
     ]),
     "Datumaro": (datumaro, [
@@ -561,15 +218,15 @@ _LEFT_OUT = {
         label_studio,
         [{"type": "keypointlabels", "value": {"x": 1, "y": 2, "width": 1, "keypointlabels": ["car"]}},
          {"type": "brushlabels", "value": {"format": "rle", "rle": [0, 1], "brushlabels": ["car"]}},
-         {"type": "rectangle", "value": _percent(1, 2, 3, 4)},
-         {"type": "rectanglelabels", "value": _percent(1, 2, 3, 4, rectanglelabels=["car"]), "image_rotation": 90}],
+         {"type": "rectangle", "value": percent(1, 2, 3, 4)},
+         {"type": "rectanglelabels", "value": percent(1, 2, 3, 4, rectanglelabels=["car"]), "image_rotation": 90}],
         "brush masks (1), key points (1), shapes drawn on a picture that was turned in the tool (1), shapes without a"
         " label (1)",
     ),
     "Supervisely": (
         supervisely,
-        [{"classTitle": "car", "geometryType": "point", "points": _exterior([1, 2])},
-         {"classTitle": "car", "geometryType": "line", "points": _exterior([1, 2], [3, 4])},
+        [{"classTitle": "car", "geometryType": "point", "points": exterior([1, 2])},
+         {"classTitle": "car", "geometryType": "line", "points": exterior([1, 2], [3, 4])},
          {"classTitle": "car", "geometryType": "graph", "nodes": {}},
          {"classTitle": "car", "geometryType": "bitmap",
           "bitmap": {"data": _png(np.zeros((3, 3)), packed=True), "origin": [1, 2]}}],
@@ -596,7 +253,7 @@ _LEFT_OUT = {
 def test_shapes_without_a_box_are_left_out_and_counted_in_one_line(tmp_path, name, caplog):
     tool, shapes, told = _LEFT_OUT[name]
     half = tool(tmp_path, [*shapes, SHAPES[tool][0]])
-    assert objects_of(read_content(*half)) == [WANTED["train"][0]]
+    assert objects_of(read_content(*half)) == [WANTED[0]]
     assert caplog.messages == [f"{half[0]}: left out, as no object with a box can be made of them: {told}"]
 
 
@@ -619,10 +276,10 @@ _BROKEN = {
         label_studio, {"type": "rectanglelabels", "value": {"y": 1, "rectanglelabels": ["car"]}},
         "result 'id0' of task 11 has no \"x\"; add it"),
     "Label Studio, no label": (
-        label_studio, {"type": "rectanglelabels", "value": _percent(1, 2, 3, 4, rectanglelabels=[5])},
+        label_studio, {"type": "rectanglelabels", "value": percent(1, 2, 3, 4, rectanglelabels=[5])},
         "its label 5 is no name"),
     "Supervisely, no class": (
-        supervisely, {"geometryType": "rectangle", "points": _exterior([1, 2], [3, 4])},
+        supervisely, {"geometryType": "rectangle", "points": exterior([1, 2], [3, 4])},
         'a.jpg.json: object 500 has no "classTitle"'),
     "Supervisely, bitmap": (
         supervisely, {"classTitle": "car", "geometryType": "bitmap", "bitmap": {"data": _png([[1]]), "origin": [1, 2]}},
@@ -686,8 +343,8 @@ def test_labelme_keeps_what_else_it_says(tmp_path):
 
 def test_other_json_files_among_those_of_labelme_are_passed_over(tmp_path, caplog):
     labelme(tmp_path, SHAPES[labelme][:2])
-    _write(tmp_path / "settings.json", {"shapes": 3})
-    assert objects_of(read_content(tmp_path, tmp_path)) == WANTED["train"]
+    write(tmp_path / "settings.json", {"shapes": 3})
+    assert objects_of(read_content(tmp_path, tmp_path)) == WANTED
     assert caplog.messages == [
         f"{tmp_path}: 1 of 2 JSON files are passed over, as they are not labelme's, first settings.json"
     ]
@@ -695,7 +352,7 @@ def test_other_json_files_among_those_of_labelme_are_passed_over(tmp_path, caplo
 
 def test_one_labelme_file_is_annotations_too(tmp_path):
     labelme(tmp_path, SHAPES[labelme][:2])
-    assert objects_of(read_content(tmp_path / "a.json", tmp_path)) == WANTED["train"]
+    assert objects_of(read_content(tmp_path / "a.json", tmp_path)) == WANTED
     assert FORMATS["labelme"].images_of(str(tmp_path / "a.json")) == str(tmp_path)
 
 
@@ -753,7 +410,7 @@ def test_via_pictures_by_addresses_and_paths(tmp_path):
         _picture(folder / "images" / "a.jpg", orientation=8)
         content = json.loads(file.read_text())
         content["_via_img_metadata"]["a.jpg823"]["filename"] = name
-        _write(folder / "project.json", content)
+        write(folder / "project.json", content)
         _, halves = find_halves(folder)
         (entry,) = read_content(*halves["all"])["images"]
         assert (tmp_path / halves["all"].images / entry["file_name"]).is_file()
@@ -772,7 +429,7 @@ def test_two_pictures_that_would_be_one_file(tmp_path):
     content = json.loads(file.read_text())
     entry = content["_via_img_metadata"]["a.jpg823"]
     content["_via_img_metadata"]["other"] = entry | {"filename": "/elsewhere/a.jpg"}
-    _write(file, content)
+    write(file, content)
     with pytest.raises(UserError, match="'a.jpg' and '/elsewhere/a.jpg' would both be 'a.jpg' of the image folder; "):
         read_content(file, images)
 
@@ -785,12 +442,12 @@ def test_the_annotation_of_label_studio_that_was_made_last_counts(tmp_path, capl
     (task,) = json.loads(file.read_text())
     (first,) = task["annotations"]
     later = first | {"id": 5, "created_at": "2024-02-01T00:00:00Z",
-                     "result": [_result("x", **SHAPES[label_studio][1])]}  # fmt: skip
+                     "result": [result_of("x", SIZE, **SHAPES[label_studio][1])]}  # fmt: skip
     cancelled = first | {"id": 6, "created_at": "2024-03-01T00:00:00Z", "was_cancelled": True, "result": []}
     nothing = task | {"id": 12, "annotations": [first | {"result": []}], "data": {"image": "/data/upload/1/b.jpg"}}
     untouched = task | {"id": 13, "annotations": [cancelled], "data": {"image": "/data/upload/1/c.jpg"}}
     _picture(images / "b.jpg")
-    _write(file, [task | {"annotations": [later, first, cancelled]}, nothing, untouched])
+    write(file, [task | {"annotations": [later, first, cancelled]}, nothing, untouched])
     content = read_content(file, images)
     assert objects_of(content) == [("a.jpg", "dog", [8, 6, 8, 12])]
     assert [image["id"] for image in content["images"]] == [11, 12]  # the tool's; the second has no objects
@@ -798,7 +455,7 @@ def test_the_annotation_of_label_studio_that_was_made_last_counts(tmp_path, capl
         "1 of 3 tasks are left out: nobody labelled them, or all cancelled",
         "1 tasks have several annotations; the one made last counts",
     ]
-    _write(file, [untouched])
+    write(file, [untouched])
     with pytest.raises(UserError, match="no task is labelled; label some"):
         read_content(file, images)
 
@@ -824,7 +481,7 @@ def test_the_pictures_of_label_studio(tmp_path, named, file_name):
 
 def test_label_studio_labels_of_a_separate_control(tmp_path):
     """`<Rectangle>` with `<Labels>`: two results of one region; older "completions"; answers about the image."""
-    box, label = _percent(10, 20, 30, 30), {"labels": ["car"], **_percent(10, 20, 30, 30)}
+    box, label = percent(10, 20, 30, 30), {"labels": ["car"], **percent(10, 20, 30, 30)}
     results = [{"type": "rectangle", "value": box}, {"type": "labels", "value": label},
                {"type": "choices", "value": {"choices": ["street"]}}]  # fmt: skip
     file, images = label_studio(tmp_path, results)
@@ -832,8 +489,8 @@ def test_label_studio_labels_of_a_separate_control(tmp_path):
     for result in task["annotations"][0]["result"]:
         result["id"] = "same"
     task["completions"] = task.pop("annotations")
-    _write(file, [task])
-    assert objects_of(read_content(file, images)) == [WANTED["train"][0]]
+    write(file, [task])
+    assert objects_of(read_content(file, images)) == [WANTED[0]]
 
 
 # ---------------------------------------------------------------------------------------------- Supervisely, Datumaro
@@ -891,29 +548,29 @@ def test_cvat_keeps_what_else_it_says(tmp_path):
     ],
 )  # fmt: skip
 def test_xml_that_is_not_read(tmp_path, content, told):
-    file = _write(tmp_path / "annotations.xml", content)
+    file = write(tmp_path / "annotations.xml", content)
     with pytest.raises(UserError, match=told) as caught:
         read_content(file, tmp_path)
     assert str(file) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_cvat_tracks_need_their_frames(tmp_path):
-    _cvat_video(tmp_path)
+    cvat_video(tmp_path)
     file, images = tmp_path / "train" / "annotations.xml", tmp_path / "train" / "images"
     (images / "frame_000001.PNG").unlink()
     with pytest.raises(UserError, match=r"frame 1 is not in .* \(and 0 more\); export the annotations with all images"):
         read_content(file, images)
     with pytest.raises(UserError, match="has no frame_000000.PNG and so on; export it with its images"):
         read_content(file, tmp_path)
-    (item,) = read_content(tmp_path / "val" / "annotations.xml", tmp_path / "val" / "images")["annotations"]
-    assert item["track_id"] == 0
+    items = read_content(tmp_path / "val" / "annotations.xml", tmp_path / "val" / "images")["annotations"]
+    assert [item["track_id"] for item in items] == [0, 1, 2, 3]
 
 
 def test_cvat_tracks_without_a_box_for_each_frame_are_told(tmp_path, caplog):
     boxes = [f'<box frame="{frame}" outside="{outside}" occluded="0" keyframe="1" xtl="1" ytl="2" xbr="3" ybr="4"/>'
              for frame, outside in ((0, 0), (3, 0), (4, 1), (6, 0))]  # fmt: skip
     track = f'<track id="0" label="car">{"".join(boxes)}</track>'
-    _write(tmp_path / "annotations.xml", CVAT.format(kind="task", body=track))
+    write(tmp_path / "annotations.xml", cvat_xml(track))
     for frame in range(7):
         _picture(tmp_path / f"frame_{frame:06d}.png")
     content = read_content(tmp_path / "annotations.xml", tmp_path)
@@ -930,7 +587,7 @@ def test_cvat_tracks_without_a_box_for_each_frame_are_told(tmp_path, caplog):
      (cvat, "file", ("one.xml", "two.xml")), (datumaro, "subset", ("one", "two"))],
 )  # fmt: skip
 def test_several_files_whose_names_tell_no_half_are_refused_with_the_names(tmp_path, tool, key, names):
-    _in_one_folder(tool, key, *names)(tmp_path)
+    in_one_folder(tool, key, *names)(tmp_path)
     told = r"several \(one\.?\w*, two\.?\w*\), and their names do not tell .*; "
     with pytest.raises(UserError, match=told) as caught:
         find_halves(tmp_path)

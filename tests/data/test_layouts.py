@@ -10,6 +10,7 @@ import pytest
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import find_layout
 from keras_fpn.data.formats import find_halves, read_content
+from tests.data.tool_data_sets import EXPORTS
 
 
 def _touch(root, *names):
@@ -157,51 +158,6 @@ def test_what_is_not_clear_is_refused_with_the_names(tmp_path, files, told):
     with pytest.raises(UserError, match=told) as caught:
         find_layout(tmp_path)
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value) and ";" in str(caught.value)
-
-
-# COCO's files as programs export them; looked up in files of Label Studio's converter (label-studio-sdk 2.1.2) and
-# Datumaro 1.13.12, and in the documentation or sources of the others.
-EXPORTS = {
-    "Label Studio": (["result.json"], ["images/0a1b2c3d-a.jpg"], ["."]),
-    "Label Studio, Windows": (["result.json"], [r"images\0a1b2c3d-a.jpg"], ["."]),
-    "CVAT, not divided": (["annotations/instances_default.json"], ["a.jpg"], ["images/default"]),
-    "CVAT, pictures in one folder": (["annotations/instances_default.json"], ["a.jpg"], ["images"]),
-    "CVAT, subsets": (
-        [f"annotations/instances_{name}.json" for name in ("Train", "Validation", "Test")], ["a.jpg"] * 3,
-        ["images/Train", "images/Validation", "images/Test"],
-    ),
-    "Roboflow": (
-        ["train/_annotations.coco.json", "valid/_annotations.coco.json", "test/_annotations.coco.json"],
-        ["a.jpg"] * 3, ["train", "valid", "test"],
-    ),
-    "Roboflow, not divided": (["_annotations.coco.json"], ["a.jpg"], ["."]),
-    "labelme2coco of labelme": (["annotations.json"], ["JPEGImages/a.jpg"], ["."]),
-    "labelme2coco of PyPI": (["train.json", "val.json"], ["a.jpg", "b.jpg"], [".", "."]),
-    "Datumaro": (
-        ["annotations/instances_train.json", "annotations/instances_val.json"], ["a/b one.jpg", "c.jpg"],
-        ["images/train", "images/val"],
-    ),
-    "Supervisely, a data set": (["ds0/annotations/instances.json"], ["a.jpg"], ["ds0/images"]),
-    "Supervisely, data sets": (
-        ["train/annotations/instances.json", "val/annotations/instances.json"], ["a.jpg"] * 2,
-        ["train/images", "val/images"],
-    ),
-    "Supervisely, ann and img": (["ds0/ann/instances.json"], ["a.jpg"], ["ds0/img"]),
-    "VIA": (["via_export_coco.json"], ["a.jpg"], ["."]),
-    "FiftyOne": (["labels.json"], ["a.jpg"], ["data"]),
-    "FiftyOne, splits": (["train/labels.json", "validation/labels.json"], ["a.jpg"] * 2,
-                         ["train/data", "validation/data"]),
-    "names of halves": (["annotations/train.json", "annotations/val.json"], ["a.jpg"] * 2, ["train", "val"]),
-    "names of halves, one folder": (["annotations/train.json", "annotations/val.json"], ["a.jpg", "b.jpg"],
-                                    ["images", "images"]),
-    "names of halves at the top": (["train.json", "val.json"], ["a.jpg", "b.jpg"], ["images", "images"]),
-    "names of halves and folders": (["labels_train.json", "labels_valid.json"], ["a.jpg"] * 2,
-                                    ["images/train", "images/valid"]),
-    "paths from the top": (["annotations/train.json", "annotations/val.json"],
-                           ["images/train/a.jpg", "images/val/a.jpg"], [".", "."]),
-    "COCO's names and one folder": (["annotations/instances_train.json", "annotations/instances_val.json"],
-                                    ["a.jpg", "b.jpg"], ["images", "images"]),
-}  # fmt: skip
 
 
 def _coco(root, file, name):

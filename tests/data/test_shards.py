@@ -14,7 +14,7 @@ from PIL import Image
 
 from keras_fpn.commands.main import main
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import find_layout, load_coco, read_coco, readable_errors, rewriting
+from keras_fpn.data import load_coco, read_coco, readable_errors, rewriting
 from keras_fpn.data.picture_contents import content_of, length_of
 from keras_fpn.data.unread_pictures import refuse_unread
 
@@ -114,14 +114,6 @@ def test_files_and_shards_go_together(folder, shards, expected, tmp_path):
             entry["record"] = record | {"file": str(shards / record["file"])}
     (tmp_path / "mixed.json").write_text(json.dumps(document))
     _assert_equal(_batches(tmp_path / "mixed.json", folder / "train", count=9, **TRAINING), expected[:9])
-
-
-@pytest.mark.slow
-def test_evaluation_has_the_same_batches(folder, shards):
-    half = find_layout(shards).val
-    assert half.images == str(shards)
-    found = _batches(*half, group_by_padded_size=True, min_side=28)
-    _assert_equal(found, _batches(_annotations(folder, "val"), folder / "val", group_by_padded_size=True, min_side=28))
 
 
 def test_nothing_of_the_annotations_is_lost(folder, shards):

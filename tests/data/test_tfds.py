@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import logging
 import shutil
 import sys
 import types
@@ -18,23 +17,17 @@ from keras_fpn.data import find_layout, load_coco, load_tfds, read_coco, write_s
 from keras_fpn.data.coco_classes import CLASSES
 from keras_fpn.data.formats import format_of, read_content
 from keras_fpn.data.picture_contents import content_of
+from keras_fpn.data.shapes import CLASS_NAMES
 from keras_fpn.evaluation.coco import COCOEvaluator
+from tests.data.tfds_stores import builder_of, coco_copy, quiet, store
 
 SIZE = (57, 43)  # width, height: no power of two, whose shares float32 holds exactly
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quiet():
-    import tensorflow_datasets as tfds
-
-    tfds.disable_progress_bar()
-    loggers = [logging.getLogger(name) for name in ("absl", "tensorflow")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    yield
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
+def without_notes():
+    with quiet():
+        yield
 
 
 def picture(seed, suffix="JPEG", size=SIZE):
@@ -42,24 +35,6 @@ def picture(seed, suffix="JPEG", size=SIZE):
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, suffix)
     return file.getvalue()
-
-
-def store(root, name, features, splits, config=None, version="1.0.0", file_format="tfrecord"):
-    """Write a data set as `root/name[/config]/version`, its examples in the order given."""
-    import tensorflow_datasets as tfds
-
-    tfds.dataset_builders.store_as_tfds_dataset(
-        name=name, version=version, data_dir=str(root), features=features, split_datasets=splits,
-        config=config and tfds.core.BuilderConfig(name=config), disable_shuffling=True, file_format=file_format,
-    )  # fmt: skip
-    return root / name / (config or "") / version
-
-
-def builder_of(name, config=None):
-    """The builder of the installed TFDS, whose features and whose own code to fill them the tests use."""
-    import tensorflow_datasets as tfds
-
-    return tfds.builder_cls(name)(config=config, data_dir="/nowhere")
 
 
 # ------------------------------------------------------- one data set each, and what must come out of it
@@ -404,34 +379,10 @@ def test_boxes_in_every_form_are_the_same():
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
     """The embedded data set as a folder and, with the features of COCO, as TFDS; AP of drawn detections."""
-    import tensorflow_datasets as tfds
-
     folder = tmp_path_factory.mktemp("shapes") / "folder"
     write_shapes(folder, num_train=6, num_val=12, size=96, seed=3)
-    item = dict(builder_of("coco", "2017").info.features["objects"].feature.items())
-    item["label"] = tfds.features.ClassLabel(names=["circle", "square", "triangle", "star"])
-    features = dict(builder_of("coco", "2017").info.features.items()) | {"objects": tfds.features.Sequence(item)}
-    splits = {name: list(_examples(folder, half)) for name, half in (("train", "train"), ("validation", "val"))}
     root = tmp_path_factory.mktemp("shapes_tfds")
-    return folder, store(root, "coco", tfds.features.FeaturesDict(features), splits, "2017", "1.1.0")
-
-
-def _examples(folder, half):
-    """An instances file as COCO's builder keeps it."""
-    import tensorflow_datasets as tfds
-
-    content = json.loads((folder / "annotations" / f"instances_{half}.json").read_text())
-    for image in reversed(content["images"]):  # TFDS shuffles
-        sides = np.array([image["height"], image["width"]] * 2)
-        objects = []
-        for each in content["annotations"]:
-            if each["image_id"] == image["id"]:
-                x, y, width, height = each["bbox"]
-                box = tfds.features.BBox(*(np.array([y, x, y + height, x + width]) / sides).tolist())
-                objects.append({"id": each["id"], "area": int(each["area"]), "bbox": box, "is_crowd": False,
-                                "label": each["category_id"] - 1})  # fmt: skip
-        yield image["file_name"], {"image": str(folder / half / image["file_name"]), "image/id": image["id"],
-                                   "image/filename": image["file_name"], "objects": objects}  # fmt: skip
+    return folder, coco_copy(root, folder, CLASS_NAMES, is_reversed=True)  # TFDS shuffles
 
 
 def _drawn_detections(instances):
