@@ -16,7 +16,7 @@ from keras_fpn.data.checks.finding import ERROR, KINDS
 from keras_fpn.data.checks.mending import mend
 from keras_fpn.data.checks.quick import quick_line
 from keras_fpn.data.formats import Half
-from tests.data.data_sets import LAYOUTS, WITHOUT_EMPTY
+from tests.data.readers import OF_ONE_SOURCE, OF_TFDS, READERS
 
 WIDTH, HEIGHT = 64, 48
 RESIZE = {"min_side": 96, "max_side": 160, "rounding": "half_up", "size_divisor": 32}
@@ -680,20 +680,20 @@ def test_every_pixel_of_record_files_is_read(case):
 # ------------------------------------------------------------------------------------------------- other formats
 
 
-def _found_in(layout, folder):
-    LAYOUTS[layout](folder)
-    checked = check_all(halves_of(folder), resize=RESIZE)
+def _found_in(reader, folder):
+    checked = check_all(halves_of(reader.write(folder) or folder), resize=RESIZE)
     return {(finding.half, finding.kind.name, finding.count) for finding in checked.findings}, checked
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", [name for name in OF_ONE_SOURCE if name not in OF_TFDS])
 def test_every_format_is_checked_alike(tmp_path, name):
-    wanted, _ = _found_in("coco", tmp_path / "coco")
-    assert ("train", "category_unused", 1) in wanted and ("train", "image_without_objects", 1) in wanted
-    found, checked = _found_in(name, tmp_path / "other")
-    if name in WITHOUT_EMPTY:
-        wanted = {each for each in wanted if each[1] != "image_without_objects"}
-    assert found == wanted
+    reader = READERS[name]
+    wanted, _ = _found_in(READERS["coco"], tmp_path / "coco")
+    assert {("train", "category_unused", 1), ("train", "image_without_objects", 1), ("val", "crowd", 1)} < wanted
+    found, checked = _found_in(reader, tmp_path / "other")
+    absent = {"image_without_objects": not reader.has_empty, "crowd": not reader.has_crowds}
+    assert found == {each for each in wanted if not absent.get(each[1])}
+    assert not checked.has_errors
     for subject in checked.subjects:
         assert all(file is not None for file in subject.pictures.files)
         with_objects = [item["bbox"] for item in mend(subject).content["annotations"]]
