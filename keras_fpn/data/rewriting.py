@@ -146,7 +146,7 @@ def head_of(file: str | os.PathLike) -> bytes:
     try:
         with open(file, "rb") as stream:
             return stream.read(HEAD)
-    except OSError:
+    except (OSError, ValueError):  # the second of a name that no path can have
         return b""
 
 
