@@ -8,6 +8,7 @@ from pathlib import Path
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import class_lists, half_names
 from keras_fpn.data.formats.csv_rows import Table, read_table
+from keras_fpn.data.formats.spelling import file_called
 from keras_fpn.data.objects import short
 
 NAMES = ("classes.csv", "class_names.csv", "class-descriptions-boxable.csv", "class-descriptions.csv",
@@ -18,8 +19,8 @@ _HEADERS = ("labelname", "displayname", "class", "class_name", "name", "id", "cl
 def find_list(table: Path) -> Path | None:
     """The file that lists the classes of a table: beside it, or in the folder above."""
     folders = (table.parent, table.parent.parent)
-    places = (folder / name for folder in folders for name in NAMES)
-    return next((place for place in places if place.is_file()), None) or class_lists.find_list(folders[:1])
+    found = (file_called(folder, NAMES) for folder in folders)
+    return next((file for file in found if file is not None), None) or class_lists.find_list(folders[:1])
 
 
 class Classes:

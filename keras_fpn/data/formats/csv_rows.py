@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data.formats.class_lists import read_text
+from keras_fpn.data.formats.class_lists import encoding_of, read_text
 from keras_fpn.data.formats.csv_columns import Columns, columns_of, half_in, names_pictures
 from keras_fpn.data.objects import short
 
@@ -60,7 +60,9 @@ def read_head(path: Path) -> Columns:
         UserError: see `columns_of`.
     """
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with open(path, "rb") as file:
+            encoding = encoding_of(file.read(2))
+        with open(path, encoding=encoding, newline="") as file:
             start = list(itertools.islice(file, _LOOKED_AT))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check it") from None

@@ -10,7 +10,8 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import class_lists, half_names
 from keras_fpn.data.formats.format import AnnotationFormat, Half
 from keras_fpn.data.formats.gathering import ReadImage, companion, gather
-from keras_fpn.data.formats.picture_folders import PictureFolder, has_pictures, is_picture, picture_size
+from keras_fpn.data.formats.picture_folders import PictureFolder, has_pictures, is_picture, picture_size, walk
+from keras_fpn.data.formats.spelling import Spelling, files_ending
 from keras_fpn.data.formats.voc_xml import CLASSES, VocFile, is_voc_file, names_in, read_file
 from keras_fpn.data.objects import short, shown
 
@@ -148,7 +149,7 @@ def _listed(root: Path) -> dict[str, Half]:
     place, lists = _place_in(root), root / "ImageSets" / "Main"
     assert place is not None
     found: dict[str, Half] = {}
-    for file in sorted(lists.glob("*.txt")) if lists.is_dir() else []:
+    for file in files_ending(lists, ".txt") if lists.is_dir() else []:
         half = half_names.half_of(file.stem)
         if half in found:
             raise UserError(f"{lists}: has {Path(found[half].annotations).name} and {file.name}; remove one")
@@ -159,7 +160,7 @@ def _listed(root: Path) -> dict[str, Half]:
 
 def _is_annotated(file: Path, xml: Path) -> bool:
     lines = class_lists.read_text(file).split("\n")
-    return bool(lines[0].strip()) and _xml_of(lines[0].strip(), xml) is not None
+    return bool(lines[0].strip()) and _xml_of(lines[0].strip(), xml, Spelling()) is not None
 
 
 def _is_list(path: Path) -> bool:
@@ -180,10 +181,9 @@ def _companion(path: Path) -> Path:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """The XML files in a folder and its sub-folders, in order."""
-    for root, folders, files in os.walk(folder):
-        folders.sort()
-        yield from (Path(root, file) for file in sorted(files) if _is_xml(file))
+    """The XML files in a folder and its sub-folders, in order, as their pictures are listed."""
+    for root, files in walk(folder):
+        yield from (Path(root, file) for file in files if _is_xml(file))
 
 
 def _first_xml(folder: Path) -> Path | None:
@@ -208,10 +208,10 @@ def _xml_files(path: Path) -> list[Path]:
         if folder.name.lower() == _XML:
             return list(_walk(folder))
         return _in(folder)
-    files = []
+    files, spelling = [], Spelling()
     for number, line in enumerate(class_lists.read_text(path).splitlines(), 1):
         if line.strip():
-            file = _xml_of(line, folder)
+            file = _xml_of(line, folder, spelling)
             if file is None:
                 raise UserError(
                     f"{path}: line {number}: {short(line.strip())} has no XML file in {folder}; add it, or remove the"
@@ -223,14 +223,14 @@ def _xml_files(path: Path) -> list[Path]:
     return files
 
 
-def _xml_of(line: str, folder: Path) -> Path | None:
+def _xml_of(line: str, folder: Path, spelling: Spelling) -> Path | None:
     """The file of a line: a name that may have spaces, with 1, 0 or -1 behind it in the list of a class."""
     names = [line, line.strip()]
     if line.split()[-1] in ("1", "0", "-1"):
         names.append(line.rpartition(" ")[0].strip())
     if is_picture(line):
         names.append(os.path.splitext(line)[0])
-    return next((file for name in names if (file := folder / f"{name}.xml").is_file()), None)
+    return next((file for name in names if (file := spelling.of(folder / f"{name}.xml")).is_file()), None)
 
 
 # ----------------------------------------------------------------------------------------------------- reading

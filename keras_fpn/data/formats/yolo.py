@@ -9,7 +9,8 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import class_lists, half_names
 from keras_fpn.data.formats.format import AnnotationFormat, Half
 from keras_fpn.data.formats.gathering import ReadImage, companion, gather
-from keras_fpn.data.formats.picture_folders import has_pictures, picture_sizes
+from keras_fpn.data.formats.picture_folders import has_pictures, picture_sizes, walk
+from keras_fpn.data.formats.spelling import files_ending
 from keras_fpn.data.formats.yolo_labels import LabelFile, as_object, check_lines, read_labels
 from keras_fpn.data.formats.yolo_places import (
     DARKNET,
@@ -40,7 +41,7 @@ class Yolo(AnnotationFormat):
 
     def find(self, folder: Path) -> dict[str, Half] | None:
         """See `AnnotationFormat`."""
-        found = descriptions(folder) or sorted(folder.glob(f"*{DARKNET}"))
+        found = descriptions(folder) or files_ending(folder, DARKNET)
         if len(found) > 1:
             raise UserError(f"{folder}: has {' and '.join(each.name for each in found)}; name one, such as {found[0]}")
         if found:
@@ -59,7 +60,7 @@ class Yolo(AnnotationFormat):
             return True
         if path.suffix.lower() == ".txt":
             return "imagesets" not in [part.lower() for part in path.parts]
-        return path.is_dir() and any(file.name.lower() not in class_lists.NAMES for file in path.glob("*.txt"))
+        return path.is_dir() and any(file.name.lower() not in class_lists.NAMES for file in files_ending(path, ".txt"))
 
     def images_of(self, annotations: str) -> str | None:
         """See `AnnotationFormat`."""
@@ -120,18 +121,22 @@ def _without_description(folder: Path) -> dict[str, Half] | None:
              if (place / "labels").is_dir() and (place / "images").is_dir()}  # fmt: skip
     if "train" in found:
         return _named(found)
-    if class_lists.find_list([folder]) is None or not has_pictures(folder) or len(list(folder.glob("*.txt"))) < 2:
+    if class_lists.find_list([folder]) is None or not has_pictures(folder) or len(files_ending(folder, ".txt")) < 2:
         return None
     return {"all": Half(str(folder), str(folder))}
 
 
 def _named(halves: dict[str, Half]) -> dict[str, Half] | None:
     """The halves if their folders hold text files; refused where nothing names their classes."""
-    if not any(next(Path(half.annotations).rglob("*.txt"), None) for half in halves.values()):
+    if not any(_has_texts(half.annotations) for half in halves.values()):
         return None
     for half in halves.values():
         part_of_labels(Path(half.annotations))
     return halves
+
+
+def _has_texts(folder: str) -> bool:
+    return any(file.lower().endswith(".txt") for _, files in walk(folder) for file in files)
 
 
 def _part(annotations: str, images: str | None) -> Part:
