@@ -10,6 +10,7 @@ from PIL import Image
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import find_layout, read_coco
 from keras_fpn.data.formats import find_halves, format_of, read_content
+from tests.data import disguises
 from tests.data.data_sets import CONTENT, LAYOUTS, NAMES, WITHOUT_EMPTY, as_content, voc_xml
 
 
@@ -57,103 +58,7 @@ def test_halves_named_by_hand(tmp_path, name, monkeypatch):
 
 # -------------------------------------------------------------------------- layouts as they come from other machines
 
-_TEXTS = (".txt", ".xml", ".json", ".yaml", ".csv", ".data", ".names")
-_PICTURES = (".jpg", ".png", ".bmp")
-_APPLE = b"\0\5\x16\7\0\2\0\0Mac OS X\xff"
-
-
-def _files(root, endings=_TEXTS + _PICTURES):
-    return [Path(place, file) for place, _, files in os.walk(root) for file in files if file.endswith(endings)]
-
-
-def _rewritten(root, change):
-    for file in _files(root, _TEXTS):
-        file.write_bytes(change(file.read_bytes()))
-    return root
-
-
-def _with_windows_line_ends(root):
-    return _rewritten(root, lambda content: content.replace(b"\n", b"\r\n"))
-
-
-def _with_marks_of_byte_order(root):
-    return _rewritten(root, lambda content: b"\xef\xbb\xbf" + content.removeprefix(b"\xef\xbb\xbf"))
-
-
-def _in_utf_16(root):
-    """As Windows' shell writes."""
-    return _rewritten(root, lambda text: text.decode("utf-8-sig").replace("utf-8", "utf-16").encode("utf-16"))
-
-
-def _in_capitals(root, endings):
-    for file in _files(root, endings):
-        file.rename(file.with_suffix(file.suffix.upper()))
-    return root
-
-
-def _with_pictures_in_capitals(root):
-    return _in_capitals(root, _PICTURES)
-
-
-def _with_annotations_in_capitals(root):
-    return _in_capitals(root, _TEXTS)
-
-
-def _with_hidden_files(root):
-    """macOS on a disk of Windows, and Windows itself."""
-    for file in _files(root):
-        file.with_name(f"._{file.name}").write_bytes(_APPLE)
-        for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
-            file.with_name(name).write_bytes(_APPLE)
-    return root
-
-
-def _from_an_archive_of_macos(root):
-    for file in _files(root):
-        hidden = root / "__MACOSX" / file.relative_to(root).with_name(f"._{file.name}")
-        hidden.parent.mkdir(parents=True, exist_ok=True)
-        hidden.write_bytes(_APPLE)
-    return root
-
-
-def _with_checkpoints(root):
-    for file in _files(root):
-        (file.parent / ".ipynb_checkpoints").mkdir(exist_ok=True)
-        shutil.copy(file, file.parent / ".ipynb_checkpoints" / f"{file.stem}-checkpoint{file.suffix}")
-    return root
-
-
-def _of_links(root):
-    moved = root.rename(root.with_name("elsewhere"))
-    root.mkdir()
-    for each in moved.iterdir():
-        (root / each.name).symlink_to(each)
-    return root
-
-
-def _of_links_to_files(root):
-    (root.parent / "store").mkdir()
-    for number, file in enumerate(_files(root)):
-        file.symlink_to(file.rename(root.parent / "store" / str(number)))
-    return root
-
-
-def _in_a_folder_of_an_odd_name(root):
-    return root.rename(root.with_name("x.csv@train #1 %20"))
-
-
-def _in_a_folder_whose_name_is_no_text(root):
-    return root.rename(os.fsdecode(os.fsencode(root.parent) + b"/\xff\xe9"))
-
-
-DISGUISES = [
-    _with_windows_line_ends, _with_marks_of_byte_order, _in_utf_16, _with_pictures_in_capitals,
-    _with_annotations_in_capitals, _with_hidden_files, _from_an_archive_of_macos, _with_checkpoints, _of_links,
-    _of_links_to_files, _in_a_folder_of_an_odd_name, _in_a_folder_whose_name_is_no_text,
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("disguise", DISGUISES)
+@pytest.mark.parametrize("disguise", [*disguises.OF_FOLDERS, *disguises.OF_TEXTS])
 def test_every_layout_as_other_machines_leave_it(tmp_path, disguise):
     for name, write in LAYOUTS.items():
         root = tmp_path / name / "data"

@@ -21,6 +21,7 @@ from PIL import Image
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import FORMATS, JsonFormat, find_halves, read_content
 from keras_fpn.ops import masks
+from tests.data import disguises
 
 WIDTH, HEIGHT = 80, 60
 
@@ -398,6 +399,21 @@ def test_the_halves_of_each_tool_are_found_and_read_alike(sample):
     assert train == val and [category["name"] for category in train] == ["car", "dog"]
     dog = next(each for each in contents["train"]["annotations"] if "segmentation" in each)
     assert dog["segmentation"] == [pytest.approx([8, 6, 16, 6, 16, 18])] and dog["area"] == pytest.approx(48)
+
+
+@pytest.mark.parametrize("disguise", disguises.OF_FOLDERS)
+def test_every_tool_as_other_machines_leave_its_files(tmp_path, disguise):
+    for number, (_, write) in enumerate(SAMPLES.values()):
+        root = tmp_path / str(number) / "data"
+        root.mkdir(parents=True)
+        write(root)
+        wanted = {half: _regardless_of_letters(read_content(*place)) for half, place in find_halves(root)[1].items()}
+        changed = find_halves(disguise(root))[1]
+        assert {half: _regardless_of_letters(read_content(*place)) for half, place in changed.items()} == wanted
+
+
+def _regardless_of_letters(content):
+    return [(file.lower(), name, box) for file, name, box in objects_of(content)]
 
 
 @pytest.mark.parametrize("written", [*SAMPLES, *OTHERS])

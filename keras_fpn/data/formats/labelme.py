@@ -19,15 +19,17 @@ from keras_fpn.data.formats.format import Half, JsonFormat
 from keras_fpn.data.formats.half_files import divided, folders, half_folders
 from keras_fpn.data.formats.json_files import begins_as
 from keras_fpn.data.formats.outlines import Outline
-from keras_fpn.data.formats.picture_folders import is_picture
+from keras_fpn.data.formats.picture_folders import is_picture, walk
 from keras_fpn.data.formats.picture_places import image_folder, name_inside, size_of
 from keras_fpn.data.formats.siblings import class_names
+from keras_fpn.data.formats.spelling import files_ending
 from keras_fpn.data.objects import shown
 
 log = logging.getLogger(__name__)
 
 _HEAD = re.compile(rb'\s*\{.*?"(shapes|imagePath|imageData)"', re.DOTALL)
 _WITHOUT_BOX = {"point": "points", "points": "points", "line": "lines", "linestrip": "line strips"}
+_LOOKED_AT = 5  # files: others may come first by their names
 _INSIDE = ("annotations", "annotation", "labels", "json", "jsons")
 
 
@@ -118,9 +120,7 @@ def _labels(content) -> set[str]:
 
 def _files(folder: Path) -> Iterator[Path]:
     """The JSON files of a folder and of those below it, by name."""
-    for file in sorted(folder.rglob("*.[jJ][sS][oO][nN]")):
-        if file.is_file() and not file.name.startswith("."):
-            yield file
+    yield from sorted(file for place, _ in walk(folder) for file in files_ending(Path(place), ".json"))
 
 
 def _folder_of(folder: Path) -> Path | None:
@@ -130,10 +130,13 @@ def _folder_of(folder: Path) -> Path | None:
 
 
 def _has_labelme(folder: Path) -> bool:
-    """Whether the first JSON file that lies directly in a folder is labelme's."""
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".json" and file.is_file())
+    """Whether one of the first JSON files that lie directly in a folder is labelme's."""
+    return any(map(_is_labelme, files_ending(folder, ".json")[:_LOOKED_AT]))
+
+
+def _is_labelme(file: Path) -> bool:
     try:
-        return bool(files) and begins_as(files[0], _HEAD) and Labelme().matches(read_json(files[0]))
+        return begins_as(file, _HEAD) and Labelme().matches(read_json(file))
     except UserError:
         return False
 
