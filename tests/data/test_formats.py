@@ -1,6 +1,7 @@
 """Annotations of many programs: the same records, whichever layout they come in."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -223,6 +224,39 @@ def test_groups_of_open_images_are_crowds_and_columns_are_kept(tmp_path):
     assert content["images"] == [{"id": 1, "file_name": "00ff.jpg", "width": 100, "height": 50}]
 
 
+# ----------------------------------------------------------------------------- what is told, and what names are kept
+
+_SMALL = "filename,class,xmin,ymin,xmax,ymax\na.jpg,10,1,2,3,4\na.jpg,2,1,2,3,4\n"
+
+TOLD = [
+    ({"images/a.jpg": None, "labels/a.txt": "0 .5 .5 .1 .1", "labels/b/c.txt": "0 .5 .5 .1 .1", "labels/d.txt": "",
+      "labels/notes.txt": "as agreed", "classes.txt": "cat"},
+     "1 label files in .*labels have no picture in .*images and are left out, first b/c.txt; add"),
+    ({"images/a.jpg": None, "images/b.jpg": None, "labels/a.txt": "0 .5 .5 .1 .1", "classes.txt": "cat"},
+     "1 of the 2 pictures in .*images have no label file; they count as pictures without an object"),
+    ({"a.jpg": None, "b/c.jpg": None, "t.csv": _SMALL},
+     "t.csv: 1 of the 2 pictures in .* are in no row and are left out, first b/c.jpg; those without"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "told"), TOLD)
+def test_what_is_left_out_is_told(tmp_path, caplog, files, told):
+    _write_files(tmp_path, files)
+    _one_folder(tmp_path)
+    (message,) = caplog.messages
+    assert re.search(told, message) and "\n" not in message
+
+
+def test_names_of_classes_are_texts(tmp_path):
+    """YAML takes no for False and 007 for 7; numbers in a table are in the order of numbers."""
+    _write_files(tmp_path / "list", {**_YOLO, "data.yaml": "names: [no, 007, 2024-01-01]\ntrain: images\n"})
+    _write_files(tmp_path / "numbered", {**_YOLO, "data.yaml": "names: {1: on, 0: 1.10}\ntrain: images\n"})
+    _write_files(tmp_path / "table", {"a.jpg": None, "t.csv": _SMALL})
+    names = [[each["name"] for each in _one_folder(tmp_path / case)["categories"]]
+             for case in ("list", "numbered", "table")]  # fmt: skip
+    assert names == [["no", "007", "2024-01-01"], ["1.10", "on"], ["2", "10"]]
+
+
 # ------------------------------------------------------------------------------------------------------- mistakes
 
 _OBJECT = "<object><name>dog</name><bndbox><xmin>{}</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object>"
@@ -250,6 +284,8 @@ MISTAKES = [
     (_VOC, {"b.xml": "<annotation/>"}, "b.xml: has no size, and its picture b.jpg is not in .*; add it"),
     (_VOC, {"ImageSets/Main/train.txt": "a\nb\n", "JPEGImages/a.jpg": None, "Annotations/a.xml": _VOC["a.xml"]},
      "train.txt: line 2: 'b' has no XML file in .*Annotations; add it, or remove"),
+    (_VOC, {"ImageSets/Main/train.txt": "a\n\na.jpg\n", "JPEGImages/a.jpg": None, "Annotations/a.xml": _VOC["a.xml"]},
+     "train.txt: line 3: 'a.jpg' is there twice; remove one"),
     ({}, {"VOC2007/Annotations/a.xml": _VOC["a.xml"], "VOC2007/JPEGImages/a.jpg": None,
           "VOC2012/Annotations/a.xml": _VOC["a.xml"], "VOC2012/JPEGImages/a.jpg": None},
      "has VOC2007 and VOC2012; name one"),
@@ -286,8 +322,17 @@ MISTAKES = [
     (_CSV, {"t.csv": _TABLE + "a.jpg,cat,1,2,3,\n"}, "t.csv: line 2: y2 is ''; write a number"),
     (_CSV, {"t.csv": _TABLE + "a.jpg,,1,2,3,4\n"}, "t.csv: line 2: has a box and no class; write"),
     (_CSV, {"t.csv": _TABLE + ",cat,1,2,3,4\n"}, "t.csv: line 2: names no picture; correct"),
-    (_CSV, {"t.csv": _TABLE + "a.jpg,cat,1,2,3,4\nb.jpg,cat,1,2,3,4\n"}, "t.csv: its pictures, .* are not in .*; name"),
+    (_CSV, {"t.csv": _TABLE + "a.jpg,cat,1,2,3,4\nb.jpg,cat,1,2,3,4\n"}, "t.csv: line 3: picture 'b.jpg' is not in .*; add"),
+    (_CSV, {"t.csv": _TABLE + "b.jpg,cat,1,2,3,4\n"}, "t.csv: its pictures, .* are not in .*; name"),
     (_CSV, {"t.csv": _TABLE}, "t.csv: has no row; add some"),
+    (_CSV, {"t.csv": _TABLE + "a.jpg,cat\n"}, "t.csv: line 2: has 2 cells of 6, .*; correct the line"),
+    (_CSV, {"t.csv": _TABLE + 'a.jpg,"cat,1,2,3,4\na.jpg,cat,1,2,3,4\n'}, "t.csv: line 3: has 2 cells .* quotation"),
+    (_CSV, {"t.csv": "", "val.csv": _CSV["t.csv"], "train.csv": ""}, "train.csv: is empty; write"),
+    (_CSV, {"val.csv": _CSV["t.csv"], "train.csv": b"filename\xff"}, "train.csv: no text in UTF-8 .*; write it as"),
+    (_CSV, {"t.csv": "id,filename\n1,a.jpg\n", "train.csv": "filename,bbox\na.jpg,3\n"},
+     r"train.csv: the first row \(filename, bbox\) has no column of class, a box; write"),
+    (_CSV, {"t.csv": "filename,class,xmin,ymin,xmax,ymax,split\na.jpg,c,1,2,3,4,train\na.jpg,c,1,2,3,4,dev\n"},
+     "t.csv: line 3: is for 'dev', and other lines name halves; write train, val or test"),
     (_CSV, {"classes.csv": "dog,0\n"}, "t.csv: line 2: class 'cat' is not in .*classes.csv; correct it"),
     (_CSV, {"classes.csv": "a,b,c\n"}, "classes.csv: no list of classes; write"),
     (_CSV, {"t.csv": "filename,class,xmin,ymin,xmax,ymax,set\na.jpg,c,1,2,3,4,TRAIN\na.jpg,c,1,2,3,4,TEST\n"},
@@ -302,8 +347,16 @@ MISTAKES = [
 def test_a_mistake_is_told_in_one_line(tmp_path, number):
     """With the file, its line or object, and the mend."""
     sound, changed, told = MISTAKES[number]
-    for name, text in {**sound, **changed}.items():
-        path = tmp_path / name
+    _write_files(tmp_path, {**sound, **changed})
+    with pytest.raises(UserError, match=told) as caught:
+        for half in find_halves(tmp_path)[1].values():
+            read_content(*half)
+    assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
+
+
+def _write_files(root, files):
+    for name, text in files.items():
+        path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if text == "gone":
             shutil.rmtree(path)
@@ -311,7 +364,3 @@ def test_a_mistake_is_told_in_one_line(tmp_path, number):
             _picture(path)
         elif text is not None:
             path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(UserError, match=told) as caught:
-        for half in find_halves(tmp_path)[1].values():
-            read_content(*half)
-    assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)

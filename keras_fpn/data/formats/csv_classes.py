@@ -36,7 +36,7 @@ class Classes:
         self.source = listed or path
         self._ids: dict[str, int] = {}
         if listed is None:
-            self._take(sorted(_all_labels(path, table)))
+            self._take(sorted(_all_labels(path, table), key=_number_first))
         elif listed.suffix.lower() == ".txt" or listed.suffix.lower() == ".names":
             self._take(class_lists.read_list(listed))
         else:
@@ -78,6 +78,11 @@ class Classes:
         else:
             self._take([row[-1] for row in cells])
             self._ids = {**self._ids, **{row[0]: number for number, row in enumerate(cells, 1)}}
+
+
+def _number_first(label: str) -> tuple[bool, int, str]:
+    """For the order of labels: 2 comes before 10."""
+    return (not label.isdecimal(), int(label) if label.isdecimal() else 0, label)
 
 
 def _all_labels(path: Path, table: Table) -> Iterable[str]:

@@ -208,7 +208,7 @@ def _xml_files(path: Path) -> list[Path]:
         if folder.name.lower() == _XML:
             return list(_walk(folder))
         return _in(folder)
-    files, spelling = [], Spelling()
+    files, seen, spelling = [], set(), Spelling()
     for number, line in enumerate(class_lists.read_text(path).splitlines(), 1):
         if line.strip():
             file = _xml_of(line, folder, spelling)
@@ -217,6 +217,9 @@ def _xml_files(path: Path) -> list[Path]:
                     f"{path}: line {number}: {short(line.strip())} has no XML file in {folder}; add it, or remove the"
                     " line"
                 )
+            if file in seen:
+                raise UserError(f"{path}: line {number}: {short(line.strip())} is there twice; remove one")
+            seen.add(file)
             files.append(file)
     if not files:
         raise UserError(f"{path}: lists no picture; write the name of one a line")

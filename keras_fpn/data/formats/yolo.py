@@ -1,5 +1,6 @@
 """YOLO: a text file beside each picture, and data.yaml, obj.data or classes.txt with the names of the classes."""
 
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,7 @@ from keras_fpn.data.formats.format import AnnotationFormat, Half
 from keras_fpn.data.formats.gathering import ReadImage, companion, gather
 from keras_fpn.data.formats.picture_folders import has_pictures, picture_sizes, walk
 from keras_fpn.data.formats.spelling import files_ending
-from keras_fpn.data.formats.yolo_labels import LabelFile, as_object, check_lines, read_labels
+from keras_fpn.data.formats.yolo_labels import LabelFile, as_object, check_lines, is_label_file, read_labels
 from keras_fpn.data.formats.yolo_places import (
     DARKNET,
     YAMLS,
@@ -23,6 +24,9 @@ from keras_fpn.data.formats.yolo_places import (
     parts_of,
     swapped,
 )
+from keras_fpn.data.objects import shown
+
+log = logging.getLogger(__name__)
 
 _FILES = (*YAMLS, DARKNET)
 
@@ -89,6 +93,7 @@ class Yolo(AnnotationFormat):
         files = [read_labels(label) for _, label in pictures]
         _check_any(annotations, images, files)
         check_lines(files, part.names, part.source, part.keypoints)
+        _tell_of_others(annotations, images, part, files)
         sizes = picture_sizes([os.path.join(images, name) for name, _ in pictures])
         read = []
         for (name, _), file, (width, height, *_) in zip(pictures, files, sizes, strict=True):
@@ -164,10 +169,28 @@ def _companion(annotations: str, part: Part) -> Path:
     return companion(part.source.parent, half or "all")
 
 
+def _tell_of_others(annotations: str, images: str, part: Part, files: list[LabelFile]) -> None:
+    """A line about label files without a picture, and one about pictures without a label file."""
+    known, folder = {file.path for file in files}, part.label_folder()
+    texts = [Path(place, name) for place, names in walk(folder) for name in names] if folder is not None else []
+    left_out = [text for text in texts if text not in known and is_label_file(text)]
+    if left_out:
+        log.warning(
+            "%s: %d label files in %s have no picture in %s and are left out, first %s; add their pictures",
+            annotations, len(left_out), folder, images, shown(os.path.relpath(left_out[0], folder)),
+        )  # fmt: skip
+    missing = sum(not file.is_there for file in files)
+    if missing:
+        log.warning(
+            "%s: %d of the %d pictures in %s have no label file; they count as pictures without an object",
+            annotations, missing, len(files), images,
+        )  # fmt: skip
+
+
 def _check_any(annotations: str, images: str, files: list[LabelFile]) -> None:
     if not files:
         raise UserError(f"{images}: has no picture; name the folder of the images of {annotations}")
-    if not any(file.path.is_file() for file in files):
+    if not any(file.is_there for file in files):
         raise UserError(
             f"{files[0].path}: not there, and no other of the {len(files)} pictures in {images} has a label file; they"
             f" are looked for as {label_file(Path('images/a.jpg'))} of images/a.jpg, or beside the picture"

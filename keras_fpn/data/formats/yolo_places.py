@@ -60,6 +60,12 @@ class Part:
             found.append((name, spelling.of(label_file(picture))))
         return found
 
+    def label_folder(self) -> Path | None:
+        """The folder that has the label files of this half alone; None where lists of pictures make it."""
+        if self.labels is not None or len(self.places) != 1 or not self.places[0].is_dir():
+            return self.labels
+        return label_file(self.places[0] / "a.jpg").parent
+
     def image_folder(self) -> Path:
         """The folder that has all pictures."""
         if len(self.places) == 1 and self.places[0].is_dir():
@@ -169,8 +175,22 @@ def read_yaml(source: Path) -> dict[str, Any] | None:
         where = getattr(error, "problem_mark", None)
         place = f" (line {where.line + 1})" if where else ""
         raise UserError(f"{source}: no whole YAML file{place}; correct it") from None
-    is_one = isinstance(content, dict) and ("names" in content or "nc" in content)
-    return content if is_one else None
+    if not isinstance(content, dict) or not {"names", "nc"} & set(content):
+        return None
+    if isinstance(content.get("names"), list | dict):  # no and 007 are names, not False and 7
+        content["names"] = _as_written(content["names"], yaml.load(text, yaml.BaseLoader)["names"])
+    return content
+
+
+def _as_written(names: list | dict, texts: list | dict) -> list | dict:
+    """Names of classes with the texts of those that YAML takes for a number, a date or a truth value."""
+    if isinstance(names, list):
+        return [_text(*pair) for pair in zip(names, texts, strict=True)]
+    return {key: _text(*pair) for key, pair in zip(names, zip(names.values(), texts.values(), strict=True), strict=True)}
+
+
+def _text(name: Any, written: Any) -> Any:
+    return name if name is None or isinstance(name, list | dict) else written
 
 
 def _read_darknet(source: Path) -> dict[str, Any]:
