@@ -123,8 +123,8 @@ class PictureFolder:
                 ends = name.lower().split("/")
                 for start in range(len(ends)):
                     self._of_letters.setdefault("/".join(ends[start:]), []).append(name)
-        ends = ("/".join(parts[start:]).lower() for start in range(len(parts)))
-        matching = next((found for end in ends if (found := self._of_letters.get(end))), [])
+        tails = ("/".join(parts[start:]).lower() for start in range(len(parts)))
+        matching = next((found for tail in tails if (found := self._of_letters.get(tail))), [])
         return matching[0] if len(matching) == 1 else None
 
 

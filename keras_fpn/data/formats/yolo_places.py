@@ -178,19 +178,26 @@ def read_yaml(source: Path) -> dict[str, Any] | None:
     if not isinstance(content, dict) or not {"names", "nc"} & set(content):
         return None
     if isinstance(content.get("names"), list | dict):  # no and 007 are names, not False and 7
-        content["names"] = _as_written(content["names"], yaml.load(text, yaml.BaseLoader)["names"])
+        nodes: Any = yaml.compose(text, yaml.SafeLoader).value  # type: ignore[union-attr]  # it has names
+        content["names"] = _as_written(source, next(node for key, node in nodes if key.value == "names"))
     return content
 
 
-def _as_written(names: list | dict, texts: list | dict) -> list | dict:
-    """Names of classes with the texts of those that YAML takes for a number, a date or a truth value."""
-    if isinstance(names, list):
-        return [_text(*pair) for pair in zip(names, texts, strict=True)]
-    return {key: _text(*pair) for key, pair in zip(names, zip(names.values(), texts.values(), strict=True), strict=True)}
+def _as_written(source: Path, node: yaml.CollectionNode) -> list | dict:
+    """Names of classes as texts, whatever YAML takes them for: a number, a date or a truth value."""
+    if isinstance(node, yaml.SequenceNode):
+        return [_text(name) for name in node.value]
+    names: dict = {}
+    for key, name in node.value:
+        number = int(key.value) if str(key.value).isdecimal() else key.value
+        if number in names:
+            raise UserError(f"{source}: names has {short(number)} twice; give each class a number of its own")
+        names[number] = _text(name)
+    return names
 
 
-def _text(name: Any, written: Any) -> Any:
-    return name if name is None or isinstance(name, list | dict) else written
+def _text(node: yaml.Node) -> Any:
+    return None if node.tag.endswith(":null") else node.value
 
 
 def _read_darknet(source: Path) -> dict[str, Any]:
