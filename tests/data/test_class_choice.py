@@ -99,6 +99,12 @@ def test_several_files_are_one_data_set(two, caplog):
     assert evaluator.average_precision(results)[0][0] == pytest.approx(1.0)
 
 
+def test_one_file_is_not_given_twice(two):
+    (first, _), (images, _) = two
+    with pytest.raises(UserError, match="first.*: is given twice; give a data set once"):
+        read_coco([first, first], [images, images])
+
+
 def test_batches_of_several_files(two):
     batches = list(load_coco(*two, batch_size=4, min_side=30, max_side=40, classes=["car", "bird"]))
     (inputs, targets), *rest = batches

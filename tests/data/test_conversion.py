@@ -432,6 +432,7 @@ def test_what_cannot_be_trusted_is_refused_and_leaves_nothing(run, tmp_path, doc
         (["full", "a.json"], "a.json: is a file; give the name of a folder"),
         (["full", "b"], "full: no layout found; wanted"),
         (["full", "b", "--from", "yolo"], "full: no YOLO there; wanted data.yaml"),
+        (["full", "b", "--images", "full"], "full: is a folder, and --images goes with annotations; name these"),
     ],
 )
 def test_calls_that_are_refused(run, tmp_path, arguments, told):
@@ -440,6 +441,19 @@ def test_calls_that_are_refused(run, tmp_path, arguments, told):
     (tmp_path / "full" / "x").touch()
     code, _, err = run("data", "convert", *arguments)
     assert (code, err.count("\n")) == (2, 1) and told in err
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [("voc", "JPEGImages"), ("yolo", "images/train"), ("yolo_bare", "labels/train")],
+)
+def test_nothing_is_written_among_the_pictures_or_annotations_of_the_source(run, tmp_path, name, inside):
+    """They would be found as part of it the next time."""
+    LAYOUTS[name](tmp_path / "a")
+    out = tmp_path / "a" / inside / "out"
+    code, _, err = run("data", "convert", tmp_path / "a", out)
+    assert (code, err.count("\n")) == (2, 1) and "would be found as part of the source; choose an OUT outside" in err
+    assert not out.exists()
 
 
 def test_a_companion_that_was_damaged_is_told(tmp_path, run):

@@ -12,6 +12,7 @@ from keras_fpn.data.conversion.division import divided
 from keras_fpn.data.conversion.sources import Source, find_sources, read_source, with_one_list
 from keras_fpn.data.conversion.voc_files import write_voc
 from keras_fpn.data.conversion.yolo_files import write_yolo
+from keras_fpn.data.formats import Half
 
 WRITERS: Mapping[str, Callable[[Mapping[str, Source], Path, Callable[[], None]], tuple[int, Counter[str]]]] = {
     "coco": write_coco,
@@ -74,6 +75,7 @@ def convert(
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out}: is not empty, and files in it might be overwritten; choose another OUT or remove it")
     known, halves = find_sources(data, images, from_format)
+    _check_apart(out, halves)
     sources = {
         name: read_source(known, half, boxes, crowds, invalid_boxes == "drop") for name, half in halves.items()
     }
@@ -100,3 +102,15 @@ def convert(
         renamed=renamed,
         companions=lost,
     )
+
+
+def _check_apart(out: Path, halves: Mapping[str, Half]) -> None:
+    """Refuse to write where the pictures or annotations of the source are looked for in sub-folders."""
+    place = out.resolve()
+    for half in halves.values():
+        for folder in (half.images, half.annotations):
+            if folder and place.is_relative_to(Path(folder).resolve()):
+                raise UserError(
+                    f"{out}: lies in {folder}, where what is written would be found as part of the source; choose an"
+                    " OUT outside"
+                )
