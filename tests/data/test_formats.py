@@ -247,6 +247,16 @@ def test_what_is_left_out_is_told(tmp_path, caplog, files, told):
     assert re.search(told, message) and "\n" not in message
 
 
+def test_many_files_are_counted(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("keras_fpn.data.formats.counted._WORTH_A_BAR", 2)
+    for name in ("voc_roboflow", "yolo"):
+        LAYOUTS[name](tmp_path / name)
+        read_content(*find_halves(tmp_path / name)[1]["train"])
+    told = capsys.readouterr()
+    lines = [line.partition(" in ")[0] for line in (told.out + told.err).splitlines()]
+    assert lines == ["voc: 3 files", "classes of valid: 2 files", "yolo: 3 files"]
+
+
 def test_names_of_classes_are_texts(tmp_path):
     """YAML takes no for False and 007 for 7; numbers in a table are in the order of numbers."""
     _write_files(tmp_path / "list", {**_YOLO, "data.yaml": "names: [no, 007, 2024-01-01]\ntrain: images\n"})

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import class_lists, half_names
+from keras_fpn.data.formats.counted import counted
 from keras_fpn.data.formats.format import AnnotationFormat, Half
 from keras_fpn.data.formats.gathering import ReadImage, companion, gather
 from keras_fpn.data.formats.picture_folders import PictureFolder, has_pictures, is_picture, picture_size, walk
@@ -74,7 +75,7 @@ class Voc(AnnotationFormat):
         """See `AnnotationFormat`."""
         self.check_there(annotations)
         path, pictures = Path(annotations), PictureFolder(images)
-        files = [read_file(each) for each in _xml_files(path)]
+        files = [read_file(each) for each in counted(_xml_files(path), self.name, "files")]
         names, listed = _names(path, files)
         _check_names(files, names, listed)
         ids = {name: number for number, name in enumerate(names, 1)}
@@ -260,9 +261,9 @@ def _names(path: Path, files: list[VocFile]) -> tuple[list[str], Path | None]:
         return list(CLASSES), None
     known = {file.path for file in files}
     for folder in half_names.beside(_xml_folder(path)):
-        for file in _xml_files(folder):
-            if file not in known:
-                names |= names_in(file)
+        others = [file for file in _xml_files(folder) if file not in known]
+        for file in counted(others, f"classes of {folder.name}", "files"):
+            names |= names_in(file)
     return sorted(names), None
 
 

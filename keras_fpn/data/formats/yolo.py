@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import class_lists, half_names
+from keras_fpn.data.formats.counted import counted
 from keras_fpn.data.formats.format import AnnotationFormat, Half
 from keras_fpn.data.formats.gathering import ReadImage, companion, gather
 from keras_fpn.data.formats.picture_folders import has_pictures, picture_sizes, walk
@@ -90,7 +91,7 @@ class Yolo(AnnotationFormat):
         self.check_there(annotations)
         part = _part(annotations, images)
         pictures = part.pictures(images)
-        files = [read_labels(label) for _, label in pictures]
+        files = [read_labels(label) for _, label in counted(pictures, self.name, "files")]
         _check_any(annotations, images, files)
         check_lines(files, part.names, part.source, part.keypoints)
         _tell_of_others(annotations, images, part, files)
