@@ -400,6 +400,8 @@ _CATEGORY = {"id": 1, "name": "x"}
         ({"images": []}, [], 'a.json: "images" is empty; there'),
         ({"images": "x"}, [], 'a.json: "images" is not a list; a COCO'),
         ({"categories": [{"id": 1, "name": "a\0b"}]}, ["--to", "voc"], "a.json: .* has a character that XML can"),
+        ({"categories": [{"id": 1, "name": "a\nb"}]}, ["--to", "voc"],
+         r"a.json: class 'a\\nb' has a line break, which lists .*; rename"),
         ({}, ["--to", "xml"], "invalid choice: 'xml'"),
         ({}, ["--from", "cocoa"], "--from: unknown annotation format 'cocoa'; did you mean 'coco'"),
         ({}, ["--from", "voc"], "a.json"),
