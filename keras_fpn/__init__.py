@@ -64,6 +64,8 @@ _PUBLIC = {
     "COCOEvaluation": "keras_fpn.training.callbacks",
     "COCOEvaluator": "keras_fpn.evaluation.coco",
     "detect": "keras_fpn.inference.detecting",
+    "AnnotationFormat": "keras_fpn.data.formats",
+    "register_format": "keras_fpn.data.formats",
     "ObjectField": "keras_fpn.data.fields",
     "register_object_field": "keras_fpn.data.fields",
     "Augmentation": "keras_fpn.data.augmentations",

@@ -5,6 +5,7 @@ import gc
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,8 @@ import pytest
 
 import keras_fpn
 from keras_fpn.commands import main as cli
+from keras_fpn.data import find_layout
+from keras_fpn.data.formats import read_content
 from keras_fpn.parts import extensions
 from keras_fpn.parts.registry import Registry
 
@@ -34,7 +37,7 @@ def registries_as_they_were():
         each._parts.update(parts)
     extensions._loaded_files.clear()
     extensions._loaded_files.update(files)
-    for name in {"halo", "stripes", "colours", "others"} - modules:
+    for name in {"halo", "stripes", "colours", "others", "lists"} - modules:
         sys.modules.pop(name, None)
 
 
@@ -75,7 +78,7 @@ def trained(folder, command):
 
 
 def test_only_public_names_are_imported(folder):
-    for name in (*FILES, "others.py"):
+    for name in (*FILES, "others.py", "lists.py"):
         text = (folder / name).read_text()
         assert not re.search(r"(?:from|import) keras_fpn\.", text), name
         used = set(re.findall(r"keras_fpn\.(\w+)", text))
@@ -226,6 +229,37 @@ class QuietSettings(keras_fpn.PyramidSettings):
 def build_quiet(channels_per_level, **options):
     raise NotImplementedError
 """
+
+
+def test_annotations_in_another_format_are_found_checked_and_converted(folder, command, tmp_path):
+    written = read_content(folder / "data" / "annotations" / "instances_train.json", folder / "data" / "train")
+    names = {category["id"]: category["name"] for category in written["categories"]}
+    images = {image["id"]: image for image in written["images"]}
+    (tmp_path / "lists" / "pictures").mkdir(parents=True)
+    for half in ("train", "val"):
+        of_half = [item for item in written["annotations"] if (item["image_id"] % 3 == 0) == (half == "val")]
+        lines = []
+        for item in of_half:
+            image = images[item["image_id"]]
+            shutil.copy(folder / "data" / "train" / image["file_name"], tmp_path / "lists" / "pictures")
+            sides = (image["width"], image["height"], names[item["category_id"]], *item["bbox"])
+            lines.append(" ".join(map(str, (image["file_name"], *sides))))
+        (tmp_path / "lists" / f"{half}.lst").write_text("\n".join(lines) + "\n")
+    options = {"extensions": ("lists.py",)}
+    assert command("data", "check", tmp_path / "lists", "--out", tmp_path / "page.html", **options) == 0
+    assert command("data", "convert", tmp_path / "lists", tmp_path / "coco", **options) == 0
+    for half in find_layout(tmp_path / "coco"):
+        content = read_content(*half)
+        found = {image["id"]: image["file_name"] for image in content["images"]}
+        kinds = {category["id"]: category["name"] for category in content["categories"]}
+        items = content["annotations"]
+        boxes = {(found[item["image_id"]], kinds[item["category_id"]], *item["bbox"]) for item in items}
+        wanted = {
+            (images[item["image_id"]]["file_name"], names[item["category_id"]], *item["bbox"])
+            for item in written["annotations"]
+            if images[item["image_id"]]["file_name"] in found.values()
+        }
+        assert boxes == wanted and boxes
 
 
 def test_an_installed_package_brings_parts_by_an_entry_point(tmp_path):

@@ -90,6 +90,16 @@ def class_choice(words: list[str]) -> list[str] | dict[str, list[str]]:
     return list(chosen) if all(old == [name] for name, old in chosen.items()) else chosen
 
 
+def check_one_choice(arguments: argparse.Namespace) -> None:
+    """Refuse `--classes` beside `--set data.classes`.
+
+    Raises:
+        UserError: both are given.
+    """
+    if arguments.classes and any(item.startswith("data.classes=") for item in arguments.overrides):
+        raise UserError("--classes and --set data.classes both choose classes; give one of them")
+
+
 def check_model(path: str, command: str) -> None:
     """Refuse what is no `.keras` file or run folder, before TensorFlow is imported.
 

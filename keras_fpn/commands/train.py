@@ -4,7 +4,14 @@
 import argparse
 from pathlib import Path
 
-from keras_fpn.commands.arguments import add_extension, add_set, class_choice, positive, with_extensions
+from keras_fpn.commands.arguments import (
+    add_extension,
+    add_set,
+    check_one_choice,
+    class_choice,
+    positive,
+    with_extensions,
+)
 from keras_fpn.commands.endings import told
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.exits import INTERRUPTED
@@ -58,8 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     twice = [item for item in arguments.overrides if item.startswith(named)]
     if arguments.data is not None and twice:
         raise UserError(f"--data {arguments.data[0]} and --set {twice[0]} both name the data; give one of them")
-    if arguments.classes and any(item.startswith("data.classes=") for item in arguments.overrides):
-        raise UserError("--classes and --set data.classes both choose classes; give one of them")
+    check_one_choice(arguments)
     if arguments.resume is not None:
         return _resume(arguments)
     if arguments.accept_changes:

@@ -1,8 +1,11 @@
 """COCO-format folders in, batches out.
 
     instances    annotation files, as training and evaluation both read them; entry_values: of their entries
-    coco         the same as records of a data set; image_files: their pictures
-    formats/     annotations of other programs, read as COCO's; layout: where the halves of a data set are
+    instance_checks
+                 checks that every reader rests on; image_files: their pictures
+    coco         the same as records of a data set
+    formats/     annotations of other programs, read as COCO's; layout: where the halves of a data set are;
+                 listing: folders, each listed once
     tfds/        data sets of TensorFlow Datasets
     conversion/  a data set written in another format
     objects      the objects of a file, as fields read them

@@ -8,7 +8,7 @@ or image, and the mend.
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +16,7 @@ import numpy as np
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import columns, joining
-from keras_fpn.data.box_forms import FORMS, in_pixels
-from keras_fpn.data.box_sanity import refuse_another_form
+from keras_fpn.data.box_forms import FORMS
 from keras_fpn.data.class_choice import (
     Classes,
     choose_classes,
@@ -28,9 +27,8 @@ from keras_fpn.data.class_choice import (
 )
 from keras_fpn.data.fields import ObjectField, choose
 from keras_fpn.data.formats import Half
-from keras_fpn.data.image_files import check_large_claims, find_images
-from keras_fpn.data.instances import Instances, class_order, read_instances, with_crowds_as_objects
-from keras_fpn.data.objects import Objects, is_number, read_numbers, short, shown
+from keras_fpn.data.instance_checks import as_read, check_instances
+from keras_fpn.data.instances import Instances, class_order, read_instances
 from keras_fpn.data.picture_contents import Place, place_of
 from keras_fpn.data.sources import Names, as_halves
 
@@ -114,7 +112,7 @@ class CocoDataset:
         """
         parts = [read_instances(half.annotations, half.images) for half in self.sources]
         parts = _as_one(choose_classes(with_one_list(parts), self.classes), self.categories)
-        return joining.join([_as_read(part, self.boxes, self.crowds) for part in parts])
+        return joining.join([as_read(part, self.boxes, self.crowds) for part in parts])
 
 
 def read_coco(
@@ -200,85 +198,18 @@ def _as_one(parts: Sequence[Instances], categories: Mapping[str, int] | None) ->
 
 def _read_records(source: Half, instances: Instances, ids, fields, drop_invalid, boxes, crowds):
     """(records of a source, ids of the objects that were left out)."""
-    annotations, images = Path(source.annotations), Path(source.images)
-    if instances.root is not None:
+    annotations = Path(source.annotations)
+    found = check_instances(annotations, Path(source.images), instances, ids, fields, drop_invalid, boxes, crowds)
+    if found.dropped:
         log.warning(
-            "%s: category 0 (%r) is left out of the classes: it is the parent of all others, and no object has it",
-            annotations, instances.root,
-        )  # fmt: skip
-    _check_images(annotations, instances.images)
-    paths = find_images(annotations, instances.images, images)
-    check_large_claims(annotations, instances.images, paths)
-    instances = _as_read(instances, boxes, crowds)
-    objects, rows = _find_objects(annotations, instances, ids, drop_invalid)
-    if boxes == "xywh":
-        refuse_another_form(objects)
-    found, objects = objects, _read_fields(objects, fields.values())
-    sound = np.isin([entry["id"] for entry in found.entries], [entry["id"] for entry in objects.entries])
-    dropped = [entry["id"] for entry, is_sound in zip(found.entries, sound, strict=True) if not is_sound]
-    if dropped:
-        log.warning("%s: dropped %d of %d boxes as invalid", annotations, len(dropped), len(found))
-    return _gather(instances.images, paths, rows[sound], objects.columns), dropped
+            "%s: dropped %d of %d boxes as invalid", annotations, len(found.dropped), len(instances.annotations)
+        )
+    return _gather(found.instances.images, found.files, found.rows, found.objects.columns), found.dropped
 
 
 def _check_choice(name, value, choices) -> None:
     if value not in choices:
         raise UserError(f"{name} must be {' or '.join(map(json.dumps, choices))}, not {value!r}")
-
-
-def _as_read(instances: Instances, boxes: str, crowds: str) -> Instances:
-    """The instances with boxes in COCO's form, and crowds as objects where they are to be."""
-    instances = in_pixels(instances, boxes)
-    return with_crowds_as_objects(instances) if crowds == "objects" else instances
-
-
-# ------------------------------------------------------------------------------------- parts of the file
-
-
-def _check_images(path: Path, entries: list[dict]) -> None:
-    """Every image names a file and has a size."""
-    if not entries:
-        raise UserError(f'{path}: "images" is empty; there is nothing to train or evaluate on')
-    for entry in entries:
-        image = f"{path}: image {entry['id']}"
-        if not isinstance(entry.get("file_name"), str) or not entry["file_name"]:
-            raise UserError(f'{image} has no "file_name"; add it')
-        for key in ("height", "width"):
-            value = entry.get(key)
-            if not is_number(value) or not 1 <= value < 2**31 or not float(value).is_integer():
-                raise UserError(
-                    f'{image} has "{key}" {short(value)}; write the size of {shown(entry["file_name"])} in pixels'
-                )
-
-
-# --------------------------------------------------------------------------------- bringing them together
-
-
-def _find_objects(path: Path, instances: Instances, category_ids, drop_invalid) -> tuple[Objects, np.ndarray]:
-    """The objects of a file, nothing read of them yet, and the row of "images" that each is on, [n] int64."""
-    items, entries = instances.annotations, instances.images
-    ids = read_numbers(path, items, "id", "int64", wanted="a whole number")
-    unique, count = np.unique(ids, return_counts=True)
-    if (count > 1).any():
-        twice = unique[np.argmax(count > 1)]
-        raise UserError(f"{path}: annotation id {twice} is given twice; make the annotation ids unique")
-    rows = instances.rows_of_images()
-    return Objects(path, items, [entries[row] for row in rows.tolist()], category_ids, drop_invalid), rows
-
-
-def _read_fields(objects: Objects, fields: Iterable[ObjectField]) -> Objects:
-    """The sound objects, with a column for each field; a field sees what those before it found sound."""
-    for each in fields:
-        column, is_sound = each.read(objects)
-        dtype = each.dtype if each.kept_dtype is None else each.kept_dtype
-        shape = each.shape if each.kept_shape is None else each.kept_shape
-        if column.dtype != np.dtype(dtype) or column.shape != (len(objects), *shape):
-            raise UserError(
-                f"field {each.name!r}: read gives {column.dtype} {list(column.shape)} of {len(objects)} objects; it"
-                f" declares {np.dtype(dtype)} {[len(objects), *shape]}"
-            )
-        objects = objects.with_column(each.name, column, is_sound)
-    return objects
 
 
 def _gather(entries, paths: Sequence[str], rows, column_of: Mapping[str, np.ndarray]) -> tuple[Record, ...]:

@@ -168,16 +168,16 @@ def _find(path, entry, tree: "_Tree") -> str | None:
     name, way = entry["file_name"], f"{path}: image {entry.get('id')}"
     exact = (name, name.replace("\\", "/"))
     for form in _forms(name):
-        inside = _inside(form)
-        if inside is None:
+        place = inside(form)
+        if place is None:
             raise UserError(f'{way} has "file_name" {short(name)}, which leads out of the image folder; {_RULE}')
-        kind = tree.kind(inside) if form in exact else None
+        kind = tree.kind(place) if form in exact else None
         if kind is not None:
             if kind:
                 raise UserError(f'{way} has "file_name" {short(name)}, which is {kind}; {_RULE}')
-            return inside
-    insides = [inside for form in _forms(name) if (inside := _inside(form)) is not None]
-    several = list(dict.fromkeys(match for inside in insides for match in tree.alike(inside)))
+            return place
+    places = [place for form in _forms(name) if (place := inside(form)) is not None]
+    several = list(dict.fromkeys(match for place in places for match in tree.alike(place)))
     if len(several) > 1:
         names = " or ".join(short(match) for match in sorted(several)[:3])
         raise UserError(
@@ -194,7 +194,7 @@ def _forms(name: str) -> list[str]:
     return list(dict.fromkeys([*forms, plain, plain.replace("\\", "/")]))
 
 
-def _inside(name: str) -> str | None:
+def inside(name: str) -> str | None:
     """A name without detours, or None if it leads out of the folder: absolute, on a drive, or through `..`."""
     has_drive = len(name) > 2 and name[1] == ":" and name[0].isalpha() and name[2] in "/\\"
     if name.startswith(("/", "\\")) or has_drive:
@@ -303,7 +303,7 @@ def _check_other_names(path, entries, names):
     others = [
         index
         for index, (entry, name) in enumerate(zip(entries, names, strict=True))
-        if name != entry["file_name"] and name != _inside(entry["file_name"].replace("\\", "/"))
+        if name != entry["file_name"] and name != inside(entry["file_name"].replace("\\", "/"))
     ]
     for index in others:
         entry, name = entries[index], names[index]

@@ -27,6 +27,7 @@ def test_batches_and_files_are_drawn_and_nothing_is_overwritten(run, shapes_fold
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_data_set_that_nothing_divides_is_shown_by_its_name(run, shapes_folder, tmp_path, monkeypatch):
     """By the settings of the default configuration, and others by --set; the same call draws the same picture."""
 

@@ -92,7 +92,7 @@ def _slow_but(names, fast):
     return [pytest.param(name, marks=() if name in fast else pytest.mark.slow) for name in names]
 
 
-@pytest.mark.parametrize("box_format", _slow_but(FORMATS, ("xywh", "rel_yxyx")))
+@pytest.mark.parametrize("box_format", _slow_but(FORMATS, ("rel_yxyx",)))
 def test_each_format_gives_the_batches_of_load_coco(box_format, data_set, wanted):
     """To the last bit from 64-bit boxes, and from 32-bit corners, which hold what a batch holds."""
     for dtype in ("float64", "float32"):
@@ -144,7 +144,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", _slow_but(FORMS, ("KerasCV", "ragged", "float pixels")))
+@pytest.mark.parametrize("form", _slow_but(FORMS, ("ragged",)))
 def test_each_form_of_element_gives_the_batches_of_load_coco(form, data_set, wanted):
     _assert_equal(_batches(from_boxes(FORMS[form](_dataset(data_set)), "xyxy", **RESIZING)), wanted)
 
@@ -190,6 +190,7 @@ def test_ids_lengths_and_passes(data_set):
         instances_of(endless, ["x"])
 
 
+@pytest.mark.slow
 def test_each_pass_is_augmented_anew_and_equal_calls_alike():
     objects = {"boxes": np.tile([[[4.0, 5, 12, 30]]], (40, 1, 1)), "labels": np.zeros((40, 1), np.int64)}
     known = tf.data.Dataset.from_tensor_slices((np.full((40, 32, 32, 3), 200, np.uint8), objects))
@@ -201,6 +202,7 @@ def test_each_pass_is_augmented_anew_and_equal_calls_alike():
     np.testing.assert_array_equal(np.concatenate([b["boxes"][:, 0, 0] for b in _batches(again)]), passes[0])
 
 
+@pytest.mark.slow
 def test_augmentations_are_those_of_load_coco(data_set):
     options = RESIZING | {"augmentations": {"grayscale": {"probability": 1.0}}}
     batches = _batches(from_boxes(_dataset(data_set), "xyxy", **options))
@@ -310,6 +312,7 @@ def test_a_later_mistake_is_told_when_its_turn_comes():
         list(dataset)
 
 
+@pytest.mark.slow
 def test_invalid_boxes_are_left_out_where_that_is_asked_for():
     for box in ([9.0, 9, 9, 30], [40.0, 4, 50, 20], [4.0, np.nan, 20, 20]):
         dataset = from_boxes(_forty(box_of_last=box), "xyxy", ["x"], min_side=32, batch_size=40, invalid_boxes="drop")
@@ -341,6 +344,7 @@ def test_ap_is_that_of_the_folder(data_set):
     assert set(of_classes) == set(NAMES)
 
 
+@pytest.mark.slow
 def test_instances_are_refused_where_they_would_measure_something_else(data_set):
     dataset = _dataset(data_set)
     with pytest.raises(UserError, match="gives other images in a second pass; leave out shuffle"):

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import yaml
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
-from keras_fpn.data import find_layout, read_coco
+from keras_fpn.console.errors import UserError
+from keras_fpn.data import find_layout, read_coco, rewriting
 from keras_fpn.data.conversion import WRITERS, convert
-from keras_fpn.data.formats import find_halves, read_content
+from keras_fpn.data.formats import Half, find_halves, read_content
+from keras_fpn.data.shard_folder import write_shards
 from tests.data.data_sets import CONTENT, LAYOUTS, NAMES, WITHOUT_EMPTY, as_content
 
 
@@ -218,6 +220,99 @@ def test_a_third_half_comes_along(tmp_path, to, is_own):
     assert find_layout(tmp_path / "b").val == halves["val"]
 
 
+@pytest.mark.parametrize("to", WRITERS)
+def test_pictures_in_shards_are_files_again(tmp_path, to):
+    """Through `to-shards`: the same as the folder itself is written, file by file and byte by byte."""
+    document = _document(100, 50, [[10, 5, 20, 30], [0, 0, 20, 30], [0.5, 0, 20, 30]])
+    for half in ("train", "val"):
+        _coco(tmp_path / "a", document, half)
+    write_shards(tmp_path / "shards", find_halves(tmp_path / "a")[1], shards=2)
+    convert(str(tmp_path / "a"), tmp_path / "b", to)
+    done = convert(str(tmp_path / "shards"), tmp_path / "c", to)
+    assert done.title == "shards of TFRecord files"
+    files = [{str(each.relative_to(root)): each.read_bytes() for each in root.rglob("*") if each.is_file()}
+             for root in (tmp_path / "b", tmp_path / "c")]  # fmt: skip
+    assert files[0] == files[1] and len(files[0]) >= 8
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("../a.png", "leads out of the folder"), ("/tmp/a.png", "leads out of the folder"), ("a/..", "leads out of")],
+)
+def test_names_of_pictures_in_shards_stay_inside(tmp_path, name, told):
+    _coco(tmp_path / "a", _document(100, 50, []))
+    write_shards(tmp_path / "shards", {"all": Half(*_half_of(tmp_path / "a"))}, shards=1)
+    index = tmp_path / "shards" / "all.index.json"
+    index.write_text(index.read_text().replace('"c.png"', json.dumps(name)))
+    with pytest.raises(UserError, match=f"image 9 has .*{told}"):
+        convert(str(tmp_path / "shards"), tmp_path / "b", "coco")
+    assert not (tmp_path / "b").exists()
+
+
+def _half_of(root):
+    return str(root / "annotations" / "instances_train.json"), str(root / "train")
+
+
+@pytest.mark.parametrize("to", WRITERS)
+def test_pictures_that_training_does_not_read_become_png(run, tmp_path, to):
+    """With the same pixels, turned alike, and boxes where they were; a JPEG beside them stays byte for byte."""
+    (tmp_path / "a").mkdir()
+    pixels = np.random.default_rng(2).integers(0, 256, (30, 40, 3), np.uint8)
+    exif = Image.Exif()
+    exif[274] = 6
+    frames = [Image.fromarray(pixels), Image.fromarray(255 - pixels)]
+    frames[0].save(tmp_path / "a" / "a.tif", exif=exif)
+    frames[0].save(tmp_path / "a" / "a.png")
+    frames[0].save(tmp_path / "a" / "b.jpg")
+    frames[0].save(tmp_path / "a" / "c.webp", save_all=True, append_images=frames[1:], lossless=True)
+    names = ["a.tif", "a.png", "b.jpg", "c.webp"]
+    images = [{"id": 1 + i, "file_name": name, "width": 40, "height": 30} for i, name in enumerate(names)]
+    items = [{"id": i, "image_id": 1 + i, "category_id": 1, "bbox": [i, 3, 10, 20]} for i in range(len(names))]
+    document = {"images": images, "annotations": items, "categories": [{"id": 1, "name": "x"}]}
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    code, out, err = run("data", "convert", tmp_path / "a.json", tmp_path / "b", "--images", tmp_path / "a", "--to", to)
+    assert (code, err) == (0, "") and "\n2 pictures were rewritten as PNG (1 TIFF, 1 animated WebP)\n" in out
+    assert "of 1 files with more than one picture the first alone is used" in out and "c.webp 1 of 2" in out
+    half = find_halves(tmp_path / "b")[1]["all"]
+    assert read_content(*half)["annotations"] == items
+    records = read_coco(*half).records
+    assert [record.file_name for record in records] == ["a.png", "a_2.png", "b.jpg", "c.png"]
+    for record, name in zip(records, names, strict=True):
+        content = Path(record.path).read_bytes()
+        assert (content == (tmp_path / "a" / name).read_bytes()) == (name in ("a.png", "b.jpg"))
+        assert rewriting.unread(content) is None
+        if name != "b.jpg":
+            wanted = np.rot90(pixels, -1) if name == "a.tif" else pixels
+            assert (np.asarray(ImageOps.exif_transpose(Image.open(record.path))) == wanted).all()
+
+
+# ---------------------------------------------------------------------------------------------------- classes
+
+
+@pytest.mark.parametrize("to", WRITERS)
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (["--classes", "traffic light", "cat"], {"cat": "cat", "traffic light": "traffic light"}),
+        (["--classes", "animal=cat,bird", "light=traffic light"],
+         {"cat": "animal", "bird": "animal", "traffic light": "light"}),
+        (["--set", "data.classes={animal: [cat, bird]}"], {"cat": "animal", "bird": "animal"}),
+    ],
+)  # fmt: skip
+def test_classes_are_chosen_renamed_and_merged(run, tmp_path, caplog, to, options, names):
+    """Over both halves: "bird" is in the second alone. Pictures stay, with what objects are left."""
+    LAYOUTS["coco"](tmp_path / "a")
+    code, _, _ = run("data", "convert", tmp_path / "a", tmp_path / "b", "--to", to, *options)
+    assert code == 0 and f"{len(set(names.values()))} classes of 3" in caplog.text
+    for half, halves in zip(CONTENT, find_layout(tmp_path / "b"), strict=True):
+        data_set = read_coco(*halves)
+        assert set(data_set.class_names) == set(names.values())
+        assert as_content(data_set) == {
+            file: (width, height, [(names[label], *box) for label, *box in objects if label in names])
+            for file, (width, height, objects) in CONTENT[half].items()
+        }
+
+
 # ------------------------------------------------------------------------------------------------ what is written
 
 
@@ -270,8 +365,6 @@ def test_boxes_are_turned_with_their_pictures_for_yolo(tmp_path, orientation):
     (tmp_path / "b" / "keras-fpn.train.json").unlink()
     content = read_content(*find_halves(tmp_path / "b")[1]["all"])
     if orientation >= 5:  # of others the size does not tell, and the upright view counts
-        from PIL import ImageOps
-
         upright = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "a" / "a.png")))
         rows, columns = np.nonzero(upright)
         wanted = [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1]
@@ -408,6 +501,8 @@ _CATEGORY = {"id": 1, "name": "x"}
         ({}, ["--val-share", "1"], "--val-share 1: give a share above 0 and below 1"),
         ({}, ["--val-share", "0.5"], "--val-share 0.5: of 1 pictures of .*a.json none is left to (learn|measure)"),
         ({}, ["--set", "data.batch_size=2"], "only data.boxes, data.crowds, data.invalid_boxes"),
+        ({}, ["--classes", "y"], "data.classes: .*a.json has no class 'y'"),
+        ({}, ["--classes", "x", "--set", "data.classes=[x]"], "--classes and --set data.classes both choose classes"),
         ({}, ["--images", "nowhere"], "nowhere: there is no such image folder"),
     ],
 )  # fmt: skip
@@ -432,7 +527,7 @@ def test_what_cannot_be_trusted_is_refused_and_leaves_nothing(run, tmp_path, doc
         (["a.json", "b"], "a.json: nothing tells where its pictures are; name their folder by --images DIR"),
         (["full", "full"], "full: is not empty, and files in it might be overwritten; choose another"),
         (["full", "a.json"], "a.json: is a file; give the name of a folder"),
-        (["full", "b"], "full: no layout found; wanted"),
+        (["full", "b"], "full: no known data set in it (COCO"),
         (["full", "b", "--from", "yolo"], "full: no YOLO there; wanted data.yaml"),
         (["full", "b", "--images", "full"], "full: is a folder, and --images goes with annotations; name these"),
     ],

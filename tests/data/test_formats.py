@@ -343,8 +343,6 @@ MISTAKES = [
     (_CSV, {"t.csv": _TABLE + 'a.jpg,"cat,1,2,3,4\na.jpg,cat,1,2,3,4\n'}, "t.csv: line 3: has 2 cells .* quotation"),
     (_CSV, {"t.csv": "", "val.csv": _CSV["t.csv"], "train.csv": ""}, "train.csv: is empty; write"),
     (_CSV, {"val.csv": _CSV["t.csv"], "train.csv": b"filename\xff"}, "train.csv: no text in UTF-8 .*; write it as"),
-    (_CSV, {"t.csv": "id,filename\n1,a.jpg\n", "train.csv": "filename,bbox\na.jpg,3\n"},
-     r"train.csv: the first row \(filename, bbox\) has no column of class, a box; write"),
     (_CSV, {"t.csv": "filename,class,xmin,ymin,xmax,ymax,split\na.jpg,c,1,2,3,4,train\na.jpg,c,1,2,3,4,dev\n"},
      "t.csv: line 3: is for 'dev', and other lines name halves; write train, val or test"),
     (_CSV, {"classes.csv": "dog,0\n"}, "t.csv: line 2: class 'cat' is not in .*classes.csv; correct it"),

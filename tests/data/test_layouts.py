@@ -1,6 +1,9 @@
 """Folders of known formats: which of their files are the annotations and the images of each half."""
 
+import contextlib
 import json
+import os
+import pathlib
 
 import pytest
 
@@ -251,5 +254,54 @@ def test_files_that_could_be_either_half_are_refused_with_the_names(tmp_path, fi
 )  # fmt: skip
 def test_json_of_something_else_is_not_taken_for_coco(tmp_path, content):
     (tmp_path / "settings.json").write_text(content)
-    with pytest.raises(UserError, match="no layout found; wanted annotations/instances_train"):
+    with pytest.raises(UserError, match="no known data set in it"):
         find_halves(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ([], r"no known data set in it \(COCO instances, .*Pascal VOC XML, .*YOLO, CSV\); docs/formats.md shows"),
+        (["a.jpg", "b.txt"], r"pictures and no annotations that are known \(COCO"),
+        (["Coco.ZIP", "a.jpg"], "but Coco.ZIP; unpack it"),
+        (["unpacked/images/a.jpg", "unpacked/instances.json", "other/b.jpg"], "did you mean .*/unpacked\\?"),
+        (["unpacked/annotations/instances_train.json"], "did you mean .*/unpacked\\?"),
+        (["a/images/a.jpg", "a/x.json", "b/images/a.jpg", "b/y.json"], "no known data set in it \\(COCO"),
+    ],
+)
+def test_a_folder_that_no_format_knows_is_told_in_a_short_line(tmp_path, files, told):
+    _touch(tmp_path, *(file for file in files if not file.endswith(".json")))
+    for file in files:
+        if file.endswith(".json"):
+            _coco(tmp_path, file, "a.jpg")
+    with pytest.raises(UserError, match=told) as caught:
+        find_halves(tmp_path)
+    line = str(caught.value).replace(str(tmp_path), "DIR")
+    assert line.startswith("DIR: ") and "\n" not in line and len(line) < 400
+    assert "docs/formats.md" not in line or (pathlib.Path(__file__).parents[2] / "docs" / "formats.md").is_file()
+
+
+def test_a_file_is_no_folder(tmp_path):
+    for name, told in (("a.zip", "is an archive; unpack it"), ("a.txt", "is a file, and a folder is wanted")):
+        (tmp_path / name).touch()
+        with pytest.raises(UserError, match=f"{name}: {told}"):
+            find_halves(tmp_path / name)
+
+
+@pytest.mark.parametrize("ending", [".xml", ".txt", ".json", ".jpg"])
+def test_a_folder_is_listed_once_however_many_formats_look_into_it(tmp_path, monkeypatch, ending):
+    """Once more to see whether there is a picture among its files."""
+    content = {".xml": "<annotation><object/></annotation>", ".txt": "0 .5 .5 .1 .1",
+               ".json": '{"shapes": [], "imagePath": "1.jpg"}'}  # fmt: skip
+    for number in range(60):
+        (tmp_path / f"{number}.jpg").touch()
+        (tmp_path / f"{number}{ending}").write_text(content.get(ending, ""))
+    if ending == ".txt":
+        (tmp_path / "classes.txt").write_text("x")
+    listed = []
+    for name in ("scandir", "listdir"):
+        own = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda path=".", own=own: listed.append(os.fspath(path)) or own(path))
+    with contextlib.suppress(UserError):
+        find_halves(tmp_path)
+    assert 1 <= listed.count(str(tmp_path)) <= 2

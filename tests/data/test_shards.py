@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from PIL import Image
 
 from keras_fpn.commands.main import main
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import find_layout, load_coco, read_coco, readable_errors
-from keras_fpn.data.picture_checks import check_pictures
+from keras_fpn.data import find_layout, load_coco, read_coco, readable_errors, rewriting
 from keras_fpn.data.picture_contents import content_of, length_of
+from keras_fpn.data.unread_pictures import refuse_unread
 
 # Pictures, width and height: wide ones and tall ones, more than a shard holds.
 SIZES = [(48, 32), (32, 40), (64, 40), (36, 50), (40, 40), (50, 30), (30, 44), (44, 28), (60, 33), (33, 60), (52, 38)]
@@ -244,13 +245,14 @@ def _record_of(data_set, number):
 
 
 def test_a_damaged_picture_is_named(copy):
-    """One byte of the data of image 6 is another, as a disk makes it; the checksum tells."""
+    """One byte of the picture of image 6 is another, as a disk makes it; the checksum of its record tells."""
     data_set = read_coco(copy / "train.index.json")
     record = _record_of(data_set, 6)
+    place = Path(record.path).read_bytes().index(content_of(record)) + 100
     with open(record.path, "r+b") as file:
-        file.seek(record.place.offset + 300)
+        file.seek(place)
         byte = file.read(1)
-        file.seek(-1, 1)
+        file.seek(place)
         file.write(bytes([byte[0] ^ 1]))
     name = r"train-0000\d-of-00003.tfrecord: image 6 \(é 6.jpg\)"
     with pytest.raises(UserError, match=rf"{name}: cannot be read as a JPEG"), readable_errors():
@@ -275,13 +277,36 @@ def test_a_place_without_a_picture_is_told(shards, change, why):
         content_of(wrong)
 
 
-def test_tiff_pictures_in_shards_are_found(folder, tmp_path):
+def test_pictures_that_training_does_not_read_are_png_in_shards(folder, tmp_path, caplog):
+    """Under a name of their own, and counted; so that a picture of that name stays what it is."""
+    shutil.copytree(folder, tmp_path / "folder")
+    index = tmp_path / "folder" / "annotations" / "instances_val.json"
+    names = {"é 101.webp": "é 102.tif", "é 102.jpg": "é 102.png"}
+    for name, other in names.items():
+        (tmp_path / "folder" / "val" / name).rename(tmp_path / "folder" / "val" / other)
+    content = json.loads(index.read_text())
+    for image in content["images"]:
+        image["file_name"] = names.get(image["file_name"], image["file_name"])
+    index.write_text(json.dumps(content))
+    place = tmp_path / "folder" / "val" / "é 102.tif"
+    Image.open(place).save(place, "TIFF")
+    assert main(["data", "to-shards", str(tmp_path / "folder"), str(tmp_path / "out")]) == 0
+    assert "1 pictures were rewritten as PNG (1 TIFF)" in caplog.text
+    found = {record.file_name: content_of(record) for record in read_coco(tmp_path / "out" / "val.index.json").records}
+    assert found["é 102_2.png"] == rewriting.rewritten(place).content
+    assert found["é 102.png"] == place.with_suffix(".png").read_bytes() and len(found) == 3
+
+
+def test_tiff_pictures_in_shards_are_found(folder, tmp_path, monkeypatch):
+    """As other programs may have written them."""
     shutil.copytree(folder, tmp_path / "folder")
     place = tmp_path / "folder" / "val" / "é 101.webp"
     Image.open(place).save(place, "TIFF")
-    assert main(["data", "to-shards", str(tmp_path / "folder"), str(tmp_path / "out")]) == 0
+    with monkeypatch.context() as context:
+        context.setattr(rewriting, "rewritten", lambda *_: None)
+        assert main(["data", "to-shards", str(tmp_path / "folder"), str(tmp_path / "out")]) == 0
     with pytest.raises(UserError, match=r"val-00000-of-00001.tfrecord: image 101 \(é 101.webp\): image 101 of .* TIFF"):
-        check_pictures(read_coco(tmp_path / "out" / "val.index.json"))
+        refuse_unread(read_coco(tmp_path / "out" / "val.index.json"))
 
 
 def test_what_cannot_be_written_leaves_nothing(folder, shards, run, tmp_path):

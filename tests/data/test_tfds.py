@@ -269,6 +269,22 @@ def test_records_that_are_read_in_place_are_those_of_the_folder(known, tmp_path)
             assert one.place is not None and content_of(one) == content_of(other)
 
 
+@pytest.mark.parametrize("to", ["coco", pytest.param("yolo", marks=pytest.mark.slow)])
+def test_a_data_set_is_converted_where_it_lies(known, tmp_path, to):
+    """The same as of its copy as a folder, picture by picture."""
+    folder = known[1]["voc"][0]
+    assert main(["data", "from-tfds", str(folder), str(tmp_path / "copy")]) == 0
+    assert main(["data", "convert", f"tfds:{folder}", str(tmp_path / "in_place"), "--to", to]) == 0
+    assert main(["data", "convert", str(tmp_path / "copy"), str(tmp_path / "again"), "--to", to]) == 0
+    for one, other in zip(find_layout(tmp_path / "in_place"), find_layout(tmp_path / "again"), strict=True):
+        in_place, copy = read_coco(*one), read_coco(*other)
+        assert in_place.class_names == copy.class_names and len(in_place) == len(copy)
+        for found, wanted in zip(in_place.records, copy.records, strict=True):
+            assert (found.file_name, found.image_id, found.place) == (wanted.file_name, wanted.image_id, None)
+            assert all((found.fields[key] == wanted.fields[key]).all() for key in wanted.fields)
+            assert content_of(found) == content_of(wanted)
+
+
 def test_a_name_is_found_where_data_sets_are_prepared(known, monkeypatch):
     root, sets = known
     monkeypatch.setenv("TFDS_DATA_DIR", str(root))

@@ -2,8 +2,16 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from keras_fpn.commands.arguments import add_reading, probability, reading
+from keras_fpn.commands.arguments import (
+    add_extension,
+    add_reading,
+    check_one_choice,
+    class_choice,
+    probability,
+    reading,
+)
 from keras_fpn.console.errors import UserError
 
 HELP = "write a data set in another format: coco, yolo or voc"
@@ -12,7 +20,7 @@ _READING = {"boxes": "xywh", "crowds": "ignore", "invalid_boxes": "refuse"}
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options and what runs it to the parser of the command."""
-    parser.add_argument("data", metavar="DATA", help="folder of a known layout, a data.yaml, or annotations")
+    parser.add_argument("data", metavar="DATA", help="folder of a data set in any format, tfds:NAME, or annotations")
     parser.add_argument("out", metavar="OUT", help="folder to write, new or empty")
     parser.add_argument("--to", choices=("coco", "yolo", "voc"), default="coco", help="format to write (coco)")
     parser.add_argument("--from", dest="from_format", metavar="FORMAT", help="format of DATA (found out)")
@@ -20,7 +28,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     text = "share of the pictures to measure on, where none are set aside"
     parser.add_argument("--val-share", type=probability, metavar="P", help=text)
     parser.add_argument("--seed", type=int, metavar="K", default=0, help="another one divides otherwise (0)")
+    text = "classes to keep; NEW=OLD,OLD renames and merges: --classes person vehicle=car,bus"
+    parser.add_argument("--classes", metavar="NAME", nargs="+", action="extend", default=[], help=text)
     add_reading(parser)
+    add_extension(parser)
     parser.set_defaults(run=run)
 
 
@@ -30,7 +41,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.val_share is not None and not 0 < arguments.val_share < 1:
         raise UserError(f"--val-share {arguments.val_share:g}: give a share above 0 and below 1, for example 0.1")
-    read_as = reading(arguments.overrides, _READING) if arguments.overrides else _READING
+    check_one_choice(arguments)
+    read_as: dict[str, Any] = reading(arguments.overrides, _READING) if arguments.overrides else dict(_READING)
+    if arguments.classes:
+        read_as["classes"] = class_choice(arguments.classes)
     with Count("convert", 0, "pictures") as count:
         done = convert(
             arguments.data,
@@ -52,6 +66,7 @@ def _account(done, arguments):
     yield f"wrote {arguments.out} from {done.title}: {', '.join(halves)}"
     if done.left_out:
         yield f"left out {done.left_out} objects whose boxes are invalid"
+    yield from done.rewritten
     if done.renamed:
         yield f"{done.renamed} pictures have new names: two would have met, or the format does not find the old ones"
     if done.crowds and arguments.to == "yolo":

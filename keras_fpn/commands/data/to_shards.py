@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from keras_fpn.commands.arguments import add_reading, positive, reading
+from keras_fpn.commands.arguments import add_extension, add_reading, positive, reading
 from keras_fpn.console.screen import import_quietly
 
 HELP = "write a data set as TFRecord files with an index, which training reads as it reads a folder"
@@ -23,6 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, metavar="K", default=0, help="of the order of pictures in the shards (0)"
     )
     add_reading(parser)
+    add_extension(parser)
     parser.set_defaults(run=run)
 
 

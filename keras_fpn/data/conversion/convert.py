@@ -1,5 +1,6 @@
 """The whole road of a conversion: found, read, divided, written."""
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,14 +8,17 @@ from typing import NamedTuple
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import built_aside, check_output
+from keras_fpn.data import rewriting
+from keras_fpn.data.class_choice import Classes
 from keras_fpn.data.conversion.coco_files import write_coco
 from keras_fpn.data.conversion.division import divided
-from keras_fpn.data.conversion.sources import Source, find_sources, read_source, with_one_list
+from keras_fpn.data.conversion.pictures import Written
+from keras_fpn.data.conversion.sources import Source, find_sources, read_sources
 from keras_fpn.data.conversion.voc_files import write_voc
 from keras_fpn.data.conversion.yolo_files import write_yolo
 from keras_fpn.data.formats import Half
 
-WRITERS: Mapping[str, Callable[[Mapping[str, Source], Path, Callable[[], None]], tuple[int, Counter[str]]]] = {
+WRITERS: Mapping[str, Callable[[Mapping[str, Source], Path, Callable[[], None]], Written]] = {
     "coco": write_coco,
     "yolo": write_yolo,
     "voc": write_voc,
@@ -30,6 +34,7 @@ class Converted(NamedTuple):
         left_out: objects that were left out as invalid.
         crowds: objects that are neither learnt nor measured.
         renamed: pictures that have other names than they had.
+        rewritten: lines about pictures that are PNG now, since training does not read them as they were.
         companions: `{key: how many objects have it}` of what the format has no place for.
     """
 
@@ -38,6 +43,7 @@ class Converted(NamedTuple):
     left_out: int
     crowds: int
     renamed: int
+    rewritten: list[str]
     companions: Counter[str]
 
 
@@ -53,6 +59,7 @@ def convert(
     boxes: str = "xywh",
     crowds: str = "ignore",
     invalid_boxes: str = "refuse",
+    classes: Classes | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Converted:
     """Write a data set in another format, pictures and all.
@@ -65,7 +72,7 @@ def convert(
         images: folder of the pictures of annotations.
         val_share: share of the pictures to measure on where nothing divides them.
         seed: of that division.
-        boxes, crowds, invalid_boxes: see `read_coco`.
+        boxes, crowds, invalid_boxes, classes: see `read_coco`.
         progress: called as `progress(pictures written, pictures in all)`.
 
     Raises:
@@ -76,10 +83,7 @@ def convert(
         raise UserError(f"{out}: is not empty, and files in it might be overwritten; choose another OUT or remove it")
     known, halves = find_sources(data, images, from_format)
     _check_apart(out, halves)
-    sources = {
-        name: read_source(known, half, boxes, crowds, invalid_boxes == "drop") for name, half in halves.items()
-    }
-    sources = with_one_list(sources)
+    sources = read_sources(known, halves, boxes, crowds, invalid_boxes == "drop", classes)
     left_out = sum(source.left_out for source in sources.values())
     if val_share is not None:
         sources = divided(sources, val_share, seed)
@@ -90,17 +94,19 @@ def convert(
         done += 1
         progress(done, total)
 
-    with built_aside(out) as aside:
+    with built_aside(out) as aside, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # a picture that is odd, but can be read
         aside.mkdir()
-        renamed, lost = WRITERS[to](sources, aside, one_more)
+        written = WRITERS[to](sources, aside, one_more)
     items = [item for source in sources.values() for items in source.objects for item in items]
     return Converted(
         title=known.title,
         halves={name: (len(each.entries), sum(map(len, each.objects))) for name, each in sources.items()},
         left_out=left_out,
         crowds=sum(bool(item.get("iscrowd")) for item in items),
-        renamed=renamed,
-        companions=lost,
+        renamed=written.renamed,
+        rewritten=rewriting.told(written.rewritten),
+        companions=written.companions,
     )
 
 

@@ -1,28 +1,21 @@
 """A data set to convert: found, read and checked as for training."""
 
 import dataclasses
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from keras_fpn.console.errors import UserError
-from keras_fpn.data.box_forms import in_pixels
-from keras_fpn.data.box_sanity import refuse_another_form
+from keras_fpn.data.class_choice import Classes, choose_classes, tell_of_classes, with_one_list
 from keras_fpn.data.fields import choose
 from keras_fpn.data.formats import FORMATS, AnnotationFormat, Half, JsonFormat, find_halves, format_of, read_content
-from keras_fpn.data.image_files import find_images
-from keras_fpn.data.instances import Instances, class_order, read_instances, with_crowds_as_objects
-from keras_fpn.data.objects import Objects, is_number, read_numbers, short, shown
-
-log = logging.getLogger(__name__)
+from keras_fpn.data.instance_checks import check_instances
+from keras_fpn.data.instances import Instances, class_order, read_instances
+from keras_fpn.data.objects import short
 
 _SECTIONS = ("images", "annotations", "categories")
-_MOST_PIXELS = 2**31
 
 
 @dataclass(frozen=True)
@@ -88,36 +81,44 @@ def find_sources(data: str, images: str | None, from_format: str | None) -> tupl
     return known, {"all": Half(data, folder)}
 
 
-def read_source(
-    known: AnnotationFormat, half: Half, boxes: str = "xywh", crowds: str = "ignore", drop_invalid: bool = False
-) -> Source:
-    """Read and check a half.
+def read_sources(
+    known: AnnotationFormat,
+    halves: Mapping[str, Half],
+    boxes: str = "xywh",
+    crowds: str = "ignore",
+    drop_invalid: bool = False,
+    classes: Classes | None = None,
+) -> dict[str, Source]:
+    """Read and check the halves of a data set.
 
     Args:
-        known: its format.
-        boxes, crowds: see `read_coco`.
+        known: their format.
+        boxes, crowds, classes: see `read_coco`.
         drop_invalid: leave out boxes that training would refuse.
 
     Raises:
         UserError: something that training or evaluation could not trust; names the file and the entry.
     """
+    contents = {name: _content(known, half) for name, half in halves.items()}
+    parts = [read_instances(contents[name], half.images, half.annotations) for name, half in halves.items()]
+    if classes is not None:
+        given = parts
+        parts = choose_classes(with_one_list(given), classes)
+        tell_of_classes(given, parts, classes)
+    sources = {
+        name: _source(halves[name], part, contents[name], boxes, crowds, drop_invalid)
+        for name, part in zip(halves, parts, strict=True)
+    }
+    return _with_all_names(sources)
+
+
+def _content(known: AnnotationFormat, half: Half) -> dict[str, Any]:
     if known.name == "coco" or isinstance(known, JsonFormat):
-        content = read_content(half.annotations, half.images)
-    else:
-        content = known.read(half.annotations, half.images)
-    instances = read_instances(content, half.images, half.annotations)
-    if instances.root is not None:
-        log.warning("%s: category 0 (%r) is left out: it is the parent of all others", half.annotations, instances.root)
-    path = Path(half.annotations)
-    _check_sizes(path, instances.images)
-    files = find_images(path, instances.images, half.images)
-    instances = in_pixels(instances, boxes)
-    instances = with_crowds_as_objects(instances) if crowds == "objects" else instances
-    sound = _sound(path, instances, boxes, drop_invalid)
-    return _source(half, instances, files, sound, content)
+        return read_content(half.annotations, half.images)
+    return known.read(half.annotations, half.images)
 
 
-def with_one_list(sources: Mapping[str, Source]) -> dict[str, Source]:
+def _with_all_names(sources: Mapping[str, Source]) -> dict[str, Source]:
     """The sources with the same `class_names`: all that one of them has, by ascending id.
 
     Raises:
@@ -136,51 +137,22 @@ def with_one_list(sources: Mapping[str, Source]) -> dict[str, Source]:
     return {half: dataclasses.replace(source, class_names=names) for half, source in sources.items()}
 
 
-def _source(half, instances, files, sound, content) -> Source:
-    rows = {image["id"]: row for row, image in enumerate(instances.images)}
+def _source(half: Half, instances: Instances, content, boxes, crowds, drop_invalid) -> Source:
+    path, folder = Path(half.annotations), Path(half.images)
+    ids = class_order(instances, None)
+    found = check_instances(path, folder, instances, ids, choose(()), drop_invalid, boxes, crowds)
     objects: list[list[dict]] = [[] for _ in instances.images]
-    for item in sound:
-        objects[rows[item["image_id"]]].append(item)
+    for item, row in zip(found.objects.entries, found.rows.tolist(), strict=True):
+        objects[row].append(item)
     return Source(
         annotations=half.annotations,
         images=half.images,
         entries=instances.images,
-        files=files,
+        files=found.files,
         objects=objects,
-        order=[item["id"] for item in sound],
+        order=[item["id"] for item in found.objects.entries],
         categories=instances.categories,
-        class_names={number: instances.class_names[number] for number in class_order(instances, None)},
+        class_names={number: instances.class_names[number] for number in ids},
         further={key: value for key, value in content.items() if key not in _SECTIONS},
-        left_out=len(instances.annotations) - len(sound),
+        left_out=len(found.dropped),
     )
-
-
-def _check_sizes(path, entries):
-    if not entries:
-        raise UserError(f'{path}: "images" is empty; there is nothing to convert')
-    for entry in entries:
-        name = entry.get("file_name")
-        if not isinstance(name, str) or not name:
-            raise UserError(f'{path}: image {entry["id"]} has no "file_name"; add it')
-        for key in ("height", "width"):
-            value = entry.get(key)
-            if not is_number(value) or not 1 <= value < _MOST_PIXELS or not float(value).is_integer():
-                raise UserError(
-                    f'{path}: image {entry["id"]} has "{key}" {short(value)}; write the size of {shown(name)} in pixels'
-                )
-
-
-def _sound(path: Path, instances: Instances, boxes: str, drop_invalid: bool) -> Sequence[dict]:
-    """The annotations that training would take."""
-    items = instances.annotations
-    unique, count = np.unique(read_numbers(path, items, "id", "int64", wanted="a whole number"), return_counts=True)
-    if (count > 1).any():
-        raise UserError(f"{path}: annotation id {unique[np.argmax(count > 1)]} is given twice; make the ids unique")
-    images = [instances.images[row] for row in instances.rows_of_images().tolist()]
-    objects = Objects(path, items, images, class_order(instances, None), drop_invalid)
-    if boxes == "xywh":
-        refuse_another_form(objects)
-    for field in choose(()).values():
-        column, is_sound = field.read(objects)
-        objects = objects.with_column(field.name, column, is_sound)
-    return objects.entries

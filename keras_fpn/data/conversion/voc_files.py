@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import write_text
 from keras_fpn.data.conversion.companions import Companion
-from keras_fpn.data.conversion.pictures import Arriving, arriving, bring
+from keras_fpn.data.conversion.pictures import Written, arriving, as_told, bring, name_of
 from keras_fpn.data.conversion.sources import Source
 from keras_fpn.data.conversion.target_names import TargetNames
 from keras_fpn.data.formats.gathering import checksum
@@ -23,7 +23,7 @@ _HELD = ("iscrowd", "difficult", "truncated", "occluded", "pose")
 _NO_XML = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
-def write_voc(sources: Mapping[str, Source], out: Path, progress: Callable[[], None]) -> tuple[int, Counter[str]]:
+def write_voc(sources: Mapping[str, Source], out: Path, progress: Callable[[], None]) -> Written:
     """Write it.
 
     Args:
@@ -31,25 +31,19 @@ def write_voc(sources: Mapping[str, Source], out: Path, progress: Callable[[], N
         out: folder.
         progress: called after each picture.
 
-    Returns:
-        how many pictures have other names than they had, and how many objects have each key that is in the companion
-        files alone.
-
     Raises:
         UserError: a picture or a name cannot be written.
     """
-    pictures = {
-        half: [arriving(source, entry, file) for entry, file in zip(source.entries, source.files, strict=True)]
-        for half, source in sources.items()
-    }
-    names = _names(pictures)
-    lost: Counter[str] = Counter()
+    names = _names(sources)
+    lost, rewritten = Counter[str](), []
     for half, source in sources.items():
         kept, stems = Companion(source, _HELD), []
-        for entry, items, picture in zip(source.entries, source.objects, pictures[half], strict=True):
+        for entry, items, file in zip(source.entries, source.objects, source.files, strict=True):
+            picture = arriving(source, entry, file)
             name = names[half].take(picture.name, picture.size.format)
             stem = os.path.splitext(name)[0]
             bring(picture, out / "JPEGImages" / name)
+            rewritten += as_told(picture)
             content = _xml(source, entry, name, items).encode()
             target = out / "Annotations" / f"{stem}.xml"
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -69,16 +63,19 @@ def write_voc(sources: Mapping[str, Source], out: Path, progress: Callable[[], N
             f"{first.annotations}: class {short(broken)} has a line break, which lists of names cannot have; rename it"
         )
     write_text(out / "labels.txt", "".join(f"{name}\n" for name in classes))
-    return sum({id(each): each.changed for each in names.values()}.values()), lost
+    return Written(sum({id(each): each.changed for each in names.values()}.values()), lost, rewritten)
 
 
-def _names(pictures: Mapping[str, Sequence[Arriving]]) -> dict[str, TargetNames]:
+def _names(sources: Mapping[str, Source]) -> dict[str, TargetNames]:
     """Names in one folder, or, where pictures of two halves would meet, in a folder for each half."""
-    stems = [{os.path.splitext(picture.name)[0] for picture in each} for each in pictures.values()]
+    stems = [
+        {os.path.splitext(name_of(each, *image))[0] for image in zip(each.entries, each.files, strict=True)}
+        for each in sources.values()
+    ]
     if sum(map(len, stems)) == len(set().union(*stems)):
         together = TargetNames(by_stem=True)
-        return dict.fromkeys(pictures, together)
-    return {half: TargetNames(by_stem=True, inside=half) for half in pictures}
+        return dict.fromkeys(sources, together)
+    return {half: TargetNames(by_stem=True, inside=half) for half in sources}
 
 
 def _xml(source, entry, name, items) -> str:

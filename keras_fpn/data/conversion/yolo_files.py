@@ -14,7 +14,7 @@ import yaml
 
 from keras_fpn.console.files import write_text
 from keras_fpn.data.conversion.companions import Companion
-from keras_fpn.data.conversion.pictures import Arriving, arriving, bring
+from keras_fpn.data.conversion.pictures import Arriving, Written, arriving, as_told, bring
 from keras_fpn.data.conversion.sources import Source
 from keras_fpn.data.conversion.target_names import TargetNames
 from keras_fpn.data.formats.gathering import checksum
@@ -25,10 +25,10 @@ _DIGITS = (6, 8, 10, 12, 14)  # decimals that are tried before all of a float64
 _HELD = ("iscrowd",)
 
 
-def write_yolo(sources: Mapping[str, Source], out: Path, progress: Callable[[], None]) -> tuple[int, Counter[str]]:
+def write_yolo(sources: Mapping[str, Source], out: Path, progress: Callable[[], None]) -> Written:
     """Write it; see `voc_files.write_voc`."""
     classes = next(iter(sources.values())).class_names  # the same of all
-    changed, lost = 0, Counter[str]()
+    changed, lost, rewritten = 0, Counter[str](), []
     halves = {"train" if half == "all" else half: source for half, source in sources.items()}
     for half, source in halves.items():
         names, kept = TargetNames(by_stem=True), Companion(source, _HELD)
@@ -39,6 +39,7 @@ def write_yolo(sources: Mapping[str, Source], out: Path, progress: Callable[[], 
             picture = arriving(source, entry, file)
             name = names.take(picture.name, picture.size.format)
             bring(picture, out / "images" / half / name)
+            rewritten += as_told(picture)
             objects = [item for item in items if not item.get("iscrowd")]
             written = [_line(item, numbers[item["category_id"]], entry, picture) for item in objects]
             content = "".join(f"{text}\n" for text, _ in written).encode()
@@ -53,7 +54,7 @@ def write_yolo(sources: Mapping[str, Source], out: Path, progress: Callable[[], 
         changed += names.changed
         lost += kept.lost()
     write_text(out / "data.yaml", _yaml(list(classes.values()), halves))
-    return changed, lost
+    return Written(changed, lost, rewritten)
 
 
 def _yaml(classes: Sequence[str], halves: Mapping[str, Source]) -> str:

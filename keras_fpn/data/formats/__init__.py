@@ -9,6 +9,7 @@
     labelme, via, label_studio, supervisely, datumaro, cvat
                  what labelling tools write themselves
     csv_table    tables of boxes; csv_columns: by their headers; csv_rows, csv_classes: what is in them
+    not_found    the error where no format knows a folder
     gathering, collected
                  images and objects -> the content of one instances file: of many files, of a tool's
     outlines, encoded_masks
@@ -36,12 +37,14 @@ from keras_fpn.data.formats.entries import read_json
 from keras_fpn.data.formats.format import AnnotationFormat, Half, JsonFormat
 from keras_fpn.data.formats.label_studio import LabelStudio
 from keras_fpn.data.formats.labelme import Labelme
+from keras_fpn.data.formats.not_found import no_data_set
 from keras_fpn.data.formats.shards import Shards
 from keras_fpn.data.formats.supervisely import Supervisely
 from keras_fpn.data.formats.tfds import Tfds
 from keras_fpn.data.formats.via import Via
 from keras_fpn.data.formats.voc import Voc
 from keras_fpn.data.formats.yolo import Yolo
+from keras_fpn.data.listing import listed_once
 from keras_fpn.parts.registry import Registry
 
 __all__ = [
@@ -87,16 +90,12 @@ def find_halves(data: str | os.PathLike) -> tuple[AnnotationFormat, dict[str, Ha
     for each, halves in named:
         if halves is not None:
             return each, halves
-    if not root.is_dir():
-        raise UserError(f"{root}: there is no such folder; check the path")
-    for each in FORMATS:
-        halves = each.find(root)
-        if halves is not None:
-            return each, halves
-    raise UserError(
-        f"{root}: no layout found; wanted {'; or '.join(each.layout for each in FORMATS if each.layout)}; name files"
-        " that lie elsewhere by --set data.train.annotations=FILE data.train.images=DIR and the same for data.val"
-    )
+    with listed_once():
+        for each in FORMATS if root.is_dir() else ():
+            halves = each.find(root)
+            if halves is not None:
+                return each, halves
+        raise no_data_set(root, FORMATS)
 
 
 def read_content(annotations: str | os.PathLike, images: str | os.PathLike) -> Any:

@@ -27,6 +27,8 @@ from keras_fpn.data.formats.half_files import divided, folders, half_folders
 from keras_fpn.data.formats.half_names import half_in
 from keras_fpn.data.formats.json_files import json_files
 from keras_fpn.data.formats.picture_places import places_beside
+from keras_fpn.data.formats.shards import INDEX
+from keras_fpn.data.listing import folders_in, names_ending
 from keras_fpn.data.objects import shown
 
 _INSIDE = "_annotations.coco.json"
@@ -93,8 +95,9 @@ def _at_the_root(root: Path) -> dict[str, Half] | None:
 
 
 def _unnamed_files(folder: Path) -> list[Path]:
-    """The files of a folder that are COCO's by content, and of its instances."""
+    """The files of a folder that are COCO's by content, and of its instances; an index of shards is one, and more."""
     files = [file for file in json_files(folder) if not file.name.lower().startswith(_OTHER_TASKS)]
+    files = [file for file in files if not file.name.endswith(INDEX)]
     return [file for file in files if _is_coco(file)]
 
 
@@ -157,8 +160,7 @@ def _self_contained(root: Path, split: str) -> Path | None:
 
 
 def _instances_files(folder: Path) -> list[Path]:
-    files = sorted(file for file in folder.iterdir() if file.name.lower().startswith("instances_"))
-    return [file for file in files if file.suffix.lower() == ".json"]
+    return [folder / name for name in names_ending(folder, ".json") if name.lower().startswith("instances_")]
 
 
 def _one_annotation_file(folder: Path, split: str) -> Path:
@@ -189,7 +191,7 @@ def _image_folder(root: Path, annotations: Path, split: str) -> Path:
             if folder is not None:
                 return folder
     for place in places:
-        others = [each for each in place.iterdir() if each.is_dir() and each.name.lower().startswith(split)]
+        others = [each for each in folders_in(place) if each.name.lower().startswith(split)]
         folder = _one(others, what)
         if folder is not None:
             return folder
@@ -201,7 +203,7 @@ def _image_folder(root: Path, annotations: Path, split: str) -> Path:
 
 def _folders(place: Path, name: str) -> list[Path]:
     """The folders of a name at a place, in whatever letters."""
-    return sorted(folder for folder in place.iterdir() if folder.name.lower() == name.lower() and folder.is_dir())
+    return [folder for folder in folders_in(place) if folder.name.lower() == name.lower()]
 
 
 def _one(found: list[Path], what: str) -> Path | None:

@@ -107,8 +107,8 @@ def _tables(place: Path) -> list[Path]:
     """The tables of boxes in a folder.
 
     Raises:
-        UserError: one that is called as a half is cannot be read; or none is one, and the first that names pictures has
-            no boxes that are clear.
+        UserError: one that is called as a half is cannot be read; or there is one table alone, which names pictures,
+            and no boxes that are clear.
     """
     files = sorted(file for ending in ENDINGS for file in files_ending(place, ending))
     files = [each for each in files if each.name.lower() not in csv_classes.NAMES]
@@ -116,8 +116,8 @@ def _tables(place: Path) -> list[Path]:
     for file, fault in faults.items():
         if _half_of_name(file) and not isinstance(fault, NoBoxes):
             raise fault
-    for file, fault in sorted(faults.items(), key=lambda pair: _half_of_name(pair[0]) is None):
-        if len(faults) == len(files) and has_pictures_named(file):
+    for file, fault in faults.items():
+        if len(files) == 1 and has_pictures_named(file):
             raise fault
     return [file for file in files if file not in faults]
 

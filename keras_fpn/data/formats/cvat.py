@@ -21,6 +21,7 @@ from keras_fpn.data.formats.outlines import Outline
 from keras_fpn.data.formats.picture_folders import is_picture
 from keras_fpn.data.formats.picture_places import image_folder, name_inside, places_beside, size_of
 from keras_fpn.data.formats.xml_elements import elements, root_tag
+from keras_fpn.data.listing import names_ending
 from keras_fpn.data.objects import short
 
 log = logging.getLogger(__name__)
@@ -89,10 +90,10 @@ class Cvat(AnnotationFormat):
 
 
 def _files_in(folder: Path) -> Iterable[Path]:
-    files = sorted(folder.glob("*.[xX][mM][lL]"))
-    if len(files) > 50:  # one of each picture: another format's
+    names = names_ending(folder, *_XML)
+    if len(names) > 50:  # one of each picture: another format's
         return []
-    return [file for file in files if root_tag(file) == "annotations"]
+    return [folder / name for name in names if root_tag(folder / name) == "annotations"]
 
 
 def _subsets_by_half(file: Path) -> dict[str, str]:

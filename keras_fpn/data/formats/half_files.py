@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats.half_names import WORDS, half_in
+from keras_fpn.data.listing import folders_in
 from keras_fpn.data.objects import shown
 
 _Place = TypeVar("_Place")
@@ -46,7 +47,7 @@ def half_folders(folder: Path) -> dict[str, Path]:
 
 def folders(folder: Path) -> list[Path]:
     """The sub-folders by name, without hidden ones."""
-    return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    return [each for each in folders_in(folder) if not each.name.startswith(".")]
 
 
 def find_files(folder: Path, files_in: Callable[[Path], Iterable[Path]], what: str) -> dict[str, Path] | None:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.data.listing import folders_in
 
 WORDS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 _ANY = sorted((word for words in WORDS.values() for word in words), key=len, reverse=True)
@@ -30,7 +31,7 @@ def folders_of_halves(root: Path) -> dict[str, Path]:
         UserError: two are called as the same half.
     """
     found: dict[str, Path] = {}
-    for folder in sorted(each for each in root.iterdir() if each.is_dir()):
+    for folder in folders_in(root):
         half = half_of(folder.name)
         if half in found:
             raise UserError(f"{root}: has {found[half].name} and {folder.name}; name one in the config, or rename one")

@@ -83,7 +83,7 @@ class Labelme(JsonFormat):
         return _collect(annotations, [(Path(annotations), content)], images).content()
 
     def _half(self, folder: Path) -> Half:
-        first = next(_files(folder))
+        first = _first_in(folder) or next(_files(folder))
         named = str(read_json(first).get("imagePath") or "")
         beside = [place for place in folders(folder.parent) if place.name.lower() in ("images", "jpegimages", "img")]
         return Half(str(folder), str(image_folder([folder, *beside], [named])))
@@ -121,6 +121,11 @@ def _labels(content) -> set[str]:
 def _files(folder: Path) -> Iterator[Path]:
     """The JSON files of a folder and of those below it, by name."""
     yield from sorted(file for place, _ in walk(folder) for file in files_ending(Path(place), ".json"))
+
+
+def _first_in(folder: Path) -> Path | None:
+    """The first JSON file that lies directly in a folder."""
+    return next(iter(files_ending(folder, ".json")), None)
 
 
 def _folder_of(folder: Path) -> Path | None:

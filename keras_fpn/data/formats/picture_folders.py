@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.console.picture_files import opened
+from keras_fpn.console.picture_files import opened, opened_content
 from keras_fpn.console.progress import Count
 
 SUFFIXES = frozenset(
@@ -39,8 +39,22 @@ def picture_size(path: str | os.PathLike) -> PictureSize:
         UserError: it is no picture, see `picture_files.opened`.
     """
     with opened(path, max_pixels=sys.maxsize) as picture:  # nothing of it is decoded
-        orientation = _orientation(picture)
-        width, height = picture.size if orientation < 5 else picture.size[::-1]
+        return _size(picture)
+
+
+def content_size(content: bytes, name: str) -> PictureSize:
+    """The size of an encoded picture by its header.
+
+    Raises:
+        UserError: it is no picture; has this name.
+    """
+    with opened_content(content, name, max_pixels=sys.maxsize) as picture:
+        return _size(picture)
+
+
+def _size(picture) -> PictureSize:
+    orientation = _orientation(picture)
+    width, height = picture.size if orientation < 5 else picture.size[::-1]
     return PictureSize(width, height, orientation, picture.format or "")
 
 

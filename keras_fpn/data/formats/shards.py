@@ -11,11 +11,13 @@ from typing import Any
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats.entries import read_json
 from keras_fpn.data.formats.format import AnnotationFormat, Half
+from keras_fpn.data.listing import names_ending
 from keras_fpn.data.objects import is_whole, short, shown
 from keras_fpn.data.picture_contents import RECORD, check_place
 
 INDEX = ".index.json"
 FORMAT, VERSION = "keras_fpn shards", 1
+_OWN = ("format", "version", "shards")  # keys of an index that the annotations did not have
 _AGAIN = "copy the folder again or write it anew with keras-fpn data to-shards"
 
 
@@ -37,8 +39,8 @@ class Shards(AnnotationFormat):
 
     def find(self, folder: Path) -> dict[str, Half] | None:
         """See `AnnotationFormat`."""
-        files = sorted(file for file in folder.iterdir() if self.recognises(file.name) and file.is_file())
-        return {file.name.removesuffix(INDEX): Half(str(file), str(folder)) for file in files} or None
+        names = [name for name in names_ending(folder, ".json") if self.recognises(name)]
+        return {name.removesuffix(INDEX): Half(str(folder / name), str(folder)) for name in names} or None
 
     def recognises(self, annotations: str) -> bool:
         """See `AnnotationFormat`."""
@@ -49,7 +51,10 @@ class Shards(AnnotationFormat):
         return os.path.dirname(annotations) or os.curdir
 
     def read(self, annotations: str, images: str) -> dict[str, Any]:
-        """See `AnnotationFormat`; every shard is there and as long as the index says."""
+        """See `AnnotationFormat`; every shard is there and as long as the index says.
+
+        What the index says of the shards is left out: without them it is the annotations that they were made of.
+        """
         content = read_json(annotations)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise UserError(f"{annotations}: no index of shards; keras-fpn data to-shards writes one")
@@ -65,7 +70,7 @@ class Shards(AnnotationFormat):
             if isinstance(entry, dict):  # others are refused where all annotations are checked
                 _check_entry(annotations, entry, lengths)
                 entry[RECORD]["file"] = paths[entry[RECORD]["file"]]
-        return content
+        return {key: value for key, value in content.items() if key not in _OWN}
 
 
 def _check_shards(annotations, folder, shards) -> dict[str, int]:

@@ -1,8 +1,10 @@
 """Files whose names others write in other letters: Windows and cameras write A.TXT and A.JPG, lists a.txt and a.jpg."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
+
+from keras_fpn.data.listing import names_ending
 
 
 class Spelling:
@@ -33,16 +35,17 @@ def _key(name: str) -> tuple[str, str]:
     return stem, ending.lower()
 
 
-def file_called(folder: Path, names: Iterable[str]) -> Path | None:
+def file_called(folder: Path, names: Sequence[str]) -> Path | None:
     """The file in a folder that has the first of some names, in whatever letters."""
     if not folder.is_dir():
         return None
-    found = {each.lower(): each for each in sorted(os.listdir(folder), reverse=True)}
+    endings = {os.path.splitext(name)[1] for name in names}
+    found = {each.lower(): each for each in reversed(names_ending(folder, *endings))}
     places = (folder / found[name.lower()] for name in names if name.lower() in found)
     return next((place for place in places if place.is_file()), None)
 
 
 def files_ending(folder: Path, ending: str) -> list[Path]:
     """The files in a folder that end so, in whatever letters, in order; hidden ones, as macOS writes, are left out."""
-    names = sorted(name for name in os.listdir(folder) if name.lower().endswith(ending) and not name.startswith("."))
+    names = [name for name in names_ending(folder, ending) if not name.startswith(".")]
     return [file for file in (folder / name for name in names) if file.is_file()]

@@ -23,6 +23,7 @@ from keras_fpn.data.formats.json_files import begins_as, json_files
 from keras_fpn.data.formats.outlines import Outline
 from keras_fpn.data.formats.picture_places import image_folder, name_inside, places_beside, size_of
 from keras_fpn.data.formats.siblings import class_names
+from keras_fpn.data.listing import names_ending
 from keras_fpn.data.objects import short
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class Via(JsonFormat):
 
 def _files_in(folder: Path) -> Iterator[Path]:
     yield from (file for file in json_files(folder) if _is_via(file))
-    yield from sorted(file for file in folder.glob("*.[cC][sS][vV]") if begins_as(file, _CSV))
+    yield from (folder / name for name in names_ending(folder, ".csv") if begins_as(folder / name, _CSV))
 
 
 def _is_via(file: Path) -> bool:

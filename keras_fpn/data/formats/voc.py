@@ -11,9 +11,10 @@ from keras_fpn.data.formats import class_lists, half_names
 from keras_fpn.data.formats.counted import counted
 from keras_fpn.data.formats.format import AnnotationFormat, Half
 from keras_fpn.data.formats.gathering import ReadImage, companion, gather
-from keras_fpn.data.formats.picture_folders import PictureFolder, has_pictures, is_picture, picture_size, walk
+from keras_fpn.data.formats.picture_folders import PictureFolder, has_pictures, is_picture, picture_size
 from keras_fpn.data.formats.spelling import Spelling, files_ending
 from keras_fpn.data.formats.voc_xml import CLASSES, VocFile, is_voc_file, names_in, read_file
+from keras_fpn.data.listing import folders_in, names_ending
 from keras_fpn.data.objects import short, shown
 
 log = logging.getLogger(__name__)
@@ -102,14 +103,14 @@ def _folder_called(place: Path, *names: str) -> Path | None:
     """The first folder of these names, in whatever letters."""
     if not place.is_dir():
         return None
-    folders = {each.name.lower(): each for each in sorted(place.iterdir(), reverse=True) if each.is_dir()}
+    folders = {each.name.lower(): each for each in reversed(folders_in(place))}
     return next((folders[name] for name in names if name in folders), None)
 
 
 def _root_in(folder: Path) -> Path | None:
     """The folder that has `Annotations/`: this one, or that of a VOCdevkit inside."""
     kit = folder / "VOCdevkit" if (folder / "VOCdevkit").is_dir() else folder
-    years = [each for each in sorted(kit.iterdir()) if each.is_dir() and each.name.upper().startswith("VOC")]
+    years = [each for each in folders_in(kit) if each.name.upper().startswith("VOC")]
     roots = [each for each in (folder, *years) if _place_in(each) is not None]
     if len(roots) > 1:
         raise UserError(f"{folder}: has {' and '.join(each.name for each in roots)}; name one, such as {roots[-1]}")
@@ -181,10 +182,16 @@ def _companion(path: Path) -> Path:
     return companion(_xml_folder(path).parent, path.stem)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """The XML files in a folder and its sub-folders, in order, as their pictures are listed."""
-    for root, files in walk(folder):
-        yield from (Path(root, file) for file in files if _is_xml(file))
+def _walk(folder: Path, seen: set[str] | None = None) -> Iterator[Path]:
+    """The XML files in a folder and its sub-folders, in order, as their pictures are listed: no folder twice."""
+    seen = set() if seen is None else seen
+    place = os.path.realpath(folder)
+    if place not in seen:
+        seen.add(place)
+        yield from _in(folder)
+        for each in folders_in(folder):
+            if not each.name.startswith(".") and each.name != "__MACOSX":
+                yield from _walk(each, seen)
 
 
 def _first_xml(folder: Path) -> Path | None:
@@ -193,13 +200,9 @@ def _first_xml(folder: Path) -> Path | None:
     return next((file for file in files if is_voc_file(file)), None)
 
 
-def _in(folder: Path) -> list[Path]:
+def _in(folder: Path) -> Iterator[Path]:
     """The XML files in a folder, its sub-folders not counted, in order."""
-    return sorted(Path(folder, file) for file in os.listdir(folder) if _is_xml(file))
-
-
-def _is_xml(name: str) -> bool:
-    return name.lower().endswith(".xml") and not name.startswith(".")
+    return (folder / name for name in names_ending(folder, ".xml") if not name.startswith("."))
 
 
 def _xml_files(path: Path) -> list[Path]:
@@ -208,7 +211,7 @@ def _xml_files(path: Path) -> list[Path]:
     if not path.is_file():
         if folder.name.lower() == _XML:
             return list(_walk(folder))
-        return _in(folder)
+        return list(_in(folder))
     files, seen, spelling = [], set(), Spelling()
     for number, line in enumerate(class_lists.read_text(path).splitlines(), 1):
         if line.strip():

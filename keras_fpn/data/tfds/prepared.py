@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import read_json
+from keras_fpn.data.listing import folders_in
 from keras_fpn.data.objects import shown
 from keras_fpn.data.tfds.known import Known, known
 
@@ -63,12 +64,13 @@ def _inside(place: Path, version: str) -> list[Path]:
     newest = _newest(place, version)
     if newest is not None or not place.is_dir():
         return [newest] if newest is not None else []
-    found = (_newest(folder, version) for folder in sorted(place.iterdir()) if folder.is_dir())
+    found = (_newest(folder, version) for folder in folders_in(place))
     return [folder for folder in found if folder is not None]
 
 
 def _newest(place, version):
-    folders = {each.name: each for each in place.glob("*.*.*") if _VERSION.fullmatch(each.name)}
+    inside = folders_in(place) if place.is_dir() else []
+    folders = {each.name: each for each in inside if _VERSION.fullmatch(each.name)}
     names = [name for name, folder in folders.items() if (folder / _INFO).is_file() and version in ("", name)]
     return folders[max(names, key=lambda name: [int(part) for part in name.split(".")])] if names else None
 
