@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = load_model(arguments.model)
     check_weights(model, arguments.model)
     model = _with_max_detections(model, arguments)
-    data_set = read_coco(annotations, images, **how, fields=model.object_fields)
+    data_set = read_coco(annotations, images, **how, fields=model.object_fields, categories=model.categories)
     check_measurable(data_set)
     (data_set,) = with_readable_pictures([data_set], _cache(arguments))
     data_set = _with_given_proposals(arguments, model, data_set)

@@ -55,6 +55,34 @@ def _is_done(sources, ids) -> bool:
     return set(sources) == set(ids) and any(each not in ids for old in sources.values() for each in old)
 
 
+def joined_by_name(parts: Sequence[Instances], categories: Mapping[str, int] | None) -> list[Instances]:
+    """The parts, which have one list of categories, with those that a model learnt.
+
+    Args:
+        categories: `{name: id}` of the model. Categories of these names have its ids then, and those of the model that
+            the parts do not list are there without an object. Parts with another name among theirs stay as they are.
+    """
+    if categories is None or not _are_others(parts[0], categories):
+        return list(parts)
+    new_id = {number: categories[name] for number, name in parts[0].class_names.items()}
+    return [_renumbered(part, new_id, categories) for part in parts]
+
+
+def _are_others(part: Instances, categories: Mapping[str, int]) -> bool:
+    theirs = {name: number for number, name in part.class_names.items()}
+    return theirs != categories and set(theirs) <= set(categories)
+
+
+def tell_of_joining(parts: Sequence[Instances], categories: Mapping[str, int] | None) -> None:
+    """A line where the categories of the parts are going to be joined to a model's."""
+    if categories is not None and _are_others(parts[0], categories):
+        log.warning(
+            "%s: its categories have other ids or are fewer than those that were learnt; they are joined by name, and"
+            " results have the ids that were learnt",
+            parts[0].source,
+        )  # fmt: skip
+
+
 def tell_of_classes(before: Sequence[Instances], after: Sequence[Instances], classes: Classes | None) -> None:
     """A line about the classes that were chosen of the parts, and one about classes that may be one."""
     if len(before) > 1:

@@ -17,7 +17,14 @@ import numpy as np
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import columns, joining
 from keras_fpn.data.box_forms import FORMS
-from keras_fpn.data.class_choice import Classes, choose_classes, tell_of_classes, with_one_list
+from keras_fpn.data.class_choice import (
+    Classes,
+    choose_classes,
+    joined_by_name,
+    tell_of_classes,
+    tell_of_joining,
+    with_one_list,
+)
 from keras_fpn.data.fields import ObjectField, choose
 from keras_fpn.data.formats import Half
 from keras_fpn.data.instance_checks import as_read, check_instances
@@ -76,8 +83,8 @@ class CocoDataset:
 
     `annotations` and `images` name what it was read from, in words where these are several `sources`. `fields` by name
     are what was read of each object. `proposals`, where there are some: the `proposal_files.ImageProposals` of its
-    images. `boxes`, `crowds` and `classes` are the arguments that it was read with. `rewritten`, once the pictures were
-    looked at for it: the `rewritten_pictures.RewrittenPictures` among them.
+    images. `boxes`, `crowds`, `classes` and `categories` are the arguments that it was read with. `rewritten`, once the
+    pictures were looked at for it: the `rewritten_pictures.RewrittenPictures` among them.
     """
 
     annotations: str
@@ -92,6 +99,7 @@ class CocoDataset:
     crowds: str = "ignore"
     sources: tuple[Half, ...] = ()
     classes: Classes | None = None
+    categories: Mapping[str, int] | None = None
     rewritten: object = field(default=None, compare=False)
 
     def __len__(self) -> int:
@@ -102,7 +110,8 @@ class CocoDataset:
 
         What a `COCOEvaluator` of this data set is made of.
         """
-        parts = _as_one([read_instances(half.annotations, half.images) for half in self.sources], self.classes)
+        parts = [read_instances(half.annotations, half.images) for half in self.sources]
+        parts = _as_one(choose_classes(with_one_list(parts), self.classes), self.categories)
         return joining.join([as_read(part, self.boxes, self.crowds) for part in parts])
 
 
@@ -116,6 +125,7 @@ def read_coco(
     boxes: str = "xywh",
     crowds: str = "ignore",
     classes: Classes | None = None,
+    categories: Mapping[str, int] | None = None,
 ) -> CocoDataset:
     """Read and check annotations and the presence of their image files.
 
@@ -138,6 +148,8 @@ def read_coco(
         crowds: "ignore" (COCO's: objects with "iscrowd" 1 are neither learnt nor measured) or "objects" (they are
             objects like others: CVAT writes masks so).
         classes: names of those to keep, or `{name: names that become it}` to rename and merge; all by default.
+        categories: `{name: id}` that a model learnt (its `categories`): where those of the file have these names, or
+            some of them, they have these ids, whatever the file says.
 
     Returns:
         the records in the order of "images"; images without objects are kept.
@@ -151,8 +163,10 @@ def read_coco(
     _check_choice("crowds", crowds, ("ignore", "objects"))
     sources = tuple(as_halves(annotations, images))
     given = [read_instances(half.annotations, half.images) for half in sources]
-    parts = _as_one(given, classes)
+    chosen_parts = choose_classes(with_one_list(given), classes)
+    parts = _as_one(chosen_parts, categories)
     tell_of_classes(given, parts, classes)
+    tell_of_joining(chosen_parts, categories)
     joining.tell_of_ids(given, parts)
     ids = class_order(parts[0], None if category_ids is None else tuple(int(number) for number in category_ids))
     names = tuple(parts[0].class_names.get(number, str(number)) for number in ids)
@@ -173,12 +187,13 @@ def read_coco(
         crowds=crowds,
         sources=sources,
         classes=classes,
+        categories=categories,
     )
 
 
-def _as_one(parts: Sequence[Instances], classes: Classes | None) -> list[Instances]:
-    """The parts of a data set with one list of categories, the chosen ones, and ids of their own."""
-    return joining.with_own_ids(choose_classes(with_one_list(parts), classes))
+def _as_one(parts: Sequence[Instances], categories: Mapping[str, int] | None) -> list[Instances]:
+    """The parts of a data set, which have one list of categories, with a model's and ids of their own."""
+    return joining.with_own_ids(joined_by_name(parts, categories))
 
 
 def _read_records(source: Half, instances: Instances, ids, fields, drop_invalid, boxes, crowds):

@@ -18,7 +18,7 @@ def as_halves(annotations: Names, images: Names | None = None) -> list[Half]:
         images: folder of each; None where the annotations themselves say where their images are.
 
     Raises:
-        UserError: more or fewer folders than annotations, or nothing tells where the images are.
+        UserError: more or fewer folders than annotations, nothing tells where the images are, or one is there twice.
     """
     names = [os.fspath(name) for name in _as_list(annotations)]
     folders: list = [None] * len(names) if images is None else [os.fspath(name) for name in _as_list(images)]
@@ -27,7 +27,11 @@ def as_halves(annotations: Names, images: Names | None = None) -> list[Half]:
             f"{len(names)} annotations and {len(folders)} image folders: give a folder for each of the annotations"
         )
     pairs = zip(names, folders, strict=True)
-    return [Half(name, _images_of(name) if folder is None else folder) for name, folder in pairs]
+    halves = [Half(name, _images_of(name) if folder is None else folder) for name, folder in pairs]
+    for each in halves:
+        if halves.count(each) > 1:
+            raise UserError(f"{each.annotations}: is given twice; give a data set once")
+    return halves
 
 
 def as_settings(halves: Sequence[Half]) -> dict[str, str | list[str]]:

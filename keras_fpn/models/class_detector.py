@@ -37,6 +37,11 @@ class ClassDetector(Detector):
         """K, without background."""
         return len(self.classes)
 
+    @property
+    def categories(self) -> dict[str, int]:
+        """See `Detector`."""
+        return dict(zip(self.class_names, self.category_ids, strict=True))
+
     def check_classes(self, class_names: Sequence[str], category_ids: Sequence[int], source: str | os.PathLike) -> None:
         """Refuse annotations whose classes the model was not trained on: their AP would say nothing."""
         theirs = dict(zip(category_ids, class_names, strict=True))

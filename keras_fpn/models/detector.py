@@ -296,6 +296,11 @@ class Detector(OwnLosses):
 
     # Judgement ------------------------------------------------------------------------------------------------
 
+    @property
+    def categories(self) -> dict[str, int] | None:
+        """`{name: category id}` of the classes that it tells apart; None where it tells none apart."""
+        return None
+
     def check_classes(self, class_names: Sequence[str], category_ids: Sequence[int], source: str | os.PathLike) -> None:
         """Refuse annotations that the model cannot be measured on; one that names no classes takes all."""
 

@@ -11,6 +11,7 @@ from keras_fpn.data.augmentations import active, needed_fields
 from keras_fpn.data.checks.quick import quick_line
 from keras_fpn.data.class_checks import check_halves
 from keras_fpn.data.coco import CocoDataset, read_coco
+from keras_fpn.data.objects import short
 from keras_fpn.data.pipeline import load_coco
 from keras_fpn.data.proposal_files import read_proposals
 from keras_fpn.data.rewritten_pictures import with_readable_pictures
@@ -85,14 +86,14 @@ def read_data(config: Config) -> tuple[CocoDataset, CocoDataset, COCOEvaluator]:
         _check_proposals_named(data)
     fields = _object_fields(config)
     needed = needed_fields(active(data.augment))
-    train_set, val_set = (
-        read_coco(split.annotations, split.images, **data.reading, fields=own)
-        for split, own in ((data.train, (*fields, *needed)), (data.val, fields))
-    )
-    if (train_set.category_ids, train_set.class_names) != (val_set.category_ids, val_set.class_names):
+    train_set = read_coco(data.train.annotations, data.train.images, **data.reading, fields=(*fields, *needed))
+    learnt = dict(zip(train_set.class_names, train_set.category_ids, strict=True))
+    val_set = read_coco(data.val.annotations, data.val.images, **data.reading, fields=fields, categories=learnt)
+    other = next((name for name in val_set.class_names if name not in learnt), None)
+    if other is not None:
         raise UserError(
-            f"{data.val.annotations}: its categories differ from those of {data.train.annotations};"
-            " give both the same list"
+            f"{data.val.annotations}: its categories differ from those of {data.train.annotations}, which has no"
+            f" {short(other)}; give both the same list"
         )
     number = config.model.num_classes
     if number not in (None, len(train_set.class_names)):

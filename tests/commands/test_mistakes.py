@@ -119,6 +119,13 @@ MISTAKES = {
         (["text.txt", "--out", "a.keras", "--config", "tinny"], "tinny: no such configuration"),
         (["nowhere.keras", "--to", "torchvision", "--out", "a.safetensors"], "nowhere.keras: no such model"),
     ],
+    "data from-tfds": [
+        (["prepared", "out", "--split", "train=train,val=tset"], "@tset: no such split; there are train, test, and"),
+        (["prepared", "out", "--split", "train=train[:3]+dev"], "@train[:3]+dev: no such split"),
+        (["prepared", "coco"], "coco: is not empty"),
+        (["coco", "out"], "coco: no TFDS data set lies there (no dataset_info.json)"),
+        (["prepared", "out", "--box-form", "xy"], "box_form 'xy' is none; valid are REL_YXYX"),
+    ],
     "data show": [
         ([], "the following arguments are required: DIR|CONFIG"),
         (["nowhere"], "nowhere: no such folder or configuration; give a folder"),
@@ -169,6 +176,9 @@ def folder(tmp_path_factory):
     write_shapes(folder / "coco", num_train=1, num_val=1, size=64)
     Image.new("RGB", (40, 30)).save(folder / "a.png")
     (folder / "empty").mkdir()
+    (folder / "prepared").mkdir()
+    splits = [{"name": name, "shardLengths": ["3"]} for name in ("train", "test")]
+    (folder / "prepared" / "dataset_info.json").write_text(json.dumps({"name": "mine", "splits": splits}))
     os.mkfifo(folder / "fifo")
     for name in ("text.txt", "text.keras"):
         (folder / name).write_text("just words")

@@ -99,6 +99,35 @@ def test_several_files_are_one_data_set(two, caplog):
     assert evaluator.average_precision(results)[0][0] == pytest.approx(1.0)
 
 
+def test_categories_of_a_model_are_joined_by_name(data, caplog):
+    """Whatever ids the file gives them; what it does not list is a class without objects."""
+    learnt = {"cat": 2, "bus": 5, "car": 9, "dog": 12}
+    with caplog.at_level(logging.WARNING):
+        data_set = read_coco(*data("first", _FIRST, {"car": 3, "bus": 7, "cat": 8}), categories=learnt)
+    (line,) = caplog.messages
+    assert "joined by name" in line
+    assert (data_set.class_names, data_set.category_ids) == (tuple(learnt), tuple(learnt.values()))
+    assert [name for _, name, _ in _objects(data_set)] == ["car", "bus", "cat", "cat"]
+    evaluator = COCOEvaluator(data_set.instances())
+    assert (tuple(evaluator.class_names), tuple(evaluator.category_ids)) == (tuple(learnt), tuple(learnt.values()))
+    numbers = [item["category_id"] for item in data_set.instances().annotations]
+    assert [evaluator.category_ids.index(number) for number in numbers] == [2, 1, 0, 0]
+
+
+@pytest.mark.parametrize("learnt", [{"car": 3, "bus": 7, "cat": 8}, {"car": 1, "bus": 2}, None])
+def test_other_categories_stay_as_they_are(data, caplog, learnt):
+    """Those that are the model's already, and those of which it has not learnt all: they are refused there."""
+    data_set = read_coco(*data("first", _FIRST, {"car": 3, "bus": 7, "cat": 8}), categories=learnt)
+    assert (data_set.class_names, data_set.category_ids) == (("car", "bus", "cat"), (3, 7, 8))
+    assert not caplog.messages
+
+
+def test_one_file_is_not_given_twice(two):
+    (first, _), (images, _) = two
+    with pytest.raises(UserError, match="first.*: is given twice; give a data set once"):
+        read_coco([first, first], [images, images])
+
+
 def test_batches_of_several_files(two):
     batches = list(load_coco(*two, batch_size=4, min_side=30, max_side=40, classes=["car", "bird"]))
     (inputs, targets), *rest = batches

@@ -468,6 +468,8 @@ _CATEGORY = {"id": 1, "name": "x"}
         ({"images": []}, [], 'a.json: "images" is empty; there'),
         ({"images": "x"}, [], 'a.json: "images" is not a list; a COCO'),
         ({"categories": [{"id": 1, "name": "a\0b"}]}, ["--to", "voc"], "a.json: .* has a character that XML can"),
+        ({"categories": [{"id": 1, "name": "a\nb"}]}, ["--to", "voc"],
+         r"a.json: class 'a\\nb' has a line break, which lists .*; rename"),
         ({}, ["--to", "xml"], "invalid choice: 'xml'"),
         ({}, ["--from", "cocoa"], "--from: unknown annotation format 'cocoa'; did you mean 'coco'"),
         ({}, ["--from", "voc"], "a.json"),
@@ -502,6 +504,7 @@ def test_what_cannot_be_trusted_is_refused_and_leaves_nothing(run, tmp_path, doc
         (["full", "a.json"], "a.json: is a file; give the name of a folder"),
         (["full", "b"], "full: no known data set in it (COCO"),
         (["full", "b", "--from", "yolo"], "full: no YOLO there; wanted data.yaml"),
+        (["full", "b", "--images", "full"], "full: is a folder, and --images goes with annotations; name these"),
     ],
 )
 def test_calls_that_are_refused(run, tmp_path, arguments, told):
@@ -510,6 +513,19 @@ def test_calls_that_are_refused(run, tmp_path, arguments, told):
     (tmp_path / "full" / "x").touch()
     code, _, err = run("data", "convert", *arguments)
     assert (code, err.count("\n")) == (2, 1) and told in err
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [("voc", "JPEGImages"), ("yolo", "images/train"), ("yolo_bare", "labels/train")],
+)
+def test_nothing_is_written_among_the_pictures_or_annotations_of_the_source(run, tmp_path, name, inside):
+    """They would be found as part of it the next time."""
+    LAYOUTS[name](tmp_path / "a")
+    out = tmp_path / "a" / inside / "out"
+    code, _, err = run("data", "convert", tmp_path / "a", out)
+    assert (code, err.count("\n")) == (2, 1) and "would be found as part of the source; choose an OUT outside" in err
+    assert not out.exists()
 
 
 def test_a_companion_that_was_damaged_is_told(tmp_path, run):

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from PIL import Image
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import find_layout, read_coco
 from keras_fpn.data.formats import find_halves, format_of, read_content
-from tests.data.data_sets import CONTENT, LAYOUTS, as_content, voc_xml
+from tests.data import disguises
+from tests.data.data_sets import CONTENT, LAYOUTS, WITHOUT_EMPTY, as_content, voc_xml
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -38,6 +40,22 @@ def test_halves_named_by_hand(tmp_path, name, monkeypatch):
         missing = f"{name}.x{Path(name).suffix}@{part}" if at else f"{half.annotations}.x.txt"
         with pytest.raises(UserError, match="there is no such annotation file"):
             format_of(missing).check_there(missing)
+
+
+# -------------------------------------------------------------------------- layouts as they come from other machines
+
+@pytest.mark.parametrize("disguise", [*disguises.OF_FOLDERS, *disguises.OF_TEXTS])
+def test_every_layout_as_other_machines_leave_it(tmp_path, disguise):
+    for name, write in LAYOUTS.items():
+        root = tmp_path / name / "data"
+        root.mkdir(parents=True)
+        write(root)
+        for half, halves in zip(CONTENT, find_layout(disguise(root)), strict=True):
+            found = {Path(file).stem: content for file, content in as_content(read_coco(*halves)).items()}
+            wanted = {Path(file).stem: content for file, content in CONTENT[half].items()}
+            if name in WITHOUT_EMPTY:
+                wanted = {file: content for file, content in wanted.items() if content[2]}
+            assert found == wanted, name
 
 
 # ------------------------------------------------------------------------------------------------- details of VOC
@@ -191,6 +209,49 @@ def test_groups_of_open_images_are_crowds_and_columns_are_kept(tmp_path):
     assert content["images"] == [{"id": 1, "file_name": "00ff.jpg", "width": 100, "height": 50}]
 
 
+# ----------------------------------------------------------------------------- what is told, and what names are kept
+
+_SMALL = "filename,class,xmin,ymin,xmax,ymax\na.jpg,10,1,2,3,4\na.jpg,2,1,2,3,4\n"
+
+TOLD = [
+    ({"images/a.jpg": None, "labels/a.txt": "0 .5 .5 .1 .1", "labels/b/c.txt": "0 .5 .5 .1 .1", "labels/d.txt": "",
+      "labels/notes.txt": "as agreed", "classes.txt": "cat"},
+     "1 label files in .*labels have no picture in .*images and are left out, first b/c.txt; add"),
+    ({"images/a.jpg": None, "images/b.jpg": None, "labels/a.txt": "0 .5 .5 .1 .1", "classes.txt": "cat"},
+     "1 of the 2 pictures in .*images have no label file; they count as pictures without an object"),
+    ({"a.jpg": None, "b/c.jpg": None, "t.csv": _SMALL},
+     "t.csv: 1 of the 2 pictures in .* are in no row and are left out, first b/c.jpg; those without"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "told"), TOLD)
+def test_what_is_left_out_is_told(tmp_path, caplog, files, told):
+    _write_files(tmp_path, files)
+    _one_folder(tmp_path)
+    (message,) = caplog.messages
+    assert re.search(told, message) and "\n" not in message
+
+
+def test_many_files_are_counted(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("keras_fpn.data.formats.counted._WORTH_A_BAR", 2)
+    for name in ("voc_roboflow", "yolo"):
+        LAYOUTS[name](tmp_path / name)
+        read_content(*find_halves(tmp_path / name)[1]["train"])
+    told = capsys.readouterr()
+    lines = [line.partition(" in ")[0] for line in (told.out + told.err).splitlines()]
+    assert lines == ["voc: 3 files", "classes of valid: 2 files", "yolo: 3 files"]
+
+
+def test_names_of_classes_are_texts(tmp_path):
+    """YAML takes no for False and 007 for 7; numbers in a table are in the order of numbers."""
+    _write_files(tmp_path / "list", {**_YOLO, "data.yaml": "names: [no, 007, 2024-01-01]\ntrain: images\n"})
+    _write_files(tmp_path / "numbered", {**_YOLO, "data.yaml": "names: {1: on, 0: 1.10}\ntrain: images\n"})
+    _write_files(tmp_path / "table", {"a.jpg": None, "t.csv": _SMALL})
+    names = [[each["name"] for each in _one_folder(tmp_path / case)["categories"]]
+             for case in ("list", "numbered", "table")]  # fmt: skip
+    assert names == [["no", "007", "2024-01-01"], ["1.10", "on"], ["2", "10"]]
+
+
 # ------------------------------------------------------------------------------------------------------- mistakes
 
 _OBJECT = "<object><name>dog</name><bndbox><xmin>{}</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object>"
@@ -218,6 +279,8 @@ MISTAKES = [
     (_VOC, {"b.xml": "<annotation/>"}, "b.xml: has no size, and its picture b.jpg is not in .*; add it"),
     (_VOC, {"ImageSets/Main/train.txt": "a\nb\n", "JPEGImages/a.jpg": None, "Annotations/a.xml": _VOC["a.xml"]},
      "train.txt: line 2: 'b' has no XML file in .*Annotations; add it, or remove"),
+    (_VOC, {"ImageSets/Main/train.txt": "a\n\na.jpg\n", "JPEGImages/a.jpg": None, "Annotations/a.xml": _VOC["a.xml"]},
+     "train.txt: line 3: 'a.jpg' is there twice; remove one"),
     ({}, {"VOC2007/Annotations/a.xml": _VOC["a.xml"], "VOC2007/JPEGImages/a.jpg": None,
           "VOC2012/Annotations/a.xml": _VOC["a.xml"], "VOC2012/JPEGImages/a.jpg": None},
      "has VOC2007 and VOC2012; name one"),
@@ -238,6 +301,9 @@ MISTAKES = [
     (_YOLO, {"data.yaml": "names: [cat\ntrain: images\n"}, r"data.yaml: no whole YAML file \(line 2\); correct"),
     (_YOLO, {"data.yaml": "names: [cat]\nnc: 2\ntrain: images\n"}, "data.yaml: nc is 2, and names has 1; correct one"),
     (_YOLO, {"data.yaml": "names: [cat, cat]\ntrain: images\n"}, "data.yaml: class 'cat' is there twice; remove"),
+    (_YOLO, {"data.yaml": "names: {0: cat, 1: dog, 00: cow}\ntrain: images\n"}, "data.yaml: names has 0 twice; give"),
+    (_YOLO, {"data.yaml": "names: {0: }\ntrain: images\n"}, "data.yaml: names has 0: None; write 0: name"),
+    (_YOLO, {"data.yaml": "names: {0: [cat]}\ntrain: images\n"}, "data.yaml: names has 0: .*; write 0: name"),
     (_YOLO, {"data.yaml": "names: {a: cat}\ntrain: images\n"}, "data.yaml: names has 'a': 'cat'; write 0: name"),
     (_YOLO, {"data.yaml": "names: 3\ntrain: images\n"}, "data.yaml: names is 3; list the names"),
     (_YOLO, {"data.yaml": "names: [cat]\ntrain: 3\n"}, "data.yaml: train is 3; write a folder"),
@@ -254,8 +320,16 @@ MISTAKES = [
     (_CSV, {"t.csv": _TABLE + "a.jpg,cat,1,2,3,\n"}, "t.csv: line 2: y2 is ''; write a number"),
     (_CSV, {"t.csv": _TABLE + "a.jpg,,1,2,3,4\n"}, "t.csv: line 2: has a box and no class; write"),
     (_CSV, {"t.csv": _TABLE + ",cat,1,2,3,4\n"}, "t.csv: line 2: names no picture; correct"),
-    (_CSV, {"t.csv": _TABLE + "a.jpg,cat,1,2,3,4\nb.jpg,cat,1,2,3,4\n"}, "t.csv: its pictures, .* are not in .*; name"),
+    (_CSV, {"t.csv": _TABLE + "a.jpg,cat,1,2,3,4\nb.jpg,cat,1,2,3,4\n"},
+     "t.csv: line 3: picture 'b.jpg' is not in .*; add"),
+    (_CSV, {"t.csv": _TABLE + "b.jpg,cat,1,2,3,4\n"}, "t.csv: its pictures, .* are not in .*; name"),
     (_CSV, {"t.csv": _TABLE}, "t.csv: has no row; add some"),
+    (_CSV, {"t.csv": _TABLE + "a.jpg,cat\n"}, "t.csv: line 2: has 2 cells of 6, .*; correct the line"),
+    (_CSV, {"t.csv": _TABLE + 'a.jpg,"cat,1,2,3,4\na.jpg,cat,1,2,3,4\n'}, "t.csv: line 3: has 2 cells .* quotation"),
+    (_CSV, {"t.csv": "", "val.csv": _CSV["t.csv"], "train.csv": ""}, "train.csv: is empty; write"),
+    (_CSV, {"val.csv": _CSV["t.csv"], "train.csv": b"filename\xff"}, "train.csv: no text in UTF-8 .*; write it as"),
+    (_CSV, {"t.csv": "filename,class,xmin,ymin,xmax,ymax,split\na.jpg,c,1,2,3,4,train\na.jpg,c,1,2,3,4,dev\n"},
+     "t.csv: line 3: is for 'dev', and other lines name halves; write train, val or test"),
     (_CSV, {"classes.csv": "dog,0\n"}, "t.csv: line 2: class 'cat' is not in .*classes.csv; correct it"),
     (_CSV, {"classes.csv": "a,b,c\n"}, "classes.csv: no list of classes; write"),
     (_CSV, {"t.csv": "filename,class,xmin,ymin,xmax,ymax,set\na.jpg,c,1,2,3,4,TRAIN\na.jpg,c,1,2,3,4,TEST\n"},
@@ -270,8 +344,16 @@ MISTAKES = [
 def test_a_mistake_is_told_in_one_line(tmp_path, number):
     """With the file, its line or object, and the mend."""
     sound, changed, told = MISTAKES[number]
-    for name, text in {**sound, **changed}.items():
-        path = tmp_path / name
+    _write_files(tmp_path, {**sound, **changed})
+    with pytest.raises(UserError, match=told) as caught:
+        for half in find_halves(tmp_path)[1].values():
+            read_content(*half)
+    assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
+
+
+def _write_files(root, files):
+    for name, text in files.items():
+        path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if text == "gone":
             shutil.rmtree(path)
@@ -279,7 +361,3 @@ def test_a_mistake_is_told_in_one_line(tmp_path, number):
             _picture(path)
         elif text is not None:
             path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(UserError, match=told) as caught:
-        for half in find_halves(tmp_path)[1].values():
-            read_content(*half)
-    assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)

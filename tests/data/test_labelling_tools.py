@@ -16,6 +16,7 @@ from PIL import Image
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import FORMATS, find_halves, read_content
 from keras_fpn.ops import masks
+from tests.data import disguises
 from tests.data.data_sets import write_picture
 from tests.data.labelling_tools import (
     HEIGHT,
@@ -34,7 +35,7 @@ from tests.data.labelling_tools import (
     via,
     write,
 )  # fmt: skip
-from tests.data.tool_data_sets import cvat_video, in_one_folder
+from tests.data.tool_data_sets import TOOLS, cvat_video, in_one_folder
 
 
 def _picture(path, orientation=None):
@@ -71,6 +72,21 @@ def objects_of(content):
     names = {category["id"]: category["name"] for category in content["categories"]}
     items = [(files[each["image_id"]], names[each["category_id"]], each["bbox"]) for each in content["annotations"]]
     return sorted((file, name, [round(side, 6) for side in box]) for file, name, box in items)
+
+
+@pytest.mark.parametrize("disguise", disguises.OF_FOLDERS)
+def test_every_tool_as_other_machines_leave_its_files(tmp_path, disguise):
+    for number, (_, write_all) in enumerate(TOOLS.values()):
+        root = tmp_path / str(number) / "data"
+        root.mkdir(parents=True)
+        write_all(root)
+        wanted = {half: _regardless_of_letters(read_content(*place)) for half, place in find_halves(root)[1].items()}
+        changed = find_halves(disguise(root))[1]
+        assert {half: _regardless_of_letters(read_content(*place)) for half, place in changed.items()} == wanted
+
+
+def _regardless_of_letters(content):
+    return [(file.lower(), name, box) for file, name, box in objects_of(content)]
 
 
 # ---------------------------------------------------------------------------------------------- shapes of one object

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import subprocess
 import sys
 import types
 
@@ -347,6 +348,11 @@ def test_features_of_an_unknown_data_set_are_named(unknown, tmp_path):
         ("label_key", {"label_key": "sort"}, "has no feature 'sort', only colour, kind, skip, where; .*--label-key"),
         ("label_key", {"label_key": "skip"}, "'skip' is no ClassLabel.*--class-name"),
         ("objects_key", {"objects_key": "number"}, "'number' is no sequence of objects"),
+        ("box_key", {"box_key": "skip"}, "'skip' is not four numbers; name another feature by --box-key"),
+        ("image_key", {"image_key": "number"}, "'number' is not an Image; name another feature by --image-key"),
+        ("image_id_key", {"image_id_key": "photo/pixels"}, "'photo/pixels' is not a whole number; .*--image-id-key"),
+        ("file_name_key", {"file_name_key": "number"}, "'number' is not a Text; name .*--file-name-key"),
+        ("ignore_key", {"ignore_key": "where"}, "'where' is not a number; name another feature by --ignore-key"),
         ("objects_key", {"label": "kind"}, "unknown option 'label'; did you mean 'label_key'?"),
         ("objects_key", {"box_form": "yxyx"}, "box_form 'yxyx' is none; valid are REL_YXYX"),
     ],
@@ -455,7 +461,7 @@ MISTAKES = {
     "tfds:/nowhere@train": "/nowhere: no TFDS data set lies there",
     "tfds:voc/2012": "name a split: tfds:voc/2012@test",
     "tfds:voc/2012@test[:50%]": "voc/2012: the split test has no labels; those with labels are train, validation",
-    "tfds:voc/2012@trian": r"no such split .*there are test, train, validation, and parts such as test\[:90%\]",
+    "tfds:voc/2012@trian": r"no such split; there are test, train, validation, and parts such as train\[:90%\]",
     "tfds:lvis@validation": "COCO's AP would be wrong; write what can be learnt from: .*from-tfds lvis OUT --split",
     "tfds:voc/2012?colour=red@train": "unknown option 'colour'",
 }
@@ -527,6 +533,13 @@ def test_a_package_that_does_not_load_is_told(known, tmp_path, monkeypatch, caps
 
 
 # ---------------------------------------------------------------------------------------------------- longer
+
+
+@pytest.mark.slow
+def test_nothing_of_what_tensorflow_says_reaches_the_screen(known, tmp_path):
+    call = [sys.executable, "-m", "keras_fpn", "data", "from-tfds", str(known[1]["wider_face"][0])]
+    done = subprocess.run([*call, str(tmp_path / "out")], capture_output=True, text=True)
+    assert done.returncode == 0 and "oneDNN" not in done.stderr and "absl" not in done.stderr
 
 
 @pytest.mark.slow

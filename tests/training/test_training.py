@@ -17,7 +17,7 @@ from keras_fpn.config.loading import load_config
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.coco import read_coco
 from keras_fpn.data.shapes import write_shapes
-from keras_fpn.training import named_files, new_run, run_folder, schedule, stopping, training
+from keras_fpn.training import datasets, named_files, new_run, run_folder, schedule, stopping, training
 
 
 class CtrlC(keras.callbacks.Callback):
@@ -159,8 +159,27 @@ def test_other_classes_in_the_validation_file_are_refused(shapes, tmp_path):
     config = named_files.with_data(load_config("tiny", {"training.deterministic": False}), shapes)
     tree = config.model_dump()
     tree["data"]["val"]["annotations"] = str(file)
-    with pytest.raises(UserError, match="its categories differ"):
+    with pytest.raises(UserError, match="its categories differ from those of .*, which has no 'disc'; give both"):
         training.train(type(config).model_validate(tree), tmp_path / "run")
+
+
+def test_categories_of_the_validation_file_are_those_of_training_by_name(shapes, tmp_path):
+    """Programs number them by what they meet in a file, and list no others."""
+    file = tmp_path / "val.json"
+    content = json.loads((shapes / "annotations" / "instances_val.json").read_text())
+    wanted = read_coco(shapes / "annotations" / "instances_val.json", shapes / "val")
+    number = {each["id"]: 100 - each["id"] for each in content["categories"]}
+    used = {each["category_id"] for each in content["annotations"]}
+    content["categories"] = [{**each, "id": number[each["id"]]} for each in content["categories"] if each["id"] in used]
+    for each in content["annotations"]:
+        each["category_id"] = number[each["category_id"]]
+    file.write_text(json.dumps(content))
+    tree = named_files.with_data(load_config("tiny"), shapes).model_dump()
+    tree["data"]["val"]["annotations"] = str(file)
+    train_set, val_set, evaluator = datasets.read_data(type(load_config("tiny")).model_validate(tree))
+    assert val_set.class_names == train_set.class_names == tuple(evaluator.class_names)
+    for record, same in zip(val_set.records, wanted.records, strict=True):
+        assert record.classes.tolist() == same.classes.tolist()
 
 
 def test_run_folders_are_numbered(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from keras_fpn.data.conversion.pictures import Written
 from keras_fpn.data.conversion.sources import Source, find_sources, read_sources
 from keras_fpn.data.conversion.voc_files import write_voc
 from keras_fpn.data.conversion.yolo_files import write_yolo
+from keras_fpn.data.formats import Half
 
 WRITERS: Mapping[str, Callable[[Mapping[str, Source], Path, Callable[[], None]], Written]] = {
     "coco": write_coco,
@@ -81,6 +82,7 @@ def convert(
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out}: is not empty, and files in it might be overwritten; choose another OUT or remove it")
     known, halves = find_sources(data, images, from_format)
+    _check_apart(out, halves)
     sources = read_sources(known, halves, boxes, crowds, invalid_boxes == "drop", classes)
     left_out = sum(source.left_out for source in sources.values())
     if val_share is not None:
@@ -106,3 +108,15 @@ def convert(
         rewritten=rewriting.told(written.rewritten),
         companions=written.companions,
     )
+
+
+def _check_apart(out: Path, halves: Mapping[str, Half]) -> None:
+    """Refuse to write where the pictures or annotations of the source are looked for in sub-folders."""
+    place = out.resolve()
+    for half in halves.values():
+        for folder in (half.images, half.annotations):
+            if folder and place.is_relative_to(Path(folder).resolve()):
+                raise UserError(
+                    f"{out}: lies in {folder}, where what is written would be found as part of the source; choose an"
+                    " OUT outside"
+                )

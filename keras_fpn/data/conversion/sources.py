@@ -62,6 +62,8 @@ def find_sources(data: str, images: str | None, from_format: str | None) -> tupl
     if images is not None:
         known = given or format_of(data)
         known.check_there(data)
+        if os.path.isdir(data) and not known.recognises(data):
+            raise UserError(f"{data}: is a folder, and --images goes with annotations; name these, or leave it out")
         return known, {"all": Half(data, images)}
     named = [each.find_named(data) for each in ([given] if given else FORMATS)]
     if os.path.isdir(data) or any(named):

@@ -55,7 +55,13 @@ def write_voc(sources: Mapping[str, Source], out: Path, progress: Callable[[], N
         write_text(out / "ImageSets" / "Main" / f"{half}.txt", "".join(f"{stem}\n" for stem in stems))
         kept.write(out, half)
         lost += kept.lost()
-    classes = next(iter(sources.values())).class_names.values()  # the same of all
+    first = next(iter(sources.values()))
+    classes = first.class_names.values()  # the same of all
+    broken = next((name for name in classes if len(name.splitlines()) != 1), None)
+    if broken is not None:
+        raise UserError(
+            f"{first.annotations}: class {short(broken)} has a line break, which lists of names cannot have; rename it"
+        )
     write_text(out / "labels.txt", "".join(f"{name}\n" for name in classes))
     return Written(sum({id(each): each.changed for each in names.values()}.values()), lost, rewritten)
 

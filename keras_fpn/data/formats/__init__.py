@@ -14,10 +14,11 @@
                  images and objects -> the content of one instances file: of many files, of a tool's
     outlines, encoded_masks
                  shapes that tools draw -> boxes and segmentations
-    half_names, half_files, class_lists, siblings, picture_folders, picture_places, entries, json_files, xml_elements,
-    counted
+    half_names, half_files, class_lists, siblings, picture_folders, picture_places, spelling, entries, json_files,
+    xml_elements, counted
                  names of halves and the files that have them, lists of classes, the classes of all halves, folders of
-                 pictures and where they are, errors that name an entry, files of others, progress: what many share
+                 pictures and where they are, names in other letters, errors that name an entry, files of others,
+                 progress: what many share
 
 A format of one's own is a subclass of `AnnotationFormat`, made known by `register_format`. Nothing here imports
 TensorFlow.

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.data.formats.spelling import file_called
 from keras_fpn.data.objects import short
 
 NAMES = ("classes.txt", "labels.txt", "obj.names", "classes.names", "labelmap.txt")
@@ -12,8 +13,7 @@ _LABELMAP = "labelmap.txt"  # CVAT's: name:colour:parts:actions
 
 def find_list(folders: Iterable[Path]) -> Path | None:
     """The list of classes in the first of some folders that has one."""
-    places = (folder / name for folder in folders for name in NAMES)
-    return next((place for place in places if place.is_file()), None)
+    return next((found for folder in folders if (found := file_called(folder, NAMES)) is not None), None)
 
 
 def read_list(path: Path) -> list[str]:
@@ -23,7 +23,7 @@ def read_list(path: Path) -> list[str]:
         UserError: it cannot be read, has no name, or one twice.
     """
     names = [line.strip() for line in read_text(path).splitlines()]
-    if path.name == _LABELMAP:
+    if path.name.lower() == _LABELMAP:
         names = [name.partition(":")[0].strip() for name in names if not name.startswith("#")]
         names = [name for name in names if name.lower() != "background"]
     names = [name for name in names if name]
@@ -47,16 +47,22 @@ def check_twice(path: Path, names: Iterable[str]) -> None:
 
 
 def read_text(path: Path) -> str:
-    """The content of a text file in UTF-8, without a mark of its byte order.
+    """The content of a text file in UTF-8, or in UTF-16 with a mark of its byte order, as Windows' shell writes.
 
     Raises:
         UserError: it cannot be read, or is no such text.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        return content.decode(encoding_of(content))
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; check the path") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check it") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: no text in UTF-8 (byte {error.start}); write it as UTF-8") from None
+
+
+def encoding_of(start: bytes) -> str:
+    """The encoding of a text by its first bytes, a mark of their order: UTF-16, or else UTF-8."""
+    return "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"

@@ -8,6 +8,7 @@ from pathlib import Path
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import class_lists, half_names
 from keras_fpn.data.formats.csv_rows import Table, read_table
+from keras_fpn.data.formats.spelling import file_called
 from keras_fpn.data.objects import short
 
 NAMES = ("classes.csv", "class_names.csv", "class-descriptions-boxable.csv", "class-descriptions.csv",
@@ -18,8 +19,8 @@ _HEADERS = ("labelname", "displayname", "class", "class_name", "name", "id", "cl
 def find_list(table: Path) -> Path | None:
     """The file that lists the classes of a table: beside it, or in the folder above."""
     folders = (table.parent, table.parent.parent)
-    places = (folder / name for folder in folders for name in NAMES)
-    return next((place for place in places if place.is_file()), None) or class_lists.find_list(folders[:1])
+    found = (file_called(folder, NAMES) for folder in folders)
+    return next((file for file in found if file is not None), None) or class_lists.find_list(folders[:1])
 
 
 class Classes:
@@ -35,7 +36,7 @@ class Classes:
         self.source = listed or path
         self._ids: dict[str, int] = {}
         if listed is None:
-            self._take(sorted(_all_labels(path, table)))
+            self._take(sorted(_all_labels(path, table), key=_number_first))
         elif listed.suffix.lower() == ".txt" or listed.suffix.lower() == ".names":
             self._take(class_lists.read_list(listed))
         else:
@@ -77,6 +78,11 @@ class Classes:
         else:
             self._take([row[-1] for row in cells])
             self._ids = {**self._ids, **{row[0]: number for number, row in enumerate(cells, 1)}}
+
+
+def _number_first(label: str) -> tuple[bool, int, str]:
+    """For the order of labels: 2 comes before 10."""
+    return (not label.isdecimal(), int(label) if label.isdecimal() else 0, label)
 
 
 def _all_labels(path: Path, table: Table) -> Iterable[str]:

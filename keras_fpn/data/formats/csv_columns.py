@@ -31,6 +31,10 @@ _SETS = {"train": "train", "training": "train", "validation": "val", "validate":
 _NUMBER = re.compile(r"-?\d+([.,]\d*)?([eE][+-]?\d+)?")
 
 
+class NoBoxes(UserError):
+    """A table that has other columns than those of boxes."""
+
+
 @dataclass(frozen=True)
 class Columns:
     """Which column of a table is what.
@@ -60,9 +64,12 @@ def columns_of(path: Path, rows: Sequence[Sequence[str]]) -> Columns:
         rows: the first few.
 
     Raises:
-        UserError: it has no columns that make boxes, or two that could be the same; says which would do.
+        NoBoxes: it has no columns that make boxes, or two that could be the same; says which would do.
+        UserError: it is empty.
     """
-    first = [cell.strip() for cell in rows[0]] if rows else []
+    if not rows:
+        raise UserError(f"{path}: is empty; write a header with filename, class, xmin, ymin, xmax, ymax, and rows")
+    first = [cell.strip() for cell in rows[0]]
     found = _automl(first) or _retinanet(rows)
     if found is not None:
         return found
@@ -71,12 +78,12 @@ def columns_of(path: Path, rows: Sequence[Sequence[str]]) -> Columns:
     missing = [part for part in ("file", "class") if part not in place]
     if missing or not has:
         what = ", ".join([*missing, *([] if has else ["a box"])])
-        raise UserError(
+        raise NoBoxes(
             f"{path}: the first row ({', '.join(first)}) has no column of {what}; write a header with filename, class,"
             " xmin, ymin, xmax, ymax, or x, y, w, h in place of the last four"
         )
     if len(has) == 2:
-        raise UserError(
+        raise NoBoxes(
             f"{path}: has xmin, ymin, xmax, ymax and x, y, w, h; remove the one or the other, so that it is clear which"
             " four make the box"
         )
@@ -104,7 +111,7 @@ def _named(path, header) -> tuple[dict[str, int], dict[int, str]]:
             continue
         number = called[part].index(_plain(name))
         if part in place and part not in ("file", "class", "crowd"):
-            raise UserError(f"{path}: the columns {header[place[part]]} and {name} could be the same; remove one")
+            raise NoBoxes(f"{path}: the columns {header[place[part]]} and {name} could be the same; remove one")
         if part not in place or number < rank[part]:  # a name goes before a number
             place[part], rank[part] = index, number
     for index in place.values():

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data.formats.class_lists import read_text
+from keras_fpn.data.formats.class_lists import encoding_of, read_text
 from keras_fpn.data.formats.csv_columns import Columns, columns_of, half_in, names_pictures
 from keras_fpn.data.objects import short
 
 _LOOKED_AT = 20  # rows that tell what the columns are
-_DELIMITERS = ",;\t"
+_DELIMITERS = ",;\t|"
 _TRUE = ("1", "1.0", "true", "yes")
 # Keys that mean something in COCO's form, which a column of that name may not.
 _COCOS = {"id", "image_id", "category_id", "bbox", "area", "segmentation", "iscrowd", "keypoints"}
@@ -60,7 +60,9 @@ def read_head(path: Path) -> Columns:
         UserError: see `columns_of`.
     """
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with open(path, "rb") as file:
+            encoding = encoding_of(file.read(2))
+        with open(path, encoding=encoding, newline="") as file:
             start = list(itertools.islice(file, _LOOKED_AT))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check it") from None
@@ -88,7 +90,7 @@ def read_table(path: Path) -> Table:
     if columns.has_header:
         cells = cells[1:]
     place = dict(columns.place)
-    if "half" in place and any(half_in(row[place["half"]]) is None for _, row in cells if len(row) > place["half"]):
+    if "half" in place and not any(half_in(row[place["half"]]) for _, row in cells if len(row) > place["half"]):
         del place["half"]  # a column of that name which says something else
     reader = _Reader(path, columns, place)
     rows = [reader.row(line, row) for line, row in cells]
@@ -97,7 +99,10 @@ def read_table(path: Path) -> Table:
 
 def _cells(path: Path, text: str) -> list[tuple[int, list[str]]]:
     """(line, cells) of each row that is not empty."""
-    head = text.partition("\n")[0]
+    said, _, rest = text.partition("\n")
+    if said.strip().lower().startswith("sep="):  # a line for Excel
+        text = f"\n{rest}"
+    head = text.strip().partition("\n")[0]
     delimiter = max(_DELIMITERS, key=head.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     try:
@@ -115,22 +120,38 @@ class _Reader:
         """See `Row`."""
         if len(cells) <= self.place["file"] or not cells[self.place["file"]].strip():
             raise UserError(f"{self.path}: line {line}: names no picture; correct or remove the line")
+        wanted = 1 + max(self.place[part] for part in ("file", "class", *self.columns.sides))
+        if len(cells) < wanted:
+            raise UserError(
+                f"{self.path}: line {line}: has {len(cells)} cells of {wanted}, as if the file were cut off, or a"
+                " quotation mark left open; correct the line (a picture without an object has empty cells)"
+            )
         texts = [self._cell(cells, part) for part in self.columns.sides]
         sides = self._sides(line, texts) if any(texts) else ()
         label = self._cell(cells, "class") if sides else ""
         if sides and not label:
             raise UserError(f"{self.path}: line {line}: has a box and no class; write the name of the class")
-        half = self._cell(cells, "half")
         return Row(
             line=line,
             file=self._cell(cells, "file"),
-            half=half_in(half) if half else None,
+            half=self._half(line, cells),
             label=label,
             sides=sides,
             size=self._size(line, cells),
             is_crowd=int(self._cell(cells, "crowd").lower() in _TRUE),
             others={name: _value(cells[index]) for index, name in self.others.items() if index < len(cells)},
         )
+
+    def _half(self, line, cells) -> str | None:
+        if "half" not in self.place:
+            return None
+        text = self._cell(cells, "half")
+        half = half_in(text)
+        if half is None:
+            raise UserError(
+                f"{self.path}: line {line}: is for {short(text)}, and other lines name halves; write train, val or test"
+            )
+        return half
 
     def _sides(self, line, texts) -> tuple[float, ...]:
         try:

@@ -1,5 +1,6 @@
 """Tables of boxes: comma-separated values, a row an object."""
 
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,12 +9,15 @@ from typing import Any
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import csv_classes, half_names
 from keras_fpn.data.formats.csv_classes import Classes
+from keras_fpn.data.formats.csv_columns import NoBoxes
 from keras_fpn.data.formats.csv_rows import Row, Table, has_pictures_named, read_head, read_table
 from keras_fpn.data.formats.format import AnnotationFormat, Half
 from keras_fpn.data.formats.gathering import ReadImage, gather
 from keras_fpn.data.formats.picture_folders import PictureFolder, picture_size
-from keras_fpn.data.listing import names_ending
+from keras_fpn.data.formats.spelling import files_ending
 from keras_fpn.data.objects import short, shown
+
+log = logging.getLogger(__name__)
 
 ENDINGS = (".csv", ".tsv")
 _DECIMALS = 10  # what float64 adds behind them when two numbers are subtracted is cut off
@@ -35,7 +39,7 @@ class CsvTable(AnnotationFormat):
         """See `AnnotationFormat`."""
         halves = half_names.folders_of_halves(folder)
         inside = {half: table for half, place in halves.items() if (table := _only_table(place)) is not None}
-        if {"train", "val"} <= set(inside):
+        if "train" in inside:
             return {half: Half(str(table), str(table.parent)) for half, table in inside.items()}
         for place in (folder, folder / "annotations", folder / "data"):
             found = _tables(place) if place.is_dir() else []
@@ -91,6 +95,8 @@ class CsvTable(AnnotationFormat):
                     " write one name for a picture"
                 )
             read[image.file_name] = image
+        if half_names.half_in(Path(images).name) or half_names.beside(path) == [path]:
+            _tell_of_others(path, table, pictures)
         return gather(read.values(), classes.categories)
 
 
@@ -101,21 +107,27 @@ def _tables(place: Path) -> list[Path]:
     """The tables of boxes in a folder.
 
     Raises:
-        UserError: there is one table alone, which names pictures, and no boxes that are clear.
+        UserError: one that is called as a half is cannot be read; or there is one table alone, which names pictures,
+            and no boxes that are clear.
     """
-    names = [name for name in names_ending(place, *ENDINGS) if name.lower() not in csv_classes.NAMES]
-    files = [place / name for name in names if (place / name).is_file()]
-    return [each for each in files if _is_table(each, refuse=len(files) == 1)]
+    files = sorted(file for ending in ENDINGS for file in files_ending(place, ending))
+    files = [each for each in files if each.name.lower() not in csv_classes.NAMES]
+    faults = {file: fault for file in files if (fault := _fault(file)) is not None}
+    for file, fault in faults.items():
+        if _half_of_name(file) and not isinstance(fault, NoBoxes):
+            raise fault
+    for file, fault in faults.items():
+        if len(files) == 1 and has_pictures_named(file):
+            raise fault
+    return [file for file in files if file not in faults]
 
 
-def _is_table(path: Path, refuse: bool) -> bool:
+def _fault(path: Path) -> UserError | None:
     try:
         read_head(path)
-    except UserError:
-        if refuse and has_pictures_named(path):
-            raise
-        return False
-    return True
+    except UserError as error:
+        return error
+    return None
 
 
 def _only_table(place: Path) -> Path | None:
@@ -159,19 +171,22 @@ def _folder_for(folder: Path, table: Path, half: str | None, rows: list[Row]) ->
 
 
 def _image_folder(folder: Path, table: Path, half: str | None, rows: list[Row]) -> str | None:
-    """The first folder that has the pictures of the first rows."""
+    """The first folder that has the pictures of the first rows, or else the one that has most of them."""
     files = list(dict.fromkeys(row.file for row in rows))[:_LOOKED_FOR]
     half = half or _half_of_name(table)
     words = half_names.WORDS.get(half, ()) if half else ()
     starts = dict.fromkeys((folder, table.parent, table.parent.parent))
+    there: dict[Path, int] = {}  # how many of the pictures are in a place
     for start in list(starts)[:2]:
         places = [each / word for each in (start, start / "images") for word in words]
         for place in (*places, start / "images", start):
             if place.is_dir():
                 pictures = PictureFolder(place)
-                if pictures.names and all(pictures.find(file) is not None for file in files):
+                there[place] = sum(pictures.find(file) is not None for file in files) if pictures.names else 0
+                if pictures.names and there[place] == len(files):
                     return str(place)
-    return None
+    best = max(there, key=there.__getitem__, default=None)
+    return str(best) if best is not None and there[best] else None
 
 
 # ----------------------------------------------------------------------------------------------------- reading
@@ -190,6 +205,18 @@ def _rows_of(path: Path, table: Table, half: str | None) -> list[Row]:
     if not rows:
         raise UserError(f"{path}: has no row{f' of {half}' if half else ''}; add some")
     return rows
+
+
+def _tell_of_others(path: Path, table: Table, pictures: PictureFolder) -> None:
+    """A line about the pictures that no row of any half names, in a folder that no other table is about."""
+    named = {pictures.find(file) for file in {row.file for row in table.rows}}
+    left_out = [name for name in pictures.names if name not in named]
+    if left_out:
+        log.warning(
+            "%s: %d of the %d pictures in %s are in no row and are left out, first %s; those without objects need a row"
+            " with empty cells",
+            path, len(left_out), len(pictures.names), pictures.folder, shown(left_out[0]),
+        )  # fmt: skip
 
 
 def _image(path, file, rows, table, classes, pictures) -> ReadImage:

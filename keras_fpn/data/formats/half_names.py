@@ -43,11 +43,13 @@ def folders_of_halves(root: Path) -> dict[str, Path]:
 def split(name: str, endings: Collection[str]) -> tuple[str, str | None]:
     """`("data.yaml", "train")` of "data.yaml@train"; the half is None where a name has none.
 
+    A half is no path: folders may have an @ in their names.
+
     Args:
         endings: of the files that have halves, such as ".yaml".
     """
     file, at, half = name.rpartition("@")
-    if at and half and os.path.splitext(file)[1].lower() in endings:
+    if at and half and "/" not in half and os.path.splitext(file)[1].lower() in endings:
         return file, half
     return name, None
 

@@ -19,16 +19,17 @@ from keras_fpn.data.formats.format import Half, JsonFormat
 from keras_fpn.data.formats.half_files import divided, folders, half_folders
 from keras_fpn.data.formats.json_files import begins_as
 from keras_fpn.data.formats.outlines import Outline
-from keras_fpn.data.formats.picture_folders import is_picture
+from keras_fpn.data.formats.picture_folders import is_picture, walk
 from keras_fpn.data.formats.picture_places import image_folder, name_inside, size_of
 from keras_fpn.data.formats.siblings import class_names
-from keras_fpn.data.listing import names_ending
+from keras_fpn.data.formats.spelling import files_ending
 from keras_fpn.data.objects import shown
 
 log = logging.getLogger(__name__)
 
 _HEAD = re.compile(rb'\s*\{.*?"(shapes|imagePath|imageData)"', re.DOTALL)
 _WITHOUT_BOX = {"point": "points", "points": "points", "line": "lines", "linestrip": "line strips"}
+_LOOKED_AT = 5  # files: others may come first by their names
 _INSIDE = ("annotations", "annotation", "labels", "json", "jsons")
 
 
@@ -119,14 +120,12 @@ def _labels(content) -> set[str]:
 
 def _files(folder: Path) -> Iterator[Path]:
     """The JSON files of a folder and of those below it, by name."""
-    for file in sorted(folder.rglob("*.[jJ][sS][oO][nN]")):
-        if file.is_file() and not file.name.startswith("."):
-            yield file
+    yield from sorted(file for place, _ in walk(folder) for file in files_ending(Path(place), ".json"))
 
 
 def _first_in(folder: Path) -> Path | None:
     """The first JSON file that lies directly in a folder."""
-    return next((folder / name for name in names_ending(folder, ".json") if not name.startswith(".")), None)
+    return next(iter(files_ending(folder, ".json")), None)
 
 
 def _folder_of(folder: Path) -> Path | None:
@@ -136,10 +135,13 @@ def _folder_of(folder: Path) -> Path | None:
 
 
 def _has_labelme(folder: Path) -> bool:
-    """Whether the first JSON file that lies directly in a folder is labelme's."""
-    first = _first_in(folder)
+    """Whether one of the first JSON files that lie directly in a folder is labelme's."""
+    return any(map(_is_labelme, files_ending(folder, ".json")[:_LOOKED_AT]))
+
+
+def _is_labelme(file: Path) -> bool:
     try:
-        return first is not None and begins_as(first, _HEAD) and Labelme().matches(read_json(first))
+        return begins_as(file, _HEAD) and Labelme().matches(read_json(file))
     except UserError:
         return False
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,6 +99,7 @@ class PictureFolder:
         self._known = set(self.names)
         self._of_last: dict[str, list[str]] | None = None
         self._of_stem: dict[str, list[str]] | None = None
+        self._of_letters: dict[str, list[str]] | None = None
 
     def of_stem(self, stem: str) -> list[str]:
         """The pictures of a name without its ending, such as "folder/a"."""
@@ -109,7 +110,8 @@ class PictureFolder:
     def find(self, name: str) -> str | None:
         """The picture that a path of another machine means: by the longest part of its end that is a name here.
 
-        A last name alone counts where one picture has it, and a name without an ending, too.
+        A last name alone counts where one picture has it, and a name without an ending, too; at last one in other
+        letters, such as a.JPG.
         """
         plain = name.replace("\\", "/").lstrip("/")
         while plain.startswith(("./", "../")):
@@ -125,6 +127,18 @@ class PictureFolder:
         if self._of_last is None:
             self._of_last = _grouped(self.names, lambda name: name.rpartition("/")[2])
         matching = self._of_last.get(parts[-1], [])
+        return matching[0] if len(matching) == 1 else self._of_other_letters(parts)
+
+    def _of_other_letters(self, parts: Sequence[str]) -> str | None:
+        """The one picture whose longest end is that of a path but for capital letters."""
+        if self._of_letters is None:
+            self._of_letters = {}
+            for name in self.names:
+                ends = name.lower().split("/")
+                for start in range(len(ends)):
+                    self._of_letters.setdefault("/".join(ends[start:]), []).append(name)
+        tails = ("/".join(parts[start:]).lower() for start in range(len(parts)))
+        matching = next((found for tail in tails if (found := self._of_letters.get(tail))), [])
         return matching[0] if len(matching) == 1 else None
 
 
@@ -139,16 +153,25 @@ def has_pictures(folder: Path) -> bool:
         return any(is_picture(entry.name) for entry in entries)
 
 
-def _listed(folder: str):
-    """Names of the pictures in a folder, links to other folders followed, but no folder twice."""
+def walk(folder: str | os.PathLike) -> Iterator[tuple[str, list[str]]]:
+    """(folder, names of its files in order) of a folder and those in it: links are followed, but no folder is twice.
+
+    Folders that are hidden, or hold what macOS adds to an archive, are left out.
+    """
     seen = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
+    for root, folders, files in os.walk(os.fspath(folder), followlinks=True):
         place = os.stat(root)
         if (place.st_dev, place.st_ino) in seen:
             folders.clear()
             continue
         seen.add((place.st_dev, place.st_ino))
-        folders[:] = [each for each in folders if not each.startswith(".")]
+        folders[:] = sorted(each for each in folders if not each.startswith(".") and each != "__MACOSX")
+        yield root, sorted(files)
+
+
+def _listed(folder: str) -> Iterator[str]:
+    """Names of the pictures in a folder and those in it."""
+    for root, files in walk(folder):
         inside = os.path.relpath(root, folder).replace(os.sep, "/")
         start = "" if inside == "." else f"{inside}/"
         yield from (start + file for file in files if is_picture(file) and not file.startswith("._"))

@@ -25,15 +25,16 @@ def name_inside(images: str | os.PathLike, named: str) -> str:
         named: what the tool calls the file: a name, a path of any machine, with slashes or back-slashes, or an address.
 
     Returns:
-        The longest end of the path that is a file in the folder. Where none is: the path, if it leads into the folder,
-        and its last part otherwise.
+        The longest end of the path that is a file in the folder, at last one with its ending in other letters. Where
+        none is: the path, if it leads into the folder, and its last part otherwise.
     """
     plain = _plain(named)
     parts = [part for part in plain.split("/") if part not in ("", ".")]
-    for start in range(len(parts)):
-        end = "/".join(parts[start:])
-        if ".." not in parts[start:] and os.path.isfile(os.path.join(images, end)):
-            return end
+    ends = ["/".join(parts[start:]) for start in range(len(parts)) if ".." not in parts[start:]]
+    for change in (str, str.upper, str.lower):
+        for stem, ending in map(os.path.splitext, ends):
+            if os.path.isfile(os.path.join(images, stem + change(ending))):
+                return stem + change(ending)
     leads_elsewhere = plain.startswith("/") or ".." in parts or (parts and re.fullmatch("[A-Za-z]:", parts[0]))
     return "/".join(parts[-1:] if leads_elsewhere else parts)
 

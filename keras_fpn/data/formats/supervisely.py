@@ -14,8 +14,9 @@ from keras_fpn.data.formats.format import AnnotationFormat, Half
 from keras_fpn.data.formats.half_files import folders
 from keras_fpn.data.formats.half_names import WORDS, half_in
 from keras_fpn.data.formats.outlines import Outline
-from keras_fpn.data.formats.picture_folders import is_picture
+from keras_fpn.data.formats.picture_folders import is_picture, walk
 from keras_fpn.data.formats.picture_places import size_of
+from keras_fpn.data.formats.spelling import Spelling, files_ending
 from keras_fpn.data.objects import short, shown
 
 _META, _ANN, _IMG = "meta.json", "ann", "img"
@@ -98,11 +99,12 @@ def _is_project(folder: Path) -> bool:
 
 def _data_sets(root: Path) -> list[Path]:
     """The folders with ann/ and img/, those inside others, too; by name."""
-    return sorted(each.parent for each in root.rglob(_ANN) if each.is_dir() and (each.parent / _IMG).is_dir())
+    places = (Path(place) for place, _ in walk(root))
+    return sorted(place for place in places if (place / _ANN).is_dir() and (place / _IMG).is_dir())
 
 
 def _files(data_set: Path) -> list[Path]:
-    return sorted((data_set / _ANN).glob("*.json"))
+    return files_ending(data_set / _ANN, ".json")
 
 
 def _halves(root: Path) -> set[str]:
@@ -136,12 +138,13 @@ def _tagged(content: Any) -> str | None:
 
 def _read_data_set(collected: Collected, data_set: Path, images: str, tag: str | None) -> None:
     pictures = {each.name: each for each in sorted((data_set / _IMG).iterdir()) if is_picture(each.name)}
+    spelling = Spelling()
     for file in counted(_files(data_set), data_set.name, "files"):
         content = read_json(file)
         if tag is not None and _tagged(content) != tag:
             continue
         with reading(str(file), "the file"):
-            picture = _picture(file, pictures)
+            picture = _picture(file, pictures, spelling)
             size = content.get("size") or {}
             sides: Any = size.get("height"), size.get("width")
             name = os.path.relpath(picture, images).replace(os.sep, "/")
@@ -149,10 +152,11 @@ def _read_data_set(collected: Collected, data_set: Path, images: str, tag: str |
             _add_objects(collected, file, image, objects_of(content.get("objects"), '"objects"'))
 
 
-def _picture(file: Path, pictures: Mapping[str, Path]) -> Path:
+def _picture(file: Path, pictures: Mapping[str, Path], spelling: Spelling) -> Path:
     """The picture of an annotation file: a.jpg of a.jpg.json, and of a.json in older projects."""
-    if file.stem in pictures:
-        return pictures[file.stem]
+    same = spelling.of(file.parent.parent / _IMG / file.stem).name
+    if same in pictures:
+        return pictures[same]
     found = [path for name, path in pictures.items() if os.path.splitext(name)[0] == file.stem]
     if len(found) != 1:
         several = f"several have its name: {', '.join(shown(path.name) for path in found)}" if found else "add it"

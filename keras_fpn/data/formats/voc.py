@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import class_lists, half_names
+from keras_fpn.data.formats.counted import counted
 from keras_fpn.data.formats.format import AnnotationFormat, Half
 from keras_fpn.data.formats.gathering import ReadImage, companion, gather
 from keras_fpn.data.formats.picture_folders import PictureFolder, has_pictures, is_picture, picture_size
+from keras_fpn.data.formats.spelling import Spelling, files_ending
 from keras_fpn.data.formats.voc_xml import CLASSES, VocFile, is_voc_file, names_in, read_file
 from keras_fpn.data.listing import folders_in, names_ending
 from keras_fpn.data.objects import short, shown
@@ -74,7 +76,7 @@ class Voc(AnnotationFormat):
         """See `AnnotationFormat`."""
         self.check_there(annotations)
         path, pictures = Path(annotations), PictureFolder(images)
-        files = [read_file(each) for each in _xml_files(path)]
+        files = [read_file(each) for each in counted(_xml_files(path), self.name, "files")]
         names, listed = _names(path, files)
         _check_names(files, names, listed)
         ids = {name: number for number, name in enumerate(names, 1)}
@@ -149,7 +151,7 @@ def _listed(root: Path) -> dict[str, Half]:
     place, lists = _place_in(root), root / "ImageSets" / "Main"
     assert place is not None
     found: dict[str, Half] = {}
-    for file in sorted(lists.glob("*.txt")) if lists.is_dir() else []:
+    for file in files_ending(lists, ".txt") if lists.is_dir() else []:
         half = half_names.half_of(file.stem)
         if half in found:
             raise UserError(f"{lists}: has {Path(found[half].annotations).name} and {file.name}; remove one")
@@ -160,7 +162,7 @@ def _listed(root: Path) -> dict[str, Half]:
 
 def _is_annotated(file: Path, xml: Path) -> bool:
     lines = class_lists.read_text(file).split("\n")
-    return bool(lines[0].strip()) and _xml_of(lines[0].strip(), xml) is not None
+    return bool(lines[0].strip()) and _xml_of(lines[0].strip(), xml, Spelling()) is not None
 
 
 def _is_list(path: Path) -> bool:
@@ -180,12 +182,16 @@ def _companion(path: Path) -> Path:
     return companion(_xml_folder(path).parent, path.stem)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """The XML files in a folder and its sub-folders, in order."""
-    yield from _in(folder)
-    for each in folders_in(folder):
-        if not each.is_symlink():
-            yield from _walk(each)
+def _walk(folder: Path, seen: set[str] | None = None) -> Iterator[Path]:
+    """The XML files in a folder and its sub-folders, in order, as their pictures are listed: no folder twice."""
+    seen = set() if seen is None else seen
+    place = os.path.realpath(folder)
+    if place not in seen:
+        seen.add(place)
+        yield from _in(folder)
+        for each in folders_in(folder):
+            if not each.name.startswith(".") and each.name != "__MACOSX":
+                yield from _walk(each, seen)
 
 
 def _first_xml(folder: Path) -> Path | None:
@@ -206,29 +212,32 @@ def _xml_files(path: Path) -> list[Path]:
         if folder.name.lower() == _XML:
             return list(_walk(folder))
         return list(_in(folder))
-    files = []
+    files, seen, spelling = [], set(), Spelling()
     for number, line in enumerate(class_lists.read_text(path).splitlines(), 1):
         if line.strip():
-            file = _xml_of(line, folder)
+            file = _xml_of(line, folder, spelling)
             if file is None:
                 raise UserError(
                     f"{path}: line {number}: {short(line.strip())} has no XML file in {folder}; add it, or remove the"
                     " line"
                 )
+            if file in seen:
+                raise UserError(f"{path}: line {number}: {short(line.strip())} is there twice; remove one")
+            seen.add(file)
             files.append(file)
     if not files:
         raise UserError(f"{path}: lists no picture; write the name of one a line")
     return files
 
 
-def _xml_of(line: str, folder: Path) -> Path | None:
+def _xml_of(line: str, folder: Path, spelling: Spelling) -> Path | None:
     """The file of a line: a name that may have spaces, with 1, 0 or -1 behind it in the list of a class."""
     names = [line, line.strip()]
     if line.split()[-1] in ("1", "0", "-1"):
         names.append(line.rpartition(" ")[0].strip())
     if is_picture(line):
         names.append(os.path.splitext(line)[0])
-    return next((file for name in names if (file := folder / f"{name}.xml").is_file()), None)
+    return next((file for name in names if (file := spelling.of(folder / f"{name}.xml")).is_file()), None)
 
 
 # ----------------------------------------------------------------------------------------------------- reading
@@ -255,9 +264,9 @@ def _names(path: Path, files: list[VocFile]) -> tuple[list[str], Path | None]:
         return list(CLASSES), None
     known = {file.path for file in files}
     for folder in half_names.beside(_xml_folder(path)):
-        for file in _xml_files(folder):
-            if file not in known:
-                names |= names_in(file)
+        others = [file for file in _xml_files(folder) if file not in known]
+        for file in counted(others, f"classes of {folder.name}", "files"):
+            names |= names_in(file)
     return sorted(names), None
 
 

@@ -1,5 +1,6 @@
 """YOLO: a text file beside each picture, and data.yaml, obj.data or classes.txt with the names of the classes."""
 
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,10 +8,12 @@ from typing import Any
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import class_lists, half_names
+from keras_fpn.data.formats.counted import counted
 from keras_fpn.data.formats.format import AnnotationFormat, Half
 from keras_fpn.data.formats.gathering import ReadImage, companion, gather
-from keras_fpn.data.formats.picture_folders import has_pictures, picture_sizes
-from keras_fpn.data.formats.yolo_labels import LabelFile, as_object, check_lines, read_labels
+from keras_fpn.data.formats.picture_folders import has_pictures, picture_sizes, walk
+from keras_fpn.data.formats.spelling import files_ending
+from keras_fpn.data.formats.yolo_labels import LabelFile, as_object, check_lines, is_label_file, read_labels
 from keras_fpn.data.formats.yolo_places import (
     DARKNET,
     YAMLS,
@@ -22,7 +25,9 @@ from keras_fpn.data.formats.yolo_places import (
     parts_of,
     swapped,
 )
-from keras_fpn.data.listing import names_ending
+from keras_fpn.data.objects import shown
+
+log = logging.getLogger(__name__)
 
 _FILES = (*YAMLS, DARKNET)
 
@@ -41,7 +46,7 @@ class Yolo(AnnotationFormat):
 
     def find(self, folder: Path) -> dict[str, Half] | None:
         """See `AnnotationFormat`."""
-        found = descriptions(folder) or [folder / name for name in names_ending(folder, DARKNET)]
+        found = descriptions(folder) or files_ending(folder, DARKNET)
         if len(found) > 1:
             raise UserError(f"{folder}: has {' and '.join(each.name for each in found)}; name one, such as {found[0]}")
         if found:
@@ -60,7 +65,7 @@ class Yolo(AnnotationFormat):
             return True
         if path.suffix.lower() == ".txt":
             return "imagesets" not in [part.lower() for part in path.parts]
-        return path.is_dir() and any(file.name.lower() not in class_lists.NAMES for file in path.glob("*.txt"))
+        return path.is_dir() and any(file.name.lower() not in class_lists.NAMES for file in files_ending(path, ".txt"))
 
     def images_of(self, annotations: str) -> str | None:
         """See `AnnotationFormat`."""
@@ -86,9 +91,10 @@ class Yolo(AnnotationFormat):
         self.check_there(annotations)
         part = _part(annotations, images)
         pictures = part.pictures(images)
-        files = [read_labels(label) for _, label in pictures]
+        files = [read_labels(label) for _, label in counted(pictures, self.name, "files")]
         _check_any(annotations, images, files)
         check_lines(files, part.names, part.source, part.keypoints)
+        _tell_of_others(annotations, images, part, files)
         sizes = picture_sizes([os.path.join(images, name) for name, _ in pictures])
         read = []
         for (name, _), file, (width, height, *_) in zip(pictures, files, sizes, strict=True):
@@ -121,18 +127,22 @@ def _without_description(folder: Path) -> dict[str, Half] | None:
              if (place / "labels").is_dir() and (place / "images").is_dir()}  # fmt: skip
     if "train" in found:
         return _named(found)
-    if class_lists.find_list([folder]) is None or not has_pictures(folder) or len(names_ending(folder, ".txt")) < 2:
+    if class_lists.find_list([folder]) is None or not has_pictures(folder) or len(files_ending(folder, ".txt")) < 2:
         return None
     return {"all": Half(str(folder), str(folder))}
 
 
 def _named(halves: dict[str, Half]) -> dict[str, Half] | None:
     """The halves if their folders hold text files; refused where nothing names their classes."""
-    if not any(next(Path(half.annotations).rglob("*.txt"), None) for half in halves.values()):
+    if not any(_has_texts(half.annotations) for half in halves.values()):
         return None
     for half in halves.values():
         part_of_labels(Path(half.annotations))
     return halves
+
+
+def _has_texts(folder: str) -> bool:
+    return any(file.lower().endswith(".txt") for _, files in walk(folder) for file in files)
 
 
 def _part(annotations: str, images: str | None) -> Part:
@@ -160,10 +170,28 @@ def _companion(annotations: str, part: Part) -> Path:
     return companion(part.source.parent, half or "all")
 
 
+def _tell_of_others(annotations: str, images: str, part: Part, files: list[LabelFile]) -> None:
+    """A line about label files without a picture, and one about pictures without a label file."""
+    known, folder = {file.path for file in files}, part.label_folder()
+    texts = [Path(place, name) for place, names in walk(folder) for name in names] if folder is not None else []
+    left_out = [text for text in texts if text not in known and is_label_file(text)]
+    if left_out:
+        log.warning(
+            "%s: %d label files in %s have no picture in %s and are left out, first %s; add their pictures",
+            annotations, len(left_out), folder, images, shown(os.path.relpath(left_out[0], folder)),
+        )  # fmt: skip
+    missing = sum(not file.is_there for file in files)
+    if missing:
+        log.warning(
+            "%s: %d of the %d pictures in %s have no label file; they count as pictures without an object",
+            annotations, missing, len(files), images,
+        )  # fmt: skip
+
+
 def _check_any(annotations: str, images: str, files: list[LabelFile]) -> None:
     if not files:
         raise UserError(f"{images}: has no picture; name the folder of the images of {annotations}")
-    if not any(file.path.is_file() for file in files):
+    if not any(file.is_there for file in files):
         raise UserError(
             f"{files[0].path}: not there, and no other of the {len(files)} pictures in {images} has a label file; they"
             f" are looked for as {label_file(Path('images/a.jpg'))} of images/a.jpg, or beside the picture"

@@ -32,11 +32,12 @@ class Line(NamedTuple):
 
 
 class LabelFile(NamedTuple):
-    """Content of a label file, and its checksum; one that is not there has no lines."""
+    """Content of a label file, its checksum, and whether it is there; one that is not has no lines."""
 
     path: Path
     lines: list[Line]
     check: int
+    is_there: bool = True
 
 
 def read_labels(path: Path) -> LabelFile:
@@ -46,7 +47,7 @@ def read_labels(path: Path) -> LabelFile:
         UserError: it cannot be read, or a line is not numbers; names the file and the line.
     """
     if not os.path.isfile(path):
-        return LabelFile(path, [], checksum(b""))
+        return LabelFile(path, [], checksum(b""), is_there=False)
     text = read_text(path)
     lines = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -54,6 +55,16 @@ def read_labels(path: Path) -> LabelFile:
         if words:
             lines.append(_line(path, number, words))
     return LabelFile(path, lines, checksum(text.encode()))
+
+
+def is_label_file(path: Path) -> bool:
+    """Whether a file is called as a label file and has a line of one; an empty one counts for none."""
+    if path.suffix.lower() != ".txt":
+        return False
+    try:
+        return bool(read_labels(path).lines)
+    except UserError:
+        return False
 
 
 def _line(path, number, words) -> Line:

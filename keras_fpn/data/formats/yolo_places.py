@@ -15,7 +15,7 @@ import yaml
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import class_lists, half_names
 from keras_fpn.data.formats.picture_folders import PictureFolder, is_picture
-from keras_fpn.data.listing import names_ending
+from keras_fpn.data.formats.spelling import Spelling, files_ending
 from keras_fpn.data.objects import is_whole, short
 
 YAMLS, DARKNET = (".yaml", ".yml"), ".data"
@@ -46,18 +46,25 @@ class Part:
         Raises:
             UserError: a folder or list is not there, or has a picture outside the image folder.
         """
+        spelling = Spelling()
         if self.labels is not None:
             names = PictureFolder(images).names
-            return [(name, (self.labels / name).with_suffix(".txt")) for name in names]
+            return [(name, spelling.of((self.labels / name).with_suffix(".txt"))) for name in names]
         if len(self.places) == 1 and self.places[0].suffix.lower() != ".txt":
-            return [(name, label_file(self.places[0] / name)) for name in PictureFolder(images).names]
+            return [(name, spelling.of(label_file(self.places[0] / name))) for name in PictureFolder(images).names]
         found = []
         for picture in self._listed():
             name = os.path.relpath(picture, images).replace(os.sep, "/")
             if name.startswith("../"):
                 raise UserError(f"{self.source}: picture {picture} is not in the folder {images}; name one above both")
-            found.append((name, label_file(picture)))
+            found.append((name, spelling.of(label_file(picture))))
         return found
+
+    def label_folder(self) -> Path | None:
+        """The folder that has the label files of this half alone; None where lists of pictures make it."""
+        if self.labels is not None or len(self.places) != 1 or not self.places[0].is_dir():
+            return self.labels
+        return label_file(self.places[0] / "a.jpg").parent
 
     def image_folder(self) -> Path:
         """The folder that has all pictures."""
@@ -145,7 +152,7 @@ def part_of_list(listed: Path) -> Part:
 
 def descriptions(folder: Path) -> list[Path]:
     """The files in a folder that describe a YOLO data set; data.yaml alone where there is one."""
-    files = [folder / name for name in names_ending(folder, *YAMLS)] if folder.is_dir() else []
+    files = sorted(file for ending in YAMLS for file in files_ending(folder, ending)) if folder.is_dir() else []
     found = [each for each in files if read_yaml(each) is not None]
     return [each for each in found if each.stem.lower() == "data"] or found
 
@@ -168,8 +175,29 @@ def read_yaml(source: Path) -> dict[str, Any] | None:
         where = getattr(error, "problem_mark", None)
         place = f" (line {where.line + 1})" if where else ""
         raise UserError(f"{source}: no whole YAML file{place}; correct it") from None
-    is_one = isinstance(content, dict) and ("names" in content or "nc" in content)
-    return content if is_one else None
+    if not isinstance(content, dict) or not {"names", "nc"} & set(content):
+        return None
+    if isinstance(content.get("names"), list | dict):  # no and 007 are names, not False and 7
+        nodes: Any = yaml.compose(text, yaml.SafeLoader).value  # type: ignore[union-attr]  # it has names
+        content["names"] = _as_written(source, next(node for key, node in nodes if key.value == "names"))
+    return content
+
+
+def _as_written(source: Path, node: yaml.CollectionNode) -> list | dict:
+    """Names of classes as texts, whatever YAML takes them for: a number, a date or a truth value."""
+    if isinstance(node, yaml.SequenceNode):
+        return [_text(name) for name in node.value]
+    names: dict = {}
+    for key, name in node.value:
+        number = int(key.value) if str(key.value).isdecimal() else key.value
+        if number in names:
+            raise UserError(f"{source}: names has {short(number)} twice; give each class a number of its own")
+        names[number] = _text(name)
+    return names
+
+
+def _text(node: yaml.Node) -> Any:
+    return None if node.tag.endswith(":null") else node.value
 
 
 def _read_darknet(source: Path) -> dict[str, Any]:
@@ -224,15 +252,16 @@ def _roots(source: Path, path: Any) -> list[Path]:
 def _place(source: Path, key: str, value: Any, roots: Sequence[Path]) -> Path | None:
     if not isinstance(value, str):
         raise UserError(f"{source}: {key} is {short(value)}; write a folder of pictures, or a list of their files")
-    found = next((root / value for root in roots if (root / value).exists()), None)
-    return _by_its_end(value, source.parent) if found is None else Path(os.path.normpath(found))
+    spelling = Spelling()
+    found = next((place for root in roots if (place := spelling.of(root / value)).exists()), None)
+    return _by_its_end(value, source.parent, spelling) if found is None else Path(os.path.normpath(found))
 
 
-def _by_its_end(value: str, folder: Path) -> Path | None:
+def _by_its_end(value: str, folder: Path, spelling: Spelling) -> Path | None:
     """The place beside a file that a path of another machine means: by its longest end that is there."""
     parts = [part for part in value.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     ends = (parts[start:] for start in range(len(parts)))
-    named = (folder.joinpath(*end) for end in ends if len(end) > 1 or end[0] not in ("images", "labels"))
+    named = (spelling.of(folder.joinpath(*end)) for end in ends if len(end) > 1 or end[0] not in ("images", "labels"))
     return next((end for end in named if end.exists()), None)
 
 
@@ -242,14 +271,15 @@ def _pictures_of_list(listed: Path) -> Iterator[Path]:
     names = [line.replace("\\", "/") for line in lines if is_picture(line)]
     if not names:
         raise UserError(f"{listed}: lists no picture; write the path of one a line")
-    first = names[0]
+    first, spelling = names[0], Spelling()
     if first.startswith("/") and Path(first).is_file():
         yield from map(Path, names)
         return
     for skipped in range(first.count("/") + 1):
         end = first.split("/", skipped)[-1].lstrip("/")
-        root = next((each for each in (listed.parent, listed.parent.parent) if (each / end).is_file()), None)
+        root = next((each for each in (listed.parent, listed.parent.parent) if spelling.of(each / end).is_file()), None)
         if root is not None:
-            yield from (Path(os.path.normpath(root / name.split("/", skipped)[-1].lstrip("/"))) for name in names)
+            paths = (os.path.normpath(root / name.split("/", skipped)[-1].lstrip("/")) for name in names)
+            yield from (spelling.of(Path(path)) for path in paths)
             return
     raise UserError(f"{listed}: picture {short(first)} is not there, nor by its end beside the list; correct the paths")

@@ -2,15 +2,17 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.objects import shown
 from keras_fpn.data.tfds.boxes import boxes_in_pixels
-from keras_fpn.data.tfds.examples import Example
 from keras_fpn.data.tfds.schema import Schema, at
+
+if TYPE_CHECKING:
+    from keras_fpn.data.tfds.examples import Example
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class Content:
         self._seen: dict[int, str] = {}
         self._num_empty = 0
 
-    def add(self, example: Example) -> dict:
+    def add(self, example: "Example") -> dict:
         """Add an image and its objects; the entry of the image, to which its place may be added.
 
         Raises:

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.console.screen import import_quietly
 from keras_fpn.data.tfds.prepared import find_prepared
 
 
@@ -31,6 +32,7 @@ def package() -> ModuleType:
         UserError: see `check_installed`; or it fails to load.
     """
     check_installed()
+    import_quietly()
     tfds = importlib.import_module("tensorflow_datasets")
     if not hasattr(tfds, "builder_from_directory"):  # it writes what went wrong, and is imported without its content
         raise UserError(

@@ -76,13 +76,18 @@ def check_readable(prepared: Prepared, name: Name) -> None:
 
 
 def check_labelled(prepared: Prepared, split: str) -> None:
-    """Refuse a split without labels.
+    """Refuse a split that is not there, or has no labels.
 
     Raises:
-        UserError: the data set is known not to label it.
+        UserError: the data set has none of this name, or is known not to label it.
     """
     for part in split.split("+"):
         name = part.partition("[")[0].strip()
+        if name not in ("all", *prepared.splits):
+            there = ", ".join(prepared.splits)
+            raise UserError(
+                f"{prepared.folder}@{split}: no such split; there are {there}, and parts such as train[:90%]"
+            )
         if name in prepared.known.unlabelled:
             labelled = ", ".join(each for each in prepared.splits if each not in prepared.known.unlabelled)
             raise UserError(f"{prepared.name}: the split {name} has no labels; those with labels are {labelled}")
@@ -94,10 +99,10 @@ def open_split(prepared: Prepared, split: str, keys: Keys) -> "tuple[Split, Sche
     Raises:
         UserError: see `open_builder`, `find_schema` and `Split`.
     """
+    builder = open_builder(prepared.folder)  # imports TensorFlow, quietly
     from keras_fpn.data.tfds.examples import Split
     from keras_fpn.data.tfds.schema import find_schema
 
-    builder = open_builder(prepared.folder)
     schema = find_schema(builder, prepared.known, keys, str(prepared.folder))
     return Split(builder, split, schema), schema
 

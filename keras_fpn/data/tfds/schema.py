@@ -21,7 +21,7 @@ _USUAL = {
     "area_key": ("area",),
     "ignore_key": ("is_crowd",),
 }
-_OF_OBJECTS = ("box_key", "label_key", "ignore_key", "object_id_key", "area_key")
+_WHAT = {"image_id_key": "a whole number", "file_name_key": "a Text"}
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,12 @@ class _Finder:
         self._is_sequence = lambda feature: isinstance(feature, kinds.Sequence)
 
     def schema(self) -> Schema:
+        image = self._path("image_key", self._is_image, "an Image", usual="image")
+        self._check_kind("image_key", "/".join(image), self._is_image(self._features[image]), "an Image")
         objects = self._path("objects_key", self._holds_boxes, "a sequence of objects with a box each")
         inside = self._of_objects(objects)
         box = self._key("box_key", inside, self._is_box, "a BBoxFeature")
+        self._check_kind("box_key", box, _is_four(inside[box]), "four numbers")
         label = None
         if not self._keys.class_name:
             label = self._key("label_key", inside, self._is_label, "a ClassLabel, or --class-name for one class of all")
@@ -125,7 +128,7 @@ class _Finder:
         )
         read = {box, label, object_id, area, "is_crowd"}
         return Schema(
-            image=self._path("image_key", self._is_image, "an Image", usual="image"),
+            image=image,
             objects=objects,
             image_id=self._usual_path("image_id_key", _is_whole),
             file_name=self._usual_path("file_name_key", self._is_text),
@@ -172,6 +175,10 @@ class _Finder:
             raise UserError(f"{self._source}: {found} could be {what}; name it by {option}")
         return candidates[0]
 
+    def _check_kind(self, name, key, is_right, what):
+        if not is_right:
+            raise UserError(f"{self._source}: {key!r} is not {what}; name another feature by {_option(name)}")
+
     def _usual_path(self, name, is_right) -> Path | None:
         paths = {"/".join(path): path for path in self._features}
         key = self._usual(name, paths, lambda key: is_right(self._features[paths[key]]))
@@ -184,7 +191,9 @@ class _Finder:
         """The one that is named, or else the first usual one that there is."""
         wanted = getattr(self._keys, name)
         if wanted is not None:
-            return self._chosen(name, there, [], "") if wanted else None
+            if wanted:
+                self._check_kind(name, self._chosen(name, there, [], ""), is_right(wanted), _WHAT.get(name, "a number"))
+            return wanted or None
         return next((key for key in _USUAL[name] if key in there and is_right(key)), None)
 
     def _classes(self, label) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -220,6 +229,10 @@ def _within(sequence) -> Mapping[str, Any]:
 def _is_number(feature) -> bool:
     """Whether a feature is one number, truth or label."""
     return feature.shape == () and np.dtype(feature.np_dtype).kind in "iufb"
+
+
+def _is_four(feature) -> bool:
+    return feature.shape == (4,) and np.dtype(feature.np_dtype).kind in "iuf"
 
 
 def _is_whole(feature) -> bool:
