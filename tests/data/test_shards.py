@@ -14,8 +14,8 @@ from PIL import Image
 from keras_fpn.commands.main import main
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import find_layout, load_coco, read_coco, readable_errors
-from keras_fpn.data.picture_checks import check_pictures
 from keras_fpn.data.picture_contents import content_of, length_of
+from keras_fpn.data.unread_pictures import refuse_unread
 
 # Pictures, width and height: wide ones and tall ones, more than a shard holds.
 SIZES = [(48, 32), (32, 40), (64, 40), (36, 50), (40, 40), (50, 30), (30, 44), (44, 28), (60, 33), (33, 60), (52, 38)]
@@ -281,7 +281,7 @@ def test_tiff_pictures_in_shards_are_found(folder, tmp_path):
     Image.open(place).save(place, "TIFF")
     assert main(["data", "to-shards", str(tmp_path / "folder"), str(tmp_path / "out")]) == 0
     with pytest.raises(UserError, match=r"val-00000-of-00001.tfrecord: image 101 \(é 101.webp\): image 101 of .* TIFF"):
-        check_pictures(read_coco(tmp_path / "out" / "val.index.json"))
+        refuse_unread(read_coco(tmp_path / "out" / "val.index.json"))
 
 
 def test_what_cannot_be_written_leaves_nothing(folder, shards, run, tmp_path):
