@@ -240,12 +240,12 @@ class _Tree:
         return [match for match in found if match and self.kind(match) == ""]
 
     def listed_pictures(self) -> list[str]:
-        """The files with a picture's ending in the folders that were looked into."""
+        """The regular files with a picture's ending in the folders that were looked into."""
         return [
             f"{parent}/{name}" if parent else name
             for parent, entries in self._listed.items()
             for name in entries
-            if name.lower().endswith(_ENDINGS)
+            if name.lower().endswith(_ENDINGS) and self.kind(f"{parent}/{name}" if parent else name) == ""
         ]
 
     def _names(self, parent: str) -> dict[str, os.DirEntry]:

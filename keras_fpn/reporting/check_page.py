@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,15 @@ def _text(value) -> str:
     if value is None:
         return ""
     if isinstance(value, list | tuple):
-        return ", ".join(f"{item:g}" if isinstance(item, int | float) else repr(item) for item in value)
+        return ", ".join(_number(item) if isinstance(item, int | float) else repr(item) for item in value)
     return str(value)
+
+
+def _number(value: float) -> str:
+    try:
+        return f"{value:g}"
+    except OverflowError:  # JSON has whole numbers that no float holds
+        return f"{Decimal(value).normalize():.6g}"
 
 
 def _distributions(checked: Checked) -> list[Section]:

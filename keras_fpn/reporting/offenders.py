@@ -88,7 +88,10 @@ def _corners(box) -> np.ndarray | None:
     """x1, y1, x2, y2 of a box that can be drawn; sides below zero count from the other corner."""
     if not isinstance(box, list | tuple) or len(box) != 4 or not all(map(is_number, box)):
         return None
-    x, y, width, height = map(float, box)
+    try:
+        x, y, width, height = map(float, box)
+    except OverflowError:  # JSON has whole numbers that no float holds
+        return None
     corners = np.array([min(x, x + width), min(y, y + height), max(x, x + width), max(y, y + height)])
     return corners if np.isfinite(corners).all() and (np.abs(corners) < 1e6).all() else None
 

@@ -101,6 +101,16 @@ def _write(path, facts, **shown):
     return Path(path)
 
 
+def _held_by_utf_8(value):
+    """A value for a page: half a surrogate pair, which names in JSON and of files may hold, is spelt out."""
+    try:
+        if isinstance(value, str):
+            value.encode()
+    except UnicodeEncodeError:
+        return value.encode(errors="backslashreplace").decode()
+    return value
+
+
 @functools.cache
 def templates() -> jinja2.Environment:
     """The templates of this room, which escape every text and know what the parts of a page need."""
@@ -108,6 +118,7 @@ def templates() -> jinja2.Environment:
         loader=jinja2.PackageLoader("keras_fpn.reporting", "."),
         autoescape=True,  # chosen by the ending of a name, it would leave out .j2
         undefined=jinja2.StrictUndefined,
+        finalize=_held_by_utf_8,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

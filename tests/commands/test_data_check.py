@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import json
+import os
 import re
 import shutil
 
@@ -81,6 +82,21 @@ def test_the_page_shows_the_offenders(run, folder, tmp_path):
     assert picture.size[0] > 1.2 * picture.size[1] and red[:, round(115 * factor) :].sum() > 100
     frame = pixels[round(70 * factor) :, round(110 * factor) :]
     assert np.abs(frame - 150).max() < 12
+
+
+def test_a_page_can_show_whatever_a_file_says(run, folder, tmp_path):
+    (file,) = (folder / "annotations").glob("instances_train*.json")
+    (images,) = folder.glob("train*")
+    document = json.loads(file.read_text())
+    document["categories"][1]["name"] = "sq\ud800uare"
+    document["annotations"][2]["bbox"] = [1, 10**400, 5, 5]
+    file.write_text(json.dumps(document))
+    os.mkfifo(images / "unlisted.jpg")
+    (images / "folder.jpg").mkdir()
+    code, out, err = run("data", "check", file, "--images", images, "--config", "shapes", "--out", "page.html")
+    assert (code, err) == (1, "") and "no entry names" not in out and "in another form" not in out
+    page = (tmp_path / "page.html").read_text()
+    assert r"sq\ud800uare" in page and "1, 1e+400, 5, 5" in page
 
 
 def test_annotations_are_mended(run, folder, tmp_path):

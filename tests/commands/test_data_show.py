@@ -57,3 +57,17 @@ def test_a_picture_that_cannot_be_read_is_named(run, shapes_folder, tmp_path):
     code, _, told = run(*WORDS, "coco", "--set", "size=128")
     assert code == 2 and re.search(r"coco/train/0000\d\d.jpg: cannot be read", told)
     assert not (tmp_path / "show.jpg").exists()
+
+
+@pytest.mark.slow
+def test_pictures_that_are_rewritten_for_training_are_shown(run, shapes_folder, tmp_path):
+    import shutil
+
+    shutil.copytree(shapes_folder, tmp_path / "coco")
+    for path in (tmp_path / "coco" / "train").iterdir():
+        Image.open(path).save(path, format="TIFF")
+    code, _, told = run(*WORDS, "coco", "--set", "size=128")
+    assert code == 2 and "data.cache=true" in told
+    code, _, told = run(*WORDS, "coco", "--set", "size=128", "data.cache=true")
+    assert code == 0, told
+    assert (tmp_path / "show.jpg").exists() and (tmp_path / "show_files.jpg").exists()

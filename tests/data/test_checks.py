@@ -499,6 +499,21 @@ def test_boxes_go_with_pictures_that_were_resized(case):
     assert mended.content["annotations"][6:] == case.items[6:]
 
 
+def test_boxes_of_texts_alone_become_numbers(case):
+    x, y, width, height = case.items[0]["bbox"]
+    case.items[0]["bbox"] = [str(x), y, str(width), height]
+    case.items[1]["bbox"] = [True, True, 5, 5]
+    mended = _mended(case)
+    assert mended.content["annotations"][0]["bbox"] == [x, y, width, height]
+    assert [each["id"] for each in mended.content["annotations"][:2]] == [1, 3]
+    assert "1 box of texts written as numbers" in mended.lines
+
+
+def test_numbers_at_the_end_of_their_range_are_no_alarm_of_numpy(case):
+    case.items[0]["bbox"] = [1e308] * 4
+    assert _mended(case).content["annotations"] == case.items[1:]
+
+
 def test_objects_of_a_file_that_is_listed_twice_come_together(case):
     file_listed_twice(case)
     mended = _mended(case)

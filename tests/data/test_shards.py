@@ -314,7 +314,7 @@ def test_what_cannot_be_written_leaves_nothing(folder, shards, run, tmp_path):
 
 def test_annotations_by_themselves_are_one_half(folder, run, tmp_path):
     code, printed, _ = run("data", "to-shards", _annotations(folder), "out", "--images", folder / "train")
-    assert code == 0 and "all: 11 images in 1 shards" in printed
+    assert code == 0 and "all: 11 images in 1 shard," in printed
     assert len(read_coco(tmp_path / "out" / "all.index.json")) == 11
     alone = shutil.copy(_annotations(folder), tmp_path / "alone.json")
     code, _, error = run("data", "to-shards", alone, "other")

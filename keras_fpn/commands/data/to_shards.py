@@ -28,6 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from keras_fpn.data.checks.finding import counted
     from keras_fpn.data.shard_folder import check_shards_output, write_shards
 
     halves = _halves(arguments.data, arguments.images)
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
         reading=how,
     )
     for name, half in written.items():
-        print(f"{name}: {half.images} images in {half.shards} shards, {half.bytes / 1e6:.1f} MB")
+        print(f"{name}: {counted(half.images, 'image')} in {counted(half.shards, 'shard')}, {half.bytes / 1e6:.1f} MB")
     print(f"wrote {arguments.out}; train on it: keras-fpn train CONFIG --data {arguments.out}")
 
 

@@ -131,7 +131,7 @@ def check_form(subject: Subject) -> Iterator[Finding]:
     if table.form != "xywh":  # they were said to be in this one
         return
     is_named = [isinstance(image.get("file_name"), str) and "id" in image for image in table.images]
-    is_usable = table.has_box & np.isfinite(table.of_objects).all(1) & np.array([*is_named, False])[table.rows]
+    is_usable = table.is_finite & np.isfinite(table.of_objects).all(1) & np.array([*is_named, False])[table.rows]
     usable = np.flatnonzero(is_usable).tolist()
     entries = [table.annotations[index] for index in usable]
     images = [table.images[row] for row in table.rows[usable].tolist()]

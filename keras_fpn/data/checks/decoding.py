@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_fpn.console.screen import import_quietly
 from keras_fpn.data.checks.finding import ERROR, Finding, register_kind
 from keras_fpn.data.checks.pictures import in_threads
 from keras_fpn.data.checks.subject import Subject
@@ -21,6 +22,7 @@ def decode_all(subject: Subject, count: Callable[[int], Any]) -> list[Finding]:
     Args:
         count: called with how many were decoded.
     """
+    import_quietly()
     import tensorflow as tf
 
     from keras_fpn.data.decode import bad_image_message, decode_image

@@ -129,7 +129,8 @@ def _reach(table: HalfTable) -> np.ndarray:
     """`[m, 2]` how far down and across the boxes of each image reach, 0 of none."""
     reach = np.zeros((len(table.images), 2))
     sound = table.has_extent & (table.rows >= 0)
-    ends = (table.boxes[:, :2] + table.boxes[:, 2:])[sound][:, ::-1]
+    with np.errstate(over="ignore"):  # infinity is beyond every image
+        ends = (table.boxes[:, :2] + table.boxes[:, 2:])[sound][:, ::-1]
     np.maximum.at(reach, table.rows[sound], ends)
     return reach
 

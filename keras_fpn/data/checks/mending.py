@@ -122,6 +122,8 @@ def _with_numbers(table: HalfTable, lines) -> tuple[HalfTable, list[Any]]:
 
 def _as_numbers(value) -> list[float] | None:
     try:
+        if any(isinstance(item, bool) for item in value):
+            return None
         box = [float(item) for item in value]
     except (TypeError, ValueError, OverflowError):
         return None

@@ -14,7 +14,8 @@ from keras_fpn.ops import masks
 _ROOM, _SHARE = 2.0, 0.1  # pixels, and of the longer side: what an outline may differ from its box
 
 UNUSABLE = register_kind(
-    "segmentation_unusable", WARNING, "segmentation", "which is no mask", "correct it; boxes alone are learnt without",
+    "segmentation_unusable", WARNING, "segmentation", "of which no mask can be made",
+    "correct it; boxes alone are learnt without",
     __name__,
 )  # fmt: skip
 DISAGREES = register_kind(
