@@ -12,6 +12,7 @@ from keras_fpn.data.class_checks import objects_of_classes
 from keras_fpn.data.entry_values import text_of
 
 _RARE = 10  # objects of a class
+_NAMED = 5  # classes that a line names
 _IMBALANCE = 100  # commonest over rarest
 
 
@@ -32,7 +33,7 @@ UNUSED = _kind("category_unused", WARNING, "class", "without an object", "annota
 CROWDS_ALONE = _kind("category_of_crowds", WARNING, "class", "with crowds alone", "annotate single objects")
 RARE = _kind("category_rare", WARNING, "class", f"with fewer than {_RARE} objects", "annotate more, or merge classes")
 IMBALANCE = _kind("class_imbalance", NOTE, "class", "far rarer than the commonest", "annotate more of the rare ones")
-DIFFERENT = _kind("categories_differ", ERROR, "half", "with other classes than the training half", "give both one list")
+DIFFERENT = _kind("categories_differ", ERROR, "half", "with classes that training has not", "give both one list")
 NO_OBJECT_ON = _kind("image_without_objects", NOTE, "image", "without objects", "nothing, if there are none to see")
 
 
@@ -96,27 +97,13 @@ def check_balance(subject: Subject) -> Iterator[Finding]:
 
 
 def check_lists(subjects: Sequence[Subject]) -> Iterator[Finding]:
-    """Halves whose classes are not those of the training half."""
-    first = subjects[0].table
+    """Halves with classes that the training half has not; others are joined by name, whatever their ids are."""
+    known = set(subjects[0].table.class_names)
     for subject in subjects[1:]:
-        table = subject.table
-        ours, theirs = (dict(zip(each.category_keys, each.class_names, strict=True)) for each in (first, table))
-        if ours != theirs:
-            yield from table.find_whole(DIFFERENT, _difference(ours, theirs))
-
-
-def _difference(ours, theirs) -> str:
-    """Which classes one list has and the other has not, or has otherwise."""
-    parts = []
-    for words, names in (
-        ("without", [name for key, name in ours.items() if key not in theirs]),
-        ("also with", [name for key, name in theirs.items() if key not in ours]),
-        ("under another name", [f"{ours[key]} as {theirs[key]}" for key in ours
-                                if key in theirs and ours[key] != theirs[key]]),
-    ):  # fmt: skip
-        if names:
-            parts.append(f"{words} {', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}")
-    return "; ".join(parts)
+        others = [name for name in subject.table.class_names if name not in known]
+        if others:
+            more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+            yield from subject.table.find_whole(DIFFERENT, f"{', '.join(others[:_NAMED])}{more}")
 
 
 CHECKS = (
