@@ -50,7 +50,7 @@ def test_a_broken_data_set(run, folder, tmp_path):
     lines = out.splitlines()
     assert re.match(r"3 errors, \d warnings?, \d notes? in 18 images and \d+ objects \(train, val\)$", lines[0])
     assert "error (train): 1 box without width or height; correct x, y, width, height, or leave such boxes out" in lines
-    assert "error (val): 1 half with classes that training has not: <b>" in out
+    assert "error (val): 1 half with classes that training has not: circle; give both one list" in out
     found = json.loads((tmp_path / "found.json").read_text())
     kinds = [finding["kind"] for finding in found["findings"]]
     assert {"box_empty", "box_outside", "duplicate_box", "categories_differ"} <= set(kinds)
