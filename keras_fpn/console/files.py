@@ -40,6 +40,16 @@ def check_output(path: str | os.PathLike, *, folder: bool = False) -> None:
         raise UserError(f"{path}: cannot be written, since {there} is read-only; choose another place")
 
 
+def check_empty(path: str | os.PathLike) -> None:
+    """Refuse a folder to write that has something in it already.
+
+    Raises:
+        UserError: it has.
+    """
+    if Path(path).is_dir() and any(Path(path).iterdir()):
+        raise UserError(f"{path}: is not empty, and files in it might be overwritten; choose another OUT or remove it")
+
+
 def temporary_name(path: str | os.PathLike) -> Path:
     """Return where this process writes a file before it takes the place of `path`: beside it, with the same ending."""
     path = Path(path)

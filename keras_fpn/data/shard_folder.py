@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_fpn.console.errors import UserError
-from keras_fpn.console.files import built_aside, check_output, write_text
+from keras_fpn.console.files import built_aside, check_empty, check_output, write_text
 from keras_fpn.console.progress import Count
 from keras_fpn.data import rewriting
 from keras_fpn.data.coco import CocoDataset, Record, read_coco
@@ -58,8 +57,7 @@ def check_shards_output(path: str | os.PathLike) -> None:
         UserError: `path` is a file, is not empty, or cannot be written.
     """
     check_output(path, folder=True)
-    if Path(path).is_dir() and any(Path(path).iterdir()):
-        raise UserError(f"{path}: is not empty, and files in it might be overwritten; choose another OUT or remove it")
+    check_empty(path)
 
 
 def write_shards(

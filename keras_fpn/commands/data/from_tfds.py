@@ -46,15 +46,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from keras_fpn.console.files import built_aside, check_output
+    from keras_fpn.console.files import built_aside, check_empty, check_output
     from keras_fpn.data.tfds.keys import read_keys
     from keras_fpn.data.tfds.names import PREFIX
     from keras_fpn.data.tfds.package import check_installed, prepare
     from keras_fpn.data.tfds.prepared import Prepared, find_prepared
 
     out, data = Path(arguments.out), arguments.data.removeprefix(PREFIX)
-    if out.is_dir() and any(out.iterdir()):
-        raise UserError(f"{out}: is not empty, and files in it might be overwritten; choose another OUT or remove it")
+    check_empty(out)
     check_output(out, folder=True)
     if arguments.split and arguments.val_share is not None:
         raise UserError("--val-share divides the split train, and --split says what the halves are; leave out one")

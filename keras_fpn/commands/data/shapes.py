@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from keras_fpn.commands.arguments import positive
-from keras_fpn.console.errors import UserError
 
 HELP = "write the embedded data set: a COCO-format folder"
 
@@ -20,13 +19,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from keras_fpn.console.files import built_aside
+    from keras_fpn.console.files import built_aside, check_empty
     from keras_fpn.console.progress import Count
     from keras_fpn.data.shapes import write_shapes
 
     out = Path(arguments.out)
-    if out.is_dir() and any(out.iterdir()):
-        raise UserError(f"{out}: is not empty, and files in it might be overwritten; choose another OUT or remove it")
+    check_empty(out)
     num_train, num_val = arguments.images, arguments.val_images
     with Count("draw", num_train + num_val) as count, built_aside(out) as aside:
         write_shapes(

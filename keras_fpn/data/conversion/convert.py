@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.console.files import built_aside, check_output
+from keras_fpn.console.files import built_aside, check_empty, check_output
 from keras_fpn.data import rewriting
 from keras_fpn.data.class_choice import Classes
 from keras_fpn.data.conversion.coco_files import write_coco
@@ -79,8 +79,7 @@ def convert(
         UserError: something cannot be read, trusted or written; names the file.
     """
     check_output(out, folder=True)
-    if out.is_dir() and any(out.iterdir()):
-        raise UserError(f"{out}: is not empty, and files in it might be overwritten; choose another OUT or remove it")
+    check_empty(out)
     known, halves = find_sources(data, images, from_format)
     _check_apart(out, halves)
     sources = read_sources(known, halves, boxes, crowds, invalid_boxes == "drop", classes)
