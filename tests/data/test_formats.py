@@ -14,6 +14,7 @@ from PIL import Image
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import find_layout, read_coco
 from keras_fpn.data.formats import find_halves, format_of, read_content
+from keras_fpn.data.formats.picture_folders import picture_size
 from tests.data import disguises
 from tests.data.data_sets import CONTENT, LAYOUTS, WITHOUT_EMPTY, as_content, voc_xml
 
@@ -57,6 +58,15 @@ def test_every_layout_as_other_machines_leave_it(tmp_path, disguise, caplog):
                 if name in WITHOUT_EMPTY:
                     wanted = {file: content for file, content in wanted.items() if content[2]}
                 assert found == wanted, name
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_sizes_are_those_of_pictures_as_they_are_looked_at(tmp_path, kind):
+    exif = Image.Exif()
+    exif[274] = 6  # a quarter turn
+    Image.new("RGB", (80, 40)).save(tmp_path / "a", kind, exif=exif)
+    size = picture_size(tmp_path / "a")
+    assert (size.width, size.height, size.stored) == (40, 80, (80, 40))
 
 
 # ------------------------------------------------------------------------------------------------- details of VOC

@@ -54,7 +54,8 @@ def content_size(content: bytes, name: str) -> PictureSize:
 
 def _size(picture) -> PictureSize:
     orientation = _orientation(picture)
-    width, height = picture.size if orientation < 5 else picture.size[::-1]
+    is_turned = orientation >= 5 and picture.format != "TIFF"  # of which Pillow gives the upright size
+    width, height = picture.size[::-1] if is_turned else picture.size
     return PictureSize(width, height, orientation, picture.format or "")
 
 
