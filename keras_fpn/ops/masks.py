@@ -20,7 +20,8 @@ def paste(mask: np.ndarray, box: np.ndarray, height: int, width: int) -> dict[st
     Args:
         mask: `[m, n]` probabilities.
         box: `[4]` x1, y1, x2, y2 in pixels of the image; may lie partly or wholly outside. Nothing is pasted beyond
-            it, so that a mask of ones fills exactly the pixels whose centres lie in the box.
+            it, so that a mask of ones fills exactly the pixels whose centres lie in the box; a centre on its right
+            or lower border is outside, so that boxes side by side share no pixel.
         height, width: of the image, pixels.
 
     Returns:

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
@@ -42,10 +42,10 @@ def disc(side, radius=0.4):
 
 
 def pasted_slowly(mask, box, height, width):
-    """The same by its definition, pixel by pixel."""
+    """The same by its definition, pixel by pixel; a centre on the right or lower border belongs to the next box."""
     (x1, y1, x2, y2), bins, pasted = box, len(mask), np.zeros((height, width))
     for row, column in np.ndindex(height, width):
-        if not (x1 <= column + 0.5 <= x2 and y1 <= row + 0.5 <= y2):
+        if not (x1 <= column + 0.5 < x2 and y1 <= row + 0.5 < y2):
             continue
         u, v = (column + 0.5 - x1) / (x2 - x1) * bins - 0.5, (row + 0.5 - y1) / (y2 - y1) * bins - 0.5
         weights = [np.maximum(1 - np.abs(np.clip(place, 0, bins - 1) - np.arange(bins)), 0) for place in (v, u)]
@@ -57,6 +57,7 @@ def pasted_slowly(mask, box, height, width):
     st.lists(st.floats(-40, 100), min_size=4, max_size=4, unique=True),
     st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32 - 1),
 )  # fmt: skip
+@example([0.0, 1.5, 0.5, 1.5], 3, 3, 0)  # the centres of pixels lie on all four borders
 def test_pasting_interpolates_between_the_centres_of_the_bins(corners, height, width, seed):
     mask = np.random.default_rng(seed).random((5, 5))
     (x1, x2), (y1, y2) = sorted(corners[:2]), sorted(corners[2:])
