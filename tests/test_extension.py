@@ -133,6 +133,7 @@ def test_results_and_pictures_tell_the_colour(trained, command, folder, monkeypa
     assert len(list(out.glob("[!.]*"))) == 3
 
 
+@pytest.mark.slow
 def test_another_process_reads_it_with_its_extensions_and_refuses_it_without(trained, folder):
     code = (
         "import sys, numpy as np, keras_fpn\n"
@@ -157,7 +158,7 @@ def test_a_run_goes_on_by_the_users_word_alone(trained, command, capsys):
 
 
 @pytest.mark.parametrize(("format", "file"), [
-    ("saved_model", "served"),
+    pytest.param("saved_model", "served", marks=pytest.mark.slow),
     pytest.param("tflite", "a.tflite", marks=pytest.mark.slow),
     pytest.param("onnx", "a.onnx", marks=pytest.mark.slow),
 ])  # fmt: skip

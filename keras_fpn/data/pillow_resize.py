@@ -7,8 +7,16 @@ by a matrix; the horizontal pass works on the transposed image, whose rows lie t
 import tensorflow as tf
 
 _PRECISION = 22  # bits behind the point of Pillow's weights: 32 less 8 of a pixel and 2 to spare
+_SIDE = tf.TensorSpec([], tf.int32)
 
 
+def _traced_once(dtype):
+    """A decorator: one graph for images of a type, in the place of one in each pipeline."""
+    signature = [tf.TensorSpec([None, None, 3], dtype), _SIDE, _SIDE]
+    return tf.function(input_signature=signature, autograph=False)
+
+
+@_traced_once(tf.uint8)
 def resize_pillow(image: tf.Tensor, new_height: int | tf.Tensor, new_width: int | tf.Tensor) -> tf.Tensor:
     """Pillow's `Image.resize((new_width, new_height), BILINEAR)`, bit for bit: detectron2's resize.
 
@@ -36,7 +44,12 @@ def resize_bilinear(image: tf.Tensor, new_height: int | tf.Tensor, new_width: in
     Returns:
         [new_height, new_width, 3] float32, in the range of the image and not rounded.
     """
-    return _by_side(tf.cast(image, tf.float32), new_height, new_width, _linear_rows)
+    return _resize_floats(tf.cast(image, tf.float32), new_height, new_width)
+
+
+@_traced_once(tf.float32)
+def _resize_floats(image, new_height, new_width):
+    return _by_side(image, new_height, new_width, _linear_rows)
 
 
 def _by_side(image, new_height, new_width, resize_rows):

@@ -38,7 +38,7 @@ def parity():
         pytest.param("fasterrcnn_resnet50_fpn_v2", marks=pytest.mark.slow),
         pytest.param("fasterrcnn_mobilenet_v3_large_fpn", marks=pytest.mark.slow),
         pytest.param("fasterrcnn_mobilenet_v3_large_320_fpn", marks=pytest.mark.slow),
-        "faster_rcnn_R_50_FPN_1x",
+        pytest.param("faster_rcnn_R_50_FPN_1x", marks=pytest.mark.slow),
         pytest.param("faster_rcnn_R_101_FPN_3x", marks=pytest.mark.slow),
         pytest.param("rpn_R_50_FPN_1x", marks=pytest.mark.slow),
     ),

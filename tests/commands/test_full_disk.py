@@ -65,7 +65,9 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name.startswith("export") else name for name in COMMANDS]
+)
 def test_it_is_one_line_and_nothing_is_lost_or_left(name, folder, run, tmp_path):
     arguments = [word.replace("FOLDER", str(folder)).replace("OUT", "out") for word in COMMANDS[name]]
     old = [tmp_path / word for word in arguments if word.startswith("out.")]

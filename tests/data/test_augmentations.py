@@ -189,7 +189,7 @@ GEOMETRY = {name: {"probability": 0.7} for name in ("mosaic", "copy_paste", "cro
 @pytest.mark.parametrize(
     "more",
     [
-        {"horizontal_flip": True},
+        pytest.param({"horizontal_flip": True}, marks=pytest.mark.slow),
         pytest.param({"horizontal_flip": True, "interpolation": "bilinear"}, marks=pytest.mark.slow),
         pytest.param({"scale_jitter": (0.5, 2.0), "canvas": (128, 160)}, marks=pytest.mark.slow),
         pytest.param({"min_side": (96, 128), "canvas": (128, 160)}, marks=pytest.mark.slow),

@@ -98,6 +98,7 @@ def test_pillow_resize_that_enlarges_is_one_call_of_pillows(height, width, min_s
     np.testing.assert_array_equal(transforms.resize_image(tf.constant(pixels), new_height, new_width), wanted)
 
 
+@pytest.mark.slow
 def test_pillow_resize_of_thousands_of_taps():
     """2000 pixels into one: the float64 sum of the weights depends on the order in which they are added."""
     pixels = _random_pixels(2000, 3)

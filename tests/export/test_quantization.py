@@ -194,6 +194,7 @@ def test_only_its_own_progress_is_printed(float_file, pictures, capsys):
     assert (printed.out.startswith("calibrate: 2 images in "), printed.out.count("\n"), printed.err) == (True, 1, "")
 
 
+@pytest.mark.slow
 def test_layers_without_a_signal_are_no_trouble(tiny_settings, pictures):
     """A proposal network whose hidden convolution gives nothing: ranges of width 0."""
     import keras_fpn

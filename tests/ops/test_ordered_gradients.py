@@ -34,7 +34,8 @@ def step_of(model, batch):
     return tf.function(lambda *data: model.train_step(data)).get_concrete_function(*specs)
 
 
-@pytest.mark.parametrize("settings", [[], pytest.param(["model.profile=paper"], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [[], ["model.profile=paper"]])
 def test_a_deterministic_step_holds_no_gradient_that_a_gpu_refuses(tiny_batch, settings):
     classes = types.SimpleNamespace(class_names=list("abcd"), category_ids=[1, 2, 3, 4])
     found = operations(step_of(building.build_model(load_config("tiny", settings), classes), tiny_batch))

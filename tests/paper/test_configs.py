@@ -358,8 +358,8 @@ def test_the_rows_of_segments():
 # --- What is built, and its training
 
 
-# One of each table, and the pyramids, which are trained for the next test anyway.
-QUICK = (*RPNS, "paper/table2_a", "paper/table3_c", "paper/table5_r50", "paper/table6_dual_28")
+# One of each kind of model, and the pyramids, which are trained for the next test anyway.
+QUICK = (*RPNS, "paper/table2_a", "paper/table6_dual_28")
 
 
 @pytest.mark.parametrize("name", [row if row in QUICK else pytest.param(row, marks=pytest.mark.slow) for row in ROWS])
