@@ -170,6 +170,9 @@ def read_coco(
     joining.tell_of_ids(given, parts)
     ids = class_order(parts[0], None if category_ids is None else tuple(int(number) for number in category_ids))
     names = tuple(parts[0].class_names.get(number, str(number)) for number in ids)
+    of_id = {category["id"]: category for category in parts[0].categories}
+    categories_of_classes = [of_id[number] for number in ids if number in of_id]
+    chosen = {name: each.for_categories(categories_of_classes, parts[0].source) for name, each in chosen.items()}
     records, dropped = [], []
     for source, part in zip(sources, parts, strict=True):
         own, left_out = _read_records(source, part, ids, chosen, invalid_boxes == "drop", boxes, crowds)

@@ -7,6 +7,7 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.console.progress import Count
 from keras_fpn.data.coco import CocoDataset
 from keras_fpn.data.decode import readable_errors
+from keras_fpn.data.fields import names_of
 from keras_fpn.data.pipeline import load_coco
 from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.inference.results import best_of_each, predict_batches
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 def evaluation_dataset(model: "Detector", data_set: CocoDataset, batch_size: int = 1) -> "tf.data.Dataset":
     """Return the `tf.data.Dataset` of a `CocoDataset`, resized by the model's own rule, images of one size together."""
-    fields = [name for name in model.object_fields if name in data_set.fields]  # only drawn
+    fields = [name for name in names_of(model.object_fields) if name in data_set.fields]  # only drawn
     rule = model.settings["resize"]
     return load_coco(data_set, batch_size=batch_size, group_by_padded_size=True, fields=fields, **rule)
 

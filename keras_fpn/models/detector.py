@@ -10,7 +10,7 @@ objects.
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
@@ -32,6 +32,9 @@ from keras_fpn.parts.output_fields import OutputField
 from keras_fpn.parts.read_only import plain, read_only
 from keras_fpn.stages.stage import Stage, StageContext, in_order
 
+if TYPE_CHECKING:
+    from keras_fpn.data.fields import ObjectField
+
 # Of what a file of a model holds. Who changes that raises the number, and makes the golden file anew.
 FORMAT_VERSION = 1
 
@@ -52,7 +55,6 @@ class Detector(OwnLosses):
     others.
 
     Attributes:
-        object_fields: names of what it learns from of each object, besides boxes, classes and crowds.
         further_inputs: `{name: tf.TensorSpec}` of its inputs besides images and their sizes.
         metric_families: what it is measured by, `{output: (MetricFamily, ...)}`: the main metric of the first family of
             its detections is the higher, the better the model.
@@ -71,7 +73,6 @@ class Detector(OwnLosses):
     title = "Detector"
     stage_types: tuple[type[Stage], ...] = ()
     classes = OBJECT
-    object_fields: tuple[str, ...] = ()
     further_inputs: dict[str, tf.TensorSpec] = {}
     metric_families: dict[str, tuple[MetricFamily, ...]] = {}
 
@@ -106,12 +107,25 @@ class Detector(OwnLosses):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         # Of the class: the data are read before there is a model.
-        cls.object_fields = tuple(dict.fromkeys(name for stage in cls.stage_types for name in stage.object_fields))
         cls.further_inputs = {name: spec for stage in cls.stage_types for name, spec in stage.further_inputs.items()}
         cls.metric_families = {}
         for output in dict.fromkeys(output for stage in cls.stage_types for output in stage.families):
             families = [family for stage in cls.stage_types for family in stage.families.get(output, ())]
             cls.metric_families[output] = tuple(dict.fromkeys(families))
+
+    @classmethod
+    def fields_to_learn(cls, settings: Mapping[str, Mapping]) -> "tuple[str | ObjectField, ...]":
+        """Names or fields of what it learns from of each object besides boxes, classes and crowds.
+
+        Args:
+            settings: `{group: {key: value}}`, complete, see `settings`.
+        """
+        return tuple(dict.fromkeys(field for stage in cls.stage_types for field in stage.fields_to_learn(settings)))
+
+    @property
+    def object_fields(self) -> "tuple[str | ObjectField, ...]":
+        """Names or fields of what it learns from of each object besides boxes, classes and crowds."""
+        return self.fields_to_learn(self.settings)
 
     @classmethod
     def for_data(cls, classes: Any, **settings: Any) -> Self:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+    from keras_fpn.data.fields import ObjectField
     from keras_fpn.metrics import MetricFamily
     from keras_fpn.parts.output_fields import OutputField
 
@@ -57,7 +58,8 @@ class Stage:
         outputs: those of `gives` that leave the model: "detections", and "proposals" where they are to be measured.
         loss_names, recall_names: what `train` gives; reported by `fit`. A recall is the share of the sampled positives
             that the stage gets right.
-        object_fields: names of what it learns from of each object, besides boxes, classes and crowds ("masks").
+        object_fields: names of what it learns from of each object, besides boxes, classes and crowds ("masks"); see
+            `fields_to_learn` where that hangs on its settings.
         further_inputs: `{name: tf.TensorSpec}` of what the model is given besides images and their sizes.
         fields: `OutputField`s, the rows of "detections" that it gives.
         max_detections: rows of its detections.
@@ -86,6 +88,15 @@ class Stage:
     def __init__(self, context, name=None):
         self.context = context
         self.name = name or type(self).name
+
+    @classmethod
+    def fields_to_learn(cls, settings: Mapping[str, Mapping]) -> "tuple[str | ObjectField, ...]":
+        """Names of what it learns from of each object, or fields made for its settings; asked before there is a stage.
+
+        Args:
+            settings: `{group: {key: value}}` of the whole model.
+        """
+        return cls.object_fields
 
     @property
     def seed_number(self) -> int:

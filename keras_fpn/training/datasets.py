@@ -69,7 +69,7 @@ def training_dataset(
 
 
 def _object_fields(config):
-    return architecture(config.model.architecture).object_fields
+    return architecture(config.model.architecture).fields_to_learn(config.model.groups())
 
 
 def read_data(config: Config) -> tuple[CocoDataset, CocoDataset, COCOEvaluator]:

@@ -12,6 +12,7 @@ from keras_fpn.console.progress import Count
 from keras_fpn.data.augmentations import active, needed_fields
 from keras_fpn.data.coco import CocoDataset, read_coco
 from keras_fpn.data.decode import readable_errors
+from keras_fpn.data.fields import names_of
 from keras_fpn.data.pipeline import load_coco
 from keras_fpn.data.rewritten_pictures import with_rewritten_pictures
 from keras_fpn.models.detector import architecture
@@ -43,9 +44,10 @@ def shown_data(config: Config, batches: int) -> tuple[Image.Image, Image.Image, 
         UserError: the data or the configuration is wrong, or a picture cannot be read.
     """
     data: Any = config.data
-    names = architecture(config.model.architecture).object_fields
+    learnt = architecture(config.model.architecture).fields_to_learn(config.model.groups())
+    names = names_of(learnt)
     needed = needed_fields(active(data.augment))
-    data_set = read_coco(data.train.annotations, data.train.images, **data.reading, fields=(*names, *needed))
+    data_set = read_coco(data.train.annotations, data.train.images, **data.reading, fields=(*learnt, *needed))
     data_set = with_rewritten_pictures(data_set) if data.cache else data_set  # as training reads them
     fields = (*STANDARD, *(OUTPUT_FIELDS[name]() for name in names if name in OUTPUT_FIELDS))
     keys = (*GROUND_TRUTH_KEYS, *(field.name for field in further(fields)))

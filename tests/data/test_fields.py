@@ -265,3 +265,26 @@ def test_a_tensor_keeps_the_memory_that_it_shares():
     assert np.shares_memory(np.asarray(memoryview(tensor)), array)
     del parts, array
     np.testing.assert_array_equal(tensor, expected)
+
+
+class Tips(ObjectField):
+    """x, y of as many tips as the category says."""
+
+    name = "tips"
+
+    def __init__(self, number=None):
+        self.shape = (number, 2)
+
+    def for_categories(self, categories, source):
+        return Tips(sum(len(category["tips"]) for category in categories))
+
+
+def test_the_categories_say_how_many_numbers_a_field_has(folder):
+    annotations, images = folder(_annotation(0, tips=[[1, 2], [3, 4], [5, 6]]))
+    document = json.loads(annotations.read_text())
+    document["categories"][0]["tips"] = ["left", "right", "top"]
+    annotations.write_text(json.dumps(document))
+    data_set = read_coco(annotations, images, fields=[Tips()])
+    assert data_set.fields["tips"].shape == (3, 2)
+    _, targets = next(iter(load_coco(data_set, batch_size=2, min_side=40, fields=[Tips()])))
+    np.testing.assert_array_equal(targets["tips"][1, 0], [[1, 2], [3, 4], [5, 6]])

@@ -71,3 +71,18 @@ def test_what_a_stage_samples_says_which_object_each_roi_is_of(tiny_model, tiny_
         assert targets["classes"][image, number] == classes[image, row]
         box, ground_truth = samples["boxes"][image, row][None], targets["boxes"][image, number][None]
         assert pairwise_iou(tf.constant(box), tf.constant(ground_truth))[0, 0] >= 0.5
+
+
+class LearnsBySettings(keras_fpn.Stage):
+    @classmethod
+    def fields_to_learn(cls, settings):
+        return ("masks",) if settings["detections"]["nms_threshold"] > 0.5 else ()
+
+
+class Learns(keras_fpn.FasterRCNN):
+    stage_types = (*keras_fpn.FasterRCNN.stage_types, LearnsBySettings)
+
+
+@pytest.mark.parametrize(("threshold", "fields"), [(0.4, ()), (0.6, ("masks",))])
+def test_what_a_model_learns_from_may_hang_on_its_settings(threshold, fields):
+    assert Learns.fields_to_learn({"detections": {"nms_threshold": threshold}}) == fields

@@ -22,7 +22,7 @@ from keras_fpn.data.fields.proposals import Proposals
 from keras_fpn.parts.registry import Registry
 
 __all__ = [
-    "OBJECT_FIELDS", "OPERATIONS", "STANDARD", "ObjectField", "Proposals", "RowField", "choose",
+    "OBJECT_FIELDS", "OPERATIONS", "STANDARD", "ObjectField", "Proposals", "RowField", "choose", "names_of",
     "register_object_field",
 ]  # fmt: skip
 
@@ -51,6 +51,11 @@ def register_object_field(field: ObjectField) -> ObjectField:
 # Boxes last: like masks, they may find objects unsound that the others have read.
 STANDARD = tuple(register_object_field(field) for field in (Classes(), IsCrowd(), Boxes()))
 register_object_field(Masks())
+
+
+def names_of(fields: Iterable[str | ObjectField]) -> tuple[str, ...]:
+    """Names of fields, of which some are given by their names."""
+    return tuple(field if isinstance(field, str) else field.name for field in fields)
 
 
 def choose(fields: Iterable[str | ObjectField], known: Mapping[str, ObjectField] = _NONE) -> dict[str, ObjectField]:

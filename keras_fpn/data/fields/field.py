@@ -119,6 +119,20 @@ class ObjectField(RowField):
     kept_dtype: str | None = None
     kept_shape: tuple[int, ...] | None = None
 
+    def for_categories(self, categories: "Sequence[Mapping[str, Any]]", source: str) -> "ObjectField":
+        """The field as a data set has it, whose categories say how many numbers there are or what they mean.
+
+        By default itself. What it returns reads the objects and stands in the data set's `fields`.
+
+        Args:
+            categories: entries of "categories", in the order of the classes.
+            source: the annotations, for errors.
+
+        Raises:
+            UserError: the categories do not say what the field needs.
+        """
+        return self
+
     def read(self, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
         """Read the column of this field; by default the finite numbers that the annotations have under its name.
 
