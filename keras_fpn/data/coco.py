@@ -11,6 +11,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -126,6 +128,7 @@ def read_coco(
     crowds: str = "ignore",
     classes: Classes | None = None,
     categories: Mapping[str, int] | None = None,
+    field_settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> CocoDataset:
     """Read and check annotations and the presence of their image files.
 
@@ -150,6 +153,7 @@ def read_coco(
         classes: names of those to keep, or `{name: names that become it}` to rename and merge; all by default.
         categories: `{name: id}` that a model learnt (its `categories`): where those of the file have these names, or
             some of them, they have these ids, whatever the file says.
+        field_settings: `{key: value}` of what fields declare as settings of the data (`ObjectField.settings`).
 
     Returns:
         the records in the order of "images"; images without objects are kept.
@@ -157,7 +161,7 @@ def read_coco(
     Raises:
         UserError: anything in the file that training or evaluation could not trust; there is no field of a name.
     """
-    chosen = choose(fields)
+    chosen = {name: _told(each, field_settings) for name, each in choose(fields).items()}
     _check_choice("invalid_boxes", invalid_boxes, ("refuse", "drop"))
     _check_choice("boxes", boxes, tuple(FORMS))
     _check_choice("crowds", crowds, ("ignore", "objects"))
@@ -192,6 +196,12 @@ def read_coco(
         classes=classes,
         categories=categories,
     )
+
+
+def _told(each: ObjectField, settings: Mapping[str, Any]) -> ObjectField:
+    """A field that was told what it declares; those that declare nothing are as they are."""
+    own = {key: settings[key] for key in each.settings.model_fields if key in settings}
+    return each.with_settings(**own) if own else each
 
 
 def _as_one(parts: Sequence[Instances], categories: Mapping[str, int] | None) -> list[Instances]:

@@ -288,3 +288,56 @@ def test_the_categories_say_how_many_numbers_a_field_has(folder):
     assert data_set.fields["tips"].shape == (3, 2)
     _, targets = next(iter(load_coco(data_set, batch_size=2, min_side=40, fields=[Tips()])))
     np.testing.assert_array_equal(targets["tips"][1, 0], [[1, 2], [3, 4], [5, 6]])
+
+
+class FormSettings(keras_fpn.Settings):
+    """`foot_height`: of the ground over the lower border of the image, pixels."""
+
+    foot_height: float = 0.5
+
+
+class Stands(ObjectField):
+    """y of where an object stands, as the settings of the data have the ground."""
+
+    name, dtype, settings = "stands", "float32", FormSettings
+
+    def __init__(self, height=0.0):
+        self.height = height
+
+    def with_settings(self, foot_height):
+        return Stands(foot_height)
+
+    def read(self, objects):
+        return np.full(len(objects), SIZE[0] - self.height, np.float32), np.ones(len(objects), bool)
+
+
+def test_a_field_is_told_what_it_declares_as_a_setting_of_the_data(strangers, folder, tmp_path):
+    register_object_field(Stands())
+    config = keras_fpn.load_config("tiny")
+    assert config.data.foot_height == 0.5
+    (tmp_path / "config.yaml").write_text(config.to_yaml().replace("foot_height: 0.5", "foot_height: 2.0"))
+    config = keras_fpn.load_config(tmp_path / "config.yaml")
+    data_set = read_coco(*folder(_annotation(0)), **config.data.reading, fields=["stands"])
+    np.testing.assert_array_equal(data_set.records[1].fields["stands"], [38])
+    given = keras_fpn.load_config("tiny", ["data.foot_height=3"]).data.reading
+    data_set = read_coco(*folder(_annotation(0)), **given, fields=["stands"])
+    np.testing.assert_array_equal(data_set.records[1].fields["stands"], [37])
+    mistakes = {"data.foot_heigth=3": "unknown key.*foot_height", "data.foot_height=x": "--set: data.foot_"}
+    for mistake, told in mistakes.items():
+        with pytest.raises(UserError, match=told):
+            keras_fpn.load_config("tiny", [mistake])
+
+
+def test_a_setting_that_there_is_is_no_field_s_to_declare(strangers, monkeypatch):
+    taken = type("Taken", (keras_fpn.Settings,), {"__annotations__": {"cache": bool}, "cache": True})
+    register_object_field(type("Other", (Colour,), {"name": "other", "settings": taken})())
+    with pytest.raises(UserError, match=r"data.cache: .* rename it"):
+        keras_fpn.load_config("tiny")
+
+
+def test_what_is_read_otherwise_may_be_told_to_a_command(strangers):
+    from keras_fpn.commands.arguments import reading
+
+    register_object_field(Stands())
+    how = reading(["data.foot_height=3"], {"boxes": "xyxy", "field_settings": {"other": 1}})
+    assert how == {"boxes": "xyxy", "field_settings": {"other": 1, "foot_height": 3.0}}

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_fpn.data import columns
 from keras_fpn.data.objects import Objects
+from keras_fpn.parts.settings import Settings
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -112,12 +113,23 @@ class ObjectField(RowField):
     known by `register_object_field`. It overrides what is different for it.
 
     Attributes:
+        settings: a class of `Settings` whose keys are settings of the data, too, `data.KEY` in a configuration: a field
+            that needs to be told something takes it in `with_settings`.
         kept_dtype, kept_shape: of one object in memory, where it is not `dtype` and `shape` (see `unpack`).
     """
 
     part = "targets"
+    settings: type[Settings] = Settings
     kept_dtype: str | None = None
     kept_shape: tuple[int, ...] | None = None
+
+    def with_settings(self, **settings: Any) -> "ObjectField":
+        """The field as the settings of the data want it; by default itself.
+
+        Args:
+            settings: values of keys of its `settings`, those that are given.
+        """
+        return self
 
     def for_categories(self, categories: "Sequence[Mapping[str, Any]]", source: str) -> "ObjectField":
         """The field as a data set has it, whose categories say how many numbers there are or what they mean.
