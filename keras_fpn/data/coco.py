@@ -9,7 +9,7 @@ or image, and the mend.
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -114,7 +114,11 @@ class CocoDataset:
         """
         parts = [read_instances(half.annotations, half.images) for half in self.sources]
         parts = _as_one(choose_classes(with_one_list(parts), self.classes), self.categories)
-        return joining.join([as_read(part, self.boxes, self.crowds) for part in parts])
+        joined = joining.join([as_read(part, self.boxes, self.crowds) for part in parts])
+        categories = joined.categories
+        for each in self.fields.values():
+            categories = each.categories_to_measure(categories)
+        return replace(joined, categories=categories)
 
 
 def read_coco(

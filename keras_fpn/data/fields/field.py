@@ -145,6 +145,10 @@ class ObjectField(RowField):
         """
         return self
 
+    def categories_to_measure(self, categories: "Sequence[dict]") -> list[dict]:
+        """Entries of "categories" with what evaluation needs to know of the field; by default as they are."""
+        return list(categories)
+
     def read(self, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
         """Read the column of this field; by default the finite numbers that the annotations have under its name.
 
