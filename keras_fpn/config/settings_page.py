@@ -49,7 +49,7 @@ def _architectures():
 def _of_fields():
     """Texts of the settings of the data that fields of the objects declare."""
     texts = [_text(field.settings) for field in OBJECT_FIELDS if field.settings.model_fields]
-    return "".join(f" {text}" for text in texts)
+    return "".join(f"\n{text}" for text in texts)
 
 
 def _augmentations():

@@ -16,6 +16,8 @@
     augmentations/
                  changes of training images: mosaic, copy-paste, crops, colour, blur; visibility: what stays of objects
     mask_grids   masks over boxes in TensorFlow: cut, painted, read again
+    keypoint_lists, keypoint_sides, coco_keypoints
+                 keypoints of categories: names, skeletons, sigmas; which are left and right; COCO's
     columns      a row of each object of a data set, in memory that TensorFlow shares
     segmentations
                  polygons and run lengths -> small masks
