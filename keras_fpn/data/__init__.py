@@ -21,7 +21,8 @@
     columns      a row of each object of a data set, in memory that TensorFlow shares
     segmentations
                  polygons and run lengths -> small masks
-    shapes       the embedded data set; coco_classes: COCO's classes and their ids
+    shapes       the embedded data set; shape_keypoints: its corners and tips
+    coco_classes COCO's classes and their ids
     transforms   image and fields changed together; sizes: what an image is resized and padded to
     picture_contents, tfrecord_files
                  encoded pictures, files of their own or in TFRecord files; cached_files: in memory
