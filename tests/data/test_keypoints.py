@@ -13,10 +13,13 @@ from PIL import Image
 
 import keras_fpn
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import coco_keypoints, load_coco, read_coco, transforms
+from keras_fpn.data import coco_keypoints, load_coco, read_coco, transforms, write_shapes
+from keras_fpn.data.conversion.convert import convert
 from keras_fpn.data.fields.keypoints import Keypoints
+from keras_fpn.data.formats import find_halves
 from keras_fpn.data.keypoint_lists import keypoint_list
 from keras_fpn.data.keypoint_sides import swapping_pairs
+from keras_fpn.data.shard_folder import write_shards
 
 HEIGHT, WIDTH = 10, 20
 NAMES = ["nose", "left_eye", "right_eye"]
@@ -228,3 +231,28 @@ def test_a_data_set_with_keypoints_goes_to_a_worker_of_a_tf_data_service(folder)
     dataset = load_coco(*folder([7, 5, 2] * 3), batch_size=1, min_side=10, horizontal_flip=True, fields=("keypoints",))
     graph = dataset._as_serialized_graph(external_state_policy=tf.data.experimental.ExternalStatePolicy.IGNORE).numpy()
     assert b"PyFunc" not in graph
+
+
+@pytest.mark.parametrize("way", [("coco",), ("yolo", "coco"), ("voc", "coco")])
+def test_converters_keep_keypoints(way, tmp_path):
+    write_shapes(tmp_path / "0", num_train=2, num_val=1, size=96)
+    for number, to in enumerate(way):
+        convert(str(tmp_path / f"{number}"), tmp_path / f"{number + 1}", to)
+    _assert_the_same(tmp_path / "0", tmp_path / f"{len(way)}")
+
+
+def test_shards_keep_keypoints(tmp_path):
+    write_shapes(tmp_path / "0", num_train=2, num_val=1, size=96)
+    write_shards(tmp_path / "1", find_halves(str(tmp_path / "0"))[1])
+    _assert_the_same(tmp_path / "0", tmp_path / "1")
+
+
+def _assert_the_same(before, after):
+    rows, fields = [], []
+    for folder in (before, after):
+        data_set = read_coco(*find_halves(str(folder))[1]["train"], fields=("keypoints",))
+        records = sorted(data_set.records, key=lambda record: record.image_id)
+        rows.append(np.concatenate([record.fields["keypoints"] for record in records]))
+        fields.append(data_set.fields["keypoints"])
+    np.testing.assert_array_equal(rows[0], rows[1])
+    assert len(rows[0]) and fields[0].known == fields[1].known
