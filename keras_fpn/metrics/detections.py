@@ -26,11 +26,19 @@ class DetectionFamily(MetricFamily):
     Attributes:
         kind: pycocotools' word for what overlaps: "bbox", or "segm" for masks.
         prefix: of the names, such as "segm/".
+        figures: names without it, in the order of pycocotools.
+        headline: of them, those that stand in front of a report and in the first row of a table.
+        rows: of the table in a report, `(texts, figures)`.
+        watched: figures on the line of an epoch and in the chart of the validation.
     """
 
     name = "detections"
     kind = "bbox"
     prefix = ""
+    figures: tuple[str, ...] = _FIGURES
+    headline: tuple[str, ...] = _FIGURES[:6]
+    rows: tuple[tuple[tuple[str, ...], tuple[str | None, ...]], ...] = _ROWS
+    watched: tuple[str, ...] = ("AP", "AP50", "APs")
     report_head = ("", "IoU", *AREAS.values())
     note = (
         "COCO metrics by pycocotools. Small: below 32×32 px of the original image; medium: up to 96×96; large: above. A"
@@ -38,12 +46,12 @@ class DetectionFamily(MetricFamily):
     )
 
     def __init__(self):
-        self.metrics = tuple(map(self._metric, _FIGURES))
+        self.metrics = tuple(map(self._metric, self.figures))
         self.class_prefix = self._metric("AP/")
-        self.cards = self.metrics[:6]
-        self.lines = (self.cards, self.metrics[6:])
-        self.report_rows = tuple((texts, tuple(map(self._metric, figures))) for texts, figures in _ROWS)
-        self.epoch_line = self.charted = tuple(map(self._metric, ("AP", "AP50", "APs")))
+        self.cards = tuple(map(self._metric, self.headline))
+        self.lines = (self.cards, tuple(name for name in self.metrics if name not in self.cards))
+        self.report_rows = tuple((texts, tuple(map(self._metric, figures))) for texts, figures in self.rows)
+        self.epoch_line = self.charted = tuple(map(self._metric, self.watched))
         super().__init__()
 
     def _metric(self, figure):
