@@ -5,6 +5,7 @@
     detections      AP and AR of what has classes
     recalls, proposals, segments
                     average recall of what is proposed without classes: boxes, masks
+    keypoints       AP and AR of the places of keypoints
     more_detections
                     AP and AR of more than COCO's 100 detections of an image
     measurement     the families of a model, measured batch by batch
