@@ -58,6 +58,8 @@ class OutputField:
         is_clipped: whether those end at the borders of the image.
         drawing: what is drawn in the place of boxes: a name among `visualize.DRAWINGS`, or a function that is called
             like `visualize.draw_boxes`, with the values as the keyword of the field's name; None leaves the boxes.
+        under, over: what is drawn below and above the boxes: a name among `layers.LAYERS`, or a method
+            `(canvas, values)` that draws into a `layers.Canvas`.
         note: how pictures show it, if there is something to say.
         bound: how far the values of an exported float32 detector may be from the model's.
     """
@@ -71,6 +73,8 @@ class OutputField:
     axes: str = ""
     is_clipped: bool = False
     drawing: str | Callable | None = None
+    under: str | Callable | None = None
+    over: str | Callable | None = None
     note: str = ""
     bound: float = 1e-4
 

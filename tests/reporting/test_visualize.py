@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fpn.parts.output_fields import STANDARD
+from keras_fpn.parts.output_fields import STANDARD, OutputField
 from keras_fpn.reporting import visualize
 from keras_fpn.reporting.visualize import (
     class_color,
     contact_sheet,
     draw_boxes,
     draw_detections,
+    draw_found,
     draw_ground_truth,
     gallery,
     ground_truth_and_detections,
@@ -164,3 +165,28 @@ def test_contact_sheet_places_row_by_row():
     assert sheet.getpixel((10, 10)) == (255, 0, 0) and sheet.getpixel((10, 44)) == (0, 0, 255)
     with pytest.raises(ValueError, match="at least one"):
         contact_sheet([])
+
+
+def test_fields_draw_below_and_above_the_boxes():
+    told = []
+
+    class Spots(OutputField):
+        name = "spots"
+
+        def under(self, canvas, values):
+            told.append((canvas.factor, list(canvas.order), values))
+            canvas.picture.paste((1, 2, 3), (0, 0, *canvas.picture.size))
+
+        def over(self, canvas, values):
+            for index in canvas.order:
+                x, y = (np.array(values[index]) * canvas.factor).tolist()
+                canvas.picture.paste((250, 0, index), (x, y, x + 20, y + 20))
+
+    values = {"boxes": [[50, 50, 100, 100], [10, 10, 180, 120]], "spots": [[40, 40], [170, 60]]}
+    picture = draw_found(gray(150, 200), values, [*STANDARD, Spots()], ["cup", "plate"], classes=[0, 1])
+    assert picture.size == (600, 450) and told == [(3, [1, 0], values["spots"])]  # the small one last
+    assert picture.getpixel((450, 420)) == (1, 2, 3), "below the boxes"
+    assert where(picture, class_color(1)), "whose outlines are still there"
+    assert where(picture, (250, 0, 0)) == (120, 120, 140, 140) and where(picture, (250, 0, 1)) == (510, 180, 530, 200)
+    without = draw_found(gray(150, 200), values, STANDARD, ["cup", "plate"], classes=[0, 1])
+    assert without.getpixel((450, 420)) == (100, 100, 100) and len(told) == 1
