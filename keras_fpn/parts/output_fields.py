@@ -34,11 +34,13 @@ class Place:
         size: height and width of the image, pixels.
         ratio: `[2]` width and height of the image over those that the detector saw; its dtype is that of the results.
         boxes: `[n, 4]` of the detections in pixels of the image, not clipped.
+        offset: x and y in the image of the left upper corner of what the detector saw, such as on a larger sheet.
     """
 
     size: tuple[int, int]
     ratio: np.ndarray
     boxes: np.ndarray
+    offset: tuple[float, float] = (0, 0)
 
 
 class OutputField:
@@ -60,6 +62,7 @@ class OutputField:
             like `visualize.draw_boxes`, with the values as the keyword of the field's name; None leaves the boxes.
         under, over: what is drawn below and above the boxes: a name among `layers.LAYERS`, or a method
             `(canvas, values)` that draws into a `layers.Canvas`.
+        truths: keys of a batch's targets of which `of_truth` makes values; its own name if left out.
         note: how pictures show it, if there is something to say.
         bound: how far the values of an exported float32 detector may be from the model's.
     """
@@ -75,6 +78,7 @@ class OutputField:
     drawing: str | Callable | None = None
     under: str | Callable | None = None
     over: str | Callable | None = None
+    truths: tuple[str, ...] = ()
     note: str = ""
     bound: float = 1e-4
 
@@ -92,8 +96,25 @@ class OutputField:
         Returns:
             n values, an array or a list.
         """
-        values = rescaled(values, self.axes, place.ratio)
+        values = rescaled(values, self.axes, place.ratio, place.offset)
         return np.clip(values, *limits_of(self.axes, place.size, values.dtype)) if self.is_clipped else values
+
+    def of_truth(
+        self, ground_truth: Mapping[str, np.ndarray], rows: np.ndarray, place: Place
+    ) -> np.ndarray | list[Any] | None:
+        """Values of objects of the ground truth in the image itself, to be drawn as those of detections.
+
+        Args:
+            ground_truth: targets of one image, `{key: [G, ...]}`: those of `truths` that the batch has.
+            rows: `[n]` numbers of the objects.
+            place: `Place` of the objects; what "the detector saw" is the image of the batch.
+
+        Returns:
+            n values, an array or a list; None where the ground truth has none.
+        """
+        if self.name not in ground_truth:
+            return None
+        return self.to_original(np.asarray(ground_truth[self.name])[rows], place)
 
     def finish(self, values: Mapping[str, Any]) -> np.ndarray | list[Any]:
         """Its own values once those of all fields are in the image itself; `{field: n values}`."""
@@ -133,12 +154,13 @@ def register_output_field(field_type: _FieldType) -> _FieldType:
     return OUTPUT_FIELDS.add(field_type.kind, field_type)
 
 
-def rescaled(values: np.ndarray, axes: str, ratio: np.ndarray) -> np.ndarray:
-    """Values times the ratio of the axis that each component of the last one lies on."""
+def rescaled(values: np.ndarray, axes: str, ratio: np.ndarray, offset: Sequence[float] = (0, 0)) -> np.ndarray:
+    """Values times the ratio, and plus the offset, of the axis that each component of the last one lies on."""
     if not axes:
         return values
-    factors = {"x": ratio[0], "y": ratio[1]}
-    return np.asarray(values, ratio.dtype) * np.array([factors.get(axis, 1) for axis in axes], ratio.dtype)
+    factors, shifts = {"x": ratio[0], "y": ratio[1]}, {"x": offset[0], "y": offset[1]}
+    values = np.asarray(values, ratio.dtype) * np.array([factors.get(axis, 1) for axis in axes], ratio.dtype)
+    return values + np.array([shifts.get(axis, 0) for axis in axes], ratio.dtype) if any(offset) else values
 
 
 def limits_of(axes: str, size: tuple[int, int], dtype: DTypeLike) -> np.ndarray:
@@ -164,6 +186,23 @@ class Windows(Boxes):
     """Boxes that masks cover and that may reach beyond the image; what is told of an object is the box of its mask."""
 
     kind, is_clipped = "windows", False
+
+    def of_truth(
+        self, ground_truth: Mapping[str, np.ndarray], rows: np.ndarray, place: Place
+    ) -> np.ndarray | list[Any] | None:
+        """Values of objects of the ground truth in the image itself, to be drawn as those of detections.
+
+        Args:
+            ground_truth: targets of one image, `{key: [G, ...]}`: those of `truths` that the batch has.
+            rows: `[n]` numbers of the objects.
+            place: `Place` of the objects; what "the detector saw" is the image of the batch.
+
+        Returns:
+            n values, an array or a list; None where the ground truth has none.
+        """
+        if self.name not in ground_truth:
+            return None
+        return self.to_original(np.asarray(ground_truth[self.name])[rows], place)
 
     def finish(self, values: Mapping[str, Any]) -> np.ndarray:
         boxes = masks.bounding_boxes(values["masks"])
@@ -229,6 +268,11 @@ def further(fields: Iterable[OutputField]) -> tuple[OutputField, ...]:
     return tuple(field for field in fields if field.name not in _OWN)
 
 
+def truth_keys(fields: Iterable[OutputField]) -> tuple[str, ...]:
+    """Keys of the targets of which some fields show the truth, each once."""
+    return tuple(dict.fromkeys(key for field in fields for key in field.truths or (field.name,)))
+
+
 def labels_of(found: Mapping[str, Any]) -> np.ndarray:
     """`[D]` int32 class of each row of the detections of an image: 0 where a model tells none apart."""
     return np.asarray(found["classes"]) if "classes" in found else np.zeros(len(found["scores"]), np.int32)
@@ -254,6 +298,15 @@ def in_original(
     present = [field for field in fields if field.name in found]
     values = {field.name: field.to_original(np.asarray(found[field.name])[rows], place) for field in present}
     return {field.name: field.finish(values) for field in present}
+
+
+def of_truth(
+    ground_truth: Mapping[str, np.ndarray], rows: np.ndarray, fields: Iterable[OutputField], place: Place
+) -> dict[str, Any]:
+    """`{field: n values}` of objects of the ground truth, of those fields that it tells; see `OutputField.of_truth`."""
+    found = {field: field.of_truth(ground_truth, rows, place) for field in fields}
+    values = {field.name: theirs for field, theirs in found.items() if theirs is not None}
+    return {field.name: field.finish(values) for field in found if field.name in values}
 
 
 def to_result(

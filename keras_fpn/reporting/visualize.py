@@ -26,7 +26,7 @@ from keras_fpn.reporting.lettering import fitted, lettered
 
 SMALLEST_LONG_SIDE = 512  # px; a picture below this is enlarged by a whole factor
 
-GROUND_TRUTH_KEYS = ("boxes", "classes", "is_crowd")  # and the fields that the ground truth of an object has, too
+_GROUND_TRUTH = ("boxes", "classes", "is_crowd")
 _SAME_OBJECT = 0.3  # IoU of two segments from which a picture shows the better one alone
 _MOST_SEGMENTS = 16  # proposals in a picture: with more of them nothing can be seen
 
@@ -199,26 +199,38 @@ def _layers(fields, side, values):
     ]
 
 
+def ground_truth_keys(fields: Iterable[OutputField]) -> tuple[str, ...]:
+    """Keys of a batch's targets that `draw_ground_truth` reads, those that the batch has."""
+    return (*_GROUND_TRUTH, *output_fields.truth_keys(output_fields.further(fields)))
+
+
 def draw_ground_truth(
     image: Image.Image | np.ndarray,
     ground_truth: Mapping[str, Any],
     class_names: Sequence[str],
     fields: Sequence[OutputField] = output_fields.STANDARD,
+    ratio: Sequence[float] = (1, 1),
+    offset: Sequence[float] = (0, 0),
     **options: Any,
 ) -> Image.Image:
     """The picture with its ground truth.
 
     ground_truth: {"boxes": [G, 4] xyxy px of the image, "classes": [G], rows with class -1 are padding, and
-    "is_crowd": [G], optional: such regions are marked in their label, and [G, ...] of what further fields there are
-    over the boxes}. fields: of the model; what the ground truth has of them is drawn as of detections. options: of
-    `draw_boxes`.
+    "is_crowd": [G], optional: such regions are marked in their label, and [G, ...] of what further fields there are}.
+    fields: of the model; what the ground truth has of them is drawn as of detections. ratio, offset: width and height
+    of the picture over those of the image that the ground truth is of, and where that image begins in it, x and y
+    pixels. options: of `draw_boxes`.
     """
     classes = np.asarray(ground_truth["classes"])
     crowd = np.asarray(ground_truth["is_crowd"]) if "is_crowd" in ground_truth else np.zeros_like(classes)
     rows = np.flatnonzero(classes >= 0)
     labels = [class_names[classes[row]] + (" (crowd)" if crowd[row] else "") for row in rows]
-    further = [field for field in output_fields.further(fields) if field.name in ground_truth]
-    values = {"boxes": np.asarray(ground_truth["boxes"])[rows]} | _in_picture(image, ground_truth, rows, further)
+    boxes = np.asarray(ground_truth["boxes"], np.float64).reshape(-1, 4)[rows]
+    boxes = output_fields.rescaled(boxes, output_fields.BOXES.axes, np.array(ratio, np.float64), offset)
+    width, height = to_picture(image).size
+    place = output_fields.Place((height, width), np.array(ratio, np.float64), boxes, (offset[0], offset[1]))
+    further = output_fields.further(fields)
+    values = {"boxes": boxes} | output_fields.of_truth(ground_truth, rows, further, place)
     return draw_found(image, values, further, labels, classes=classes[rows], ground_truth=True, **options)
 
 
@@ -271,7 +283,7 @@ def ground_truth_and_detections(
     inputs, targets, detections: a batch of the package's data contract, as arrays or tensors. Beside detections without
     classes the ground truth has none either. fields: of the model.
     """
-    pairs, keys = [], (*GROUND_TRUTH_KEYS, *(field.name for field in output_fields.further(fields)))
+    pairs, keys = [], ground_truth_keys(fields)
     for index, (height, width) in enumerate(np.asarray(inputs["image_sizes"])):
         image = np.asarray(inputs["images"][index])[:height, :width]
         ground_truth = {key: np.asarray(targets[key][index]) for key in keys if key in targets}

@@ -190,3 +190,48 @@ def test_fields_draw_below_and_above_the_boxes():
     assert where(picture, (250, 0, 0)) == (120, 120, 140, 140) and where(picture, (250, 0, 1)) == (510, 180, 530, 200)
     without = draw_found(gray(150, 200), values, STANDARD, ["cup", "plate"], classes=[0, 1])
     assert without.getpixel((450, 420)) == (100, 100, 100) and len(told) == 1
+
+
+def test_the_truth_of_a_field_may_stand_under_other_keys_and_goes_where_the_image_goes():
+    drawn = []
+
+    class Tips(OutputField):
+        name, shape, axes, truths = "tips", (2,), "xy", ("tips", "corners")
+
+        def of_truth(self, ground_truth, rows, place):
+            found = super().of_truth(ground_truth, rows, place)
+            corners = ground_truth.get("corners")
+            return found if corners is None else corners[rows] + place.offset
+
+        def over(self, canvas, values):
+            drawn.append(np.asarray(values).tolist())
+
+    fields = [*STANDARD, Tips()]
+    assert visualize.ground_truth_keys(fields) == ("boxes", "classes", "is_crowd", "tips", "corners")
+    truth = {"boxes": [[10, 10, 30, 30], [0, 0, 0, 0], [5, 5, 9, 9]], "classes": [0, -1, 1]}
+    tips = {"tips": np.array([[10, 20], [0, 0], [5, 9]])}
+    moved = {"ratio": (2, 3), "offset": (100, 50)}
+    draw_ground_truth(gray(600, 600), truth | tips, ["cup", "plate"], fields)
+    picture = draw_ground_truth(gray(600, 600), truth | tips, ["", ""], fields, **moved)  # without labels
+    draw_ground_truth(gray(600, 600), truth | {"corners": np.ones((3, 2))}, ["cup", "plate"], fields, **moved)
+    draw_ground_truth(gray(600, 600), truth, ["cup", "plate"], fields)
+    assert drawn == [[[10, 20], [5, 9]], [[120, 110], [110, 77]], [[101, 51], [101, 51]]]
+    assert where(picture, class_color(0))[2:] == (160 + 3, 140 + 3)  # 30 * 2 + 100, 30 * 3 + 50, and the line
+
+
+def test_a_batch_brings_what_its_fields_show():
+    inputs, targets, detections = batch()
+    seen = []
+
+    class Marks(OutputField):
+        name, truths = "marks", ("strokes",)
+
+        def of_truth(self, ground_truth, rows, place):
+            seen.append((sorted(ground_truth), place.size))
+            return ground_truth["strokes"][rows]
+
+    targets = targets | {"strokes": np.zeros((2, len(targets["classes"][0]), 2)), "others": np.zeros(2)}
+    detections = detections | {"marks": np.zeros((2, len(detections["scores"][0])))}
+    ground_truth_and_detections(inputs, targets, detections, ["cup", "plate"], fields=[*STANDARD, Marks()])
+    keys = sorted({"boxes", "classes", "is_crowd", "strokes"} & set(targets))
+    assert seen == [(keys, (300, 600)), (keys, (320, 200))]
