@@ -10,6 +10,7 @@ Evaluation, images, pictures, results and exports loop over the fields of a mode
 exported detector carries their descriptions, from which `rebuilt` makes them again.
 """
 
+import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -23,6 +24,7 @@ from keras_fpn.ops import masks
 from keras_fpn.parts.registry import Registry
 
 OUTPUT_FIELDS = Registry("output field", "kind")
+_FURTHER_FILES: tuple[str, ...] = ()  # of this room, that register fields
 _FieldType = TypeVar("_FieldType", bound="type[OutputField]")
 
 
@@ -141,6 +143,13 @@ class OutputField:
             "kind": self.kind,
             "arguments": dict(self.arguments),
         }
+
+
+def _registered():
+    """All kinds, those of files that build on this one among them."""
+    for name in _FURTHER_FILES:
+        importlib.import_module(name)
+    return OUTPUT_FIELDS
 
 
 def register_output_field(field_type: _FieldType) -> _FieldType:
@@ -268,6 +277,17 @@ def further(fields: Iterable[OutputField]) -> tuple[OutputField, ...]:
     return tuple(field for field in fields if field.name not in _OWN)
 
 
+def showing(key: str) -> OutputField | None:
+    """The field by which the objects of a data set show what their targets have under a key, made without arguments.
+
+    That is the one of this kind, or else the first that lists the key among its `truths`; None if there is none.
+    """
+    known = _registered()
+    if key in known:
+        return known[key]()
+    return next((field_type() for field_type in known if key in field_type.truths), None)
+
+
 def truth_keys(fields: Iterable[OutputField]) -> tuple[str, ...]:
     """Keys of the targets of which some fields show the truth, each once."""
     return tuple(dict.fromkeys(key for field in fields for key in field.truths or (field.name,)))
@@ -337,7 +357,7 @@ def rebuilt(outputs: Mapping[str, Mapping[str, Any]]) -> tuple[OutputField, ...]
         if name == "num_detections":
             continue
         field = None
-        if told.get("kind") in OUTPUT_FIELDS:
+        if told.get("kind") in _registered():
             field = OUTPUT_FIELDS[told["kind"]](**told.get("arguments", {}))
         if field is None or field.name != name:
             field = _unknown(name, told)

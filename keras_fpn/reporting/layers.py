@@ -43,22 +43,22 @@ def draw_tints(canvas: Canvas, values: Sequence[Mapping[str, Any]]) -> None:
 
 def draw_mask(picture: Image.Image, mask: np.ndarray, color: Sequence[int], width: int) -> None:
     """Fill a mask `[H, W]` bool translucently in the picture, which may be larger, and draw a line along its inside."""
-    mask = Image.fromarray(mask.astype(np.uint8) * 255).resize(picture.size, Image.Resampling.BILINEAR)
-    mask = mask.point(lambda value: 255 * (value >= 128))
-    bounds = mask.getbbox()
+    shape = Image.fromarray(mask.astype(np.uint8) * 255).resize(picture.size, Image.Resampling.BILINEAR)
+    shape = shape.point(lambda value: 255 * (value >= 128))
+    bounds = shape.getbbox()
     if bounds is None:
         return
     frame = tuple(np.clip(np.add(bounds, (-3, -3, 3, 3)), 0, (*picture.size, *picture.size)).tolist())
     # A border of zeros: the line runs along the picture's edge, too.
     grown = Image.new("L", (frame[2] - frame[0] + 2, frame[3] - frame[1] + 2))
-    grown.paste(mask.crop(frame), (1, 1))
+    grown.paste(shape.crop(frame), (1, 1))
+    filled, outer = np.asarray(grown) > 0, np.asarray(grown.filter(ImageFilter.MaxFilter(3))) > 0
     inner = np.asarray(grown.filter(ImageFilter.MinFilter(2 * width + 1))) > 0
-    outer, mask = np.asarray(grown.filter(ImageFilter.MaxFilter(3))) > 0, np.asarray(grown) > 0
-    area = np.zeros((*mask.shape, 3), np.float32)
+    area = np.zeros((*filled.shape, 3), np.float32)
     area[1:-1, 1:-1] = np.asarray(picture.crop(frame), np.float32)
-    area[mask] += _FILL * (np.array(color) - area[mask])
-    area[outer & ~mask] = 255  # a light rim, as of boxes
-    area[mask & ~inner] = color
+    area[filled] += _FILL * (np.array(color) - area[filled])
+    area[outer & ~filled] = 255  # a light rim, as of boxes
+    area[filled & ~inner] = color
     picture.paste(Image.fromarray(np.rint(area[1:-1, 1:-1]).astype(np.uint8)), frame[:2])
 
 

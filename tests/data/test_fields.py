@@ -13,6 +13,7 @@ import keras_fpn
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import columns, load_coco, read_coco, segmentations, transforms
 from keras_fpn.data.fields import OBJECT_FIELDS, ObjectField, choose, register_object_field
+from keras_fpn.parts.output_fields import OUTPUT_FIELDS
 
 SIZE = (40, 60)  # height, width
 
@@ -288,3 +289,15 @@ def test_the_categories_say_how_many_numbers_a_field_has(folder):
     assert data_set.fields["tips"].shape == (3, 2)
     _, targets = next(iter(load_coco(data_set, batch_size=2, min_side=40, fields=[Tips()])))
     np.testing.assert_array_equal(targets["tips"][1, 0], [[1, 2], [3, 4], [5, 6]])
+
+
+def test_a_field_is_shown_by_the_output_field_that_tells_its_truth(strangers, monkeypatch):
+    monkeypatch.setattr(OUTPUT_FIELDS, "_parts", dict(OUTPUT_FIELDS._parts))
+
+    @keras_fpn.register_output_field
+    class Signs(keras_fpn.OutputField):
+        kind, name, truths = "signs", "signs", ("arrow", "masks")
+
+    colour, arrow, foot = strangers
+    assert type(arrow.shown_by()) is Signs and colour.shown_by() is foot.shown_by() is None
+    assert OBJECT_FIELDS["masks"].shown_by().kind == "masks", "that of its own name first"
