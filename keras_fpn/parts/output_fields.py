@@ -24,7 +24,7 @@ from keras_fpn.ops import masks
 from keras_fpn.parts.registry import Registry
 
 OUTPUT_FIELDS = Registry("output field", "kind")
-_FURTHER_FILES: tuple[str, ...] = ()  # of this room, that register fields
+_FURTHER_FILES = ("keras_fpn.parts.mask_fields",)  # of this room, that register fields and build on this file
 _FieldType = TypeVar("_FieldType", bound="type[OutputField]")
 
 
