@@ -29,5 +29,9 @@ class KeypointFamily(DetectionFamily):
         " such object in the annotations."
     )
 
+    def __init__(self):
+        super().__init__()
+        self.beside = self.epoch_line = self.metrics[:1]
+
 
 KEYPOINTS = register_metric_family(KeypointFamily())
