@@ -24,7 +24,8 @@ from keras_fpn.ops import masks
 from keras_fpn.parts.registry import Registry
 
 OUTPUT_FIELDS = Registry("output field", "kind")
-_FURTHER_FILES = ("keras_fpn.parts.mask_fields",)  # of this room, that register fields and build on this file
+# Of this room, that register fields and build on this file.
+_FURTHER_FILES = ("keras_fpn.parts.mask_fields",)
 _FieldType = TypeVar("_FieldType", bound="type[OutputField]")
 
 
@@ -62,8 +63,8 @@ class OutputField:
         is_clipped: whether those end at the borders of the image.
         drawing: what is drawn in the place of boxes: a name among `visualize.DRAWINGS`, or a function that is called
             like `visualize.draw_boxes`, with the values as the keyword of the field's name; None leaves the boxes.
-        under, over: what is drawn below and above the boxes: a name among `layers.LAYERS`, or a method
-            `(canvas, values)` that draws into a `layers.Canvas`.
+        under, over: what is drawn below and above the boxes: a name among `layers.LAYERS`, whose functions
+            take `(canvas, values, field)`, or a method `(canvas, values)` that draws into a `layers.Canvas`.
         truths: keys of a batch's targets of which `of_truth` makes values; its own name if left out.
         note: how pictures show it, if there is something to say.
         bound: how far the values of an exported float32 detector may be from the model's.

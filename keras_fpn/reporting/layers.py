@@ -1,6 +1,7 @@
 """Drawings of fields below and above the outlines of boxes, such as masks and points.
 
-An `OutputField` names one in `under` or `over`, or has a method `(canvas, values)` there.
+An `OutputField` names one in `under` or `over`, or has a method `(canvas, values)` there. Those that are named are
+given the field, too.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from keras_fpn.ops import masks
+from keras_fpn.parts.output_fields import OutputField
 
 _FILL = 0.4  # share of the colour in a mask
 
@@ -32,7 +34,7 @@ class Canvas(NamedTuple):
     width: int
 
 
-def draw_tints(canvas: Canvas, values: Sequence[Mapping[str, Any]]) -> None:
+def draw_tints(canvas: Canvas, values: Sequence[Mapping[str, Any]], field: OutputField) -> None:
     """Fill masks translucently, with an outline in the colour itself.
 
     values: N run-length encoded masks of the image (`keras_fpn.masks`).
@@ -62,4 +64,4 @@ def draw_mask(picture: Image.Image, mask: np.ndarray, color: Sequence[int], widt
     picture.paste(Image.fromarray(np.rint(area[1:-1, 1:-1]).astype(np.uint8)), frame[:2])
 
 
-LAYERS: dict[str, Callable[[Canvas, Any], None]] = {"tints": draw_tints}
+LAYERS: dict[str, Callable[[Canvas, Any, Any], None]] = {"tints": draw_tints}

@@ -190,11 +190,13 @@ def draw_found(
 
 
 def _layers(fields, side, values):
-    """What the fields draw on a side of the boxes, "under" or "over", with their values."""
-    named = [(getattr(field, side), values[field.name]) for field in fields]
+    """Drawings of the fields on a side of the boxes, "under" or "over", with their values."""
+    drawn = [(getattr(field, side), field) for field in fields]
     return [
-        functools.partial(layer if callable(layer) else LAYERS[layer], values=theirs)
-        for layer, theirs in named
+        functools.partial(layer, values=values[field.name])
+        if callable(layer)
+        else functools.partial(LAYERS[layer], values=values[field.name], field=field)
+        for layer, field in drawn
         if layer is not None
     ]
 
