@@ -25,7 +25,7 @@ from keras_fpn.parts.registry import Registry
 
 OUTPUT_FIELDS = Registry("output field", "kind")
 # Of this room, that register fields and build on this file.
-_FURTHER_FILES = ("keras_fpn.parts.mask_fields",)
+_FURTHER_FILES = ("keras_fpn.parts.mask_fields", "keras_fpn.parts.keypoint_fields")
 _FieldType = TypeVar("_FieldType", bound="type[OutputField]")
 
 

@@ -12,6 +12,7 @@ from PIL import Image, ImageFilter
 
 from keras_fpn.ops import masks
 from keras_fpn.parts.output_fields import OutputField
+from keras_fpn.reporting.skeletons import draw_skeletons
 
 _FILL = 0.4  # share of the colour in a mask
 
@@ -64,4 +65,4 @@ def draw_mask(picture: Image.Image, mask: np.ndarray, color: Sequence[int], widt
     picture.paste(Image.fromarray(np.rint(area[1:-1, 1:-1]).astype(np.uint8)), frame[:2])
 
 
-LAYERS: dict[str, Callable[[Canvas, Any, Any], None]] = {"tints": draw_tints}
+LAYERS: dict[str, Callable[[Canvas, Any, Any], None]] = {"tints": draw_tints, "skeletons": draw_skeletons}
