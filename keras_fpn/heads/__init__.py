@@ -4,5 +4,6 @@
     box_head       class scores and deltas of every RoI; box_head_names: in published files
     conv5_head     the same by conv5 of a ResNet (the C4 baselines)
     segment_head   scores and masks of every position
+    keypoint_head  heat maps of keypoints of every RoI; keypoint_head_names: in published files
     build          the box heads by name
 """
