@@ -17,6 +17,6 @@ def _detectron2(head, model):
     return convolutions | {"score_lowres": DETECTRON2_SCORES}
 
 
-# torch's kernels of transposed convolutions are (in, out, height, width), Keras' (height, width, out, in): the axes move
-# as those of a convolution do, and nothing is flipped.
+# torch's kernels of transposed convolutions are (in, out, height, width), Keras' (height, width, out, in): the axes
+# move as those of a convolution do, and nothing is flipped.
 CHECKPOINT_NAMES = {"torchvision": _torchvision, "detectron2": _detectron2}
