@@ -7,6 +7,8 @@
     fast_rcnn           on given proposals (table 2)
     faster_rcnn         the whole (tables 3, 5)
     segment_proposals   table 6
+    keypoint_detector   one that knows its keypoints
+    keypoint_rcnn       the whole, and the keypoints of each detection
     architectures       which members a configuration can name
     settings            all settings of one
     files, writing      models from files, and into them

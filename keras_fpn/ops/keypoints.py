@@ -42,7 +42,8 @@ def decode(logits: tf.Tensor, boxes: tf.Tensor, score: str = "probability") -> t
     ratio = tf.reverse(sides / tf.math.ceil(sides), [1])[:, None]
     points = (pixels + 0.5) * ratio + boxes[:, None, :2]
     if score == "probability":
-        cells = tf.transpose(tf.reshape(logits, [tf.shape(logits)[0], -1, logits.shape[-1]]), [0, 2, 1])
+        side, number = logits.shape[2:]
+        cells = tf.transpose(tf.reshape(logits, [-1, side * side, number]), [0, 2, 1])
         highest = 1.0 / tf.reduce_sum(tf.exp(cells - highest), axis=-1, keepdims=True)
     return tf.concat([points, highest], axis=-1)
 

@@ -16,12 +16,12 @@ def check_keypoints(targets: Mapping[str, tf.Tensor], num_keypoints: int) -> Non
     Raises:
         UserError: says which.
     """
-    given = targets.get("keypoints")
-    if given is None or given.shape.rank != 4 or given.shape[-1] != 3:
+    shape = tf.TensorShape(targets["keypoints"].shape) if "keypoints" in targets else tf.TensorShape([])
+    if shape.rank != 4 or shape[-1] != 3:
         raise UserError('targets: "keypoints" [B, G, K, 3] is needed, x, y and visibility, see KeypointRCNN')
-    if given.shape[2] not in (None, num_keypoints):
+    if shape[2] not in (None, num_keypoints):
         raise UserError(
-            f'targets: "keypoints" has {given.shape[2]} of each object, the model {num_keypoints}; make a model with'
+            f'targets: "keypoints" has {shape[2]} of each object, the model {num_keypoints}; make a model with'
             " num_keypoints of the data"
         )
 
@@ -119,3 +119,9 @@ def flat_maps(logits: tf.Tensor) -> tf.Tensor:
     shape, (side, _, number) = tf.shape(logits), logits.shape[2:]
     cells = tf.reshape(tf.cast(logits, tf.float32), [shape[0], shape[1], side * side, number])
     return tf.transpose(cells, [0, 1, 3, 2])
+
+
+def are_near(one: tf.Tensor, other: tf.Tensor, side: int) -> tf.Tensor:
+    """Whether cells of a map of `side` x `side`, counted row by row, are one or neighbours, corners included."""
+    rows, columns = one // side - other // side, one % side - other % side
+    return (tf.abs(rows) <= 1) & (tf.abs(columns) <= 1)

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.stages.keypoint_targets import check_keypoints, encode, keypoint_loss, keypoint_rois
+from keras_fpn.stages.keypoint_targets import are_near, check_keypoints, encode, keypoint_loss, keypoint_rois
 from tests.ops.test_keypoints import heat_maps
 
 PLAIN = {"normalizer": "visible", "weight": 1.0, "positives_per_image": 128}
@@ -104,3 +104,9 @@ def test_targets_without_keypoints_or_of_another_number_are_refused():
         check_keypoints({"boxes": tf.zeros([1, 1, 4])}, 17)
     with pytest.raises(UserError, match="has 5 of each object, the model 17"):
         check_keypoints({"keypoints": tf.zeros([1, 1, 5, 3])}, 17)
+
+
+def test_neighbours():
+    """Cells of a 5 x 5 map around 12, its middle: the right border of a row is no neighbour of the next one's left."""
+    assert np.flatnonzero(are_near(tf.range(25), tf.fill([25], 12), 5)).tolist() == [6, 7, 8, 11, 12, 13, 16, 17, 18]
+    assert np.flatnonzero(are_near(tf.range(25), tf.fill([25], 10), 5)).tolist() == [5, 6, 10, 11, 15, 16]
