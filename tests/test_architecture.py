@@ -185,6 +185,7 @@ LIGHT = (
     "keras_fpn.stages.propose_settings", "keras_fpn.stages.classify_settings", "keras_fpn.stages.segment_settings",
     "keras_fpn.stages.keypoint_settings",
     "keras_fpn.models.architectures", "keras_fpn.models.settings", "keras_fpn.data.settings", "keras_fpn.data.fields",
+    "keras_fpn.data.fields.keypoints",
     "keras_fpn.parts.registry", "keras_fpn.parts.extensions", "keras_fpn.parts.choice", "keras_fpn.parts.settings",
     "keras_fpn.parts.output_fields", "keras_fpn.metrics",
     *(f"keras_fpn.data.augmentations.{name}" for name in

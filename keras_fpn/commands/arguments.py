@@ -54,14 +54,19 @@ def reading(overrides: list[str], otherwise: Mapping[str, Any]) -> dict[str, Any
         UserError: another setting, or a value that it cannot have.
     """
     from keras_fpn.config.loading import load_config
+    from keras_fpn.data.settings import with_field_settings
 
     keys = [item.partition("=")[0] for item in overrides]
+    of_fields = [f"data.{key}" for key in with_field_settings()().field_settings]
+    known = (*_READING, *of_fields, _CACHE)
     for item, key in zip(overrides, keys, strict=True):
-        if key not in (*_READING, _CACHE):
-            raise UserError(f"--set {item}: only {', '.join((*_READING, _CACHE))} can be set here; leave it out")
+        if key not in known:
+            raise UserError(f"--set {item}: only {', '.join(known)} can be set here; leave it out")
     given = load_config(overrides=overrides).data.reading
     names = [key.removeprefix("data.") for key in keys if key != _CACHE]
-    return dict(otherwise) | {name: given[name] for name in names}
+    told = {name: given["field_settings"][name] for name in names if name not in given}
+    chosen = dict(otherwise) | {name: given[name] for name in names if name in given}
+    return chosen | {"field_settings": {**chosen.get("field_settings", {}), **told}} if told else chosen
 
 
 def cache(overrides: list[str], otherwise: bool = False) -> bool:

@@ -164,7 +164,7 @@ def _annotated_images(arguments):
 
     run_config = Path(arguments.model) / "config.yaml"
     data = load_run_config(run_config).data if run_config.is_file() else None
-    chosen = {} if data is None else {"classes": data.classes}
+    chosen = {} if data is None else {"classes": data.classes, "field_settings": data.field_settings}
     if arguments.data:
         from keras_fpn.data.layout import find_layout
 

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BeforeValidator, SerializeAsAny, ValidationError
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 
 from keras_fpn.config.size import check_sizes, scale_to, take_size
 from keras_fpn.config.training_settings import FourStepSettings, TrainingSettings
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
-from keras_fpn.data.settings import DataSettings
+from keras_fpn.data.settings import DataSettings, with_field_settings
 from keras_fpn.models.architectures import ARCHITECTURES
 from keras_fpn.models.settings import ModelSettings, check_profile, complete, no_such_group, unread, validated
 from keras_fpn.parts import extensions
@@ -35,6 +35,10 @@ def _model(value):
     return validated(value) if isinstance(value, Mapping) else value
 
 
+def _data(value):
+    return with_field_settings().model_validate(value) if isinstance(value, Mapping) else value
+
+
 class Config(Settings):
     """Everything a command needs to know: `model`, `data`, `training`, `four_step`.
 
@@ -44,7 +48,9 @@ class Config(Settings):
 
     extensions: list[str] = []
     model: Annotated[SerializeAsAny[ModelSettings], BeforeValidator(_model)]
-    data: DataSettings = DataSettings()
+    data: Annotated[SerializeAsAny[DataSettings], BeforeValidator(_data)] = Field(
+        default_factory=lambda: with_field_settings()()
+    )
     training: TrainingSettings = TrainingSettings()
     four_step: FourStepSettings = FourStepSettings()
 
@@ -255,7 +261,7 @@ def _merged_model(source, raw, pairs):
                 parts[group] = {kind.key: value}
     layers = [(f"{source}: model.", groups), ("--set model.", parts)]
     model = {"architecture": architecture, "profile": profile, "num_classes": section.get("num_classes")}
-    others = {"data": DataSettings(), "training": TrainingSettings(), "four_step": FourStepSettings()}
+    others = {"data": with_field_settings()(), "training": TrainingSettings(), "four_step": FourStepSettings()}
     settings = {"extensions": [], "model": model | complete(architecture, profile, layers)}
     return settings | {name: each.model_dump() for name, each in others.items()}
 

@@ -10,7 +10,8 @@ from pydantic.fields import FieldInfo
 
 from keras_fpn.config.training_settings import FourStepSettings, TrainingSettings
 from keras_fpn.data.augmentations import AUGMENTATIONS, AugmentationSettings
-from keras_fpn.data.settings import DataSettings, SplitSettings
+from keras_fpn.data.fields import OBJECT_FIELDS
+from keras_fpn.data.settings import SplitSettings, with_field_settings
 from keras_fpn.models.architectures import ARCHITECTURES
 from keras_fpn.parts.choice import Choice
 from keras_fpn.parts.settings import PROFILES, Settings
@@ -32,10 +33,10 @@ def page() -> str:
         for title, settings in _variants(group, kind):
             parts.append(f"### model.{title}\n\n{_text(settings)}\n\n{_table(settings)}")
     for name, settings in (
-        ("data", DataSettings), ("data.train, data.val", SplitSettings), ("training", TrainingSettings),
+        ("data", with_field_settings()), ("data.train, data.val", SplitSettings), ("training", TrainingSettings),
         ("four_step", FourStepSettings),
     ):  # fmt: skip
-        parts.append(f"## {name}\n\n{_text(settings)}\n\n{_table(settings)}")
+        parts.append(f"## {name}\n\n{_text(settings)}{_of_fields() if name == 'data' else ''}\n\n{_table(settings)}")
         parts += _augmentations() if name == "data" else []
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
@@ -43,6 +44,12 @@ def page() -> str:
 def _architectures():
     rows = "\n".join(f"| `{member.name}` | {', '.join(member.groups)} |" for member in ARCHITECTURES)
     return f"| `architecture` | groups |\n|---|---|\n{rows}\n"
+
+
+def _of_fields():
+    """Texts of the settings of the data that fields of the objects declare."""
+    texts = [_text(field.settings) for field in OBJECT_FIELDS if field.settings.model_fields]
+    return "".join(f"\n{text}" for text in texts)
 
 
 def _augmentations():

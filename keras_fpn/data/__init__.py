@@ -16,10 +16,13 @@
     augmentations/
                  changes of training images: mosaic, copy-paste, crops, colour, blur; visibility: what stays of objects
     mask_grids   masks over boxes in TensorFlow: cut, painted, read again
+    keypoint_lists, keypoint_sides, coco_keypoints
+                 keypoints of categories: names, skeletons, sigmas; which are left and right; COCO's
     columns      a row of each object of a data set, in memory that TensorFlow shares
     segmentations
                  polygons and run lengths -> small masks
-    shapes       the embedded data set; coco_classes: COCO's classes and their ids
+    shapes       the embedded data set; shape_keypoints: its corners and tips
+    coco_classes COCO's classes and their ids
     transforms   image and fields changed together; sizes: what an image is resized and padded to
     picture_contents, tfrecord_files
                  encoded pictures, files of their own or in TFRecord files; cached_files: in memory

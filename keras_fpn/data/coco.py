@@ -9,8 +9,10 @@ or image, and the mend.
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -112,7 +114,11 @@ class CocoDataset:
         """
         parts = [read_instances(half.annotations, half.images) for half in self.sources]
         parts = _as_one(choose_classes(with_one_list(parts), self.classes), self.categories)
-        return joining.join([as_read(part, self.boxes, self.crowds) for part in parts])
+        joined = joining.join([as_read(part, self.boxes, self.crowds) for part in parts])
+        categories = joined.categories
+        for each in self.fields.values():
+            categories = each.categories_to_measure(categories)
+        return replace(joined, categories=categories)
 
 
 def read_coco(
@@ -126,6 +132,7 @@ def read_coco(
     crowds: str = "ignore",
     classes: Classes | None = None,
     categories: Mapping[str, int] | None = None,
+    field_settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> CocoDataset:
     """Read and check annotations and the presence of their image files.
 
@@ -150,6 +157,7 @@ def read_coco(
         classes: names of those to keep, or `{name: names that become it}` to rename and merge; all by default.
         categories: `{name: id}` that a model learnt (its `categories`): where those of the file have these names, or
             some of them, they have these ids, whatever the file says.
+        field_settings: `{key: value}` of what fields declare as settings of the data (`ObjectField.settings`).
 
     Returns:
         the records in the order of "images"; images without objects are kept.
@@ -157,7 +165,7 @@ def read_coco(
     Raises:
         UserError: anything in the file that training or evaluation could not trust; there is no field of a name.
     """
-    chosen = choose(fields)
+    chosen = {name: _told(each, field_settings) for name, each in choose(fields).items()}
     _check_choice("invalid_boxes", invalid_boxes, ("refuse", "drop"))
     _check_choice("boxes", boxes, tuple(FORMS))
     _check_choice("crowds", crowds, ("ignore", "objects"))
@@ -192,6 +200,12 @@ def read_coco(
         classes=classes,
         categories=categories,
     )
+
+
+def _told(each: ObjectField, settings: Mapping[str, Any]) -> ObjectField:
+    """A field that was told what it declares; those that declare nothing are as they are."""
+    own = {key: settings[key] for key in each.settings.model_fields if key in settings}
+    return each.with_settings(**own) if own else each
 
 
 def _as_one(parts: Sequence[Instances], categories: Mapping[str, int] | None) -> list[Instances]:

@@ -1,11 +1,14 @@
 """Settings of the data: what is read, and how it is varied for training; nothing here imports TensorFlow."""
 
+import functools
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, SerializeAsAny, create_model, model_validator
 
+from keras_fpn.console.errors import UserError
 from keras_fpn.data.augmentations import AugmentationSettings, complete
+from keras_fpn.data.fields import OBJECT_FIELDS
 from keras_fpn.data.formats import Half
 from keras_fpn.data.sources import as_halves
 from keras_fpn.parts.settings import Count, Settings, Side
@@ -75,10 +78,37 @@ class DataSettings(Settings):
     def reading(self) -> dict[str, Any]:
         """How annotations are read, arguments of `read_coco`."""
         names = ("invalid_boxes", "boxes", "crowds", "classes")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | {"field_settings": self.field_settings}
+
+    @property
+    def field_settings(self) -> dict[str, Any]:
+        """Settings that fields of the objects declare, `{key: value}`."""
+        own = (key for key in type(self).model_fields if key not in DataSettings.model_fields)
+        return {key: getattr(self, key) for key in own}
 
     @model_validator(mode="after")
     def _jitter_needs_a_canvas(self):
         if self.scale_jitter and not self.canvas:
             raise ValueError("scale_jitter needs a canvas: set data.canvas=[height, width]")
         return self
+
+
+def with_field_settings() -> type[DataSettings]:
+    """`DataSettings` with the keys that the registered fields of objects declare.
+
+    Raises:
+        UserError: two of them have a key of one name.
+    """
+    declared = dict.fromkeys(field.settings for field in OBJECT_FIELDS)
+    return _with_keys_of(tuple(each for each in declared if each.model_fields))
+
+
+@functools.cache
+def _with_keys_of(declared: tuple[type[Settings], ...]) -> type[DataSettings]:
+    classes: tuple[type[Settings], ...] = (DataSettings, *declared)
+    keys = [key for each in classes for key in each.model_fields]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise UserError(f"data.{twice}: a field of objects declares this setting, and there is one; rename it")
+    bases: tuple[Any, ...] = (*reversed(declared), DataSettings)  # the keys of the last come first
+    return create_model("DataSettings", __base__=bases, __doc__=DataSettings.__doc__)

@@ -2,7 +2,8 @@
 
 It needs no download and no licence, and it is a fair small copy of what makes COCO hard for a feature
 pyramid: objects from 8 to 160 pixels in one picture, more small ones than large ones, some cut by the border
-or partly hidden by others. Colour and texture are random, so shape alone tells the class.
+or partly hidden by others. Colour and texture are random, so shape alone tells the class. Each has an outline and its
+corners or tips as keypoints.
 """
 
 import json
@@ -18,6 +19,7 @@ from PIL import Image, ImageDraw
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import check_output, write_text
 from keras_fpn.console.picture_files import encoded
+from keras_fpn.data import shape_keypoints
 
 CLASS_NAMES = ("circle", "square", "triangle", "star")
 SMALLEST, LARGEST = 8.0, 160.0  # longer side of the box, pixels; log-uniform between them
@@ -76,12 +78,14 @@ def draw_image(seed: int, split: int, index: int, size: int = 256) -> tuple[np.n
 
     Returns:
         image [size, size, 3] uint8 RGB, and its objects in drawing order: a list of
-        `{"class": 0..3, "polygon": [n, 2] float64 x, y in pixels, clipped to the image}`.
+        `{"class": 0..3, "polygon": [n, 2] float64 x, y in pixels, clipped to the image,
+        "keypoints": [8, 3] x, y, v, see shape_keypoints}`.
     """
     rng = np.random.default_rng([seed, split, index])
     canvas = _background(rng, size)
     owner = np.full((size, size), -1, np.int16)  # which object each pixel shows
     objects: list[dict] = []
+    outlines: list[np.ndarray] = []
     areas: list[int] = []
     for side in _draw_sides(rng, size):
         label = int(rng.integers(len(CLASS_NAMES)))
@@ -94,7 +98,11 @@ def draw_image(seed: int, split: int, index: int, size: int = 256) -> tuple[np.n
             owner[window][coverage > 0.5] = len(objects)
             areas.append(int((coverage > 0.5).sum()))
             objects.append({"class": label, "polygon": _clip_polygon(polygon, size)})
+            outlines.append(polygon)
             break
+    names = [CLASS_NAMES[item["class"]] for item in objects]
+    for item, keypoints in zip(objects, shape_keypoints.shown_keypoints(names, outlines, size), strict=True):
+        item["keypoints"] = keypoints
     canvas += rng.standard_normal(canvas.shape, dtype=np.float32) * rng.uniform(2.0, 7.0)
     return np.clip(canvas + 0.5, 0, 255).astype(np.uint8), objects
 
@@ -269,7 +277,7 @@ def _new_document(seed: int, split: str) -> dict:
         "images": [],
         "annotations": [],
         "categories": [
-            {"id": number, "name": name, "supercategory": "shape"}
+            {"id": number, "name": name, "supercategory": "shape", **shape_keypoints.category_keys(name)}
             for number, name in enumerate(CLASS_NAMES, start=1)
         ],
     }
@@ -292,6 +300,7 @@ def _add_image(document: dict, record: tuple[str, int, list[dict]], first_id: in
                 "area": round(_polygon_area(polygon), 2),
                 "segmentation": [[round(value, 2) for value in polygon.ravel().tolist()]],
                 "iscrowd": 0,
+                **shape_keypoints.annotation_keys(item["keypoints"]),
             }
         )
 

@@ -15,6 +15,7 @@ from keras_fpn.data.decode import readable_errors
 from keras_fpn.data.fields import names_of
 from keras_fpn.data.pipeline import load_coco
 from keras_fpn.data.rewritten_pictures import with_rewritten_pictures
+from keras_fpn.data.settings import DataSettings
 from keras_fpn.models.detector import architecture
 from keras_fpn.parts.output_fields import OUTPUT_FIELDS, STANDARD, further
 from keras_fpn.reporting.data_sheets import CELL, Counts, Group, Tile, sheet
@@ -105,7 +106,8 @@ def _objects(ground_truth: Mapping[str, np.ndarray]) -> str:
 
 def _variation(config: Config) -> str:
     """The settings by which pictures are varied, those that do nothing left out."""
-    varying = {key: value for key, value in config.data.model_dump().items() if key not in _NOT_VARYING}
+    data = config.data.model_dump()
+    varying = {key: data[key] for key in DataSettings.model_fields if key not in _NOT_VARYING}
     texts = [f"{key} {_text(value)}" for key, value in varying.items() if value not in (None, False, [], {})]
     texts += [f"{each.name} {each.options.probability:g}" for each in active(config.data.augment)]
     return ", ".join([*texts, f"max_side {config.model.resize.max_side}", f"seed {config.training.seed}"])

@@ -54,10 +54,13 @@ def strangers(monkeypatch):
     return [keras_fpn.register_object_field(field) for field in (Colour(), Arrow(), Foot())]
 
 
+CATEGORY = {"id": 3, "name": "thing", "keypoints": ["left_end", "right_end"]}
+
+
 def _annotation(number, **more):
     box = {"bbox": [4 + number, 6, 20, 12], "category_id": 3, "iscrowd": number % 2}
     outline = [4, 6, 30, 6, 30, 18, 4, 12]
-    own = {"colour": 7 - number, "arrow": [0.6, -0.8], "foot": [10.5 + number, 18]}
+    own = {"colour": 7 - number, "arrow": [0.6, -0.8], "foot": [10.5 + number, 18], "keypoints": [8, 7, 2, 0, 0, 0]}
     return {"id": 40 + number, "image_id": 8, "segmentation": [outline], **box, **own, **more}
 
 
@@ -70,7 +73,7 @@ def folder(tmp_path):
             Image.new("RGB", SIZE[::-1], (90, 90, 90)).save(tmp_path / name)
         images = [{"id": 7, "file_name": "a.png"}, {"id": 8, "file_name": "b.png"}]
         images = [image | {"height": SIZE[0], "width": SIZE[1]} for image in images]
-        document = {"images": images, "annotations": annotations, "categories": [{"id": 3, "name": "thing"}]}
+        document = {"images": images, "annotations": annotations, "categories": [CATEGORY]}
         (tmp_path / "instances.json").write_text(json.dumps(document))
         return tmp_path / "instances.json", tmp_path
 
@@ -83,6 +86,7 @@ BAD = {
     "classes": {"category_id": 4},
     "is_crowd": {"iscrowd": 2},
     "masks": {"segmentation": []},
+    "keypoints": {"keypoints": [8, 7, 2]},
     "colour": {"colour": "red"},
     "arrow": {"arrow": [1]},
     "foot": {"foot": [1, None]},
@@ -92,8 +96,8 @@ BAD = {
 @pytest.mark.parametrize("name", NAMES)
 def test_every_field_is_read_kept_turned_padded_and_refused_by_the_same_rules(name, strangers, folder):
     """A field of yours that is registered is held to this as well."""
-    field = OBJECT_FIELDS[name]
     data_set = read_coco(*folder(*map(_annotation, range(3))), fields=(name,))
+    field = data_set.fields[name]
     kept = [record.fields[name] for record in data_set.records]
     assert [len(rows) for rows in kept] == [0, 3] and kept[0].dtype == kept[1].dtype
     load = field.source(data_set.records)
@@ -288,3 +292,66 @@ def test_the_categories_say_how_many_numbers_a_field_has(folder):
     assert data_set.fields["tips"].shape == (3, 2)
     _, targets = next(iter(load_coco(data_set, batch_size=2, min_side=40, fields=[Tips()])))
     np.testing.assert_array_equal(targets["tips"][1, 0], [[1, 2], [3, 4], [5, 6]])
+
+
+class FormSettings(keras_fpn.Settings):
+    """`foot_height`: of the ground over the lower border of the image, pixels."""
+
+    foot_height: float = 0.5
+
+
+class Stands(ObjectField):
+    """y of where an object stands, as the settings of the data have the ground."""
+
+    name, dtype, settings = "stands", "float32", FormSettings
+
+    def __init__(self, height=0.0):
+        self.height = height
+
+    def with_settings(self, foot_height):
+        return Stands(foot_height)
+
+    def read(self, objects):
+        return np.full(len(objects), SIZE[0] - self.height, np.float32), np.ones(len(objects), bool)
+
+
+def test_a_field_is_told_what_it_declares_as_a_setting_of_the_data(strangers, folder, tmp_path):
+    register_object_field(Stands())
+    config = keras_fpn.load_config("tiny")
+    assert config.data.foot_height == 0.5
+    (tmp_path / "config.yaml").write_text(config.to_yaml().replace("foot_height: 0.5", "foot_height: 2.0"))
+    config = keras_fpn.load_config(tmp_path / "config.yaml")
+    data_set = read_coco(*folder(_annotation(0)), **config.data.reading, fields=["stands"])
+    np.testing.assert_array_equal(data_set.records[1].fields["stands"], [38])
+    given = keras_fpn.load_config("tiny", ["data.foot_height=3"]).data.reading
+    data_set = read_coco(*folder(_annotation(0)), **given, fields=["stands"])
+    np.testing.assert_array_equal(data_set.records[1].fields["stands"], [37])
+    mistakes = {"data.foot_heigth=3": "unknown key.*foot_height", "data.foot_height=x": "--set: data.foot_"}
+    for mistake, told in mistakes.items():
+        with pytest.raises(UserError, match=told):
+            keras_fpn.load_config("tiny", [mistake])
+
+
+def test_a_setting_that_there_is_is_no_field_s_to_declare(strangers, monkeypatch):
+    taken = type("Taken", (keras_fpn.Settings,), {"__annotations__": {"cache": bool}, "cache": True})
+    register_object_field(type("Other", (Colour,), {"name": "other", "settings": taken})())
+    with pytest.raises(UserError, match=r"data.cache: .* rename it"):
+        keras_fpn.load_config("tiny")
+
+
+def test_what_is_read_otherwise_may_be_told_to_a_command(strangers):
+    from keras_fpn.commands.arguments import reading
+
+    register_object_field(Stands())
+    how = reading(["data.foot_height=3"], {"boxes": "xyxy", "field_settings": {"other": 1}})
+    assert how == {"boxes": "xyxy", "field_settings": {"other": 1, "foot_height": 3.0}}
+
+
+def test_a_field_says_what_evaluation_must_know_of_it(strangers, folder):
+    class Weighed(Colour):
+        def categories_to_measure(self, categories):
+            return [category | {"weight": 2} for category in categories]
+
+    data_set = read_coco(*folder(_annotation(0)), fields=[Weighed()])
+    assert [category["weight"] for category in data_set.instances().categories] == [2]
+    assert "weight" not in read_coco(*folder(_annotation(0))).instances().categories[0]

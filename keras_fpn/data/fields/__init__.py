@@ -4,6 +4,7 @@
     boxes        the box of an object
     labels       its class; whether it is a crowd
     masks        its mask over its box
+    keypoints    its places by name, visible, hidden or not labelled
     proposals    boxes that are given with an image and are no objects
 
 A field of one's own is a subclass of `ObjectField`, made known by `register_object_field` and asked for by its name:
@@ -16,6 +17,7 @@ from types import MappingProxyType
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.fields.boxes import Boxes
 from keras_fpn.data.fields.field import OPERATIONS, ObjectField, RowField
+from keras_fpn.data.fields.keypoints import Keypoints
 from keras_fpn.data.fields.labels import Classes, IsCrowd
 from keras_fpn.data.fields.masks import Masks
 from keras_fpn.data.fields.proposals import Proposals
@@ -51,6 +53,7 @@ def register_object_field(field: ObjectField) -> ObjectField:
 # Boxes last: like masks, they may find objects unsound that the others have read.
 STANDARD = tuple(register_object_field(field) for field in (Classes(), IsCrowd(), Boxes()))
 register_object_field(Masks())
+register_object_field(Keypoints())
 
 
 def names_of(fields: Iterable[str | ObjectField]) -> tuple[str, ...]:

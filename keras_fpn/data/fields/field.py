@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_fpn.data import columns
 from keras_fpn.data.objects import Objects
+from keras_fpn.parts.settings import Settings
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -112,12 +113,23 @@ class ObjectField(RowField):
     known by `register_object_field`. It overrides what is different for it.
 
     Attributes:
+        settings: a class of `Settings` whose keys are settings of the data, too, `data.KEY` in a configuration: a field
+            that needs to be told something takes it in `with_settings`.
         kept_dtype, kept_shape: of one object in memory, where it is not `dtype` and `shape` (see `unpack`).
     """
 
     part = "targets"
+    settings: type[Settings] = Settings
     kept_dtype: str | None = None
     kept_shape: tuple[int, ...] | None = None
+
+    def with_settings(self, **settings: Any) -> "ObjectField":
+        """The field as the settings of the data want it; by default itself.
+
+        Args:
+            settings: values of keys of its `settings`, those that are given.
+        """
+        return self
 
     def for_categories(self, categories: "Sequence[Mapping[str, Any]]", source: str) -> "ObjectField":
         """The field as a data set has it, whose categories say how many numbers there are or what they mean.
@@ -132,6 +144,10 @@ class ObjectField(RowField):
             UserError: the categories do not say what the field needs.
         """
         return self
+
+    def categories_to_measure(self, categories: "Sequence[dict]") -> list[dict]:
+        """Entries of "categories" with what evaluation needs to know of the field; by default as they are."""
+        return list(categories)
 
     def read(self, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
         """Read the column of this field; by default the finite numbers that the annotations have under its name.
