@@ -118,7 +118,7 @@ class MaskHead(FixedArguments, keras.layers.Layer):
         """Segment.
 
         Args:
-            crops: `[B, R, h, w, C]`, of static h and w.
+            crops: `[B, R, h, w, C]`.
             training: whether live batch normalisation learns its statistics.
             is_valid: `[B, R]` bool, False for crops that only pad their image: they stay out of the statistics. All
                 count without.
@@ -127,9 +127,9 @@ class MaskHead(FixedArguments, keras.layers.Layer):
             Logits `[B, R, 2h, 2w, K + background_masks]`, or of one mask if `class_agnostic`.
         """
         shape = keras.ops.shape(crops)
-        maps = keras.ops.reshape(crops, (-1, *crops.shape[2:]))
+        maps = keras.ops.reshape(crops, (shape[0] * shape[1], *shape[2:]))
         logits = self.mask_logits(self.deconv(self._convolve(maps, training, is_valid)))
-        return keras.ops.reshape(logits, (*shape[:2], 2 * crops.shape[2], 2 * crops.shape[3], self.num_masks))
+        return keras.ops.reshape(logits, (*shape[:2], 2 * shape[2], 2 * shape[3], self.num_masks))
 
     def _convolve(self, maps, training, is_valid):
         statistics = {}
