@@ -7,6 +7,7 @@
     fast_rcnn           on given proposals (table 2)
     faster_rcnn         the whole (tables 3, 5)
     segment_proposals   table 6
+    mask_rcnn           the whole, and a mask for each detection
     architectures       which members a configuration can name
     settings            all settings of one
     files, writing      models from files, and into them
