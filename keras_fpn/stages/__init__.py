@@ -5,6 +5,7 @@
     given           proposals that come with the images
     classify        RoI pooling, the box head, detections and losses
     segment         positions of the pyramid, their scores and masks
+    mask            a mask for each detection
     targets         which anchors and RoIs are positive, their sampling, towards what they are trained
     segment_grid, segment_targets
                     the positions of segments; which are positive, and their masks

@@ -19,6 +19,7 @@ from keras_fpn.models.optimizers import SGD
 
 RPN_LOSSES = ["rpn_objectness_loss", "rpn_box_loss"]
 ROI_LOSSES = ["roi_class_loss", "roi_box_loss"]
+MASKS = {"mask_head": {"pooling_size": 4, "conv_layers": 1, "channels": 8}, "mask_targets": {"rule": "bitmask"}}
 SEGMENTS = {"units": 24, "canonical_size": 8.0, "samples_per_image": 32, "max_detections": 40}
 KEYPOINTS = {
     "keypoint_head": {"pooling_size": 4, "conv_layers": 1, "channels": 8}, "keypoint_names": ["top", "tip", "foot"],
@@ -26,6 +27,10 @@ KEYPOINTS = {
 # {name: (settings besides the tiny ones, losses, recalls, outputs of its own)}
 MODELS = {
     "faster_rcnn": ({}, RPN_LOSSES + ROI_LOSSES, ["rpn_recall", "roi_recall"], {"classes": "int32"}),
+    "mask_rcnn": (
+        MASKS, [*RPN_LOSSES, *ROI_LOSSES, "mask_loss"], ["rpn_recall", "roi_recall"],
+        {"classes": "int32", "masks": "float32"},
+    ),
     "keypoint_rcnn": (
         KEYPOINTS, [*RPN_LOSSES, *ROI_LOSSES, "keypoint_loss"], ["rpn_recall", "roi_recall", "keypoint_recall"],
         {"classes": "int32", "keypoints": "float32"},
@@ -73,6 +78,12 @@ def batch(name, tiny_batch):
     if name == "segment_proposals":
         masks = np.ones((2, 3, SIDE, SIDE), np.uint8)  # every object fills its box
         targets = targets | {"masks": masks}
+    if name == "mask_rcnn":
+        bitmaps = np.zeros((2, 3, 96, 128), np.uint8)
+        for image, row in np.argwhere(targets["classes"] >= 0):
+            x1, y1, x2, y2 = targets["boxes"][image, row].astype(int)
+            bitmaps[image, row, y1:y2, x1:x2] = 1  # the same
+        targets = targets | {"bitmaps": bitmaps}
     if name == "keypoint_rcnn":
         corners = targets["boxes"].reshape(2, 3, 2, 2)
         points = np.stack([corners[:, :, 0], corners.mean(2), corners[:, :, 1]], axis=2)
@@ -204,8 +215,8 @@ def test_what_lies_in_the_padding_changes_nothing(untrained, batch):
 @pytest.mark.parametrize("rows", [0, pytest.param(3, marks=pytest.mark.slow)])
 def test_the_loss_of_a_batch_without_objects_is_finite(name, tiny_settings, batch, rows):
     inputs, targets = copy.deepcopy(batch)
-    of_objects = {"boxes", "classes", "is_crowd", "masks", "keypoints"}
-    targets = {key: targets[key][:, :rows] for key in of_objects & set(targets)}
+    fields = {"boxes", "classes", "is_crowd", "masks", "bitmaps", "keypoints"} & set(targets)
+    targets = {key: targets[key][:, :rows] for key in fields}
     targets["classes"][:], targets["boxes"][:] = -1, 0
     model = build(name, tiny_settings)
     with tf.GradientTape() as tape:
