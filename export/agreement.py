@@ -82,6 +82,7 @@ def exactly(
     possible: "Callable[[float], Answer]",
     box_bound: float = BOX_BOUND,
     further: Iterable[output_fields.OutputField] = (),
+    are_open: "Callable[[str, np.ndarray, np.ndarray], np.ndarray]" = lambda name, boxes, values: np.zeros(len(boxes)),
 ) -> Finding:
     """Hold an artefact's detections to the model's, one by one.
 
@@ -92,6 +93,8 @@ def exactly(
             `undecided.Answer` in the same pixels.
         box_bound: pixels.
         further: `OutputField`s of the further values, for their bounds.
+        are_open: called with the name of a field, boxes of the model's detections and what the artefact says of them,
+            where that is not what the model says; see `undecided.are_open`.
 
     Raises:
         VerificationError: a difference that rounding does not explain.
@@ -113,7 +116,7 @@ def exactly(
         max_box=float(np.abs(found.boxes[of_found] - expected.boxes[of_expected]).max()),
         max_score=float(np.abs(found.scores[of_found] - expected.scores[of_expected]).max()),
         unpaired=len(lone_found) + len(lone_expected),
-        further=_check_further(found, expected, pairs, class_names, further),
+        further=_check_further(found, expected, pairs, class_names, further, are_open),
     )
 
 
@@ -182,13 +185,18 @@ def _hangs_on_rounding(side, row, answer, box_bound):
     return same.any() and not answer.is_certain[same].any()
 
 
-def _check_further(found, expected, pairs, class_names, fields):
-    """`{field: largest difference of partners}`, each held to its bound."""
+def _check_further(found, expected, pairs, class_names, fields, are_open):
+    """`{field: largest difference of partners}`, each held to its bound; what rounding leaves open is left out."""
     of_found, of_expected = pairs.T
     largest = {}
     for field in fields:
         ours, theirs = (side.further[field.name].astype(np.float64) for side in (expected, found))
-        differences = np.abs(theirs[of_found] - ours[of_expected]).reshape(len(pairs), -1).max(axis=1, initial=0)
+        differences = np.abs(theirs[of_found] - ours[of_expected])
+        far = np.flatnonzero(differences.reshape(len(pairs), -1).max(axis=1, initial=0) > field.bound)
+        if len(far):
+            is_open = are_open(field.name, expected.boxes[of_expected[far]], theirs[of_found[far]]).astype(bool)
+            differences[far] *= ~is_open.reshape(is_open.shape + (1,) * (differences.ndim - is_open.ndim))
+        differences = differences.reshape(len(pairs), -1).max(axis=1, initial=0)
         worst = int(differences.argmax())
         if differences[worst] > field.bound:
             row = of_expected[worst]

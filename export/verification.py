@@ -113,8 +113,14 @@ def _compare(artefact, infer, model, case, bounds):
             inputs = {name: value[index : index + 1] for name, value in given.items()}
             return undecided.answer(model, inputs, room, ratio)
 
+        def are_open(name, boxes, values, index=index, ratio=ratio):
+            inputs = {key: value[index : index + 1] for key, value in given.items()}
+            field = next(field for field in fields if field.name == name)
+            values = rescaled(values, field.axes, 1.0 / ratio[:2])
+            return undecided.are_open(model, inputs, name, boxes / ratio, values, field.bound)
+
         bound = BOX_BOUND * max(1.0, ratio.max())
-        total += agreement.exactly(theirs, ours, model.class_names, possible, bound, fields)
+        total += agreement.exactly(theirs, ours, model.class_names, possible, bound, fields, are_open)
     return total
 
 

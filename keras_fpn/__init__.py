@@ -33,6 +33,8 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "FasterRCNN": "keras_fpn.models.faster_rcnn",
+    "MaskRCNN": "keras_fpn.models.mask_rcnn",
+    "KeypointRCNN": "keras_fpn.models.keypoint_rcnn",
     "RPN": "keras_fpn.models.rpn",
     "FastRCNN": "keras_fpn.models.fast_rcnn",
     "SegmentProposals": "keras_fpn.models.segment_proposals",
@@ -43,6 +45,8 @@ _PUBLIC = {
     "ClassifyStage": "keras_fpn.stages.classify",
     "GivenProposalsStage": "keras_fpn.stages.given",
     "SegmentStage": "keras_fpn.stages.segment",
+    "MaskStage": "keras_fpn.stages.mask",
+    "KeypointStage": "keras_fpn.stages.keypoint",
     "RoIAlign": "keras_fpn.layers.roi_align",
     "OutputField": "keras_fpn.parts.output_fields",
     "register_output_field": "keras_fpn.parts.output_fields",

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 class Graph:
     """The nodes and constants of a model; `written` puts them back.
 
+    The body of a loop is left as it is. What it reads from outside the loop's node reads.
+
     Attributes:
         constants: `{name: array}`.
         shapes: `{tensor: [side or None, ...]}` and `types`: `{tensor: ONNX's element type}`, as far as they can be
@@ -47,7 +49,7 @@ class Graph:
         return node if node is not None and operator in (None, node.op_type) else None
 
     def users(self, tensor: str) -> "list[NodeProto]":
-        """The nodes that read a tensor."""
+        """The nodes that read a tensor, as an input or in the body of a loop."""
         return list(self._used_by.get(tensor, ()))
 
     def only_user(self, tensor: str, operator: str | None = None) -> "NodeProto | None":
@@ -99,7 +101,7 @@ class Graph:
         del self._nodes[id(node)]
         for tensor in node.output:
             self._made_by.pop(tensor, None)
-        for tensor in set(node.input):
+        for tensor in self._read_by(node):
             self._used_by[tensor].remove(node)
 
     def replace(self, node: "NodeProto", operator: str, inputs: Sequence[str], **attributes: Any) -> str:
@@ -109,11 +111,11 @@ class Graph:
 
     def set_inputs(self, node: "NodeProto", inputs: Sequence[str]) -> None:
         """Have a node read other tensors."""
-        for tensor in set(node.input):
+        for tensor in self._read_by(node):
             self._used_by[tensor].remove(node)
         del node.input[:]
         node.input.extend(inputs)
-        for tensor in set(inputs):
+        for tensor in self._read_by(node):
             self._used_by[tensor].append(node)
 
     def set_attributes(self, node: "NodeProto", **attributes: Any) -> None:
@@ -124,9 +126,12 @@ class Graph:
         node.attribute.extend(made)
 
     def bypass(self, node: "NodeProto", tensor: str) -> bool:
-        """Have all users of a node read `tensor` instead. False for a node that makes a result of the graph."""
+        """Have all users of a node read `tensor` instead.
+
+        False for a node that makes a result of the graph, or what the body of a loop reads.
+        """
         made = node.output[0]
-        if made in self.results:
+        if made in self.results or any(made in self._captured(user) for user in self.users(made)):
             return False
         for user in self.users(made):
             self.set_inputs(user, [tensor if one == made else one for one in user.input])
@@ -156,14 +161,14 @@ class Graph:
             node = waiting.pop()
             is_read = any(self._used_by.get(one) or one in self.results for one in node.output)
             if id(node) in self._nodes and not is_read:
-                waiting += [self._made_by[one] for one in node.input if one in self._made_by]
+                waiting += [self._made_by[one] for one in self._read_by(node) if one in self._made_by]
                 self.remove(node)
 
     def written(self) -> "ModelProto":
         """The model with the nodes in order and the constants that they read."""
         graph = self.model.graph
         ordered = self._ordered()
-        used = {one for node in ordered for one in node.input}
+        used = {one for node in ordered for one in self._read_by(node)}
         del graph.node[:], graph.initializer[:], graph.value_info[:]
         graph.node.extend(ordered)
         make = self.onnx.numpy_helper.from_array
@@ -172,7 +177,7 @@ class Graph:
 
     def _ordered(self):
         known = {"", *self.constants, *(one.name for one in self.model.graph.input)}
-        missing = {id(node): {one for one in node.input if one not in known} for node in self.nodes}
+        missing = {id(node): self._read_by(node) - known for node in self.nodes}
         ready = collections.deque(node for node in self.nodes if not missing[id(node)])
         ordered = []
         while ready:
@@ -190,5 +195,20 @@ class Graph:
         self._nodes[id(node)] = node
         for tensor in node.output:
             self._made_by[tensor] = node
-        for tensor in set(node.input):
+        for tensor in self._read_by(node):
             self._used_by[tensor].append(node)
+
+    def _read_by(self, node):
+        """Names of the tensors of this graph that a node reads."""
+        return {*node.input, *self._captured(node)}
+
+    def _captured(self, node):
+        """Names that the bodies of a node (of a loop, of a branch) read from around it."""
+        bodies = [one.g for one in node.attribute if one.type == self.onnx.AttributeProto.GRAPH]
+        names = set()
+        for body in bodies:
+            made = {one.name for one in (*body.input, *body.initializer)}
+            made.update(output for inside in body.node for output in inside.output)
+            read = {one.name for one in body.output}.union(*(self._read_by(inside) for inside in body.node))
+            names |= read - made - {""}
+        return names

@@ -78,9 +78,13 @@ HANDLERS: dict[str, tuple[Callable[..., None], list]] = {
 
 
 def give_axes(context: Any, nodes: list) -> list:
-    """tf2onnx's rewriter: a number that is added gets an axis, without which the pass over transposes fails."""
+    """tf2onnx's rewriter: a number that is added gets an axis, without which the pass over transposes fails.
+
+    One that is added to a number, such as the counter of a loop, stays a number.
+    """
     for node in nodes:
-        for index, given in enumerate(node.inputs if node.type in ("Add", "AddV2") else ()):
+        is_sum = node.type in ("Add", "AddV2") and context.get_shape(node.output[0]) != []
+        for index, given in enumerate(node.inputs if is_sum else ()):
             if given.is_const() and given.get_tensor_value(as_list=False).shape == ():
                 value = given.get_tensor_value(as_list=False).reshape(1)
                 made = context.make_const(f"{node.name}_{index}_with_axis", value)

@@ -11,6 +11,7 @@ from keras_fpn.export.tflite.pixels import normalize
 from keras_fpn.export.tflite.roi_align import crop
 from keras_fpn.export.tflite.suppression import nms_mask
 from keras_fpn.layers.detections import DetectionLayer
+from keras_fpn.layers.leading_rows import LeadingRows
 from keras_fpn.layers.pixels import PixelNormalization
 from keras_fpn.layers.proposals import ProposalLayer
 from keras_fpn.layers.roi_align import RoIAlign
@@ -24,6 +25,10 @@ def _static_pixels(layer, model):
 
 def _static_suppression(layer, model):
     replace(layer, "suppression", nms.nms_mask, nms_mask)
+
+
+def _all_rows(layer, model):
+    replace(layer, "number", LeadingRows.number, lambda counts, rows: rows)
 
 
 def _crops_by_products(layer, model):
@@ -41,6 +46,7 @@ ADAPTERS = {
     PixelNormalization: _static_pixels,
     ProposalLayer: _static_suppression,
     DetectionLayer: _static_suppression,
+    LeadingRows: _all_rows,
     RoIAlign: _crops_by_products,
     RoIPool: _no_maxima,
     keras.layers.Dense: narrow_products,

@@ -9,15 +9,18 @@ gives is no fault if it is among the undecided ones, and only then.
     proposals     the rule of what proposes
     detections    the rule of what classifies proposals
     segments      the rule of segments' best positions
+    keypoints     the rule of the places of keypoints
     answers       the rules by the type of a stage, and the walk through a model's stages
 
 A stage without a rule has no undecided rows: what it gives is what the model gives, for certain. Rows that
-it only adds a field to stay as certain as they were.
+it only adds a field to stay as certain as they were; what the field says of them may itself be left open by rounding,
+where a rule of the stage's values says so.
 """
 
-from keras_fpn.export.undecided.answers import Answer, answer, register_undecided
+from keras_fpn.export.undecided.answers import Answer, answer, are_open, register_undecided
 from keras_fpn.export.undecided.states import IN, OUT, UNDECIDED, Possible, nms_states, within_the_best
 
 __all__ = [
-    "IN", "OUT", "UNDECIDED", "Answer", "Possible", "answer", "register_undecided", "nms_states", "within_the_best",
+    "IN", "OUT", "UNDECIDED", "Answer", "Possible", "answer", "are_open", "register_undecided", "nms_states",
+    "within_the_best",
 ]  # fmt: skip

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_fpn.export.type_table import TypeTable
-from keras_fpn.export.undecided import detections, proposals, segments
+from keras_fpn.export.undecided import detections, keypoints, proposals, segments
 from keras_fpn.export.undecided.states import IN, SCORE_ROOM, Possible, certain
 from keras_fpn.stages.classify import ClassifyStage
+from keras_fpn.stages.keypoint import KeypointStage
 from keras_fpn.stages.propose import ObjectsStage, ProposeStage
 from keras_fpn.stages.segment import SegmentStage
 from keras_fpn.stages.stage import Stage
@@ -28,6 +29,8 @@ RULES = TypeTable(
         SegmentStage: segments.of_stage,
     },
 )
+# Of the values of a stage's fields: which of them rounding leaves open.
+VALUES = TypeTable("rule of undecided values", {KeypointStage: keypoints.of_stage})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +88,33 @@ def answer(
         before = state
     found = possible.get("detections") or certain(state["detections"], "num_detections")
     return Answer(found.boxes * ratio, found.scores, found.classes, found.states == IN)
+
+
+def are_open(
+    model: "Detector",
+    inputs: "dict[str, tf.Tensor]",
+    name: str,
+    boxes: np.ndarray,
+    values: np.ndarray,
+    bound: float,
+) -> np.ndarray:
+    """Whether the model's own numbers leave open what an artefact says of detections that both have.
+
+    Args:
+        model: a `Detector`.
+        inputs: of the model, tensors of a batch of one.
+        name: of an output field.
+        boxes: `[N, 4]` of the model's detections, in pixels of its inputs.
+        values: `[N, *shape]` of the artefact, in the same pixels.
+        bound: how far values may be apart and count as the same.
+
+    Returns:
+        bool that broadcasts against the values without their last axis; False where the field's stage has no rule.
+    """
+    for stage, features, _ in model.steps(inputs):
+        if name in {field.name for field in stage.fields} and (rule := VALUES.of(stage)) is not None:
+            return rule(stage, features, boxes, values, bound)
+    return np.zeros(len(boxes), bool)
 
 
 def _keeps(before, after):

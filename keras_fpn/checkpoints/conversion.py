@@ -111,12 +111,13 @@ def convert(
     variables.load(entries, tensors, file=path, is_ignored=module.is_ignored)
     config = str(config or identity.config)
     settings = _differing(resolved, config, identity, of_classes)
-    published = kind.reached.get(config) if not settings and (classes is None or classes.are_coco) else None
+    is_published = not settings and (classes is None or kind.are_its_own(classes))
+    published = kind.reached.get(config) if is_published else None
     return Conversion(model, identity, len(entries), published, config, settings)
 
 
 def to_torchvision(model: keras.Model) -> dict[str, np.ndarray]:
-    """`{name: array}`: the weights of a `FasterRCNN` under the names that torchvision's model has in memory.
+    """`{name: array}`: the weights of a detector under the names that torchvision's model has in memory.
 
     Raises:
         UserError: torchvision cannot run the same network.

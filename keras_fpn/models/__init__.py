@@ -7,6 +7,9 @@
     fast_rcnn           on given proposals (table 2)
     faster_rcnn         the whole (tables 3, 5)
     segment_proposals   table 6
+    mask_rcnn           the whole, and a mask for each detection
+    keypoint_detector   one that knows its keypoints
+    keypoint_rcnn       the whole, and the keypoints of each detection
     architectures       which members a configuration can name
     settings            all settings of one
     files, writing      models from files, and into them

@@ -10,7 +10,7 @@ from keras_fpn.necks.settings import NECKS
 from keras_fpn.parts.choice import Choice
 from keras_fpn.parts.registry import Part, Registry
 from keras_fpn.parts.settings import Settings
-from keras_fpn.stages import classify_settings, propose_settings, segment_settings
+from keras_fpn.stages import classify_settings, keypoint_settings, mask_settings, propose_settings, segment_settings
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -94,6 +94,11 @@ def _add_own(name, class_name, *stages, checks=()):
 _CLASSIFIES = (classify_settings.check_levels,)
 _TWO_STAGES = (propose_settings, classify_settings)
 _add_own("faster_rcnn", "keras_fpn.models.faster_rcnn:FasterRCNN", *_TWO_STAGES, checks=_CLASSIFIES)
+_SEGMENTS = (*_CLASSIFIES, mask_settings.check_background)
+_add_own("mask_rcnn", "keras_fpn.models.mask_rcnn:MaskRCNN", *_TWO_STAGES, mask_settings, checks=_SEGMENTS)
+_add_own(
+    "keypoint_rcnn", "keras_fpn.models.keypoint_rcnn:KeypointRCNN", *_TWO_STAGES, keypoint_settings, checks=_CLASSIFIES
+)
 _add_own("rpn", "keras_fpn.models.rpn:RPN", propose_settings)
 _add_own("fast_rcnn", "keras_fpn.models.fast_rcnn:FastRCNN", classify_settings, checks=_CLASSIFIES)
 _add_own("segment_proposals", "keras_fpn.models.segment_proposals:SegmentProposals", segment_settings)

@@ -8,5 +8,6 @@
     bin_maxima         maxima over the bins of a map
     losses             of the RPN, of RoIs, of segments
     masks              pasted into images, run-length encoded
+    keypoints          places of keypoints from heat maps of boxes
     ordered_gradients  gradients whose sums have an order
 """

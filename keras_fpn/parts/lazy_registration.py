@@ -13,6 +13,8 @@ from typing import Any
 # {class: module} of what the package registers with Keras.
 REGISTERED = {
     "FasterRCNN": "models.faster_rcnn", "FastRCNN": "models.fast_rcnn", "RPN": "models.rpn",
+    "MaskRCNN": "models.mask_rcnn", "MaskHead": "heads.mask_head",
+    "KeypointRCNN": "models.keypoint_rcnn", "KeypointHead": "heads.keypoint_head",
     "SegmentProposals": "models.segment_proposals", "SGD": "models.optimizers", "WarmupMultiStep": "models.optimizers",
     "RPNHead": "heads.rpn", "BoxHead": "heads.box_head", "Conv5Head": "heads.conv5_head",
     "SegmentHead": "heads.segment_head", "UpsampleLike": "necks.resampling", "PixelNormalization": "layers.pixels",

@@ -5,9 +5,13 @@
     given           proposals that come with the images
     classify        RoI pooling, the box head, detections and losses
     segment         positions of the pyramid, their scores and masks
+    mask            a mask for each detection
     targets         which anchors and RoIs are positive, their sampling, towards what they are trained
     segment_grid, segment_targets
                     the positions of segments; which are positive, and their masks
+    keypoint        heat maps of the detections, and the keypoints there
+    keypoint_targets
+                    where they should be, and the loss
     recall          how many positives a stage gets right
     ..._settings    settings of each; without TensorFlow
 """

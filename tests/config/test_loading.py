@@ -23,6 +23,8 @@ SHIPPED = [
     "faster_rcnn_r50_fpn_paper",
     "faster_rcnn_r50_fpn_torchvision",
     "faster_rcnn_r50_fpn_v2",
+    "keypoint_rcnn_r50_fpn",
+    "keypoint_rcnn_r50_fpn_torchvision",
     "rpn_r50_fpn",
     "shapes",
     "tiny",
@@ -90,6 +92,18 @@ def test_the_torchvision_recipe():
     assert (config.training.epochs, config.training.steps) == (26, None)
     assert [round(share * 26) for share in config.training.milestones] == [16, 22]
     assert config.model.roi_pooling.aligned is False
+
+
+def test_the_recipes_of_keypoints():
+    # detectron2: configs/Base-Keypoint-RCNN-FPN.yaml; torchvision: KeypointRCNN_ResNet50_FPN_Weights, 46 epochs divided
+    # after 36 and 43, and keypoint_rcnn.py, which trains at 640 to 800 px.
+    detectron2, torchvision = map(load_config, ("keypoint_rcnn_r50_fpn", "keypoint_rcnn_r50_fpn_torchvision"))
+    assert detectron2.model.roi_losses.box_beta == 0.5 and detectron2.training.steps == 90_000
+    assert detectron2.model.proposals.post_nms_top_k_train == 1500
+    assert torchvision.training.epochs == 46
+    assert [round(share * 46) for share in torchvision.training.milestones] == [36, 43]
+    assert torchvision.model.roi_losses.box_beta == 1 / 9
+    assert torchvision.data.min_sides == [640, 672, 704, 736, 768, 800]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES.names())

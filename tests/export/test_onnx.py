@@ -16,6 +16,7 @@ from keras_fpn.export.description import Description
 from keras_fpn.export.onnx import operators
 from keras_fpn.layers.roi_align import RoIAlign
 from keras_fpn.models.architectures import ARCHITECTURES
+from keras_fpn.ops import keypoints
 from keras_fpn.ops.nms import nms_mask
 
 
@@ -262,3 +263,18 @@ def test_mobilenet_equals_the_model(tmp_path, tiny_settings):
     images, sizes = pictures(2, 100, 161), np.array([[100, 161], [90, 120]], np.int32)
     found = outputs_of(session(tmp_path / "mobilenet.onnx"), images=images, image_sizes=sizes)
     assert_same(found, model({"images": images, "image_sizes": sizes}, training=False))
+
+
+def test_a_loop_over_boxes_reads_what_is_around_it():
+    """Places of keypoints: box by box, from tensors and constants that the passes over the graph must leave there."""
+    signature = [tf.TensorSpec([None, 8, 8, 2], name="maps"), tf.TensorSpec([None, 4], name="boxes")]
+    converted = to_onnx.convert(tf.function(keypoints.decode, input_signature=signature))
+    onnx.checker.check_model(converted, full_check=True)
+    runtime = session(converted)
+    rng = np.random.default_rng(0)
+    maps = rng.normal(0, 3, (5, 8, 8, 2)).astype(np.float32)
+    corners = rng.uniform(0, 50, (5, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(0, 40, (5, 2))], axis=1).astype(np.float32)
+    for number in (5, 0):
+        (found,) = runtime.run(None, {"maps": maps[:number], "boxes": boxes[:number]})
+        np.testing.assert_allclose(found, keypoints.decode(maps[:number], boxes[:number]), rtol=1e-5, atol=1e-4)

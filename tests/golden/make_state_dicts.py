@@ -21,13 +21,14 @@ DETECTORS = (
     "fasterrcnn_resnet50_fpn_v2",
     "fasterrcnn_mobilenet_v3_large_fpn",
     "maskrcnn_resnet50_fpn",
+    "keypointrcnn_resnet50_fpn",
     "retinanet_resnet50_fpn",
 )
 CLASSIFIERS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v3_large", "mobilenet_v2")
 
 
-def detectron2_model(depth, meta_architecture):
-    """The model of detectron2's Base-RCNN-FPN configuration, at a depth."""
+def detectron2_model(depth, meta_architecture, keypoints=False):
+    """The model of detectron2's Base-RCNN-FPN configuration, at a depth, or of its Base-Keypoint-RCNN-FPN."""
     config = get_cfg()
     config.MODEL.DEVICE = "cpu"
     config.MODEL.WEIGHTS = ""
@@ -43,6 +44,9 @@ def detectron2_model(depth, meta_architecture):
     config.MODEL.ROI_BOX_HEAD.NAME = "FastRCNNConvFCHead"
     config.MODEL.ROI_BOX_HEAD.NUM_FC = 2
     config.MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION = 7
+    if keypoints:
+        config.MODEL.KEYPOINT_ON = True
+        config.MODEL.ROI_HEADS.NUM_CLASSES = 1
     return build_model(config)
 
 
@@ -53,6 +57,7 @@ def models():
         yield f"torchvision/{name}", getattr(torchvision.models, name)()
     yield "detectron2/faster_rcnn_R_50_FPN", detectron2_model(50, "GeneralizedRCNN")
     yield "detectron2/faster_rcnn_R_101_FPN", detectron2_model(101, "GeneralizedRCNN")
+    yield "detectron2/keypoint_rcnn_R_50_FPN", detectron2_model(50, "GeneralizedRCNN", keypoints=True)
     yield "detectron2/rpn_R_50_FPN", detectron2_model(50, "ProposalNetwork")
 
 

@@ -19,10 +19,22 @@ from keras_fpn.models.optimizers import SGD
 
 RPN_LOSSES = ["rpn_objectness_loss", "rpn_box_loss"]
 ROI_LOSSES = ["roi_class_loss", "roi_box_loss"]
+MASKS = {"mask_head": {"pooling_size": 4, "conv_layers": 1, "channels": 8}, "mask_targets": {"rule": "bitmask"}}
 SEGMENTS = {"units": 24, "canonical_size": 8.0, "samples_per_image": 32, "max_detections": 40}
+KEYPOINTS = {
+    "keypoint_head": {"pooling_size": 4, "conv_layers": 1, "channels": 8}, "keypoint_names": ["top", "tip", "foot"],
+}  # fmt: skip
 # {name: (settings besides the tiny ones, losses, recalls, outputs of its own)}
 MODELS = {
     "faster_rcnn": ({}, RPN_LOSSES + ROI_LOSSES, ["rpn_recall", "roi_recall"], {"classes": "int32"}),
+    "mask_rcnn": (
+        MASKS, [*RPN_LOSSES, *ROI_LOSSES, "mask_loss"], ["rpn_recall", "roi_recall"],
+        {"classes": "int32", "masks": "float32"},
+    ),
+    "keypoint_rcnn": (
+        KEYPOINTS, [*RPN_LOSSES, *ROI_LOSSES, "keypoint_loss"], ["rpn_recall", "roi_recall", "keypoint_recall"],
+        {"classes": "int32", "keypoints": "float32"},
+    ),
     "fast_rcnn": ({}, ROI_LOSSES, ["roi_recall"], {"classes": "int32"}),
     "rpn": ({}, RPN_LOSSES, ["rpn_recall"], {}),
     "segment_proposals": (
@@ -66,6 +78,17 @@ def batch(name, tiny_batch):
     if name == "segment_proposals":
         masks = np.ones((2, 3, SIDE, SIDE), np.uint8)  # every object fills its box
         targets = targets | {"masks": masks}
+    if name == "mask_rcnn":
+        bitmaps = np.zeros((2, 3, 96, 128), np.uint8)
+        for image, row in np.argwhere(targets["classes"] >= 0):
+            x1, y1, x2, y2 = targets["boxes"][image, row].astype(int)
+            bitmaps[image, row, y1:y2, x1:x2] = 1  # the same
+        targets = targets | {"bitmaps": bitmaps}
+    if name == "keypoint_rcnn":
+        corners = targets["boxes"].reshape(2, 3, 2, 2)
+        points = np.stack([corners[:, :, 0], corners.mean(2), corners[:, :, 1]], axis=2)
+        visible = np.broadcast_to(np.array([2, 1, 0], np.float32)[:, None], (2, 3, 3, 1))
+        targets = targets | {"keypoints": np.concatenate([points, visible], axis=3).astype(np.float32)}
     return inputs, targets
 
 
@@ -192,7 +215,8 @@ def test_what_lies_in_the_padding_changes_nothing(untrained, batch):
 @pytest.mark.parametrize("rows", [0, pytest.param(3, marks=pytest.mark.slow)])
 def test_the_loss_of_a_batch_without_objects_is_finite(name, tiny_settings, batch, rows):
     inputs, targets = copy.deepcopy(batch)
-    targets = {key: targets[key][:, :rows] for key in {"boxes", "classes", "is_crowd", "masks"} & set(targets)}
+    fields = {"boxes", "classes", "is_crowd", "masks", "bitmaps", "keypoints"} & set(targets)
+    targets = {key: targets[key][:, :rows] for key in fields}
     targets["classes"][:], targets["boxes"][:] = -1, 0
     model = build(name, tiny_settings)
     with tf.GradientTape() as tape:
@@ -200,7 +224,7 @@ def test_the_loss_of_a_batch_without_objects_is_finite(name, tiny_settings, batc
         total = tf.add_n(list(losses.values()))
     assert list(losses) == MODELS[name][1] and list(recalls) == MODELS[name][2]
     assert np.isfinite(list(losses.values())).all()
-    assert all(losses[loss] == 0.0 for loss in losses if loss.endswith(("box_loss", "mask_loss")))
+    assert all(losses[loss] == 0.0 for loss in losses if loss.endswith(("box_loss", "mask_loss", "keypoint_loss")))
     gradients = tape.gradient(total, model.trainable_variables)
     assert all(np.isfinite(tf.convert_to_tensor(gradient)).all() for gradient in gradients if gradient is not None)
 

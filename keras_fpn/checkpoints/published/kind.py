@@ -84,6 +84,11 @@ class PublishedKind:
         return None, {}
 
     @classmethod
+    def are_its_own(cls, classes: "Classes") -> bool:
+        """Whether these are the classes of the weights that the source publishes: by default all of COCO."""
+        return classes.are_coco
+
+    @classmethod
     def class_rows(cls, tensors: Mapping[str, np.ndarray]) -> int:
         """How many classes the source counts in a file, the background's included where it has a row."""
         raise NotImplementedError

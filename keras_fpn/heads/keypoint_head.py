@@ -1,0 +1,78 @@
+"""The keypoint head: convolutions on each crop, and a heat map of four times its side for each keypoint.
+
+Mask R-CNN, section 5: eight 3x3 convolutions, a transposed one and bilinear upsampling.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_fpn.heads.keypoint_head_names import CHECKPOINT_NAMES
+from keras_fpn.layers.fixed_arguments import FixedArguments
+
+UPSAMPLED = 4  # sides of a crop in the side of its heat maps
+
+
+@keras.saving.register_keras_serializable("keras_fpn")
+class KeypointHead(FixedArguments, keras.layers.Layer):
+    """Crops -> logits of where each keypoint is, over four times the crops' side.
+
+    3x3 convolutions with ReLU, a 4x4 transposed convolution of stride 2 to one map for each keypoint, without
+    activation, and a bilinear upsampling by 2 with half-pixel centres. All kernels begin He-normal by their fan-out,
+    all biases 0 (torchvision, detectron2).
+
+    Args:
+        num_keypoints: K.
+        conv_layers: number of 3x3 convolutions.
+        channels: of each of them.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    checkpoint_names = CHECKPOINT_NAMES
+
+    def __init__(self, num_keypoints=17, conv_layers=8, channels=512, **kwargs):
+        super().__init__(**kwargs)
+        if num_keypoints < 1 or conv_layers < 0 or channels < 1:
+            raise ValueError("num_keypoints and channels must be 1 or more, conv_layers not negative")
+        self.num_keypoints = num_keypoints
+        self.conv_layers = conv_layers
+        self.channels = channels
+        he = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+        self.convolutions = [
+            keras.layers.Conv2D(
+                channels, 3, padding="same", activation="relu", kernel_initializer=he, name=f"conv_{index}"
+            )
+            for index in range(conv_layers)
+        ]
+        # torch's padding of 1 cuts off what "same" does.
+        self.score_lowres = keras.layers.Conv2DTranspose(
+            num_keypoints, 4, strides=2, padding="same", kernel_initializer=he, name="score_lowres"
+        )
+
+    def build(self, crops_shape: tuple[Any, ...]) -> None:
+        shape = (None, *crops_shape[2:])
+        for layer in self.convolutions:
+            layer.build(shape)
+            shape = (*shape[:3], self.channels)
+        self.score_lowres.build(shape)
+
+    def call(self, crops: tf.Tensor) -> tf.Tensor:
+        """Locate.
+
+        Args:
+            crops: `[B, R, h, w, C]`, of static h and w.
+
+        Returns:
+            Logits `[B, R, 4h, 4w, K]`, float32.
+        """
+        shape, (height, width) = tf.shape(crops), crops.shape[2:4]
+        maps = tf.reshape(crops, [-1, *crops.shape[2:]])
+        for layer in self.convolutions:
+            maps = layer(maps)
+        logits = tf.cast(self.score_lowres(maps), tf.float32)
+        sides = UPSAMPLED * height, UPSAMPLED * width
+        logits = tf.image.resize(logits, sides, method="bilinear")
+        return tf.reshape(logits, [shape[0], shape[1], *sides, self.num_keypoints])

@@ -1,0 +1,86 @@
+"""Base of every model that places keypoints: how many, what they are called, what joins them."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from keras_fpn.console.errors import UserError
+from keras_fpn.models.class_detector import ClassDetector
+from keras_fpn.stages.keypoint_settings import named_keypoints
+
+
+class KeypointDetector(ClassDetector):
+    """A `ClassDetector` that knows its keypoints; they are settings of it, and so in its files.
+
+    Args:
+        num_classes, class_names, category_ids: see `ClassDetector`.
+        backbone, profile, seed: see `Detector`.
+        num_keypoints: K, those of each object; as many as there are names, 17 without.
+        keypoint_names: K names; without, COCO's if K is 17, else "0".."K-1".
+        skeleton: pairs of keypoints, counted from 0, that pictures join; COCO's where the names are.
+        **kwargs: see `Detector`; the three above may stand in the groups `keypoint_head` and `keypoint_places`, too.
+
+    Raises:
+        UserError: names that do not number K; see `ClassDetector`.
+    """
+
+    def __init__(
+        self,
+        num_classes=1,
+        backbone="resnet50",
+        *,
+        num_keypoints=None,
+        keypoint_names=None,
+        skeleton=None,
+        **kwargs,
+    ):
+        told = {
+            "keypoint_head": {"num_keypoints": num_keypoints},
+            "keypoint_places": {"names": keypoint_names, "skeleton": skeleton},
+        }
+        super().__init__(num_classes, backbone, **_with_keypoints(kwargs, told))
+
+    @classmethod
+    def for_data(cls, classes: Any, **settings: Any) -> Self:
+        """See `Detector`; the keypoints are those of the data set's field "keypoints", where it has one.
+
+        Raises:
+            UserError: the settings say another number of keypoints.
+        """
+        field = getattr(classes, "fields", {}).get("keypoints")
+        if field is None or getattr(field, "names", None) is None:
+            return super().for_data(classes, **settings)
+        number = (settings.get("keypoint_head") or {}).get("num_keypoints")
+        if number not in (None, len(field.names)):
+            raise UserError(
+                f"keypoint_head.num_keypoints: {number}, and the data set has {len(field.names)}; leave the setting out"
+            )
+        told = {"keypoint_places": {"names": field.names, "skeleton": field.skeleton}}
+        return super().for_data(classes, **_with_keypoints(settings, told))
+
+    @property
+    def num_keypoints(self) -> int:
+        """K, of each object."""
+        return self.settings["keypoint_head"]["num_keypoints"]
+
+    @property
+    def keypoint_names(self) -> tuple[str, ...]:
+        """Names of the keypoints, 0..K-1."""
+        return tuple(self.settings["keypoint_places"]["names"])
+
+    @property
+    def skeleton(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of keypoints that pictures join, counted from 0."""
+        return tuple((first, second) for first, second in self.settings["keypoint_places"]["skeleton"])
+
+
+def _with_keypoints(groups: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Groups of settings with number, names and skeleton of the keypoints, all three; what is `told` wins."""
+    own = {group: groups.get(group) or {} for group in ("keypoint_head", "keypoint_places")}
+    if not all(isinstance(values, Mapping) for values in own.values()):
+        return dict(groups)  # refused as what it is
+    for group, values in told.items():
+        own[group] = {**own[group], **{key: value for key, value in values.items() if value is not None}}
+    names, skeleton = named_keypoints(own)
+    own["keypoint_head"] = {**own["keypoint_head"], "num_keypoints": len(names)}
+    own["keypoint_places"] = {**own["keypoint_places"], "names": names, "skeleton": skeleton}
+    return {**groups, **own}
