@@ -8,5 +8,7 @@
     bin_maxima         maxima over the bins of a map
     losses             of the RPN, of RoIs, of segments
     masks              pasted into images, run-length encoded
+    mask_pasting       pasted by the rules of detectron2 and torchvision
+    mask_outlines      their borders as polygons
     ordered_gradients  gradients whose sums have an order
 """
