@@ -37,7 +37,7 @@ APART = {
 }  # fmt: skip
 ONLY_IN = {
     "pycocotools": {"evaluation", "ops"}, "yaml": {"config", "data"}, "argparse": {"commands"},
-    "matplotlib": {"reporting"},
+    "matplotlib": {"reporting"}, "contourpy": {"ops"},
 }  # fmt: skip
 
 

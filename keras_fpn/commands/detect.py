@@ -17,6 +17,7 @@ from keras_fpn.console.files import check_output
 from keras_fpn.console.screen import import_quietly
 from keras_fpn.console.signals import ends_at_once
 from keras_fpn.console.text import plain
+from keras_fpn.inference.result_forms import PRE_LABELS, RESULT_FORMS
 
 HELP = "find objects in image files: pictures with boxes, and COCO results"
 
@@ -30,6 +31,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", default="detections", help="for the pictures (detections)")
     parser.add_argument("--threshold", type=probability, metavar="T", default=0.5, help="least score (0.5)")
     parser.add_argument("--json", metavar="OUT", help="write the detections as COCO results")
+    for form in RESULT_FORMS:
+        parser.add_argument(f"--{form.name}", dest="forms", action="append_const", const=form.name, help=form.help)
+    known = "; ".join(f"{each.name}: {each.help}" for each in PRE_LABELS)
+    parser.add_argument("--pre-labels", metavar="FORMAT", help=f"write files for a labelling program ({known})")
+    parser.add_argument("--pre-labels-out", metavar="DIR", default="pre-labels", help="for these (pre-labels)")
     parser.add_argument("--batch-size", type=positive, metavar="N", default=1, help="images at a time (1)")
     parser.add_argument(
         "--max-pixels", type=positive, metavar="N", default=100_000_000,
@@ -40,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from keras_fpn.inference import drawn_folder, listing, picture_names
+    from keras_fpn.inference import drawn_folder, label_folder, listing, picture_names
 
     folder = drawn_folder.DrawnFolder(arguments.out)
     found = listing.find_images(arguments.images, without=arguments.out)
@@ -49,6 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
     folder.check(names, found.files)
     if arguments.json:
         _check_json(arguments.json, [*found.files, *(folder.path / name for name in names)])
+    elif arguments.forms:
+        raise UserError(f"--{arguments.forms[0]}: says how --json is written; give --json OUT, too")
+    labels = None
+    if arguments.pre_labels:
+        labels = label_folder.LabelFolder(arguments.pre_labels, arguments.pre_labels_out, found.files, names)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # a picture that is odd, but can be read
         unreadable = _Unreadable(found.files, arguments.max_pixels)
@@ -60,16 +71,17 @@ def run(arguments: argparse.Namespace) -> int:
         detections = iterate(
             unreadable.others(), arguments.threshold, arguments.batch_size, arguments.max_pixels, unreadable.leave_out
         )
-        _draw_all(detections, unreadable, folder, names, arguments)
+        _draw_all(detections, unreadable, folder, names, labels, arguments)
     unreadable.tell_count()
     return 1 if unreadable else 0
 
 
-def _draw_all(detections, unreadable, folder, names, arguments):
-    """Pictures and results of all that can be read; what there is stays, however it ends."""
+def _draw_all(detections, unreadable, folder, names, labels, arguments):
+    """Pictures, results and pre-labels of all that can be read; what there is stays, however it ends."""
     from keras_fpn.inference.results_file import ResultsFile
 
     written, total, note = 0, len(unreadable.files), ""
+    forms = [RESULT_FORMS[name].load()() for name in dict.fromkeys(arguments.forms or ())]
     start = time.perf_counter()
     with ResultsFile(os.path.realpath(arguments.json)) if arguments.json else contextlib.nullcontext() as results:
         try:
@@ -80,7 +92,9 @@ def _draw_all(detections, unreadable, folder, names, arguments):
                 if not written and (removed := folder.begin()):
                     print(f"removed {_count(removed, 'picture')} that an earlier detect drew in {plain(arguments.out)}")
                 if results is not None:
-                    results.add(one.to_results(image_id=number + 1))
+                    results.add([_in_forms(result, forms) for result in one.to_results(image_id=number + 1)])
+                if labels is not None:
+                    labels.add(one, number)
                 folder.save(_drawn(one), names[number])
                 written, note = written + 1, "".join(f", {field.note}" for field in one.fields if field.note)
                 counts = _count_names(one.names)
@@ -93,6 +107,17 @@ def _draw_all(detections, unreadable, folder, names, arguments):
     unreadable.refuse_all(written)
     if results is not None:
         print(f"wrote {_count(len(results), 'detection')} to {plain(arguments.json)}")
+    if labels is not None:
+        print(f"wrote {_count(labels.count, 'file')} for {arguments.pre_labels} to {plain(arguments.pre_labels_out)}")
+    notes = [form.note() for form in forms] + ([] if labels is None else [labels.note()])
+    for line in dict.fromkeys(filter(None, notes)):
+        print(line)
+
+
+def _in_forms(result, forms):
+    for form in forms:
+        result = form.change(result)
+    return result
 
 
 class _Unreadable:

@@ -9,5 +9,7 @@
     losses             of the RPN, of RoIs, of segments
     masks              pasted into images, run-length encoded
     keypoints          places of keypoints from heat maps of boxes
+    mask_pasting       pasted by the rules of detectron2 and torchvision
+    mask_outlines      their borders as polygons
     ordered_gradients  gradients whose sums have an order
 """

@@ -370,3 +370,19 @@ def test_the_option_says_the_limit_that_reading_has():
     from keras_fpn.console.picture_files import MAX_PIXELS
 
     assert cli._build_parser().parse_args(["detect", "m", "i"]).max_pixels == MAX_PIXELS
+
+
+def test_pre_labels_are_written_beside_and_forms_need_results(run, model_file, tmp_path):
+    for name in ("a.png", "b.png"):
+        save(tmp_path / "in" / name, seed=ord(name[0]))
+    asked = ("detect", model_file, tmp_path / "in", "--threshold", 0)
+    code, out, error = run(*asked, "--pre-labels", "labelme", "--json", "all.json", "--polygons")
+    assert code == 0 and "wrote 2 files for labelme to pre-labels" in out and "hole" not in out
+    shapes = json.loads((tmp_path / "pre-labels" / "a.json").read_text())["shapes"]
+    results = [each for each in json.loads((tmp_path / "all.json").read_text()) if each["file_name"].endswith("a.png")]
+    assert len(shapes) == len(results) == 3 and shapes[0]["shape_type"] == "rectangle"
+    assert shapes[0]["points"][0] == results[0]["bbox"][:2]
+    code, out, error = run(*asked, "--pre-labels", "labelme")
+    assert code == 2 and is_one_line(ours(error)) and "pre-labels: is not empty" in error
+    code, out, error = run(*asked, "--polygons")
+    assert code == 2 and "--polygons: says how --json is written; give --json OUT, too" in error
