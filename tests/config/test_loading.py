@@ -27,6 +27,8 @@ SHIPPED = [
     "keypoint_rcnn_r50_fpn_torchvision",
     "rpn_r50_fpn",
     "shapes",
+    "shapes_keypoints",
+    "shapes_masks",
     "tiny",
 ]
 
