@@ -43,6 +43,11 @@ def place(file: PublishedFile) -> Path:
     return folder() / file.file_name
 
 
+def is_here(file: PublishedFile) -> bool:
+    """Whether a file of its name is in the folder; `fetch` looks into it."""
+    return place(file).is_file()
+
+
 def url_of(file: PublishedFile) -> str:
     """Where a published file is downloaded from.
 
