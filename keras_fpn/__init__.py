@@ -62,6 +62,8 @@ _PUBLIC = {
     "register_box_head": "keras_fpn.stages.classify_settings",
     "load_model": "keras_fpn.models.files",
     "load_config": "keras_fpn.config.loading",
+    "convert_checkpoint": "keras_fpn.checkpoints.conversion",
+    "start_from": "keras_fpn.checkpoints.transfer",
     "load_coco": "keras_fpn.data",
     "SGD": "keras_fpn.models.optimizers",
     "WarmupMultiStep": "keras_fpn.models.optimizers",

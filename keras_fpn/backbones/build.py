@@ -39,8 +39,8 @@ def build_backbone(settings: Mapping[str, Any]) -> keras.Model:
         weights = options.pop("weights", None)
         if weights is not None:
             raise UserError(
-                f"backbone.weights: {part.name} has none to download; convert a published file with keras-fpn convert "
-                f"{part.name}.pth --out {part.name}.keras and start with train --weights {part.name}.keras"
+                f"backbone.weights: {part.name} takes none; give them to the training: train --weights {part.name}, or "
+                "another name that keras-fpn weights lists, or a .keras file that keras-fpn convert made"
             )
     return part.build(**options)
 

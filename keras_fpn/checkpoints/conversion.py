@@ -22,6 +22,7 @@ from keras_fpn.checkpoints.published import kinds
 from keras_fpn.checkpoints.published.identity import Identity
 from keras_fpn.checkpoints.recognition import recognise, source_of
 from keras_fpn.checkpoints.torchvision_writing import EPSILON
+from keras_fpn.checkpoints.weights_file import checkpoint_file
 from keras_fpn.config.building import build_model
 from keras_fpn.config.loading import Overrides, load_config
 from keras_fpn.console.errors import UserError
@@ -60,7 +61,8 @@ def convert_checkpoint(
     """Convert a published checkpoint, or one of a model of the same kind.
 
     Args:
-        path: a file that `keras_fpn.checkpoints.files.read_checkpoint` reads.
+        path: a file that `keras_fpn.checkpoints.files.read_checkpoint` reads, or the name of a published file, which
+            is downloaded if it is not here.
         source: "torchvision" or "detectron2" overrules what the names of the tensors tell.
         config: shipped configuration or YAML file to build instead of the recognised one.
         class_names: names of a detector's own classes, in the order of its labels; COCO's without.
@@ -70,8 +72,8 @@ def convert_checkpoint(
         `FasterRCNN`, `RPN`, or for an ImageNet classifier its backbone: a functional `keras.Model` with taps "Ck".
 
     Raises:
-        UserError: the file is damaged or of another architecture, tensors are left over, missing or of another
-            shape, or the classes do not fit.
+        UserError: the file cannot be downloaded, is damaged or of another architecture, tensors are left over,
+            missing or of another shape, or the classes do not fit.
     """
     return convert(path, source, config, class_names, overrides).model
 
@@ -85,7 +87,7 @@ def convert(
     tell: Callable[[str], None] = lambda line: None,
 ) -> Conversion:
     """`convert_checkpoint` that tells what it does, line by line, and returns what was found out."""
-    path = Path(path)
+    path = checkpoint_file(path)
     tell(f"reading {path}")
     checkpoint = read_checkpoint(path)
     module, forced = source_of(checkpoint.tensors, path, source), source is not None

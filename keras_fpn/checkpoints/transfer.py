@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from keras_fpn.backbones.settings import default_pixels
+from keras_fpn.checkpoints import conversion
 from keras_fpn.checkpoints.weighted_layers import (
     backbone_norms,
     head_name,
@@ -83,7 +84,7 @@ def _told(names):
     return ", ".join(f"{number} tensors of {part}" for part, number in numbers.items())
 
 
-def start_from(model: Detector, path: str | os.PathLike) -> Transfer:
+def start_from(model: Detector, weights: str | os.PathLike) -> Transfer:
     """Give `model` the weights of a file wherever they fit, by place and shape.
 
     Rows of the predictors are those of the classes: of a file with the same classes in another order, or with other
@@ -92,16 +93,17 @@ def start_from(model: Detector, path: str | os.PathLike) -> Transfer:
 
     Args:
         model: a `Detector`.
-        path: a `.keras` file with a detector or a backbone, or a run folder.
+        weights: a `.keras` file with a detector or a backbone, a run folder, or the name of a published file, which is
+            downloaded if it is not here.
 
     Returns:
         What was taken and what was not.
 
     Raises:
-        UserError: no such file, no model in it, weights that are not finite, or a backbone of another
-            network; the model is then as it was.
+        UserError: no such file, it cannot be downloaded, no model is in it, weights that are not finite, or a backbone
+            of another network; the model is then as it was.
     """
-    file = weights_file(path)
+    file = weights_file(weights)
     source = _open(file)
     theirs, left = laid_out(source, model, file)
     ours = layers_by_part(model)
@@ -153,6 +155,8 @@ def _set_backbone_epsilon(model, epsilon):
 
 
 def _open(file):
+    if file.suffix != ".keras":  # a published one
+        return conversion.convert_checkpoint(file)
     source = read_keras_file(file, compile=False)
     if isinstance(source, Detector) or is_backbone(source):
         return source

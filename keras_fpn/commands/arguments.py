@@ -111,11 +111,14 @@ def check_model(path: str, command: str) -> None:
     Raises:
         UserError: there is nothing of the name, or it is something else; says what takes it.
     """
+    from keras_fpn.checkpoints.published_files import not_yet_a_model
     from keras_fpn.export import artefacts
 
     place = Path(path)
     if not path or not place.exists():
-        raise UserError(f"{path or repr(path)}: no such model; give a .keras file or the folder of a run")
+        raise UserError(
+            f"{path or repr(path)}: no such model; give a .keras file or the folder of a run{not_yet_a_model(path)}"
+        )
     if artefacts.format_of(place) is not None:
         raise UserError(
             f"{path}: an exported model, and {command} takes a .keras file or the folder of a run; keras-fpn detect"

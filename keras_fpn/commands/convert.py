@@ -16,8 +16,10 @@ HELP = "make a model of published weights, or write a model's weights for torchv
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options and what runs it to the parser of the command."""
     parser.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help=".pth, .pt, .pkl, .npz or .safetensors; with --to a .keras file"
-    )
+        "checkpoint", metavar="CHECKPOINT",
+        help="name of a published file, which keras-fpn weights lists, or a .pth, .pt, .pkl, .npz or .safetensors file;"
+        " with --to a .keras file",
+    )  # fmt: skip
     parser.add_argument("--out", metavar="FILE", required=True, help=".keras file; with --to .safetensors")
     parser.add_argument("--source", choices=("torchvision", "detectron2"), help="where it is from (told by its names)")
     parser.add_argument("--config", metavar="NAME", help="configuration to build (told by the tensors)")
@@ -37,13 +39,13 @@ def run(arguments: argparse.Namespace) -> None:
     if Path(arguments.checkpoint).suffix == ".keras":
         raise UserError(f"{arguments.checkpoint}: is a Keras model already; --to torchvision writes it for torchvision")
     start = time.perf_counter()
-    names = _checked(arguments)
+    names, checkpoint = _checked(arguments)
     import_quietly()
     from keras_fpn.checkpoints import conversion
 
     tell = functools.partial(print, flush=True)
     converted = conversion.convert(
-        arguments.checkpoint, arguments.source, arguments.config, names, arguments.overrides, tell
+        checkpoint, arguments.source, arguments.config, names, arguments.overrides, tell
     )
     print(conversion.summary(converted), flush=True)
     conversion.save(converted.model, arguments.out)
@@ -52,19 +54,28 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _checked(arguments):
-    """Refuse what cannot be converted, before TensorFlow is imported; returns the class names that are given."""
+    """Refuse what cannot be converted, before TensorFlow is imported.
+
+    Returns:
+        The class names that are given, and the path of the checkpoint, which is downloaded last.
+    """
+    from keras_fpn.checkpoints import published_files
     from keras_fpn.checkpoints.class_names import read_class_names
     from keras_fpn.checkpoints.files import check_begins_right
+    from keras_fpn.checkpoints.weights_file import checkpoint_file
     from keras_fpn.config.loading import load_config
 
-    try:
-        check_begins_right(Path(arguments.checkpoint))
-    except UserError as error:
-        raise UserError(f"{arguments.checkpoint}: {error}") from None
+    if published_files.find(arguments.checkpoint) is None:
+        try:
+            check_begins_right(Path(arguments.checkpoint))
+        except UserError as error:
+            more = "" if Path(arguments.checkpoint).exists() else published_files.hint(arguments.checkpoint)
+            raise UserError(f"{arguments.checkpoint}: {error}{more}") from None
     check_output(arguments.out)
     if arguments.config is not None:
         load_config(arguments.config, arguments.overrides)
-    return None if arguments.classes is None else read_class_names(arguments.classes)
+    names = None if arguments.classes is None else read_class_names(arguments.classes)
+    return names, checkpoint_file(arguments.checkpoint)
 
 
 def _convert_back(arguments):

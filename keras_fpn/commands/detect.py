@@ -176,13 +176,14 @@ class _Unreadable:
 
 def _check_model(path):
     """Refuse what is no model before TensorFlow is imported, and before a picture is looked at."""
+    from keras_fpn.checkpoints.published_files import not_yet_a_model
     from keras_fpn.export import artefacts
 
     place = Path(path)
     if not path or not place.exists():
         raise UserError(
             f"{path or repr(path)}: no such model; give a .keras file, the folder of a run or what keras-fpn export"
-            " wrote"
+            f" wrote{not_yet_a_model(path)}"
         )
     if artefacts.format_of(path) is not None:
         return

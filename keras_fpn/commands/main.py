@@ -19,6 +19,7 @@ from keras_fpn.commands import (
     paper,
     propose,
     train,
+    weights,
 )
 from keras_fpn.commands.parser import Parser, parse
 from keras_fpn.console.exits import exit_code
@@ -52,7 +53,7 @@ def _build_parser():
     add_data = add("data", "make, read, check and look at data sets").add_commands("data commands")
     for command in data.COMMANDS:
         _add(add_data, command)
-    for command in (train, evaluate, propose, detect, export, convert, benchmark, paper):
+    for command in (train, evaluate, propose, detect, export, convert, weights, benchmark, paper):
         _add(add, command)
     return parser
 

@@ -39,8 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="RUN", help="run folder (default: runs/CONFIG, runs/CONFIG-2 ...)")
     parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped")
     parser.add_argument(
-        "--weights", metavar="MODEL", help=".keras file or run folder to start from: what fits is taken"
-    )
+        "--weights", metavar="MODEL",
+        help=".keras file, run folder or name that keras-fpn weights lists, to start from: what fits is taken",
+    )  # fmt: skip
     parser.add_argument(
         "--four-step", action="store_true",
         help="train RPN, Fast R-CNN on its proposals, and both again on shared features: one Faster R-CNN",
@@ -81,9 +82,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.four_step:
         four_step_rules.check(config, arguments.config)
-    config = named_files.with_weights(named_files.with_data(config, arguments.data), arguments.weights)
+    config = named_files.with_data(config, arguments.data)
     named_files.check_data(config)
     new_run.check_place(arguments.out)
+    config = named_files.with_weights(config, arguments.weights)  # last, as it may download
     with ends_at_once("stopped", INTERRUPTED):
         import_quietly()
         from keras_fpn.training import four_step, training

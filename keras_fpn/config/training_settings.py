@@ -17,8 +17,8 @@ class TrainingSettings(Settings):
     global gradient norm, null for none. `checkpoint_minutes`: how often a checkpoint is kept within an epoch, null for
     at its end alone. `deterministic`: TensorFlow adds up in one order, so that two runs,
     or a run and its resumed twin, agree to the last bit and not just up to rounding; slower. `weights`: a .keras
-    file whose weights the run starts from where they fit, null for fresh ones. `freeze`: parts that stay as they
-    start, statistics included: of backbone, pyramid and the heads.
+    file whose weights the run starts from where they fit, or the name of a published file, null for fresh ones.
+    `freeze`: parts that stay as they start, statistics included: of backbone, pyramid and the heads.
     """
 
     steps: PositiveInt | None = 90_000

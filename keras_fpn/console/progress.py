@@ -13,7 +13,7 @@ class Count:
             count(8)
 
     On a terminal it shows a bar with the time left; elsewhere a line every 15 s and one at the end, without
-    control characters. Written to stdout.
+    control characters. Written to stdout. `total` is None where nobody knows.
     """
 
     def __init__(self, title, total, unit="images"):
@@ -36,7 +36,8 @@ class Count:
             self._bar.update(self._task, completed=done, total=self._total)
         elif time.monotonic() - self._told > _LINE_EVERY:
             self._told = time.monotonic()
-            print(f"{self._title}: {done} of {self._total} {self._unit}", flush=True)
+            of = f" of {self._total}" if self._total else ""
+            print(f"{self._title}: {done}{of} {self._unit}", flush=True)
 
     def __exit__(self, kind, error, traceback):
         if self._bar:

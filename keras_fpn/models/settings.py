@@ -130,6 +130,11 @@ def no_such_group(group: str, member: Architecture) -> str:
     known = {name for each in ARCHITECTURES for name in each.groups}
     if group in known:
         return f"{member.name} has no such stage; leave it out"
+    if group == "weights":
+        return (
+            "are no settings of a model; give them to keras_fpn.start_from(model, weights=...), or in a configuration"
+            " to training.weights"
+        )
     return f"unknown group of settings{nearest(group, member.groups)}"
 
 

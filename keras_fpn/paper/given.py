@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from keras_fpn.checkpoints.weights_file import weights_file
+from keras_fpn.checkpoints.weights_file import kept_weights
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.layout import find_layout
 
@@ -44,7 +44,9 @@ def _layout_around(annotations):
 
 
 def start(text: str) -> tuple[str, str]:
-    """`(backbone, file)` of BACKBONE=FILE, the weights that rows of this backbone start from.
+    """`(backbone, weights)` of BACKBONE=FILE, the weights that rows of this backbone start from.
+
+    FILE may be the name of a published file, which is downloaded if it is not here.
 
     Raises:
         UserError: it is written otherwise, or there is no such file.
@@ -52,4 +54,4 @@ def start(text: str) -> tuple[str, str]:
     backbone, _, path = text.partition("=")
     if not path:
         raise UserError(f"--weights {text}: write it as BACKBONE=FILE, for example resnet50=resnet50.keras")
-    return backbone, str(weights_file(path))
+    return backbone, kept_weights(path)

@@ -3,7 +3,7 @@ at once."""
 
 import os
 
-from keras_fpn.checkpoints.weights_file import weights_file
+from keras_fpn.checkpoints.weights_file import kept_weights
 from keras_fpn.config.loading import Config
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import proposal_files, sources
@@ -50,15 +50,17 @@ def check_data(config: Config) -> None:
             proposal_files.read_proposals(split.proposals)
 
 
-def with_weights(config: Config, path: str | os.PathLike | None = None) -> Config:
-    """Return `config` with the absolute path of the weights that training starts from: `path`, or its own if any.
+def with_weights(config: Config, weights: str | os.PathLike | None = None) -> Config:
+    """Return `config` with the weights that training starts from: `weights`, or its own if any.
+
+    A file is kept by its absolute path; a published file by its name, and is downloaded if it is not here.
 
     Raises:
-        UserError: there is no such file.
+        UserError: there is no such file, or it cannot be downloaded.
     """
-    path = path or config.training.weights
-    if path is None:
+    weights = weights or config.training.weights
+    if weights is None:
         return config
     tree = config.model_dump()
-    tree["training"]["weights"] = str(weights_file(path))
+    tree["training"]["weights"] = kept_weights(weights)
     return Config.model_validate(tree)

@@ -249,11 +249,8 @@ def test_unknown_names_and_missing_weights_are_told_in_one_line(monkeypatch, tmp
         ({"name": "NASNetMobile"}, "backbone.name: NASNetMobile does not take images of every size"),
         ({"name": "MobileNetV2", "norm": "frozen"}, "backbone.norm: .*frozen_batch_norm"),
         ({"name": "resnet18", "norm": "batch_norm", "norm_epsilon": 0.0}, "backbone.norm_epsilon: 0 .* 1e-5"),
-        (
-            {"name": "resnet50", "weights": "imagenet"},
-            "convert resnet50.pth --out resnet50.keras .* train --weights resnet50.keras",
-        ),
-        ({"name": "mobilenet_v3_large", "weights": "imagenet"}, "backbone.weights: .* mobilenet_v3_large.keras"),
+        ({"name": "resnet50", "weights": "imagenet"}, "resnet50 takes none; .* train --weights resnet50,"),
+        ({"name": "mobilenet_v3_large", "weights": "imagenet"}, "weights: .* train --weights mobilenet_v3_large,"),
         ({"name": "MobileNetV2", "freeze_at": 6}, "backbone.freeze_at: 6"),
         ({"name": "resnet18", "freeze_at": -1}, "backbone.freeze_at: -1"),
     ],
