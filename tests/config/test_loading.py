@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import yaml
 
-import keras_fpn
 from keras_fpn.config.loading import Config, load_config, shipped_configs
 from keras_fpn.console.errors import UserError
 from keras_fpn.models.architectures import ARCHITECTURES
@@ -123,7 +122,8 @@ def test_a_configuration_holds_the_groups_of_its_own_architecture(profile, archi
 @pytest.mark.parametrize("name", ["faster_rcnn_r50_fpn_v2", "mask_rcnn_r50_fpn_v2"])
 def test_the_recipe_of_torchvisions_version_2(name):
     # pytorch/vision#5763, #5773: 400 epochs, lr 0.1 for 32 x 2 images, divided after 352 and 384, weight decay 4e-5,
-    # large scale jitter (references/detection/presets.py: 0.1 to 2 on 1024 x 1024); no backbone weights, so none is frozen.
+    # large scale jitter (references/detection/presets.py: 0.1 to 2 on 1024 x 1024); no backbone weights, so none is
+    # frozen.
     config = load_config(name)
     training, data, backbone = config.training, config.data, config.model.backbone
     assert (training.epochs, training.learning_rate, training.weight_decay) == (400, 0.1, 4e-5)
