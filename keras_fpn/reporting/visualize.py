@@ -190,7 +190,7 @@ def draw_found(
 
 
 def _layers(fields, side, values):
-    """What the fields draw on a side of the boxes, "under" or "over", with their values."""
+    """Drawings of the fields on a side of the boxes, "under" or "over", with their values."""
     named = [(getattr(field, side), values[field.name]) for field in fields]
     return [
         functools.partial(layer if callable(layer) else LAYERS[layer], values=theirs)
