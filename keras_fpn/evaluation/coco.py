@@ -30,7 +30,7 @@ from keras_fpn.parts.output_fields import plain
 
 _LOWEST_IOU = 0.5  # of COCO's ten thresholds: what overlaps less matches nothing
 _IMAGES_AT_ONCE = 500  # of recalls
-_PARTS = 8  # of the classes, each measured by itself
+_PARTS = 16  # of the classes, each measured by itself
 
 
 class COCOEvaluator:
@@ -70,8 +70,7 @@ class COCOEvaluator:
         Returns:
             `([figures in pycocotools' order: 12 of boxes and masks], {class: its AP})`.
         """
-        checked, image_ids = self._checked_detections(results, image_ids, kind)
-        figures, self._accumulated[kind] = self._precision(best_first(checked), image_ids, KINDS[kind].limits, kind)
+        figures, self._accumulated[kind] = self._precision(results, image_ids, KINDS[kind].limits, kind)
         of_classes = zip(self.class_names, map(mean_defined, self._class_precision(kind)), strict=True)
         return [float(figure) for figure in figures], dict(of_classes)
 
@@ -149,8 +148,7 @@ class COCOEvaluator:
         self, results: list[dict], limit: int, image_ids: Iterable[int] | None = None
     ) -> tuple[float, float, float]:
         """AP, AP50 and AR where the `limit` best detections of an image and class count, not the 100 best."""
-        checked, image_ids = self._checked_detections(results, image_ids, "bbox")
-        _, arrays = self._precision(best_first(checked), image_ids, (*KINDS["bbox"].limits[:2], limit))
+        _, arrays = self._precision(results, image_ids, (*KINDS["bbox"].limits[:2], limit))
         precision, recall = arrays["precision"][:, :, :, 0, -1], arrays["recall"][:, :, 0, -1]
         return mean_defined(precision), mean_defined(precision[0]), mean_defined(recall)
 
@@ -250,22 +248,35 @@ class COCOEvaluator:
         still drops results whose category the annotations lack.
         """
         copies = [copy_result(number, result, category_ids) for number, result in enumerate(results)]
-        seen = {copy["image_id"] for copy in copies}
+        self._refuse_others(
+            {copy["image_id"] for copy in copies}, {copy["category_id"] for copy in copies}, image_ids, category_ids
+        )
+        if category_ids is None:
+            for copy in copies:
+                copy["category_id"] = self._any_category
+        return copies
+
+    def _check(self, results, image_ids):
+        """Raise what `_checked` raises, and keep no copies."""
+        seen, categories = set(), set()
+        for number, result in enumerate(results):
+            copy = copy_result(number, result, self.category_ids)
+            seen.add(copy["image_id"])
+            categories.add(copy["category_id"])
+        self._refuse_others(seen, categories, image_ids, self.category_ids)
+
+    def _refuse_others(self, seen, categories, image_ids, category_ids):
+        """UserError for images and categories of results that are none of these; categories of None may be any."""
         self._refuse_unknown_images(seen)
         if not seen <= set(image_ids):
             left_out = min(seen - set(image_ids))
             raise UserError(f"the results name image id {left_out!r}, which image_ids leaves out")
-        if category_ids is None:
-            for copy in copies:
-                copy["category_id"] = self._any_category
-            return copies
-        unknown = sorted({copy["category_id"] for copy in copies} - set(category_ids))
+        unknown = [] if category_ids is None else sorted(categories - set(category_ids))
         if unknown:
             raise UserError(
                 f"{self.source}: category id {unknown[0]!r} of the results is not among its categories"
                 f" {shorten(category_ids)}; the model was trained on other classes"
             )
-        return copies
 
     def _ground_truth_of_kind(self, kind):
         """The ground truth as results of a kind are held against it, made when such are measured first."""
@@ -297,13 +308,18 @@ class COCOEvaluator:
     def _precision(self, results, image_ids, max_detections, kind="bbox"):
         """`(figures in pycocotools' order, its arrays)` of detections with classes.
 
-        Some classes at a time: the arrays of each stand side by side, and pycocotools' tables of all of them at once
-        are the most of what an evaluation takes.
+        Some classes at a time: the arrays of each stand side by side, and pycocotools' tables of all of them at once,
+        with copies of all results, are the most of what an evaluation takes.
         """
+        image_ids = self._selected(image_ids)
+        self._check(results, image_ids)
         parts, number = [], max(1, math.ceil(len(self.category_ids) / _PARTS))
-        found = self._found(results, kind)
         for start in range(0, max(len(self.category_ids), 1), number):
             some = self.category_ids[start : start + number]
+            theirs = [result for result in results if result["category_id"] in some]
+            copies = [copy_result(0, result, some) for result in theirs]
+            KINDS[kind].complete(copies, theirs, self._ground_truth_of_kind(kind))
+            found = self._found(best_first(copies), kind)
             evaluation = self._evaluate(found, image_ids, max_detections, True, kind, some)
             parts.append(evaluation.eval)
         for name, axis in (("precision", 2), ("recall", 1), ("scores", 2)):

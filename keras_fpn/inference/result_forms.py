@@ -1,4 +1,4 @@
-"""What detections are written as besides pictures and COCO results: each a file, asked for by an option of `detect`.
+"""Forms of detections besides pictures and COCO results: each a file, asked for by an option of `detect`.
 
 A form changes results before they are written as JSON; a pre-label format has a file for each picture that a labelling
 program opens, to be corrected there. This file names those that there are, and imports none of them.

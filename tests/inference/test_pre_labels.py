@@ -1,4 +1,4 @@
-"""What detections are written as for other programs: read back by the readers of this package."""
+"""Detections as files for other programs: read back by the readers of this package."""
 
 import json
 from pathlib import Path, PurePath

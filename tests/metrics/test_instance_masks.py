@@ -6,15 +6,21 @@ import io
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from keras_fpn.data import load_coco, read_coco
 from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.evaluation.expectations import resolve
+from keras_fpn.evaluation.measuring import measure
 from keras_fpn.metrics import DETECTIONS, INSTANCE_MASKS, Measurement, all_families
 from keras_fpn.metrics.table import metrics_table
 from keras_fpn.ops import masks
+from keras_fpn.parts.mask_fields import InstanceMasks
+from keras_fpn.parts.output_fields import STANDARD
 from keras_fpn.reporting.report import write_report
+from keras_fpn.reporting.visualize import class_color, gallery
 
 SIDE = 200  # pixels of the images
 FAMILIES = {"detections": (DETECTIONS, INSTANCE_MASKS)}
@@ -92,3 +98,54 @@ def test_boxes_say_which_model_is_the_better_and_masks_are_shown_beside(scene, t
     assert "<h2>Masks</h2>" in page and "10 masks (AR10)" in page and "<h2>Masks of the classes</h2>" in page
     asked = resolve([("AP", 0.4), ("mask/AP", 0.3)], ["cup", "plate"], FAMILIES)
     assert asked == {"AP": 0.4, "mask/AP": 0.3}
+
+
+class TwoSquares:
+    """Stands for a model that finds two squares in every image, each with the mask of its left half."""
+
+    output_fields = (*STANDARD, InstanceMasks(side=4))
+    metric_families = FAMILIES
+    object_fields, further_inputs = ("masks",), {}
+    settings = {"resize": {"min_side": 96, "max_side": 96}}  # noqa: RUF012 as of a model, not a default
+
+    def __init__(self, data_set):
+        self.class_names, self.category_ids = data_set.class_names, data_set.category_ids
+
+    def check_classes(self, *_):
+        pass
+
+    def inference(self, inputs):
+        count = tf.shape(inputs["images"])[0]
+        half = tf.tile([[1.0, 1.0, 0.0, 0.0]], [4, 1])
+        found = {
+            "boxes": [[10.0, 10, 50, 50], [60.0, 60, 80, 80]],
+            "scores": [0.9, 0.6],
+            "classes": [0, 1],
+            "masks": tf.stack([half, half]),
+            "num_detections": 2,
+        }
+        return {"detections": {name: tf.repeat([value], count, axis=0) for name, value in found.items()}}
+
+
+def test_a_model_with_masks_is_measured_and_drawn_beside_its_truth(shapes_folder):
+    annotations = shapes_folder / "annotations" / "instances_val.json"
+    data_set = read_coco(annotations, shapes_folder / "val", fields=("masks",))
+    model = TwoSquares(data_set)
+    metrics, results, evaluator = measure(model, data_set, batch_size=4)
+    assert metrics["mask/AP"] >= 0 and metrics["AP"] >= 0 and len(results) == 2 * len(data_set)
+    assert results[0]["bbox"] == [10, 10, 40, 40], "of the detection, not of its mask"
+    assert masks.bounding_boxes([results[0]["segmentation"]])[0].tolist() == [10, 10, 20, 40]
+    assert evaluator.precision_recall("segm")["mean"]["AP"] == pytest.approx(metrics["mask/AP"], abs=1e-9)
+    dataset = load_coco(data_set, batch_size=2, min_side=96, max_side=96, fields=("masks",), repeat=False)
+    ((truth, found),) = gallery(model, dataset, count=1, threshold=0.8)
+    ((_, bare),) = gallery(model, dataset, count=1, threshold=0.95)
+    truth, found, bare = (np.asarray(picture).astype(int) for picture in (truth, found, bare))
+    inputs, targets = next(iter(dataset))
+    factor = len(found) // int(inputs["image_sizes"][0, 0])
+    inside = np.s_[20 * factor : 40 * factor, 15 * factor : 25 * factor]
+    np.testing.assert_allclose(found[inside], 0.6 * bare[inside] + 0.4 * np.array(class_color(0)), atol=1)
+    other_half = np.s_[20 * factor : 40 * factor, 34 * factor : 45 * factor]
+    np.testing.assert_array_equal(found[other_half], bare[other_half])
+    x1, y1, x2, y2 = (targets["boxes"][0, 0].numpy() * factor).round().astype(int)
+    color = class_color(int(targets["classes"][0, 0]))
+    assert (truth[y1:y2, x1:x2] == color).all(axis=2).sum() > 10, "an outline inside the box"
