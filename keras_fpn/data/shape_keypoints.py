@@ -10,12 +10,13 @@ import numpy as np
 
 NAMES = ("top", "right", "bottom", "left", "top_left", "top_right", "bottom_right", "bottom_left")
 SIGMA = 0.05  # of pycocotools' object keypoint similarity, of every keypoint
-# What pictures join: the outline, of a star from tip to tip.
+# What pictures join, from one to the next. A model has one skeleton for all classes: what one shape joins, another that
+# has both ends shows, too.
 _SKELETONS = {
     "circle": ("top", "right", "bottom", "left", "top"),
     "square": ("top_left", "top_right", "bottom_right", "bottom_left", "top_left"),
     "triangle": ("top", "bottom_right", "bottom_left", "top"),
-    "star": ("top", "bottom_right", "left", "right", "bottom_left", "top"),
+    "star": ("top", "right", "bottom_right", "bottom_left", "left", "top"),
 }
 _VISIBLE, _HIDDEN = 2, 1
 

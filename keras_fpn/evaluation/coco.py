@@ -5,8 +5,8 @@ This file alone has pycocotools measure (`masks` has it encode). It gives it cle
 zero, and keeps its prints off the screen.
 
 A *result* is one dict of the COCO results format: `image_id`, `category_id`, `bbox` ([x, y, width,
-height] in pixels of the original image) and `score`; of a model with masks also `segmentation` (see `masks`). Which
-metrics there are, and what they are called, the families of `metrics` say.
+height] in pixels of the original image) and `score`; of other `kinds` also what they go by, such as `segmentation` (see
+`masks`). Which metrics there are, and what they are called, the families of `metrics` say.
 """
 
 import contextlib
@@ -21,14 +21,14 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.data.instances import read_instances
 from keras_fpn.evaluation.checked_results import copy_result, segment_of, sound_segment
 from keras_fpn.evaluation.curves import best_f1, curve_of, mean_defined
-from keras_fpn.evaluation.ground_truth import clean_annotations, encode_ground_truth, indexed, shorten
+from keras_fpn.evaluation.ground_truth import clean_annotations, indexed, shorten
+from keras_fpn.evaluation.kinds import KINDS
 from keras_fpn.inference.results import best_first, by_image
 from keras_fpn.metrics import AREAS, PROPOSAL_LIMITS
 from keras_fpn.ops import masks
 from keras_fpn.parts.output_fields import plain
 
 _LOWEST_IOU = 0.5  # of COCO's ten thresholds: what overlaps less matches nothing
-_DETECTION_LIMITS = (1, 10, 100)
 _IMAGES_AT_ONCE = 500  # of recalls
 _PARTS = 8  # of the classes, each measured by itself
 
@@ -56,7 +56,7 @@ class COCOEvaluator:
         self.category_ids = sorted(instances.class_names)
         self.class_names = [instances.class_names[category_id] for category_id in self.category_ids]
         self._ground_truth = indexed(self._dataset)
-        self._accumulated, self._masked_ground_truth = {}, None
+        self._accumulated, self._ground_truths = {}, {}
 
     def average_precision(
         self, results: list[dict], image_ids: Iterable[int] | None = None, kind: str = "bbox"
@@ -65,13 +65,13 @@ class COCOEvaluator:
 
         Args:
             results: list of COCO results. None at all gives zeros.
-            kind: "bbox", or "segm" to go by the IoU of masks, each result's "segmentation".
+            kind: one of `kinds.KINDS`: "bbox", or "segm" to go by the IoU of masks, each result's "segmentation".
 
         Returns:
-            `([12 figures in pycocotools' order], {class: its AP})`.
+            `([figures in pycocotools' order: 12 of boxes and masks], {class: its AP})`.
         """
         checked, image_ids = self._checked_detections(results, image_ids, kind)
-        figures, self._accumulated[kind] = self._precision(best_first(checked), image_ids, _DETECTION_LIMITS, kind)
+        figures, self._accumulated[kind] = self._precision(best_first(checked), image_ids, KINDS[kind].limits, kind)
         of_classes = zip(self.class_names, map(mean_defined, self._class_precision(kind)), strict=True)
         return [float(figure) for figure in figures], dict(of_classes)
 
@@ -94,7 +94,7 @@ class COCOEvaluator:
         """`{limit: {area: average recall}}` of the `limit` best segments of each image, at most 1000, by AREAS."""
         image_ids = self._selected(image_ids)
         checked = self._checked(results, image_ids, None)
-        images = self._ground_truth_with_masks().imgs
+        images = self._ground_truth_of_kind("segm").imgs
         for copy, result in zip(checked, results, strict=True):
             if "place" in result:  # our own, of `matching_segments`
                 copy |= {"segmentation": result["segmentation"], "place": result["place"]}
@@ -107,7 +107,7 @@ class COCOEvaluator:
 
     def matching_segments(self, results: list[dict]) -> list[dict]:
         """Of the segments of whole images those that recall can depend on, see `matching_proposals`."""
-        ground_truth = self._ground_truth_with_masks()
+        ground_truth = self._ground_truth_of_kind("segm")
 
         def overlaps(group, objects):
             segments = [segment_of(result) for result in group]
@@ -150,7 +150,7 @@ class COCOEvaluator:
     ) -> tuple[float, float, float]:
         """AP, AP50 and AR where the `limit` best detections of an image and class count, not the 100 best."""
         checked, image_ids = self._checked_detections(results, image_ids, "bbox")
-        _, arrays = self._precision(best_first(checked), image_ids, (*_DETECTION_LIMITS[:2], limit))
+        _, arrays = self._precision(best_first(checked), image_ids, (*KINDS["bbox"].limits[:2], limit))
         precision, recall = arrays["precision"][:, :, :, 0, -1], arrays["recall"][:, :, 0, -1]
         return mean_defined(precision), mean_defined(precision[0]), mean_defined(recall)
 
@@ -202,7 +202,7 @@ class COCOEvaluator:
             object is found once, by the best that overlaps it; crowds are not found.
         """
         checked, image_ids = self._checked_detections(results, image_ids, kind)
-        evaluation = self._run(best_first(checked), image_ids, _DETECTION_LIMITS, use_categories=True, kind=kind)
+        evaluation = self._run(best_first(checked), image_ids, KINDS[kind].limits, use_categories=True, kind=kind)
         by_number = {copy["id"]: result for copy, result in zip(checked, results, strict=True)}
         pairs = []
         for group in evaluation.evalImgs:  # of a class, a range of areas and an image; the first range is of all
@@ -240,11 +240,7 @@ class COCOEvaluator:
         """Copies of the results with what pycocotools reads for this kind, and the image ids selected."""
         image_ids = self._selected(image_ids)
         checked = self._checked(results, image_ids, self.category_ids)
-        if kind == "segm":
-            images = self._ground_truth_with_masks().imgs
-            for copy, result in zip(checked, results, strict=True):
-                segment = sound_segment(result, images[copy["image_id"]])
-                copy |= {"segmentation": segment, "area": float(masks.areas([segment])[0])}
+        KINDS[kind].complete(checked, results, self._ground_truth_of_kind(kind))
         return checked, image_ids
 
     def _checked(self, results, image_ids, category_ids):
@@ -271,11 +267,13 @@ class COCOEvaluator:
             )
         return copies
 
-    def _ground_truth_with_masks(self):
-        """The ground truth with every "segmentation" run-length encoded, made when masks are measured first."""
-        if self._masked_ground_truth is None:
-            self._masked_ground_truth = indexed(encode_ground_truth(self._dataset, self.source))
-        return self._masked_ground_truth
+    def _ground_truth_of_kind(self, kind):
+        """The ground truth as results of a kind are held against it, made when such are measured first."""
+        if kind == "bbox":
+            return self._ground_truth
+        if kind not in self._ground_truths:
+            self._ground_truths[kind] = indexed(KINDS[kind].ground_truth(self._dataset, self._entries, self.source))
+        return self._ground_truths[kind]
 
     def _recalls(self, results, image_ids, kind="bbox"):
         """{area: average recall} of results that are not more than 1000 an image.
@@ -323,14 +321,14 @@ class COCOEvaluator:
             result["id"] = number  # 0 would read as "unmatched"
         return indexed({**self._ground_truth_of_kind(kind).dataset, "annotations": results})
 
-    def _ground_truth_of_kind(self, kind):
-        return self._ground_truth if kind == "bbox" else self._ground_truth_with_masks()
-
     def _evaluate(self, found, image_ids, max_detections, use_categories, kind, category_ids=None):
         from pycocotools.cocoeval import COCOeval
 
+        truth = self._ground_truth_of_kind(kind)
         with contextlib.redirect_stdout(io.StringIO()):
-            evaluation = COCOeval(self._ground_truth_of_kind(kind), found, iouType=kind)
+            evaluation = COCOeval(truth, found, iouType=kind)
+            for name, value in KINDS[kind].parameters(truth.dataset, self.source).items():
+                setattr(evaluation.params, name, value)
             evaluation.params.imgIds = list(image_ids)
             evaluation.params.maxDets = list(max_detections)
             evaluation.params.useCats = int(use_categories)

@@ -3,8 +3,10 @@
     family          what a family says of itself: its names, how they are computed, how they are shown
     registered      the families there are; whose a name of a metric is
     detections      AP and AR of what has classes
+    instance_masks  the same by the masks of detections
     recalls, proposals, segments
                     average recall of what is proposed without classes: boxes, masks
+    keypoints       AP and AR of the places of keypoints
     more_detections
                     AP and AR of more than COCO's 100 detections of an image
     measurement     the families of a model, measured batch by batch
@@ -18,6 +20,7 @@ import pkgutil
 
 from keras_fpn.metrics.detections import DETECTIONS, DetectionFamily
 from keras_fpn.metrics.family import MetricFamily
+from keras_fpn.metrics.instance_masks import INSTANCE_MASKS
 from keras_fpn.metrics.measurement import Measurement, all_families
 from keras_fpn.metrics.more_detections import COCO_LIMIT, MoreDetectionsFamily
 from keras_fpn.metrics.proposals import PROPOSALS
@@ -29,6 +32,7 @@ __all__ = [
     "AREAS",
     "COCO_LIMIT",
     "DETECTIONS",
+    "INSTANCE_MASKS",
     "METRIC_FAMILIES",
     "PROPOSALS",
     "PROPOSAL_LIMITS",

@@ -14,9 +14,9 @@ _ROWS = (
     (("average precision (AP)", _ALL_IOU), ("AP", "APs", "APm", "APl")),
     (("AP50", "0.50"), ("AP50", None, None, None)),
     (("AP75", "0.75"), ("AP75", None, None, None)),
-    (("average recall, 1 box an image (AR1)", _ALL_IOU), ("AR1", None, None, None)),
-    (("average recall, 10 boxes (AR10)", _ALL_IOU), ("AR10", None, None, None)),
-    (("average recall, 100 boxes (AR100)", _ALL_IOU), ("AR100", "ARs", "ARm", "ARl")),
+    (("average recall, 1 {one} an image (AR1)", _ALL_IOU), ("AR1", None, None, None)),
+    (("average recall, 10 {many} (AR10)", _ALL_IOU), ("AR10", None, None, None)),
+    (("average recall, 100 {many} (AR100)", _ALL_IOU), ("AR100", "ARs", "ARm", "ARl")),
 )
 
 
@@ -26,11 +26,21 @@ class DetectionFamily(MetricFamily):
     Attributes:
         kind: pycocotools' word for what overlaps: "bbox", or "segm" for masks.
         prefix: of the names, such as "segm/".
+        figures: names without it, in the order of pycocotools.
+        headline: of them, those that stand in front of a report and in the first row of a table.
+        rows: of the table in a report, `(texts, figures)`.
+        watched: figures on the line of an epoch and in the chart of the validation.
+        one, many: words for what overlaps, in a report.
     """
 
     name = "detections"
     kind = "bbox"
     prefix = ""
+    figures: tuple[str, ...] = _FIGURES
+    headline: tuple[str, ...] = _FIGURES[:6]
+    rows: tuple[tuple[tuple[str, ...], tuple[str | None, ...]], ...] = _ROWS
+    watched: tuple[str, ...] = ("AP", "AP50", "APs")
+    one, many = "box", "boxes"
     report_head = ("", "IoU", *AREAS.values())
     note = (
         "COCO metrics by pycocotools. Small: below 32×32 px of the original image; medium: up to 96×96; large: above. A"
@@ -38,12 +48,15 @@ class DetectionFamily(MetricFamily):
     )
 
     def __init__(self):
-        self.metrics = tuple(map(self._metric, _FIGURES))
+        self.metrics = tuple(map(self._metric, self.figures))
         self.class_prefix = self._metric("AP/")
-        self.cards = self.metrics[:6]
-        self.lines = (self.cards, self.metrics[6:])
-        self.report_rows = tuple((texts, tuple(map(self._metric, figures))) for texts, figures in _ROWS)
-        self.epoch_line = self.charted = tuple(map(self._metric, ("AP", "AP50", "APs")))
+        self.cards = tuple(map(self._metric, self.headline))
+        self.lines = (self.cards, tuple(name for name in self.metrics if name not in self.cards))
+        self.report_rows = tuple(
+            (tuple(text.format(one=self.one, many=self.many) for text in texts), tuple(map(self._metric, figures)))
+            for texts, figures in self.rows
+        )
+        self.epoch_line = self.charted = tuple(map(self._metric, self.watched))
         super().__init__()
 
     def _metric(self, figure):

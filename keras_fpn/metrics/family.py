@@ -22,7 +22,8 @@ class MetricFamily:
         model_kind: of a model that is measured by it first, why it has no metrics of other families: "proposes boxes
             without classes". Said where one is expected.
         lines: rows of the printed table, each a tuple of metrics.
-        cards: metrics in the headline of a report.
+        cards: metrics in the headline of a report, of the family that comes first.
+        beside: metrics in the headline of a report where another family comes first; none if left out.
         heading, report_head, report_rows, note: of its table in a report. A row is `(texts, metrics)`, None an empty
             cell.
         class_heading: of the table of the classes in a report; "Classes" if left out.
@@ -43,6 +44,7 @@ class MetricFamily:
     model_kind: str | None = None
     lines: tuple[tuple[str, ...], ...] = ()
     cards: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     heading: str = ""
     report_head: tuple[str, ...] = ("", "value")
     report_rows: tuple[tuple[tuple[str, ...], tuple[str | None, ...]], ...] = ()
@@ -66,7 +68,8 @@ class MetricFamily:
     @property
     def shown(self) -> tuple[str, ...]:
         """Names of all metrics that something shows."""
-        rows = [*self.lines, *(metrics for _, metrics in self.report_rows), self.cards, self.epoch_line, self.charted]
+        rows = [*self.lines, *(metrics for _, metrics in self.report_rows)]
+        rows += [self.cards, self.beside, self.epoch_line, self.charted]
         return tuple(dict.fromkeys([self.main, *(name for row in rows for name in row if name is not None)]))
 
     def names(self, class_names: Iterable[str]) -> tuple[str, ...]:

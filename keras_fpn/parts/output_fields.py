@@ -10,6 +10,7 @@ Evaluation, images, pictures, results and exports loop over the fields of a mode
 exported detector carries their descriptions, from which `rebuilt` makes them again.
 """
 
+import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -23,6 +24,8 @@ from keras_fpn.ops import masks
 from keras_fpn.parts.registry import Registry
 
 OUTPUT_FIELDS = Registry("output field", "kind")
+# Of this room, that register fields and build on this file.
+_FURTHER_FILES = ("keras_fpn.parts.mask_fields", "keras_fpn.parts.keypoint_fields")
 _FieldType = TypeVar("_FieldType", bound="type[OutputField]")
 
 
@@ -34,11 +37,13 @@ class Place:
         size: height and width of the image, pixels.
         ratio: `[2]` width and height of the image over those that the detector saw; its dtype is that of the results.
         boxes: `[n, 4]` of the detections in pixels of the image, not clipped.
+        offset: x and y in the image of the left upper corner of what the detector saw, such as on a larger sheet.
     """
 
     size: tuple[int, int]
     ratio: np.ndarray
     boxes: np.ndarray
+    offset: tuple[float, float] = (0, 0)
 
 
 class OutputField:
@@ -58,6 +63,9 @@ class OutputField:
         is_clipped: whether those end at the borders of the image.
         drawing: what is drawn in the place of boxes: a name among `visualize.DRAWINGS`, or a function that is called
             like `visualize.draw_boxes`, with the values as the keyword of the field's name; None leaves the boxes.
+        under, over: what is drawn below and above the boxes: a name among `layers.LAYERS`, whose functions
+            take `(canvas, values, field)`, or a method `(canvas, values)` that draws into a `layers.Canvas`.
+        truths: keys of a batch's targets of which `of_truth` makes values; its own name if left out.
         note: how pictures show it, if there is something to say.
         bound: how far the values of an exported float32 detector may be from the model's.
     """
@@ -71,6 +79,9 @@ class OutputField:
     axes: str = ""
     is_clipped: bool = False
     drawing: str | Callable | None = None
+    under: str | Callable | None = None
+    over: str | Callable | None = None
+    truths: tuple[str, ...] = ()
     note: str = ""
     bound: float = 1e-4
 
@@ -88,8 +99,25 @@ class OutputField:
         Returns:
             n values, an array or a list.
         """
-        values = rescaled(values, self.axes, place.ratio)
+        values = rescaled(values, self.axes, place.ratio, place.offset)
         return np.clip(values, *limits_of(self.axes, place.size, values.dtype)) if self.is_clipped else values
+
+    def of_truth(
+        self, ground_truth: Mapping[str, np.ndarray], rows: np.ndarray, place: Place
+    ) -> np.ndarray | list[Any] | None:
+        """Values of objects of the ground truth in the image itself, to be drawn as those of detections.
+
+        Args:
+            ground_truth: targets of one image, `{key: [G, ...]}`: those of `truths` that the batch has.
+            rows: `[n]` numbers of the objects.
+            place: `Place` of the objects; what "the detector saw" is the image of the batch.
+
+        Returns:
+            n values, an array or a list; None where the ground truth has none.
+        """
+        if self.name not in ground_truth:
+            return None
+        return self.to_original(np.asarray(ground_truth[self.name])[rows], place)
 
     def finish(self, values: Mapping[str, Any]) -> np.ndarray | list[Any]:
         """Its own values once those of all fields are in the image itself; `{field: n values}`."""
@@ -118,6 +146,13 @@ class OutputField:
         }
 
 
+def _registered():
+    """All kinds, those of files that build on this one among them."""
+    for name in _FURTHER_FILES:
+        importlib.import_module(name)
+    return OUTPUT_FIELDS
+
+
 def register_output_field(field_type: _FieldType) -> _FieldType:
     """Make a class of fields known by its `kind`; a decorator. Exported detectors name their fields by it.
 
@@ -129,12 +164,13 @@ def register_output_field(field_type: _FieldType) -> _FieldType:
     return OUTPUT_FIELDS.add(field_type.kind, field_type)
 
 
-def rescaled(values: np.ndarray, axes: str, ratio: np.ndarray) -> np.ndarray:
-    """Values times the ratio of the axis that each component of the last one lies on."""
+def rescaled(values: np.ndarray, axes: str, ratio: np.ndarray, offset: Sequence[float] = (0, 0)) -> np.ndarray:
+    """Values times the ratio, and plus the offset, of the axis that each component of the last one lies on."""
     if not axes:
         return values
-    factors = {"x": ratio[0], "y": ratio[1]}
-    return np.asarray(values, ratio.dtype) * np.array([factors.get(axis, 1) for axis in axes], ratio.dtype)
+    factors, shifts = {"x": ratio[0], "y": ratio[1]}, {"x": offset[0], "y": offset[1]}
+    values = np.asarray(values, ratio.dtype) * np.array([factors.get(axis, 1) for axis in axes], ratio.dtype)
+    return values + np.array([shifts.get(axis, 0) for axis in axes], ratio.dtype) if any(offset) else values
 
 
 def limits_of(axes: str, size: tuple[int, int], dtype: DTypeLike) -> np.ndarray:
@@ -160,6 +196,23 @@ class Windows(Boxes):
     """Boxes that masks cover and that may reach beyond the image; what is told of an object is the box of its mask."""
 
     kind, is_clipped = "windows", False
+
+    def of_truth(
+        self, ground_truth: Mapping[str, np.ndarray], rows: np.ndarray, place: Place
+    ) -> np.ndarray | list[Any] | None:
+        """Values of objects of the ground truth in the image itself, to be drawn as those of detections.
+
+        Args:
+            ground_truth: targets of one image, `{key: [G, ...]}`: those of `truths` that the batch has.
+            rows: `[n]` numbers of the objects.
+            place: `Place` of the objects; what "the detector saw" is the image of the batch.
+
+        Returns:
+            n values, an array or a list; None where the ground truth has none.
+        """
+        if self.name not in ground_truth:
+            return None
+        return self.to_original(np.asarray(ground_truth[self.name])[rows], place)
 
     def finish(self, values: Mapping[str, Any]) -> np.ndarray:
         boxes = masks.bounding_boxes(values["masks"])
@@ -225,6 +278,22 @@ def further(fields: Iterable[OutputField]) -> tuple[OutputField, ...]:
     return tuple(field for field in fields if field.name not in _OWN)
 
 
+def showing(key: str) -> OutputField | None:
+    """The field by which the objects of a data set show what their targets have under a key, made without arguments.
+
+    That is the one of this kind, or else the first that lists the key among its `truths`; None if there is none.
+    """
+    known = _registered()
+    if key in known:
+        return known[key]()
+    return next((field_type() for field_type in known if key in field_type.truths), None)
+
+
+def truth_keys(fields: Iterable[OutputField]) -> tuple[str, ...]:
+    """Keys of the targets of which some fields show the truth, each once."""
+    return tuple(dict.fromkeys(key for field in fields for key in field.truths or (field.name,)))
+
+
 def labels_of(found: Mapping[str, Any]) -> np.ndarray:
     """`[D]` int32 class of each row of the detections of an image: 0 where a model tells none apart."""
     return np.asarray(found["classes"]) if "classes" in found else np.zeros(len(found["scores"]), np.int32)
@@ -250,6 +319,15 @@ def in_original(
     present = [field for field in fields if field.name in found]
     values = {field.name: field.to_original(np.asarray(found[field.name])[rows], place) for field in present}
     return {field.name: field.finish(values) for field in present}
+
+
+def of_truth(
+    ground_truth: Mapping[str, np.ndarray], rows: np.ndarray, fields: Iterable[OutputField], place: Place
+) -> dict[str, Any]:
+    """`{field: n values}` of objects of the ground truth, of those fields that it tells; see `OutputField.of_truth`."""
+    found = {field: field.of_truth(ground_truth, rows, place) for field in fields}
+    values = {field.name: theirs for field, theirs in found.items() if theirs is not None}
+    return {field.name: field.finish(values) for field in found if field.name in values}
 
 
 def to_result(
@@ -280,7 +358,7 @@ def rebuilt(outputs: Mapping[str, Mapping[str, Any]]) -> tuple[OutputField, ...]
         if name == "num_detections":
             continue
         field = None
-        if told.get("kind") in OUTPUT_FIELDS:
+        if told.get("kind") in _registered():
             field = OUTPUT_FIELDS[told["kind"]](**told.get("arguments", {}))
         if field is None or field.name != name:
             field = _unknown(name, told)

@@ -117,9 +117,10 @@ def _line(text, width, size, ink):
 
 def _cell(tile, class_names, fields):
     """The picture of a tile with its boxes, and two lines below."""
-    picture, ground_truth = _on_paper(to_picture(tile.image), tile.ground_truth)
+    picture, ratio, offset = _on_paper(to_picture(tile.image))
     names = [_short(name) for name in class_names]
-    drawn = draw_ground_truth(picture, ground_truth, names, fields, long_side=1, label_share=_LABEL_SHARE)
+    options = {"ratio": ratio, "offset": offset, "long_side": 1, "label_share": _LABEL_SHARE}
+    drawn = draw_ground_truth(picture, tile.ground_truth, names, fields, **options)
     cell = Image.new("RGB", (CELL, drawn.height + 2 * (_TEXT + 6)), _PAPER)
     cell.paste(drawn, ((CELL - drawn.width) // 2, 0))
     draw = ImageDraw.Draw(cell)
@@ -135,8 +136,8 @@ def _short(name):
     return name if len(name) <= _LONGEST_NAME else f"{name[:half]}...{name[-half:]}"
 
 
-def _on_paper(picture, ground_truth):
-    """The picture with its longer side as a cell's, and its boxes with it."""
+def _on_paper(picture):
+    """The picture with its longer side as a cell's; its ratio to what it was, and where it begins on the paper."""
     scale = CELL / max(picture.size)
     size = tuple(max(1, round(side * scale)) for side in picture.size)
     resized = picture.resize(size, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX)
@@ -145,9 +146,7 @@ def _on_paper(picture, ground_truth):
     paper = Image.new("RGB", frame, _BACK)
     paper.paste(resized, (left, top))
     ImageDraw.Draw(paper).rectangle((left, top, left + size[0] - 1, top + size[1] - 1), outline=_EDGE)
-    ratio = np.tile(np.array(size) / picture.size, 2)
-    boxes = np.asarray(ground_truth["boxes"], np.float64).reshape(-1, 4) * ratio + (left, top, left, top)
-    return paper, {**ground_truth, "boxes": boxes}
+    return paper, np.array(size) / picture.size, (left, top)
 
 
 # ------------------------------------------------------------------------------------------------------ numbers

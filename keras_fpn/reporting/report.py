@@ -196,8 +196,10 @@ def add_section(path: str | os.PathLike, section: Section) -> Path:
 
 
 def _cards(families, metrics):
-    """[(label, value)] of the headline."""
-    return [(family.label(name), metrics[name]) for family in families[:1] for name in family.cards if name in metrics]
+    """[(label, value)] of the headline: the cards of the main family, and what others have beside them."""
+    main = [(family.label(name), name) for family in families[:1] for name in family.cards]
+    others = [(name, name) for family in families[1:] for name in family.beside]
+    return [(label, metrics[name]) for label, name in main + others if name in metrics]
 
 
 def _family_section(family, metrics):

@@ -5,14 +5,15 @@ box, to its side, further away with a thin leader) rather than leave the picture
 """
 
 import colorsys
+import functools
 import math
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 
 from keras_fpn.console.files import temporary_name, whole_or_not_at_all
 from keras_fpn.console.picture_files import encoded
@@ -20,14 +21,16 @@ from keras_fpn.ops import masks as segment_masks
 from keras_fpn.parts import output_fields
 from keras_fpn.parts.classes import Classes
 from keras_fpn.parts.output_fields import OutputField
+from keras_fpn.reporting.layers import LAYERS, Canvas, draw_mask
 from keras_fpn.reporting.lettering import fitted, lettered
 
 SMALLEST_LONG_SIDE = 512  # px; a picture below this is enlarged by a whole factor
 
-GROUND_TRUTH_KEYS = ("boxes", "classes", "is_crowd")  # and the fields that the ground truth of an object has, too
+_GROUND_TRUTH = ("boxes", "classes", "is_crowd")
 _SAME_OBJECT = 0.3  # IoU of two segments from which a picture shows the better one alone
 _MOST_SEGMENTS = 16  # proposals in a picture: with more of them nothing can be seen
-_FILL = 0.4  # share of the colour in a mask
+
+Layer = Callable[[Canvas], None]
 
 # Told apart by people with the common colour blindnesses in its first eight, all dark enough for white text.
 _PALETTE = (
@@ -59,6 +62,8 @@ def draw_boxes(
     ground_truth: bool = False,
     long_side: int = SMALLEST_LONG_SIDE,
     label_share: float | None = None,
+    under: Sequence[Layer] = (),
+    over: Sequence[Layer] = (),
 ) -> Image.Image:
     """A copy of the picture with boxes, names and scores.
 
@@ -68,6 +73,7 @@ def draw_boxes(
     ground_truth: draws thicker lines, as for ground truth.
     long_side: pictures smaller than this are enlarged by a whole factor (labels need the room).
     label_share: of the picture that labels cover; where all would cover more, the smallest objects have none.
+    under, over: what is drawn below and above the boxes, functions of a `layers.Canvas`.
     Returns a PIL image, RGB. Non-finite boxes are skipped.
     """
     picture, factor = _enlarge(to_picture(image), long_side)
@@ -76,11 +82,16 @@ def draw_boxes(
         classes = [len(_PALETTE) + zlib.crc32(str(label).encode()) % 997 for label in labels]
     drawable = [index for index in range(len(boxes)) if np.isfinite(boxes[index]).all()]
     drawable.sort(key=lambda index: -np.prod(boxes[index, 2:] - boxes[index, :2]))  # small ones on top
-    draw = ImageDraw.Draw(picture)
     width = _line_width(picture) + int(ground_truth)
     colors = [class_color(int(label)) for label in classes] if colors is None else colors
+    canvas = Canvas(picture, factor, drawable, colors, width)
+    for layer in under:
+        layer(canvas)
+    draw = ImageDraw.Draw(picture)
     for index in drawable:
         _outline(draw, boxes[index], colors[index], width)
+    for layer in over:
+        layer(canvas)
     _draw_labels(picture, boxes, drawable, colors, labels, scores, width, label_share)
     return picture
 
@@ -111,7 +122,7 @@ def draw_segments(
     width = _line_width(picture) + int(ground_truth)
     shown.sort(key=lambda index: -np.prod(boxes[index, 2:] - boxes[index, :2]))  # small ones on top
     for index in shown:
-        _draw_mask(picture, segment_masks.decode(masks[index]), colors[index], width)
+        draw_mask(picture, segment_masks.decode(masks[index]), colors[index], width)
     _draw_labels(picture, boxes, shown, colors, labels, scores, width, label_share)
     return picture
 
@@ -125,27 +136,6 @@ def _distinct(masks, scores):
         if not (overlap[index, kept] >= _SAME_OBJECT).any():
             kept.append(index)
     return kept[:_MOST_SEGMENTS]
-
-
-def _draw_mask(picture, mask, color, width):
-    """Fill a mask [H, W] bool translucently in the picture, which may be larger, and draw a line along its inside."""
-    mask = Image.fromarray(mask.astype(np.uint8) * 255).resize(picture.size, Image.Resampling.BILINEAR)
-    mask = mask.point(lambda value: 255 * (value >= 128))
-    bounds = mask.getbbox()
-    if bounds is None:
-        return
-    frame = tuple(np.clip(np.add(bounds, (-3, -3, 3, 3)), 0, (*picture.size, *picture.size)).tolist())
-    # A border of zeros: the line runs along the picture's edge, too.
-    grown = Image.new("L", (frame[2] - frame[0] + 2, frame[3] - frame[1] + 2))
-    grown.paste(mask.crop(frame), (1, 1))
-    inner = np.asarray(grown.filter(ImageFilter.MinFilter(2 * width + 1))) > 0
-    outer, mask = np.asarray(grown.filter(ImageFilter.MaxFilter(3))) > 0, np.asarray(grown) > 0
-    area = np.zeros((*mask.shape, 3), np.float32)
-    area[1:-1, 1:-1] = np.asarray(picture.crop(frame), np.float32)
-    area[mask] += _FILL * (np.array(color) - area[mask])
-    area[outer & ~mask] = 255  # a light rim, as of boxes
-    area[mask & ~inner] = color
-    picture.paste(Image.fromarray(np.rint(area[1:-1, 1:-1]).astype(np.uint8)), frame[:2])
 
 
 def _line_width(picture):
@@ -183,16 +173,37 @@ def draw_found(
     scores: np.ndarray | Sequence[float] | None = None,
     **options: Any,
 ) -> Image.Image:
-    """A copy of the picture with objects as their fields draw them: boxes, unless a field has a drawing of its own.
+    """A copy of the picture with objects as their fields draw them.
+
+    That is boxes, with what fields draw below and above them, unless a field has a drawing in their place.
 
     image: see `draw_boxes`. values: `{field: N values}` in the image itself, "boxes" among them. fields:
     `OutputField`s. options: of `draw_boxes`.
     """
-    for field in fields:
-        if field.drawing is not None and field.name in values:
+    present = [field for field in fields if field.name in values]
+    for field in present:
+        if field.drawing is not None:
             draw = field.drawing if callable(field.drawing) else DRAWINGS[field.drawing]
             return draw(image, values["boxes"], labels, scores, **{field.name: values[field.name]}, **options)
-    return draw_boxes(image, values["boxes"], labels, scores, **options)
+    layers = {side: _layers(present, side, values) for side in ("under", "over")}
+    return draw_boxes(image, values["boxes"], labels, scores, **options, **{k: v for k, v in layers.items() if v})
+
+
+def _layers(fields, side, values):
+    """Drawings of the fields on a side of the boxes, "under" or "over", with their values."""
+    drawn = [(getattr(field, side), field) for field in fields]
+    return [
+        functools.partial(layer, values=values[field.name])
+        if callable(layer)
+        else functools.partial(LAYERS[layer], values=values[field.name], field=field)
+        for layer, field in drawn
+        if layer is not None
+    ]
+
+
+def ground_truth_keys(fields: Iterable[OutputField]) -> tuple[str, ...]:
+    """Keys of a batch's targets that `draw_ground_truth` reads, those that the batch has."""
+    return (*_GROUND_TRUTH, *output_fields.truth_keys(output_fields.further(fields)))
 
 
 def draw_ground_truth(
@@ -200,21 +211,28 @@ def draw_ground_truth(
     ground_truth: Mapping[str, Any],
     class_names: Sequence[str],
     fields: Sequence[OutputField] = output_fields.STANDARD,
+    ratio: Sequence[float] = (1, 1),
+    offset: Sequence[float] = (0, 0),
     **options: Any,
 ) -> Image.Image:
     """The picture with its ground truth.
 
     ground_truth: {"boxes": [G, 4] xyxy px of the image, "classes": [G], rows with class -1 are padding, and
-    "is_crowd": [G], optional: such regions are marked in their label, and [G, ...] of what further fields there are
-    over the boxes}. fields: of the model; what the ground truth has of them is drawn as of detections. options: of
-    `draw_boxes`.
+    "is_crowd": [G], optional: such regions are marked in their label, and [G, ...] of what further fields there are}.
+    fields: of the model; what the ground truth has of them is drawn as of detections. ratio, offset: width and height
+    of the picture over those of the image that the ground truth is of, and where that image begins in it, x and y
+    pixels. options: of `draw_boxes`.
     """
     classes = np.asarray(ground_truth["classes"])
     crowd = np.asarray(ground_truth["is_crowd"]) if "is_crowd" in ground_truth else np.zeros_like(classes)
     rows = np.flatnonzero(classes >= 0)
     labels = [class_names[classes[row]] + (" (crowd)" if crowd[row] else "") for row in rows]
-    further = [field for field in output_fields.further(fields) if field.name in ground_truth]
-    values = {"boxes": np.asarray(ground_truth["boxes"])[rows]} | _in_picture(image, ground_truth, rows, further)
+    boxes = np.asarray(ground_truth["boxes"], np.float64).reshape(-1, 4)[rows]
+    boxes = output_fields.rescaled(boxes, output_fields.BOXES.axes, np.array(ratio, np.float64), offset)
+    width, height = to_picture(image).size
+    place = output_fields.Place((height, width), np.array(ratio, np.float64), boxes, (offset[0], offset[1]))
+    further = output_fields.further(fields)
+    values = {"boxes": boxes} | output_fields.of_truth(ground_truth, rows, further, place)
     return draw_found(image, values, further, labels, classes=classes[rows], ground_truth=True, **options)
 
 
@@ -267,7 +285,7 @@ def ground_truth_and_detections(
     inputs, targets, detections: a batch of the package's data contract, as arrays or tensors. Beside detections without
     classes the ground truth has none either. fields: of the model.
     """
-    pairs, keys = [], (*GROUND_TRUTH_KEYS, *(field.name for field in output_fields.further(fields)))
+    pairs, keys = [], ground_truth_keys(fields)
     for index, (height, width) in enumerate(np.asarray(inputs["image_sizes"])):
         image = np.asarray(inputs["images"][index])[:height, :width]
         ground_truth = {key: np.asarray(targets[key][index]) for key in keys if key in targets}

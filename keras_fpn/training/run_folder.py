@@ -37,7 +37,7 @@ from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.metrics import all_families, families_in
 from keras_fpn.models.detector import Detector
 from keras_fpn.models.writing import save_model, save_plain_model
-from keras_fpn.parts.output_fields import OutputField, further
+from keras_fpn.parts.output_fields import OutputField
 from keras_fpn.reporting import report, visualize
 from keras_fpn.training.progress import step_of
 
@@ -156,7 +156,7 @@ def draw_train_batch(
         fields: `OutputField`s of the model: what the targets have of them is drawn, too.
     """
     inputs, targets = batch
-    pictures, keys = [], (*visualize.GROUND_TRUTH_KEYS, *(field.name for field in further(fields)))
+    pictures, keys = [], visualize.ground_truth_keys(fields)
     for index, (height, width) in enumerate(inputs["image_sizes"].numpy()[:16]):
         ground_truth = {name: targets[name][index].numpy() for name in keys if name in targets}
         image = inputs["images"][index, :height, :width].numpy()

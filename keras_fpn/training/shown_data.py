@@ -17,9 +17,9 @@ from keras_fpn.data.pipeline import load_coco
 from keras_fpn.data.rewritten_pictures import with_rewritten_pictures
 from keras_fpn.data.settings import DataSettings
 from keras_fpn.models.detector import architecture
-from keras_fpn.parts.output_fields import OUTPUT_FIELDS, STANDARD, further
+from keras_fpn.parts.output_fields import STANDARD
 from keras_fpn.reporting.data_sheets import CELL, Counts, Group, Tile, sheet
-from keras_fpn.reporting.visualize import GROUND_TRUTH_KEYS
+from keras_fpn.reporting.visualize import ground_truth_keys
 from keras_fpn.training.datasets import training_dataset
 
 SHOWN = 16  # pictures of a batch
@@ -50,8 +50,9 @@ def shown_data(config: Config, batches: int) -> tuple[Image.Image, Image.Image, 
     needed = needed_fields(active(data.augment))
     data_set = read_coco(data.train.annotations, data.train.images, **data.reading, fields=(*learnt, *needed))
     data_set = with_rewritten_pictures(data_set) if data.cache else data_set  # as training reads them
-    fields = (*STANDARD, *(OUTPUT_FIELDS[name]() for name in names if name in OUTPUT_FIELDS))
-    keys = (*GROUND_TRUTH_KEYS, *(field.name for field in further(fields)))
+    shown = [field for name in names if (field := data_set.fields[name].shown_by()) is not None]
+    fields = (*STANDARD, *{field.name: field for field in shown}.values())
+    keys = ground_truth_keys(fields)
     groups: list[Group] = []
     image_ids: list[list[int]] = []
     with Count("draw", 2 * batches * min(data.batch_size, SHOWN), "pictures") as count, readable_errors():

@@ -13,6 +13,7 @@ import keras_fpn
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import columns, load_coco, read_coco, segmentations, transforms
 from keras_fpn.data.fields import OBJECT_FIELDS, ObjectField, choose, register_object_field
+from keras_fpn.parts.output_fields import OUTPUT_FIELDS
 
 SIZE = (40, 60)  # height, width
 
@@ -355,3 +356,15 @@ def test_a_field_says_what_evaluation_must_know_of_it(strangers, folder):
     data_set = read_coco(*folder(_annotation(0)), fields=[Weighed()])
     assert [category["weight"] for category in data_set.instances().categories] == [2]
     assert "weight" not in read_coco(*folder(_annotation(0))).instances().categories[0]
+
+
+def test_a_field_is_shown_by_the_output_field_that_tells_its_truth(strangers, monkeypatch):
+    monkeypatch.setattr(OUTPUT_FIELDS, "_parts", dict(OUTPUT_FIELDS._parts))
+
+    @keras_fpn.register_output_field
+    class Signs(keras_fpn.OutputField):
+        kind, name, truths = "signs", "signs", ("arrow", "masks")
+
+    colour, arrow, foot = strangers
+    assert type(arrow.shown_by()) is Signs and colour.shown_by() is foot.shown_by() is None
+    assert OBJECT_FIELDS["masks"].shown_by().kind == "masks", "that of its own name first"

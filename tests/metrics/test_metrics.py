@@ -29,17 +29,21 @@ FAMILIES = pytest.mark.parametrize("family", list(METRIC_FAMILIES), ids=METRIC_F
 
 
 def _object(box):
-    """A COCO box and mask that fill the same pixels."""
+    """A COCO box and mask that fill the same pixels, and two corners of them as keypoints."""
     x, y, width, height = box
     mask = np.zeros((SIDE, SIDE), bool)
     mask[y : y + height, x : x + width] = True
-    return {"bbox": [float(number) for number in box], "segmentation": masks.encode(mask)}
+    corners = [x, y, 2, x + width, y + height, 2]
+    return {"bbox": [float(number) for number in box], "segmentation": masks.encode(mask), "keypoints": corners}
 
 
 OBJECTS = [(1, 3, (2, 2, 8, 9)), (1, 9, (20, 5, 12, 20)), (1, 3, (18, 25, 15, 15)), (2, 9, (5, 5, 30, 34))]
 ANNOTATIONS = {
     "images": [{"id": number, "height": SIDE, "width": SIDE} for number in (1, 2, 3)],
-    "categories": [{"id": 3, "name": "cup"}, {"id": 9, "name": "plate"}],
+    "categories": [
+        {"id": number, "name": name, "keypoints": ["upper", "lower"], "sigmas": 0.1}
+        for number, name in ((3, "cup"), (9, "plate"))
+    ],
     "annotations": [
         {"id": number, "image_id": image_id, "category_id": category_id, "iscrowd": int(number == 3)} | _object(box)
         for number, (image_id, category_id, box) in enumerate(OBJECTS, start=1)

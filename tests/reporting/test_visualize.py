@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fpn.parts.output_fields import STANDARD
+from keras_fpn.parts.output_fields import STANDARD, OutputField
 from keras_fpn.reporting import visualize
 from keras_fpn.reporting.visualize import (
     class_color,
     contact_sheet,
     draw_boxes,
     draw_detections,
+    draw_found,
     draw_ground_truth,
     gallery,
     ground_truth_and_detections,
@@ -164,3 +165,73 @@ def test_contact_sheet_places_row_by_row():
     assert sheet.getpixel((10, 10)) == (255, 0, 0) and sheet.getpixel((10, 44)) == (0, 0, 255)
     with pytest.raises(ValueError, match="at least one"):
         contact_sheet([])
+
+
+def test_fields_draw_below_and_above_the_boxes():
+    told = []
+
+    class Spots(OutputField):
+        name = "spots"
+
+        def under(self, canvas, values):
+            told.append((canvas.factor, list(canvas.order), values))
+            canvas.picture.paste((1, 2, 3), (0, 0, *canvas.picture.size))
+
+        def over(self, canvas, values):
+            for index in canvas.order:
+                x, y = (np.array(values[index]) * canvas.factor).tolist()
+                canvas.picture.paste((250, 0, index), (x, y, x + 20, y + 20))
+
+    values = {"boxes": [[50, 50, 100, 100], [10, 10, 180, 120]], "spots": [[40, 40], [170, 60]]}
+    picture = draw_found(gray(150, 200), values, [*STANDARD, Spots()], ["cup", "plate"], classes=[0, 1])
+    assert picture.size == (600, 450) and told == [(3, [1, 0], values["spots"])]  # the small one last
+    assert picture.getpixel((450, 420)) == (1, 2, 3), "below the boxes"
+    assert where(picture, class_color(1)), "whose outlines are still there"
+    assert where(picture, (250, 0, 0)) == (120, 120, 140, 140) and where(picture, (250, 0, 1)) == (510, 180, 530, 200)
+    without = draw_found(gray(150, 200), values, STANDARD, ["cup", "plate"], classes=[0, 1])
+    assert without.getpixel((450, 420)) == (100, 100, 100) and len(told) == 1
+
+
+def test_the_truth_of_a_field_may_stand_under_other_keys_and_goes_where_the_image_goes():
+    drawn = []
+
+    class Tips(OutputField):
+        name, shape, axes, truths = "tips", (2,), "xy", ("tips", "corners")
+
+        def of_truth(self, ground_truth, rows, place):
+            found = super().of_truth(ground_truth, rows, place)
+            corners = ground_truth.get("corners")
+            return found if corners is None else corners[rows] + place.offset
+
+        def over(self, canvas, values):
+            drawn.append(np.asarray(values).tolist())
+
+    fields = [*STANDARD, Tips()]
+    assert visualize.ground_truth_keys(fields) == ("boxes", "classes", "is_crowd", "tips", "corners")
+    truth = {"boxes": [[10, 10, 30, 30], [0, 0, 0, 0], [5, 5, 9, 9]], "classes": [0, -1, 1]}
+    tips = {"tips": np.array([[10, 20], [0, 0], [5, 9]])}
+    moved = {"ratio": (2, 3), "offset": (100, 50)}
+    draw_ground_truth(gray(600, 600), truth | tips, ["cup", "plate"], fields)
+    picture = draw_ground_truth(gray(600, 600), truth | tips, ["", ""], fields, **moved)  # without labels
+    draw_ground_truth(gray(600, 600), truth | {"corners": np.ones((3, 2))}, ["cup", "plate"], fields, **moved)
+    draw_ground_truth(gray(600, 600), truth, ["cup", "plate"], fields)
+    assert drawn == [[[10, 20], [5, 9]], [[120, 110], [110, 77]], [[101, 51], [101, 51]]]
+    assert where(picture, class_color(0))[2:] == (160 + 3, 140 + 3)  # 30 * 2 + 100, 30 * 3 + 50, and the line
+
+
+def test_a_batch_brings_what_its_fields_show():
+    inputs, targets, detections = batch()
+    seen = []
+
+    class Marks(OutputField):
+        name, truths = "marks", ("strokes",)
+
+        def of_truth(self, ground_truth, rows, place):
+            seen.append((sorted(ground_truth), place.size))
+            return ground_truth["strokes"][rows]
+
+    targets = targets | {"strokes": np.zeros((2, len(targets["classes"][0]), 2)), "others": np.zeros(2)}
+    detections = detections | {"marks": np.zeros((2, len(detections["scores"][0])))}
+    ground_truth_and_detections(inputs, targets, detections, ["cup", "plate"], fields=[*STANDARD, Marks()])
+    keys = sorted({"boxes", "classes", "is_crowd", "strokes"} & set(targets))
+    assert seen == [(keys, (300, 600)), (keys, (320, 200))]

@@ -8,6 +8,8 @@ import numpy as np
 
 from keras_fpn.data import columns
 from keras_fpn.data.objects import Objects
+from keras_fpn.parts import output_fields
+from keras_fpn.parts.output_fields import OutputField
 from keras_fpn.parts.settings import Settings
 
 if TYPE_CHECKING:
@@ -148,6 +150,13 @@ class ObjectField(RowField):
     def categories_to_measure(self, categories: "Sequence[dict]") -> list[dict]:
         """Entries of "categories" with what evaluation needs to know of the field; by default as they are."""
         return list(categories)
+
+    def shown_by(self) -> OutputField | None:
+        """The output field by whose `of_truth` pictures of the data show it; None where they do not.
+
+        By default the registered one of its name, or that lists its name among the `truths`.
+        """
+        return output_fields.showing(self.name)
 
     def read(self, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
         """Read the column of this field; by default the finite numbers that the annotations have under its name.

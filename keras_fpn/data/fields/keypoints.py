@@ -13,6 +13,7 @@ from keras_fpn.data.keypoint_lists import KeypointList, checked_sigmas, flip_ord
 from keras_fpn.data.keypoint_sides import swapping_pairs
 from keras_fpn.data.objects import Objects, is_number, short
 from keras_fpn.data.segmentations import SIDE
+from keras_fpn.parts.keypoint_fields import KeypointPlaces
 from keras_fpn.parts.settings import Settings
 
 if TYPE_CHECKING:
@@ -91,6 +92,10 @@ class Keypoints(ObjectField):
             return list(categories)
         sigmas = list(checked_sigmas(self.sigmas, self.shape[0], "data.keypoint_sigmas"))
         return [{**each, "sigmas": sigmas} if each.get("keypoints") else each for each in categories]
+
+    def shown_by(self) -> KeypointPlaces:
+        """See `ObjectField`."""
+        return KeypointPlaces(self.names, self.skeleton, self.offset)
 
     def read(self, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
         """COCO's "keypoints", x, y, v of each; of an object without them none is labelled.
