@@ -18,7 +18,7 @@ from keras_fpn.backbones.build import build_backbone
 from keras_fpn.checkpoints import torchvision, torchvision_writing, variables
 from keras_fpn.checkpoints.classes import Classes
 from keras_fpn.checkpoints.files import read_checkpoint, write_safetensors
-from keras_fpn.checkpoints.published import kinds
+from keras_fpn.checkpoints.published import current_names, kinds
 from keras_fpn.checkpoints.published.identity import Identity
 from keras_fpn.checkpoints.recognition import recognise, source_of
 from keras_fpn.checkpoints.torchvision_writing import EPSILON
@@ -89,7 +89,7 @@ def convert(
     tell(f"reading {path}")
     checkpoint = read_checkpoint(path)
     module, forced = source_of(checkpoint.tensors, path, source), source is not None
-    tensors = module.current_names(checkpoint.tensors)
+    tensors = current_names(module.NAME, module.current_names(checkpoint.tensors))
     kind, identity = recognise(module, tensors, path, forced)
     tell(f"recognised {module.NAME} {identity.title}: configuration {config or identity.config}")
     written = torchvision_writing.written_settings(checkpoint.metadata)

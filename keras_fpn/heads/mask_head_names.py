@@ -1,7 +1,12 @@
 """Names in torchvision's and detectron2's files of the layers of the mask head; see `parts.checkpoint_names`."""
 
-MASK_HEAD, TORCHVISION_LOGITS = "roi_heads.mask_head", "roi_heads.mask_predictor.mask_fcn_logits"
+MASK_HEAD = "roi_heads.mask_head"
 DETECTRON2_LOGITS = f"{MASK_HEAD}.predictor"
+# What the tensors are called in the file that torchvision published first, and what today, see `PublishedKind`.
+OLDER_NAMES = tuple(
+    (rf"^roi_heads\.mask_head\.mask_fcn{number}\.(weight|bias)$", rf"{MASK_HEAD}.{number - 1}.0.\1")
+    for number in range(1, 10)
+)
 
 
 def _detectron2(head, model):
@@ -19,7 +24,7 @@ CHECKPOINT_NAMES = {
         r"conv_(\d+)": rf"{MASK_HEAD}.\1.0",
         r"norm_(\d+)": rf"{MASK_HEAD}.\1.1",
         "deconv": "roi_heads.mask_predictor.conv5_mask",
-        "mask_logits": TORCHVISION_LOGITS,
+        "mask_logits": "roi_heads.mask_predictor.mask_fcn_logits",
     },
     "detectron2": _detectron2,
 }

@@ -458,7 +458,6 @@ def test_source_overrules_what_the_names_tell(r50_tensors, refused):
 @pytest.mark.parametrize(
     ("base", "extra", "told"),
     [
-        ("torchvision/maskrcnn_resnet50_fpn", {}, "is a Mask R-CNN (roi_heads.mask_"),
         ("torchvision/retinanet_resnet50_fpn", {}, "is a RetinaNet (head.classification_head."),
         ("torchvision/mobilenet_v2", {}, "is a classifier of another kind (features."),
         ("torchvision/keypointrcnn_resnet50_fpn", {"roi_heads.mask_head.0.0.weight": (1,)}, "is a Mask R-CNN"),
@@ -484,19 +483,19 @@ def test_another_kind_of_file_is_one_class_more(state_dict, mobilenet_tensors, m
     (faster,) = (kind for kind in known if kind.source == "torchvision" and kind.architecture == "faster_rcnn")
 
     @published.register_published
-    class MaskRCNN(faster):
-        architecture, words = "mask_rcnn", "Mask R-CNN"
-        patterns = (*faster.patterns, r"^roi_heads\.mask_")
+    class RetinaNet(faster):
+        architecture, words = "retinanet", "RetinaNet"
+        patterns = (r"^backbone\.body\.", r"^head\.classification_head\.")
 
     def found(tensors):
         layout = recognition.source_of(tensors, tmp_path)
         return recognition.recognise(layout, layout.current_names(tensors), tmp_path)
 
-    kind, recognised = found(state_dict("torchvision/maskrcnn_resnet50_fpn"))
-    assert kind is MaskRCNN and recognised.architecture == "mask_rcnn"
+    kind, recognised = found(state_dict("torchvision/retinanet_resnet50_fpn"))
+    assert kind is RetinaNet and recognised.architecture == "retinanet"
     assert found(mobilenet_tensors)[0] is faster
-    with pytest.raises(UserError, match="is a RetinaNet .*of torchvision .*Mask R-CNN"):
-        found(state_dict("torchvision/retinanet_resnet50_fpn"))
+    with pytest.raises(UserError, match="is a classifier of another kind .*of torchvision .*RetinaNet"):
+        found(state_dict("torchvision/mobilenet_v2"))
 
 
 def test_group_normalisation_and_odd_blocks(detectron2_tensors, refused):

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import yaml
 
-import keras_fpn
 from keras_fpn.config.loading import Config, load_config, shipped_configs
 from keras_fpn.console.errors import UserError
 from keras_fpn.models.architectures import ARCHITECTURES
@@ -25,6 +24,10 @@ SHIPPED = [
     "faster_rcnn_r50_fpn_v2",
     "keypoint_rcnn_r50_fpn",
     "keypoint_rcnn_r50_fpn_torchvision",
+    "mask_rcnn_r101_fpn",
+    "mask_rcnn_r50_fpn",
+    "mask_rcnn_r50_fpn_torchvision",
+    "mask_rcnn_r50_fpn_v2",
     "rpn_r50_fpn",
     "shapes",
     "tiny",
@@ -73,6 +76,21 @@ def test_defaults_are_detectron2_r50_fpn_1x():
     assert (model.backbone.freeze_at, model.backbone.norm) == (2, "frozen_batch_norm")
 
 
+@pytest.mark.parametrize(
+    ("name", "like"), [("mask_rcnn_r50_fpn", "faster_rcnn_r50_fpn"), ("mask_rcnn_r101_fpn", "faster_rcnn_r101_fpn")]
+)
+def test_detectron2_trains_mask_rcnn_as_faster_rcnn(name, like):
+    # configs/COCO-InstanceSegmentation/*.yaml differ from COCO-Detection's in MODEL.MASK_ON; masks are polygons, pooled
+    # to 14 x 14, the head has four convolutions of 256 (config/defaults.py, Base-RCNN-FPN.yaml).
+    config, other = load_config(name), load_config(like)
+    assert (config.training, config.data) == (other.training, other.data)
+    groups, others = config.model.groups(), other.model.groups()
+    assert {group: groups[group] for group in others} == others
+    assert groups["mask_targets"]["rule"] == "polygon" and groups["mask_pasting"]["rule"] == "detectron2"
+    head = groups["mask_head"]
+    assert (head["pooling_size"], head["conv_layers"], head["channels"], head["norm"]) == (14, 4, 256, None)
+
+
 def test_the_paper_recipe():
     # Lin et al., section 5.2: 16 images, 60k steps at 0.02, then 20k at 0.002; RoI max pooling; 800 px.
     config = load_config("faster_rcnn_r50_fpn_paper")
@@ -86,9 +104,10 @@ def test_the_paper_recipe():
     assert config.data.min_sides == [800]
 
 
-def test_the_torchvision_recipe():
+@pytest.mark.parametrize("name", ["faster_rcnn_r50_fpn_torchvision", "mask_rcnn_r50_fpn_torchvision"])
+def test_the_torchvision_recipe(name):
     # references/detection/README.md: 26 epochs, lr 0.02 for 16 images, divided after epochs 16 and 22.
-    config = load_config("faster_rcnn_r50_fpn_torchvision")
+    config = load_config(name)
     assert (config.training.epochs, config.training.steps) == (26, None)
     assert [round(share * 26) for share in config.training.milestones] == [16, 22]
     assert config.model.roi_pooling.aligned is False
@@ -114,10 +133,12 @@ def test_a_configuration_holds_the_groups_of_its_own_architecture(profile, archi
     assert config.model.groups() == resolve(architecture, profile)
 
 
-def test_the_recipe_of_torchvisions_version_2():
-    # pytorch/vision#5763: 400 epochs, lr 0.1 for 32 x 2 images, divided after 352 and 384, weight decay 4e-5, large
-    # scale jitter (references/detection/presets.py: 0.1 to 2 on 1024 x 1024); no backbone weights, so none is frozen.
-    config = load_config("faster_rcnn_r50_fpn_v2")
+@pytest.mark.parametrize("name", ["faster_rcnn_r50_fpn_v2", "mask_rcnn_r50_fpn_v2"])
+def test_the_recipe_of_torchvisions_version_2(name):
+    # pytorch/vision#5763, #5773: 400 epochs, lr 0.1 for 32 x 2 images, divided after 352 and 384, weight decay 4e-5,
+    # large scale jitter (references/detection/presets.py: 0.1 to 2 on 1024 x 1024); no backbone weights, so none is
+    # frozen.
+    config = load_config(name)
     training, data, backbone = config.training, config.data, config.model.backbone
     assert (training.epochs, training.learning_rate, training.weight_decay) == (400, 0.1, 4e-5)
     assert [round(share * 400) for share in training.milestones] == [352, 384]
@@ -131,12 +152,17 @@ def test_the_recipe_of_torchvisions_version_2():
         ("faster_rcnn_r50_fpn_torchvision", 41_755_286, 222_400),  # conv1 and layer1
         ("faster_rcnn_r50_fpn_v2", 43_712_278, 0),
         ("faster_rcnn_mobilenet_v3_large_fpn", 19_386_354, 58_896),  # features 0 to 6
+        ("mask_rcnn_r50_fpn_torchvision", 44_401_393, 222_400),
+        ("mask_rcnn_r50_fpn_v2", 46_359_409, 0),
     ],
 )
 def test_as_many_weights_are_trained_as_at_torchvision(name, published, frozen):
     # `published` is num_params of torchvision's weights, of 91 rows: frozen batch normalisation has no parameters.
-    settings = load_config(name, ["model.box_head.background_logits=11", "model.box_head.background_boxes=11"]).model
-    model = keras_fpn.FasterRCNN(80, profile=settings.profile, **settings.differences())
+    rows = ["model.box_head.background_logits=11", "model.box_head.background_boxes=11"]
+    rows += ["model.mask_head.background_masks=11"] if name.startswith("mask") else []
+    settings = load_config(name, rows).model
+    kind = ARCHITECTURES[settings.architecture].load()
+    model = kind(80, profile=settings.profile, **settings.differences())
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == published - frozen
 
 

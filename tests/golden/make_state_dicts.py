@@ -12,6 +12,7 @@ torch's counter num_batches_tracked). detectron2's `cell_anchors` of 2019 and `p
 import json
 import pathlib
 
+import detectron2
 import torchvision
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
@@ -20,6 +21,7 @@ DETECTORS = (
     "fasterrcnn_resnet50_fpn",
     "fasterrcnn_resnet50_fpn_v2",
     "fasterrcnn_mobilenet_v3_large_fpn",
+    "maskrcnn_resnet50_fpn_v2",
     "maskrcnn_resnet50_fpn",
     "keypointrcnn_resnet50_fpn",
     "retinanet_resnet50_fpn",
@@ -50,12 +52,21 @@ def detectron2_model(depth, meta_architecture, keypoints=False):
     return build_model(config)
 
 
+def zoo_model(name):
+    """A model of detectron2's zoo, by the name of its configuration."""
+    config = get_cfg()
+    config.merge_from_file(str(pathlib.Path(detectron2.__file__).parent / "model_zoo" / "configs" / f"{name}.yaml"))
+    config.MODEL.DEVICE, config.MODEL.WEIGHTS = "cpu", ""
+    return build_model(config)
+
+
 def models():
     for name in DETECTORS:
         yield f"torchvision/{name}", getattr(torchvision.models.detection, name)(weights=None, weights_backbone=None)
     for name in CLASSIFIERS:
         yield f"torchvision/{name}", getattr(torchvision.models, name)()
     yield "detectron2/faster_rcnn_R_50_FPN", detectron2_model(50, "GeneralizedRCNN")
+    yield "detectron2/mask_rcnn_R_50_FPN", zoo_model("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x")
     yield "detectron2/faster_rcnn_R_101_FPN", detectron2_model(101, "GeneralizedRCNN")
     yield "detectron2/keypoint_rcnn_R_50_FPN", detectron2_model(50, "GeneralizedRCNN", keypoints=True)
     yield "detectron2/rpn_R_50_FPN", detectron2_model(50, "ProposalNetwork")

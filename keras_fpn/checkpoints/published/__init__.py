@@ -7,9 +7,9 @@ A kind registers itself with `@register_published`; nothing else names it. Which
 import importlib
 import pkgutil
 
-from keras_fpn.checkpoints.published.kind import PublishedKind, kind_of, kinds, register_published
+from keras_fpn.checkpoints.published.kind import PublishedKind, current_names, kind_of, kinds, register_published
 
-__all__ = ["PublishedKind", "kind_of", "kinds", "register_published"]
+__all__ = ["PublishedKind", "current_names", "kind_of", "kinds", "register_published"]
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

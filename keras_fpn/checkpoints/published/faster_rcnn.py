@@ -13,8 +13,6 @@ from keras_fpn.checkpoints.published.kind import PublishedKind, register_publish
 from keras_fpn.checkpoints.sizes import last_number, places
 from keras_fpn.heads.box_head_names import CLASS_SCORES
 
-COCO_V1_R50 = "258fb6c6"  # in the name of the published file: the first digits of its SHA-256
-
 
 class _FasterRCNN(PublishedKind):
     architecture = "faster_rcnn"
@@ -53,6 +51,7 @@ class TorchvisionFasterRCNN(_FasterRCNN):
     source = torchvision.NAME
     words = "Faster R-CNN with a pyramid"
     patterns = (r"^backbone\.body\.", r"^roi_heads\.box_predictor\.cls_score\.")
+    coco_v1_r50 = "258fb6c6"  # in the name of the published file: the first digits of its SHA-256
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
@@ -64,7 +63,7 @@ class TorchvisionFasterRCNN(_FasterRCNN):
         settings = torchvision_sizes(tensors) | {"model.backbone.name": backbone} | torchvision.width(tensors)
         if is_v2 or backbone != "resnet50":
             return cls.identity(title, config, settings)
-        epsilon, notes = _coco_v1_epsilon(tensors, file)
+        epsilon, notes = cls._coco_v1_epsilon(tensors, file)
         return cls.identity(title, config, settings | epsilon, notes)
 
     @classmethod
@@ -76,6 +75,16 @@ class TorchvisionFasterRCNN(_FasterRCNN):
         )
         notes = () if "320" in file.name else (note,)
         return cls.identity(f"fasterrcnn_{name}", f"faster_rcnn_{name}", torchvision_sizes(tensors), notes)
+
+    @classmethod
+    def _coco_v1_epsilon(cls, tensors, file):
+        """The batch-norm epsilon that a ResNet-50 without normed pyramid runs with, and what to tell about it."""
+        if sizes.common_size(tensors, [(f"{CLASS_SCORES}.bias", 0)]) != torchvision.COCO_ROWS:
+            note = "batch-norm epsilon 1e-5, with which torchvision builds; weights trained from its COCO_V1, which it"
+            return {}, (note + " runs with 0, need --set model.backbone.norm_epsilon=0",)
+        note = "batch-norm epsilon 0, with which torchvision runs its COCO_V1; weights of another training on COCO need"
+        note += " --set model.backbone.norm_epsilon=1e-5"
+        return {"model.backbone.norm_epsilon": 0.0}, () if cls.coco_v1_r50 in file.name else (note,)
 
 
 @register_published
@@ -93,16 +102,6 @@ class Detectron2FasterRCNN(_FasterRCNN):
         title = f"faster_rcnn_R_{backbone.removeprefix('resnet')}_FPN"
         shared, notes = detectron2.shared_settings(tensors, backbone)
         return cls.identity(title, config, shared | detectron2_units(tensors), notes)
-
-
-def _coco_v1_epsilon(tensors, file):
-    """The batch-norm epsilon that a ResNet-50 without normed pyramid runs with, and what to tell about it."""
-    if sizes.common_size(tensors, [(f"{CLASS_SCORES}.bias", 0)]) != torchvision.COCO_ROWS:
-        note = "batch-norm epsilon 1e-5, with which torchvision builds; weights trained from its COCO_V1, which it runs"
-        return {}, (note + " with 0, need --set model.backbone.norm_epsilon=0",)
-    note = "batch-norm epsilon 0, with which torchvision runs its COCO_V1; weights of another training on COCO need "
-    note += "--set model.backbone.norm_epsilon=1e-5"
-    return {"model.backbone.norm_epsilon": 0.0}, () if COCO_V1_R50 in file.name else (note,)
 
 
 def torchvision_sizes(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class PublishedKind:
         words: what it is, for the list of what is read: "Faster R-CNN with a pyramid".
         patterns: of names of tensors. A file is of this kind if each pattern is met, and no kind with more of them is.
         reached: what the source's own weights reach on COCO val2017, by the configuration that they belong to.
+        older_names: `((pattern, replacement), ...)` of whole names of tensors in older files of the kind, and what they
+            are called today.
         is_default: whether a file of the source that is of no kind is held against this one, so that what it lacks
             is told tensor by tensor.
     """
@@ -37,6 +39,7 @@ class PublishedKind:
     words = ""
     patterns: tuple[str, ...] = ()
     reached: dict[str, str] = {}
+    older_names: tuple[tuple[str, str], ...] = ()
     is_default = False
 
     @classmethod
@@ -103,6 +106,19 @@ def register_published(kind: type[_Kind]) -> type[_Kind]:
 def kinds() -> tuple[type[PublishedKind], ...]:
     """All kinds that are registered."""
     return tuple(_KINDS)
+
+
+def current_names(source: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """`tensors` of a source under the names that its kinds have today.
+
+    A tensor keeps an older name where one of today's name is there, too.
+    """
+    older = [pair for kind in _KINDS if kind.source == source for pair in kind.older_names]
+    renamed = {}
+    for name, tensor in tensors.items():
+        new = next((re.sub(pattern, today, name) for pattern, today in older if re.search(pattern, name)), name)
+        renamed[name if new in tensors else new] = tensor
+    return renamed
 
 
 def kind_of(source: str, tensors: Mapping[str, np.ndarray]) -> type[PublishedKind]:
