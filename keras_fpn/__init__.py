@@ -35,6 +35,7 @@ _PUBLIC = {
     "FasterRCNN": "keras_fpn.models.faster_rcnn",
     "MaskRCNN": "keras_fpn.models.mask_rcnn",
     "KeypointRCNN": "keras_fpn.models.keypoint_rcnn",
+    "MaskKeypointRCNN": "keras_fpn.models.mask_keypoint_rcnn",
     "RPN": "keras_fpn.models.rpn",
     "FastRCNN": "keras_fpn.models.fast_rcnn",
     "SegmentProposals": "keras_fpn.models.segment_proposals",

@@ -10,6 +10,7 @@
     mask_rcnn           the whole, and a mask for each detection
     keypoint_detector   one that knows its keypoints
     keypoint_rcnn       the whole, and the keypoints of each detection
+    mask_keypoint_rcnn  the whole, with both
     architectures       which members a configuration can name
     settings            all settings of one
     files, writing      models from files, and into them

@@ -99,6 +99,14 @@ _add_own("mask_rcnn", "keras_fpn.models.mask_rcnn:MaskRCNN", *_TWO_STAGES, mask_
 _add_own(
     "keypoint_rcnn", "keras_fpn.models.keypoint_rcnn:KeypointRCNN", *_TWO_STAGES, keypoint_settings, checks=_CLASSIFIES
 )
+_add_own(
+    "mask_keypoint_rcnn",
+    "keras_fpn.models.mask_keypoint_rcnn:MaskKeypointRCNN",
+    *_TWO_STAGES,
+    mask_settings,
+    keypoint_settings,
+    checks=_SEGMENTS,
+)
 _add_own("rpn", "keras_fpn.models.rpn:RPN", propose_settings)
 _add_own("fast_rcnn", "keras_fpn.models.fast_rcnn:FastRCNN", classify_settings, checks=_CLASSIFIES)
 _add_own("segment_proposals", "keras_fpn.models.segment_proposals:SegmentProposals", segment_settings)

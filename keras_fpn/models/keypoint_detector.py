@@ -54,7 +54,9 @@ class KeypointDetector(ClassDetector):
             raise UserError(
                 f"keypoint_head.num_keypoints: {number}, and the data set has {len(field.names)}; leave the setting out"
             )
-        told = {"keypoint_places": {"names": field.names, "skeleton": field.skeleton}}
+        has_all = all(len(points) == len(field.names) for points in field.of_classes)
+        of_classes = None if has_all else [list(points) for points in field.of_classes]
+        told = {"keypoint_places": {"names": field.names, "skeleton": field.skeleton, "of_classes": of_classes}}
         return super().for_data(classes, **_with_keypoints(settings, told))
 
     @property

@@ -15,6 +15,7 @@ REGISTERED = {
     "FasterRCNN": "models.faster_rcnn", "FastRCNN": "models.fast_rcnn", "RPN": "models.rpn",
     "MaskRCNN": "models.mask_rcnn", "MaskHead": "heads.mask_head",
     "KeypointRCNN": "models.keypoint_rcnn", "KeypointHead": "heads.keypoint_head",
+    "MaskKeypointRCNN": "models.mask_keypoint_rcnn",
     "SegmentProposals": "models.segment_proposals", "SGD": "models.optimizers", "WarmupMultiStep": "models.optimizers",
     "RPNHead": "heads.rpn", "BoxHead": "heads.box_head", "Conv5Head": "heads.conv5_head",
     "SegmentHead": "heads.segment_head", "UpsampleLike": "necks.resampling", "PixelNormalization": "layers.pixels",

@@ -18,7 +18,7 @@ from keras_fpn.metrics.keypoints import KEYPOINTS
 from keras_fpn.ops.keypoints import decode
 from keras_fpn.parts.keypoint_fields import KeypointPlaces
 from keras_fpn.stages.classify import build_pooling
-from keras_fpn.stages.keypoint_settings import named_keypoints
+from keras_fpn.stages.keypoint_settings import check_keypoints_of_classes, named_keypoints
 from keras_fpn.stages.keypoint_targets import are_near, check_keypoints, flat_maps, keypoint_loss, keypoint_rois
 from keras_fpn.stages.recall import recall
 from keras_fpn.stages.stage import Stage, State, Tensors, Trained
@@ -50,12 +50,14 @@ class KeypointStage(Stage):
         options = dict(settings["keypoint_head"])
         size = options.pop("pooling_size")
         self.side, (names, skeleton) = UPSAMPLED * size, named_keypoints(settings)
+        check_keypoints_of_classes(settings, len(context.classes))
         options["num_keypoints"] = len(names)
         pooling = settings["roi_pooling"] | {"output_size": size}
         self.keypoint_pooling = build_pooling(pooling, context.strides, "keypoint_pooling")
         self.keypoint_head = KeypointHead(name="keypoint_head", **options)
         self.keypoint_rows = LeadingRows(name="keypoint_rows")
-        self.fields = (KeypointPlaces(names, skeleton, settings["keypoint_places"]["offset"]),)
+        places = settings["keypoint_places"]
+        self.fields = (KeypointPlaces(names, skeleton, places["offset"], places["of_classes"]),)
 
     @classmethod
     def fields_to_learn(cls, settings: Mapping[str, Mapping]) -> "tuple[str | ObjectField, ...]":

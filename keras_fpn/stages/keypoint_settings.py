@@ -38,13 +38,15 @@ class KeypointLossSettings(Settings):
 class KeypointPlaceSettings(Settings):
     """The keypoints' names, the pairs of them that a skeleton joins, and the convention of their places and scores.
 
-    `names` and `skeleton` come from the data set. `offset`: what is added to the places in an annotation file before
+    `names`, `skeleton` and `of_classes` (for each class the keypoints that it has, counted from 0; null: all) come from
+    the data set. `offset`: what is added to the places in an annotation file before
     they are learnt from and taken off those of results: 0.5 takes them for pixels and goes by their centres
     (detectron2), 0 takes them as they are (torchvision). `score`: see `ops.keypoints.decode`.
     """
 
     names: list[Name] | None = None
     skeleton: list[Bone] | None = None
+    of_classes: list[list[Index]] | None = None
     offset: NonNegativeFloat = 0.5
     score: Literal["probability", "logit"] = "probability"
     conventions = ("offset",)
@@ -52,11 +54,12 @@ class KeypointPlaceSettings(Settings):
     profiles = {"torchvision": {"offset": 0.0, "score": "logit"}}
 
     @model_validator(mode="after")
-    def _skeleton_of_names(self):
-        number = None if self.names is None else len(self.names)
-        beyond = [bone for bone in self.skeleton or () if number is not None and max(bone) >= number]
-        if beyond:
-            raise ValueError(f"skeleton: {beyond[0]} joins others than the {number} names, which are counted from 0")
+    def _of_names(self):
+        number = 10_000 if self.names is None else len(self.names)
+        for key, lists in (("skeleton", self.skeleton), ("of_classes", self.of_classes)):
+            for numbers in lists or ():
+                if max(numbers, default=0) >= number:
+                    raise ValueError(f"{key}: {numbers} has others than the {number} names, which are counted from 0")
         return self
 
 
@@ -84,6 +87,20 @@ def named_keypoints(groups: Mapping[str, Mapping[str, Any]]) -> tuple[list[str],
             f"keypoint_head.num_keypoints: {number}, and keypoint_places.names has {len(names)}; leave the number out"
         )
     return names, [list(bone) for bone in skeleton or ()]
+
+
+def check_keypoints_of_classes(groups: Mapping[str, Any], num_classes: int) -> None:
+    """Refuse keypoints of other classes than there are.
+
+    Raises:
+        UserError: says how many.
+    """
+    of_classes = groups["keypoint_places"]["of_classes"]
+    if of_classes is not None and len(of_classes) != num_classes:
+        raise UserError(
+            f"keypoint_places.of_classes: lists of {len(of_classes)} classes, and the model has {num_classes}; give one"
+            " for each class, or leave it out: each then has all keypoints"
+        )
 
 
 GROUPS = {

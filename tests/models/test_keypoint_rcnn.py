@@ -42,7 +42,7 @@ def test_without_names_they_are_those_of_a_person(person):
 
 def test_keypoints_of_a_data_set_are_in_the_models_file(tiny_settings, tmp_path):
     settings = {key: value for key, value in tiny_settings().items() if key not in ("num_classes", "class_names")}
-    data = data_set(names=("beak", "left_wing", "right_wing", "tail"), skeleton=((0, 3), (1, 2)))
+    data = data_set(names=("beak", "left_wing", "right_wing", "tail"), skeleton=((0, 3), (1, 2)), of_classes=((0, 3),))
     model = keras_fpn.KeypointRCNN.for_data(data, profile="torchvision", keypoint_head=HEAD, **settings)
     assert model.class_names == ("bird",) and model.num_keypoints == 4
     assert model.keypoint_head.score_lowres.filters == 4
@@ -51,6 +51,10 @@ def test_keypoints_of_a_data_set_are_in_the_models_file(tiny_settings, tmp_path)
     assert again.keypoint_names == ("beak", "left_wing", "right_wing", "tail") and again.skeleton == ((0, 3), (1, 2))
     assert again.settings["keypoint_places"]["offset"] == 0.0 and again.output_fields[-1].offset == 0.0
     assert [each.offset for each in again.object_fields] == [0.0]
+    assert [list(points) for points in again.output_fields[-1].of_classes] == [[0, 3]]
+    data = data_set(names=("a", "b"), skeleton=(), of_classes=((0, 1),))
+    plain = type(model).for_data(data, keypoint_head=HEAD, **settings)
+    assert plain.settings["keypoint_places"]["of_classes"] is None
 
 
 def test_numbers_without_names_and_what_does_not_fit(tiny_settings):
@@ -58,12 +62,14 @@ def test_numbers_without_names_and_what_does_not_fit(tiny_settings):
     assert model.keypoint_names == ("0", "1") and model.skeleton == ()
     with pytest.raises(UserError, match=r"num_keypoints: 3, and keypoint_places.names has 2"):
         build(tiny_settings, num_keypoints=3, keypoint_names=["a", "b"])
-    with pytest.raises(UserError, match=r"^keypoint_places: skeleton: \[0, 2\] joins others than the 2 names"):
+    with pytest.raises(UserError, match=r"^keypoint_places: skeleton: \[0, 2\] has others than the 2 names"):
         build(tiny_settings, keypoint_names=["a", "b"], skeleton=[[0, 2]])
+    with pytest.raises(UserError, match="of_classes: lists of 2 classes, and the model has 1"):
+        build(tiny_settings, keypoint_places={"of_classes": [[0], [1]]})
     with pytest.raises(UserError, match="^keypoint_head: expected keys below it"):
         build(tiny_settings, keypoint_head=3)
     with pytest.raises(UserError, match="num_keypoints: 5, and the data set has 2"):
-        data = data_set(names=("a", "b"), skeleton=())
+        data = data_set(names=("a", "b"), skeleton=(), of_classes=((0, 1),))
         keras_fpn.KeypointRCNN.for_data(data, keypoint_head=HEAD | {"num_keypoints": 5})
 
 

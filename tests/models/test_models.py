@@ -35,6 +35,11 @@ MODELS = {
         KEYPOINTS, [*RPN_LOSSES, *ROI_LOSSES, "keypoint_loss"], ["rpn_recall", "roi_recall", "keypoint_recall"],
         {"classes": "int32", "keypoints": "float32"},
     ),
+    "mask_keypoint_rcnn": (
+        MASKS | KEYPOINTS, [*RPN_LOSSES, *ROI_LOSSES, "mask_loss", "keypoint_loss"],
+        ["rpn_recall", "roi_recall", "keypoint_recall"],
+        {"classes": "int32", "masks": "float32", "keypoints": "float32"},
+    ),
     "fast_rcnn": ({}, ROI_LOSSES, ["roi_recall"], {"classes": "int32"}),
     "rpn": ({}, RPN_LOSSES, ["rpn_recall"], {}),
     "segment_proposals": (
@@ -78,13 +83,13 @@ def batch(name, tiny_batch):
     if name == "segment_proposals":
         masks = np.ones((2, 3, SIDE, SIDE), np.uint8)  # every object fills its box
         targets = targets | {"masks": masks}
-    if name == "mask_rcnn":
+    if name.startswith("mask_"):
         bitmaps = np.zeros((2, 3, 96, 128), np.uint8)
         for image, row in np.argwhere(targets["classes"] >= 0):
             x1, y1, x2, y2 = targets["boxes"][image, row].astype(int)
             bitmaps[image, row, y1:y2, x1:x2] = 1  # the same
         targets = targets | {"bitmaps": bitmaps}
-    if name == "keypoint_rcnn":
+    if name.endswith("keypoint_rcnn"):
         corners = targets["boxes"].reshape(2, 3, 2, 2)
         points = np.stack([corners[:, :, 0], corners.mean(2), corners[:, :, 1]], axis=2)
         visible = np.broadcast_to(np.array([2, 1, 0], np.float32)[:, None], (2, 3, 3, 1))
