@@ -4,9 +4,9 @@
     boxes        the box of an object
     labels       its class; whether it is a crowd
     masks        its mask over its box
-    keypoints    its places by name, visible, hidden or not labelled
     bitmaps      its mask on the pixels of its image
     polygons     the points of its outline
+    keypoints    its places by name, visible, hidden or not labelled
     proposals    boxes that are given with an image and are no objects
 
 A field of one's own is a subclass of `ObjectField`, made known by `register_object_field` and asked for by its name:
