@@ -11,11 +11,12 @@ _decode = tf.function(run_lengths.decode, reduce_retracing=True)
 
 
 def decoded(segments, height, width):
-    counts = tf.ragged.constant([list(each["counts"]) for each in segments], tf.uint8, ragged_rank=1)
+    characters = np.frombuffer(b"".join(each["counts"] for each in segments), np.uint8)
+    counts = tf.RaggedTensor.from_row_lengths(characters, [len(each["counts"]) for each in segments])
     return _decode(counts, tf.constant(height), tf.constant(width)).numpy()
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (9, 1), (23, 41), (700, 900)])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (9, 1), (23, 41), (210, 300)])
 def test_decoding_gives_what_pycocotools_encoded(height, width):
     rng = np.random.default_rng(height)
     for shares in ([0.0, 1.0], [0.003, 0.1, 0.5, 0.97, 0.0], [1.0]):
