@@ -67,15 +67,22 @@ def test_after_too_many_breaks_the_next_call_goes_on(server, file):
     assert file.read_bytes() == CONTENT and begins(server) == [400_000]
 
 
-def test_a_stop_keeps_what_came(server, file, monkeypatch):
-    def stop(*_):
-        raise KeyboardInterrupt
+def test_a_stop_keeps_what_came(server, file, monkeypatch, capsys):
+    answers = [CONTENT[:400_000], KeyboardInterrupt()]
 
-    server.cuts = [400_000]
-    monkeypatch.setattr(downloading.time, "sleep", stop)  # in the pause before the next attempt
-    with pytest.raises(KeyboardInterrupt):
-        download(server, file)
+    def read(_):
+        answer = answers.pop(0)
+        if isinstance(answer, KeyboardInterrupt):
+            raise answer
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(downloading, "_read", read)
+        with pytest.raises(KeyboardInterrupt):
+            download(server, file)
+    assert capsys.readouterr().out == "0.4 MB are kept, and the same command goes on\n"
     download(server, file)
+    assert capsys.readouterr().out.startswith("0.4 MB are here from an earlier call; going on from there\n")
     assert file.read_bytes() == CONTENT and begins(server) == [None, 400_000]
 
 
