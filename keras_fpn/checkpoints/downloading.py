@@ -96,7 +96,9 @@ def _attempt(url, part, path, resume=True):
             return None
         is_rest = answer.status == 206
         if is_rest and not answer.headers.get("Content-Range", "").startswith(f"bytes {begin}-"):
-            return _attempt(url, part, path, resume=False)  # another range than was asked for
+            if not resume:
+                raise _Broken("the server answers with another part of the file than was asked for")
+            return _attempt(url, part, path, resume=False)
         begin = begin if is_rest else 0
         chunk = _read(answer)
         if "html" in answer.headers.get("Content-Type", "") or (not begin and _PAGE.match(chunk)):

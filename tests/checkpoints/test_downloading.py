@@ -100,6 +100,12 @@ def test_another_range_than_was_asked_for_is_not_taken(server, file):
     assert file.read_bytes() == CONTENT and begins(server) == [400_000, None]
 
 
+def test_a_server_that_gives_parts_unasked_is_told(server, file):
+    server.unasked = True
+    assert "the server answers with another part of the file than was asked for; try again" in refused(server, file)
+    assert len(server.asked) == 2 * 3  # each attempt asks for all of it once more
+
+
 def test_a_part_that_is_the_whole_file_needs_nothing_more(server, file):
     downloading.part_of(file).write_bytes(CONTENT)
     download(server, file)
