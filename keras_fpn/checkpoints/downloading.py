@@ -47,6 +47,8 @@ def download(url: str, path: Path, digest: Digest) -> None:
     """
     part = part_of(path)
     is_resumed = _size(part) > 0
+    if is_resumed:
+        print(f"{_size(part) / 1e6:.1f} MB are here from an earlier call; going on from there", flush=True)
     _receive(url, part, path)
     found = digest.of(part)
     if found != digest and is_resumed:
@@ -67,7 +69,15 @@ def download(url: str, path: Path, digest: Digest) -> None:
 
 
 def _receive(url, part, path):
-    """Bring `part` to the whole length, in as many attempts as `PAUSES` allow."""
+    """Bring `part` to the whole length; where that is stopped, say what is kept."""
+    try:
+        _try_again_and_again(url, part, path)
+    except KeyboardInterrupt:
+        print(f"{_size(part) / 1e6:.1f} MB are kept, and the same command goes on", flush=True)
+        raise
+
+
+def _try_again_and_again(url, part, path):
     for pause in (*PAUSES, None):
         try:
             return _attempt(url, part, path)
@@ -86,7 +96,9 @@ def _attempt(url, part, path, resume=True):
             return None
         is_rest = answer.status == 206
         if is_rest and not answer.headers.get("Content-Range", "").startswith(f"bytes {begin}-"):
-            return _attempt(url, part, path, resume=False)  # another range than was asked for
+            if not resume:
+                raise _Broken("the server answers with another part of the file than was asked for")
+            return _attempt(url, part, path, resume=False)
         begin = begin if is_rest else 0
         chunk = _read(answer)
         if "html" in answer.headers.get("Content-Type", "") or (not begin and _PAGE.match(chunk)):

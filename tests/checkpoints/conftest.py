@@ -19,7 +19,7 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         server.asked.append((self.path, int(wanted[1]) if wanted else None))
         if server.codes:
             return self.send_error(server.codes.pop(0))
-        begin = int(wanted[1]) if wanted and server.ranges else 0
+        begin = int(wanted[1]) if wanted and server.ranges else 5 if server.unasked else 0
         if begin and begin >= len(server.content):
             return self.send_error(416)
         shown = begin + server.shift if begin else 0
@@ -43,11 +43,13 @@ def file_server(monkeypatch):
     """A server that gives `content` under every path; pauses between attempts are short.
 
     Its attributes: `url` without a path; `type`; `ranges`, whether it gives a part that is asked for, and `shift`, how
-    many bytes further on it then begins; `codes`, errors that it answers first; `cuts`, after how many bytes it first
-    breaks off; `hold`, an event without which no content comes; `asked`, `[(path, first byte or None)]` so far.
+    many bytes further on it then begins; `unasked`, whether it gives a part in any case; `codes`, errors that it
+    answers first; `cuts`, after how many bytes it first breaks off; `hold`, an event without which no content comes;
+    `asked`, `[(path, first byte or None)]` so far.
     """
     made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
     made.content, made.type, made.ranges, made.shift = b"", "application/octet-stream", True, 0
+    made.unasked = False
     made.codes, made.cuts, made.asked, made.hold = [], [], [], threading.Event()
     made.hold.set()
     made.url = f"http://127.0.0.1:{made.server_port}"

@@ -67,15 +67,22 @@ def test_after_too_many_breaks_the_next_call_goes_on(server, file):
     assert file.read_bytes() == CONTENT and begins(server) == [400_000]
 
 
-def test_a_stop_keeps_what_came(server, file, monkeypatch):
-    def stop(*_):
-        raise KeyboardInterrupt
+def test_a_stop_keeps_what_came(server, file, monkeypatch, capsys):
+    answers = [CONTENT[:400_000], KeyboardInterrupt()]
 
-    server.cuts = [400_000]
-    monkeypatch.setattr(downloading.time, "sleep", stop)  # in the pause before the next attempt
-    with pytest.raises(KeyboardInterrupt):
-        download(server, file)
+    def read(_):
+        answer = answers.pop(0)
+        if isinstance(answer, KeyboardInterrupt):
+            raise answer
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(downloading, "_read", read)
+        with pytest.raises(KeyboardInterrupt):
+            download(server, file)
+    assert capsys.readouterr().out == "0.4 MB are kept, and the same command goes on\n"
     download(server, file)
+    assert capsys.readouterr().out.startswith("0.4 MB are here from an earlier call; going on from there\n")
     assert file.read_bytes() == CONTENT and begins(server) == [None, 400_000]
 
 
@@ -91,6 +98,12 @@ def test_another_range_than_was_asked_for_is_not_taken(server, file):
     downloading.part_of(file).write_bytes(CONTENT[:400_000])
     download(server, file)
     assert file.read_bytes() == CONTENT and begins(server) == [400_000, None]
+
+
+def test_a_server_that_gives_parts_unasked_is_told(server, file):
+    server.unasked = True
+    assert "the server answers with another part of the file than was asked for; try again" in refused(server, file)
+    assert len(server.asked) == 2 * 3  # each attempt asks for all of it once more
 
 
 def test_a_part_that_is_the_whole_file_needs_nothing_more(server, file):
