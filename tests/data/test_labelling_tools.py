@@ -526,6 +526,17 @@ def test_supervisely_data_sets_that_are_no_halves_are_one(tmp_path):
         read_content(f"{tmp_path}@val", tmp_path)
 
 
+def test_supervisely_images_without_the_tag_of_a_half_are_counted(tmp_path, caplog):
+    for name, tags in (("a.jpg", ["train"]), ("b.jpg", ["val"]), ("c.jpg", []), ("d.jpg", ["train", "val"])):
+        supervisely(tmp_path, [SHAPES[supervisely][0]], name, tags=tags)
+    _, halves = find_halves(tmp_path)
+    assert [image["file_name"] for image in read_content(*halves["train"])["images"]] == ["ds0/img/a.jpg"]
+    assert caplog.messages == [
+        f"{tmp_path}@train: 2 of 4 images are in no half and left out, as no tag or several tell it, first"
+        " ds0/ann/c.jpg.json; tag them train or val"
+    ]
+
+
 def test_a_supervisely_annotation_without_its_picture(tmp_path):
     supervisely(tmp_path, [SHAPES[supervisely][0]])
     (tmp_path / "ds0" / "img" / "a.jpg").unlink()
