@@ -15,6 +15,7 @@ from PIL import Image
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import FORMATS, find_halves, read_content
+from keras_fpn.data.instances import read_instances
 from keras_fpn.ops import masks
 from tests.data import disguises
 from tests.data.data_sets import write_picture
@@ -323,6 +324,38 @@ def test_a_mistake_is_told_in_one_line_with_its_place(tmp_path, name):
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value) and ";" in str(caught.value)
 
 
+# What a tool would never write, where it is looked at before an entry is read: {name: (tool, shape, file, change)}.
+_OF_ANOTHER_KIND = {
+    "VIA, attributes": (via, ("car", _RECT), "via_project.json",
+                        lambda content: content["_via_attributes"].update(region={"type": "text"})),
+    "VIA, order": (via, ("car", _RECT), "via_project.json", lambda content: content.update(_via_image_id_list=5)),
+    "Supervisely, tags of the project": (supervisely, SHAPES[supervisely][0], "meta.json",
+                                         lambda content: content.update(tags=5)),
+    "Supervisely, tags": (supervisely, SHAPES[supervisely][0], "ds0/ann/a.jpg.json",
+                          lambda content: content.update(tags=5)),
+    "Datumaro, items": (datumaro, SHAPES[datumaro][0], "annotations/default.json",
+                        lambda content: content.update(items=5)),
+    "labelme, type": (labelme, SHAPES[labelme][0], "a.json",
+                      lambda content: content["shapes"][0].update(shape_type=["rectangle"])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _OF_ANOTHER_KIND)
+def test_values_of_another_kind_are_passed_over_or_told_in_one_line(tmp_path, name):
+    tool, shape, file, change = _OF_ANOTHER_KIND[name]
+    tool(tmp_path, [shape])
+    content = json.loads((tmp_path / file).read_text())
+    change(content)
+    write(tmp_path / file, content)
+    try:
+        known, halves = find_halves(tmp_path)
+        (half,) = halves.values()
+        assert len(read_instances(*half).annotations) == 1
+    except UserError as error:
+        assert "\n" not in str(error) and str(tmp_path) in str(error)
+        assert name in ("Datumaro, items", "labelme, type")
+
+
 # ---------------------------------------------------------------------------------------------- labelme
 
 
@@ -366,6 +399,15 @@ def test_other_json_files_among_those_of_labelme_are_passed_over(tmp_path, caplo
     assert caplog.messages == [
         f"{tmp_path}: 1 of 2 JSON files are passed over, as they are not labelme's, first settings.json"
     ]
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "5", "{}"])
+def test_a_json_file_that_comes_before_those_of_labelme_tells_no_folder(tmp_path, content):
+    labelme(tmp_path, [SHAPES[labelme][0]])
+    write(tmp_path / "_index.json", content)
+    known, halves = find_halves(tmp_path)
+    assert known.name == "labelme" and halves["all"].images == str(tmp_path)
+    assert len(objects_of(read_content(*halves["all"]))) == 1
 
 
 def test_one_labelme_file_is_annotations_too(tmp_path):

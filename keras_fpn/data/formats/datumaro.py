@@ -67,7 +67,7 @@ class Datumaro(JsonFormat):
         usual = [each for each in folders(root) if each.name.lower() == "images"]
         places = [inside for each in usual for inside in folders(each) if inside.name == file.stem] + usual
         items = content.get("items") if isinstance(content, dict) else None
-        named = [_path(item) for item in items or [] if isinstance(item, dict)]
+        named = [_path(item) for item in items if isinstance(item, dict)] if isinstance(items, list) else []
         return Half(str(file), str(image_folder([*places, root], [name for name in named if name])))
 
 

@@ -83,8 +83,8 @@ class Labelme(JsonFormat):
         return _collect(annotations, [(Path(annotations), content)], images).content()
 
     def _half(self, folder: Path) -> Half:
-        first = _first_in(folder) or next(_files(folder))
-        named = str(read_json(first).get("imagePath") or "")
+        first = _first_in(folder)
+        named = "" if first is None else str(read_json(first)["imagePath"] or "")
         beside = [place for place in folders(folder.parent) if place.name.lower() in ("images", "jpegimages", "img")]
         return Half(str(folder), str(image_folder([folder, *beside], [named])))
 
@@ -114,7 +114,7 @@ class Labelme(JsonFormat):
 def _labels(content) -> set[str]:
     """The labels of the shapes that have boxes."""
     shapes = [shape for shape in content["shapes"] if isinstance(shape, dict)]
-    boxed = [shape for shape in shapes if shape.get("shape_type") not in _WITHOUT_BOX]
+    boxed = [shape for shape in shapes if str(shape.get("shape_type")) not in _WITHOUT_BOX]
     return {shape["label"].strip() for shape in boxed if isinstance(shape.get("label"), str)}
 
 
@@ -124,8 +124,9 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _first_in(folder: Path) -> Path | None:
-    """The first JSON file that lies directly in a folder."""
-    return next(iter(files_ending(folder, ".json")), None)
+    """The first file of labelme among the first JSON files of a folder."""
+    files = files_ending(folder, ".json") or list(_files(folder))
+    return next((file for file in files[:_LOOKED_AT] if _is_labelme(file)), None)
 
 
 def _folder_of(folder: Path) -> Path | None:
