@@ -33,8 +33,10 @@ class Datumaro(JsonFormat):
     def find(self, folder: Path) -> dict[str, Half] | None:
         """See `AnnotationFormat`."""
         inside = [each for each in folders(folder) if each.name.lower() == "annotations"]
-        files = [file for each in inside for file in json_files(each) if begins_as(file, _HEAD)]
-        found = divided({file.name: file for file in files}, f"{folder}: files of {self.title}")
+        files = {file.name: file for each in inside for file in json_files(each)}
+        read = {name: file for name, file in files.items() if begins_as(file, _HEAD)}
+        unread = {name: file for name, file in files.items() if name not in read}
+        found = divided(read, f"{folder}: files of {self.title}", unread)
         return None if found is None else {half: self._half(file) for half, file in found.items()}
 
     def matches(self, content: Any) -> bool:

@@ -48,8 +48,13 @@ class Labelme(JsonFormat):
         own = _folder_of(folder)
         if own is not None:
             return {"all": self._half(own)}
-        inside = {name: found for name, each in half_folders(folder).items() if (found := _folder_of(each))}
-        halves = divided(inside, f"{folder}: folders with {self.title}")
+        places = half_folders(folder)
+        inside = {name: found for name, each in places.items() if (found := _folder_of(each))}
+        unread = {
+            name: file for name, each in places.items() if name not in inside
+            for place in _places_in(each) for file in files_ending(place, ".json")[:1]
+        }  # fmt: skip
+        halves = divided(inside, f"{folder}: folders with {self.title}", unread)
         return None if halves is None else {half: self._half(each) for half, each in halves.items()}
 
     def recognises(self, annotations: str) -> bool:
@@ -131,8 +136,11 @@ def _first_in(folder: Path) -> Path | None:
 
 def _folder_of(folder: Path) -> Path | None:
     """The folder, or the one in it, that has labelme's files."""
-    places = [folder, *(each for each in folders(folder) if each.name.lower() in _INSIDE)]
-    return next((place for place in places if _has_labelme(place)), None)
+    return next((place for place in _places_in(folder) if _has_labelme(place)), None)
+
+
+def _places_in(folder: Path) -> list[Path]:
+    return [folder, *(each for each in folders(folder) if each.name.lower() in _INSIDE)]
 
 
 def _has_labelme(folder: Path) -> bool:
