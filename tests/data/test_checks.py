@@ -633,6 +633,15 @@ def test_the_quick_half_says_what_the_whole_check_finds(case):
     )
 
 
+def test_the_quick_half_names_one_of_several_data_sets_as_one(case):
+    rare(case)
+    half, other = case.half(), case.file.with_name("other.json")
+    other.write_text(case.file.read_text())
+    both = read_coco([half.annotations, other], [half.images] * 2)
+    line = quick_line({"train": both}, RESIZE)
+    assert line.endswith(f"keras-fpn data check {case.file} --images {case.folder} tells more of the first data set")
+
+
 def test_every_pixel_is_read_where_it_is_asked_for(case):
     content = bytearray((case.folder / "1.png").read_bytes())
     content[len(content) // 3] ^= 1  # a checksum within the file no longer fits

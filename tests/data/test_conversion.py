@@ -496,6 +496,16 @@ def test_what_cannot_be_trusted_is_refused_and_leaves_nothing(run, tmp_path, doc
 
 
 @pytest.mark.parametrize(
+    ("content", "told"), [("[{}]", "a.json: holds a list (a results file?); "), ("5", 'a.json: "images" is missing; ')]
+)
+def test_json_that_is_no_object_is_refused(run, tmp_path, content, told):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "a.json").write_text(content)
+    code, _, err = run("data", "convert", tmp_path / "a.json", tmp_path / "b", "--images", tmp_path / "pictures")
+    assert (code, err.count("\n")) == (2, 1) and told in err
+
+
+@pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["nowhere", "b"], "nowhere: there is no such"),

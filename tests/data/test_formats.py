@@ -208,6 +208,14 @@ def test_shares_of_few_digits_are_not_made_longer(tmp_path):
 # ------------------------------------------------------------------------------------------------- details of CSV
 
 
+def test_columns_that_are_kept_are_numbers_as_json_has_them(tmp_path):
+    """A table program writes nan where it has nothing."""
+    _write_files(tmp_path, {"a.jpg": None, "t.csv": "filename,class,xmin,ymin,xmax,ymax,score,note,far\n"
+                                                    "a.jpg,cat,1,2,3,4,nan,0.5,1e999\n"})  # fmt: skip
+    (item,) = _one_folder(tmp_path)["annotations"]
+    assert (item["score"], item["note"], item["far"]) == ("nan", 0.5, "1e999")
+
+
 def test_groups_of_open_images_are_crowds_and_columns_are_kept(tmp_path):
     _picture(tmp_path / "images" / "00ff.jpg", (100, 50))
     header = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsGroupOf"

@@ -15,6 +15,7 @@ from PIL import Image
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import FORMATS, find_halves, read_content
+from keras_fpn.data.instances import read_instances
 from keras_fpn.ops import masks
 from tests.data import disguises
 from tests.data.data_sets import write_picture
@@ -323,6 +324,38 @@ def test_a_mistake_is_told_in_one_line_with_its_place(tmp_path, name):
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value) and ";" in str(caught.value)
 
 
+# What a tool would never write, where it is looked at before an entry is read: {name: (tool, shape, file, change)}.
+_OF_ANOTHER_KIND = {
+    "VIA, attributes": (via, ("car", _RECT), "via_project.json",
+                        lambda content: content["_via_attributes"].update(region={"type": "text"})),
+    "VIA, order": (via, ("car", _RECT), "via_project.json", lambda content: content.update(_via_image_id_list=5)),
+    "Supervisely, tags of the project": (supervisely, SHAPES[supervisely][0], "meta.json",
+                                         lambda content: content.update(tags=5)),
+    "Supervisely, tags": (supervisely, SHAPES[supervisely][0], "ds0/ann/a.jpg.json",
+                          lambda content: content.update(tags=5)),
+    "Datumaro, items": (datumaro, SHAPES[datumaro][0], "annotations/default.json",
+                        lambda content: content.update(items=5)),
+    "labelme, type": (labelme, SHAPES[labelme][0], "a.json",
+                      lambda content: content["shapes"][0].update(shape_type=["rectangle"])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _OF_ANOTHER_KIND)
+def test_values_of_another_kind_are_passed_over_or_told_in_one_line(tmp_path, name):
+    tool, shape, file, change = _OF_ANOTHER_KIND[name]
+    tool(tmp_path, [shape])
+    content = json.loads((tmp_path / file).read_text())
+    change(content)
+    write(tmp_path / file, content)
+    try:
+        known, halves = find_halves(tmp_path)
+        (half,) = halves.values()
+        assert len(read_instances(*half).annotations) == 1
+    except UserError as error:
+        assert "\n" not in str(error) and str(tmp_path) in str(error)
+        assert name in ("Datumaro, items", "labelme, type")
+
+
 # ---------------------------------------------------------------------------------------------- labelme
 
 
@@ -366,6 +399,15 @@ def test_other_json_files_among_those_of_labelme_are_passed_over(tmp_path, caplo
     assert caplog.messages == [
         f"{tmp_path}: 1 of 2 JSON files are passed over, as they are not labelme's, first settings.json"
     ]
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "5", "{}"])
+def test_a_json_file_that_comes_before_those_of_labelme_tells_no_folder(tmp_path, content):
+    labelme(tmp_path, [SHAPES[labelme][0]])
+    write(tmp_path / "_index.json", content)
+    known, halves = find_halves(tmp_path)
+    assert known.name == "labelme" and halves["all"].images == str(tmp_path)
+    assert len(objects_of(read_content(*halves["all"]))) == 1
 
 
 def test_one_labelme_file_is_annotations_too(tmp_path):
@@ -526,6 +568,17 @@ def test_supervisely_data_sets_that_are_no_halves_are_one(tmp_path):
         read_content(f"{tmp_path}@val", tmp_path)
 
 
+def test_supervisely_images_without_the_tag_of_a_half_are_counted(tmp_path, caplog):
+    for name, tags in (("a.jpg", ["train"]), ("b.jpg", ["val"]), ("c.jpg", []), ("d.jpg", ["train", "val"])):
+        supervisely(tmp_path, [SHAPES[supervisely][0]], name, tags=tags)
+    _, halves = find_halves(tmp_path)
+    assert [image["file_name"] for image in read_content(*halves["train"])["images"]] == ["ds0/img/a.jpg"]
+    assert caplog.messages == [
+        f"{tmp_path}@train: 2 of 4 images are in no half and left out, as no tag or several tell it, first"
+        " ds0/ann/c.jpg.json; tag them train or val"
+    ]
+
+
 def test_a_supervisely_annotation_without_its_picture(tmp_path):
     supervisely(tmp_path, [SHAPES[supervisely][0]])
     (tmp_path / "ds0" / "img" / "a.jpg").unlink()
@@ -576,7 +629,7 @@ def test_cvat_tracks_need_their_frames(tmp_path):
     cvat_video(tmp_path)
     file, images = tmp_path / "train" / "annotations.xml", tmp_path / "train" / "images"
     (images / "frame_000001.PNG").unlink()
-    with pytest.raises(UserError, match=r"frame 1 is not in .* \(and 0 more\); export the annotations with all images"):
+    with pytest.raises(UserError, match=r"frame 1 is not in [^()]*; export the annotations with all images"):
         read_content(file, images)
     with pytest.raises(UserError, match="has no frame_000000.PNG and so on; export it with its images"):
         read_content(file, tmp_path)

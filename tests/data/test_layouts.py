@@ -10,7 +10,8 @@ import pytest
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import find_layout
 from keras_fpn.data.formats import find_halves, read_content
-from tests.data.tool_data_sets import EXPORTS
+from keras_fpn.data.formats.half_names import half_in
+from tests.data.tool_data_sets import EXPORTS, TOOLS, exported
 
 
 def _touch(root, *names):
@@ -201,6 +202,35 @@ def test_files_that_could_be_either_half_are_refused_with_the_names(tmp_path, fi
     with pytest.raises(UserError, match=told) as caught:
         find_halves(tmp_path)
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value) and ";" in str(caught.value)
+
+
+_BY_HALVES = {f"COCO of {name}": exported(*export) for name, export in EXPORTS.items() if len(export[0]) > 1}
+_BY_HALVES |= {name: tool[1] for name, tool in TOOLS.items() if "Superv" not in name and name != "CVAT project"}
+
+
+@pytest.mark.parametrize("damaged", ["train", "val"])
+@pytest.mark.parametrize("name", _BY_HALVES)
+def test_a_half_is_not_lost_because_its_file_is_damaged(tmp_path, name, damaged):
+    """An empty file is no file of any format; the other half alone is no whole data set."""
+    _BY_HALVES[name](tmp_path)
+    known, _ = find_halves(tmp_path)
+    files = [file for file in tmp_path.rglob("*.*") if file.suffix in (".json", ".xml", ".csv")
+             and damaged in map(half_in, file.relative_to(tmp_path).parts)]  # fmt: skip
+    for file in files:
+        file.write_text("")
+    with pytest.raises(UserError) as caught:
+        for half in known.find(tmp_path).values():
+            read_content(*half)
+    assert any(str(caught.value).startswith(f"{file}: ") for file in files), caught.value
+    assert "\n" not in str(caught.value) and ";" in str(caught.value)
+
+
+@pytest.mark.parametrize("other", ["captions_val.json", "val_results.json", "train_settings.json", "test.json"])
+def test_files_beside_one_half_that_are_no_other_half(tmp_path, other):
+    _touch(tmp_path, "images/a.jpg")
+    _coco(tmp_path, "train.json", "a.jpg")
+    (tmp_path / other).write_text("[]" if "results" in other else "{}")
+    assert list(find_halves(tmp_path)[1]) == ["all"]
 
 
 @pytest.mark.parametrize(

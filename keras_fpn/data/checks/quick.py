@@ -28,6 +28,7 @@ def quick_line(halves: Mapping[str, CocoDataset], resize: Mapping[str, Any]) -> 
     found = worst_first(found)
     words = [f"{each.words} ({each.half})" for each in found[:_NAMED]]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    first = next(data_set for name, data_set in halves.items() if any(each.half == name for each in found)).sources[0]
-    place = f"{first.annotations} --images {first.images}" if first.images else first.annotations
-    return f"data: {counted(len(found), 'warning')}: {', '.join(words)}{more}; keras-fpn data check {place} tells more"
+    sources = next(data_set for name, data_set in halves.items() if any(each.half == name for each in found)).sources
+    place = f"{sources[0].annotations} --images {sources[0].images}" if sources[0].images else sources[0].annotations
+    command = f"keras-fpn data check {place} tells more{' of the first data set' if len(sources) > 1 else ''}"
+    return f"data: {counted(len(found), 'warning')}: {', '.join(words)}{more}; {command}"

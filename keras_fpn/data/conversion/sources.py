@@ -12,7 +12,7 @@ from keras_fpn.data.class_choice import Classes, choose_classes, tell_of_classes
 from keras_fpn.data.fields import choose
 from keras_fpn.data.formats import FORMATS, AnnotationFormat, Half, JsonFormat, find_halves, format_of, read_content
 from keras_fpn.data.instance_checks import check_instances
-from keras_fpn.data.instances import Instances, class_order, read_instances
+from keras_fpn.data.instances import Instances, class_order, read_instances, section
 from keras_fpn.data.objects import short
 
 _SECTIONS = ("images", "annotations", "categories")
@@ -113,9 +113,10 @@ def read_sources(
 
 
 def _content(known: AnnotationFormat, half: Half) -> dict[str, Any]:
-    if known.name == "coco" or isinstance(known, JsonFormat):
-        return read_content(half.annotations, half.images)
-    return known.read(half.annotations, half.images)
+    is_json = known.name == "coco" or isinstance(known, JsonFormat)
+    content = (read_content if is_json else known.read)(half.annotations, half.images)
+    section(half.annotations, content, "images")  # refuses what is no object
+    return content
 
 
 def _with_all_names(sources: Mapping[str, Source]) -> dict[str, Source]:

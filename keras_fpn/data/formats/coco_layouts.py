@@ -18,7 +18,7 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from keras_fpn.console.errors import UserError
@@ -54,7 +54,7 @@ def _in_annotations(root: Path) -> dict[str, Half] | None:
         return None
     named = _instances_files(annotations)
     if not named:
-        return _by_content(_unnamed_files(annotations), f"{annotations}: COCO files")
+        return _by_content(annotations, f"{annotations}: COCO files")
     if len(named) == 1 and half_in(named[0].stem) is None:  # CVAT's instances_default.json, where nobody divided them
         return {"all": Half(str(named[0]), str(_image_folder(root, named[0], "default")))}
     halves = {split: _one_annotation_file(annotations, split) for split in ("train", "val")}
@@ -72,23 +72,30 @@ def _roboflow(root: Path) -> dict[str, Half] | None:
 
 
 def _in_folders_of_halves(root: Path) -> dict[str, Half] | None:
-    inside = {name: _only(_unnamed_files(folder), folder) for name, folder in half_folders(root).items()}
-    return _halves({name: file for name, file in inside.items() if file}, f"{root}: folders with COCO files")
+    places = half_folders(root)
+    inside = {name: _only(_unnamed_files(folder), folder) for name, folder in places.items()}
+    unread = {name: file for name, folder in places.items() if inside[name] is None for file in _damaged(folder)}
+    found = {name: file for name, file in inside.items() if file}
+    return _halves(found, f"{root}: folders with COCO files", unread)
 
 
 def _of_data_sets(root: Path) -> dict[str, Half] | None:
     """Folders with annotations and images of their own, as Supervisely exports data sets."""
-    inside = {}
+    inside: dict[str, Path | None] = {}
+    unread: dict[str, Path] = {}
     for folder in folders(root):
         names = {each.name.lower(): each for each in folders(folder)}
         if "images" in names or "img" in names:
             files = [file for name in ("annotations", "ann") if name in names for file in _unnamed_files(names[name])]
             inside[folder.name] = _only([file for file in files if file.stem.lower() == "instances"], folder)
-    return _halves({name: file for name, file in inside.items() if file}, f"{root}: data sets with COCO files")
+            others = [file for name in ("annotations", "ann") if name in names for file in _damaged(names[name])]
+            unread.update((folder.name, file) for file in others if file.stem.lower() == "instances")
+    found = {name: file for name, file in inside.items() if file}
+    return _halves(found, f"{root}: data sets with COCO files", unread)
 
 
 def _at_the_root(root: Path) -> dict[str, Half] | None:
-    return _by_content(_unnamed_files(root), f"{root}: COCO files")
+    return _by_content(root, f"{root}: COCO files")
 
 
 # ------------------------------------------------------------------------------------------------ by content
@@ -96,17 +103,27 @@ def _at_the_root(root: Path) -> dict[str, Half] | None:
 
 def _unnamed_files(folder: Path) -> list[Path]:
     """The files of a folder that are COCO's by content, and of its instances; an index of shards is one, and more."""
+    return [file for file in _candidates(folder) if _is_coco(file)]
+
+
+def _damaged(folder: Path) -> list[Path]:
+    """The files of a folder that may have been COCO's: of other content, but no list, as results are, or empty."""
+    files = [file for file in _candidates(folder) if not _is_coco(file)]
+    return [file for file in files if (text := _mapped(file)) is None or _first_of(text) == b"{"]
+
+
+def _candidates(folder: Path) -> list[Path]:
     files = [file for file in json_files(folder) if not file.name.lower().startswith(_OTHER_TASKS)]
-    files = [file for file in files if not file.name.endswith(INDEX)]
-    return [file for file in files if _is_coco(file)]
+    return [file for file in files if not file.name.endswith(INDEX)]
 
 
-def _by_content(files: Iterable[Path], what: str) -> dict[str, Half] | None:
-    return _halves({file.stem: file for file in files}, what)
+def _by_content(folder: Path, what: str) -> dict[str, Half] | None:
+    files = {file.stem: file for file in _unnamed_files(folder)}
+    return _halves(files, what, {file.stem: file for file in _damaged(folder)} if files else {})
 
 
-def _halves(found: Mapping[str, Path], what: str) -> dict[str, Half] | None:
-    halves = divided(found, what)
+def _halves(found: Mapping[str, Path], what: str, unread: Mapping[str, Path]) -> dict[str, Half] | None:
+    halves = divided(found, what, unread)
     if halves is None:
         return None
     return {half: Half(str(file), str(_folder_with(file, half))) for half, file in halves.items()}
@@ -124,9 +141,12 @@ def _folder_with(file: Path, half: str) -> Path:
 def _is_coco(file: Path) -> bool:
     """Whether a file has COCO's three lists; it is not read as JSON, which takes seconds where it is large."""
     text = _mapped(file)
-    return text is not None and text[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" and all(
-        section.search(text) for section in _SECTIONS
-    )  # fmt: skip
+    return text is not None and _first_of(text) == b"{" and all(section.search(text) for section in _SECTIONS)
+
+
+def _first_of(text: mmap.mmap) -> bytes:
+    """The first character, a mark of the byte order and spaces passed over."""
+    return text[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
 
 
 def _image_names(file: Path) -> list[str]:

@@ -184,12 +184,14 @@ class _Reader:
 
 
 def _value(cell: str) -> Any:
-    """A cell as a number where it is one."""
+    """A cell as a number where it is one that JSON has."""
     for kind in (int, float):
         try:
-            return kind(cell)
+            value = kind(cell)
         except ValueError:
-            pass
+            continue
+        if kind is int or math.isfinite(value):
+            return value
     return cell.strip()
 
 

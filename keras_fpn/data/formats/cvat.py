@@ -169,9 +169,10 @@ class _Reader:
         by_frame = self._by_frame(frames)
         missing = sorted(set(by_frame) - set(frames))
         if missing:
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise UserError(
-                f"{self._file}: frame {missing[0]} is not in {self._folder} (and {len(missing) - 1} more); export the"
-                " annotations with all images"
+                f"{self._file}: frame {missing[0]} is not in {self._folder}{more}; export the annotations with all"
+                " images"
             )
         for number, name in sorted(frames.items()):
             size = self._frame_size or size_of(self._file, self._folder, name)

@@ -33,8 +33,10 @@ class Datumaro(JsonFormat):
     def find(self, folder: Path) -> dict[str, Half] | None:
         """See `AnnotationFormat`."""
         inside = [each for each in folders(folder) if each.name.lower() == "annotations"]
-        files = [file for each in inside for file in json_files(each) if begins_as(file, _HEAD)]
-        found = divided({file.name: file for file in files}, f"{folder}: files of {self.title}")
+        files = {file.name: file for each in inside for file in json_files(each)}
+        read = {name: file for name, file in files.items() if begins_as(file, _HEAD)}
+        unread = {name: file for name, file in files.items() if name not in read}
+        found = divided(read, f"{folder}: files of {self.title}", unread)
         return None if found is None else {half: self._half(file) for half, file in found.items()}
 
     def matches(self, content: Any) -> bool:
@@ -67,7 +69,7 @@ class Datumaro(JsonFormat):
         usual = [each for each in folders(root) if each.name.lower() == "images"]
         places = [inside for each in usual for inside in folders(each) if inside.name == file.stem] + usual
         items = content.get("items") if isinstance(content, dict) else None
-        named = [_path(item) for item in items or [] if isinstance(item, dict)]
+        named = [_path(item) for item in items if isinstance(item, dict)] if isinstance(items, list) else []
         return Half(str(file), str(image_folder([*places, root], [name for name in named if name])))
 
 

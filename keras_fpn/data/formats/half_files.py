@@ -6,26 +6,32 @@ from typing import TypeVar
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats.half_names import WORDS, half_in
-from keras_fpn.data.listing import folders_in
+from keras_fpn.data.formats.json_files import MOST
+from keras_fpn.data.listing import folders_in, names_ending
 from keras_fpn.data.objects import shown
 
 _Place = TypeVar("_Place")
 
 
-def divided(found: Mapping[str, _Place], what: str) -> dict[str, _Place] | None:
+def divided(
+    found: Mapping[str, _Place], what: str, unread: Mapping[str, Path] | None = None
+) -> dict[str, _Place] | None:
     """Places by halves: one alone is "all", several say by their names which half each is.
 
     Args:
         found: `{name: place}`.
         what: where it was found and what it is, such as "/data: annotation files of Label Studio", for an error.
+        unread: further files by such names, which may have been meant and are not what is looked for.
 
     Returns:
         None where nothing was found; halves in the order of `WORDS`.
 
     Raises:
-        UserError: there are several and a name tells no half, or two tell the same.
+        UserError: there are several and a name tells no half, or two tell the same; or one half is there alone, and a
+            file that is named as the other one cannot be read as such.
     """
     if len(found) < 2:
+        _check_other_half(found, unread or {})
         return {"all": next(iter(found.values()))} if found else None
     by_half: dict[str, _Place] = {}
     for name, place in found.items():
@@ -38,6 +44,18 @@ def divided(found: Mapping[str, _Place], what: str) -> dict[str, _Place] | None:
             )
         by_half[half] = place
     return {half: by_half[half] for half in WORDS if half in by_half}
+
+
+def _check_other_half(found: Iterable[str], unread: Mapping[str, Path]) -> None:
+    """Refuse one half alone beside a file of the other one that is damaged: it would be lost, and nothing said."""
+    wanted = {"train": "val", "val": "train"}
+    other = next((wanted.get(half_in(name) or "") for name in found), None)
+    for name, file in unread.items():
+        if other is not None and half_in(name) == other:
+            raise UserError(
+                f"{file}: its name says {other}, and it cannot be read as the other half can; write or export it again,"
+                " or remove it"
+            )
 
 
 def half_folders(folder: Path) -> dict[str, Path]:
@@ -62,7 +80,8 @@ def find_files(folder: Path, files_in: Callable[[Path], Iterable[Path]], what: s
     """
     own = {file.name: file for file in files_in(folder)}
     if own:
-        return divided(own, f"{folder}: {what}")
+        others = _of_ending(folder, next(iter(own.values())))
+        return divided(own, f"{folder}: {what}", {file.name: file for file in others if file.name not in own})
     inside: dict[str, Path] = {}
     for name, place in half_folders(folder).items():
         files = list(files_in(place))
@@ -71,4 +90,14 @@ def find_files(folder: Path, files_in: Callable[[Path], Iterable[Path]], what: s
             raise UserError(f"{place}: several {what} in the folder of one half ({names}); keep one, or name one")
         if files:
             inside[name] = files[0]
-    return divided(inside, f"{folder}: folders with {what}")
+    unread = {
+        name: file for name, place in half_folders(folder).items() if inside and name not in inside
+        for file in _of_ending(place, next(iter(inside.values())))[:1]
+    }  # fmt: skip
+    return divided(inside, f"{folder}: folders with {what}", unread)
+
+
+def _of_ending(folder: Path, file: Path) -> list[Path]:
+    """The files of a folder that have the ending of a file; none where each picture has one."""
+    names = [name for name in names_ending(folder, file.suffix.lower()) if not name.startswith(".")]
+    return [folder / name for name in names] if len(names) <= MOST else []

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from keras_fpn.data.listing import names_ending
 
-_MOST = 50  # of a folder: where there are more, each is of one picture
+MOST = 50  # of a folder: where there are more, each is of one picture
 _HEAD = 2**16  # bytes
 
 
 def json_files(folder: Path) -> list[Path]:
     """The JSON files that lie directly in a folder, by name; none where a file of each picture is there."""
     names = [name for name in names_ending(folder, ".json") if not name.startswith(".")]
-    return [folder / name for name in names if (folder / name).is_file()] if len(names) <= _MOST else []
+    return [folder / name for name in names if (folder / name).is_file()] if len(names) <= MOST else []
 
 
 def begins_as(file: Path, pattern: re.Pattern[bytes]) -> bool:

@@ -48,8 +48,13 @@ class Labelme(JsonFormat):
         own = _folder_of(folder)
         if own is not None:
             return {"all": self._half(own)}
-        inside = {name: found for name, each in half_folders(folder).items() if (found := _folder_of(each))}
-        halves = divided(inside, f"{folder}: folders with {self.title}")
+        places = half_folders(folder)
+        inside = {name: found for name, each in places.items() if (found := _folder_of(each))}
+        unread = {
+            name: file for name, each in places.items() if name not in inside
+            for place in _places_in(each) for file in files_ending(place, ".json")[:1]
+        }  # fmt: skip
+        halves = divided(inside, f"{folder}: folders with {self.title}", unread)
         return None if halves is None else {half: self._half(each) for half, each in halves.items()}
 
     def recognises(self, annotations: str) -> bool:
@@ -83,8 +88,8 @@ class Labelme(JsonFormat):
         return _collect(annotations, [(Path(annotations), content)], images).content()
 
     def _half(self, folder: Path) -> Half:
-        first = _first_in(folder) or next(_files(folder))
-        named = str(read_json(first).get("imagePath") or "")
+        first = _first_in(folder)
+        named = "" if first is None else str(read_json(first)["imagePath"] or "")
         beside = [place for place in folders(folder.parent) if place.name.lower() in ("images", "jpegimages", "img")]
         return Half(str(folder), str(image_folder([folder, *beside], [named])))
 
@@ -114,7 +119,7 @@ class Labelme(JsonFormat):
 def _labels(content) -> set[str]:
     """The labels of the shapes that have boxes."""
     shapes = [shape for shape in content["shapes"] if isinstance(shape, dict)]
-    boxed = [shape for shape in shapes if shape.get("shape_type") not in _WITHOUT_BOX]
+    boxed = [shape for shape in shapes if str(shape.get("shape_type")) not in _WITHOUT_BOX]
     return {shape["label"].strip() for shape in boxed if isinstance(shape.get("label"), str)}
 
 
@@ -124,14 +129,18 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _first_in(folder: Path) -> Path | None:
-    """The first JSON file that lies directly in a folder."""
-    return next(iter(files_ending(folder, ".json")), None)
+    """The first file of labelme among the first JSON files of a folder."""
+    files = files_ending(folder, ".json") or list(_files(folder))
+    return next((file for file in files[:_LOOKED_AT] if _is_labelme(file)), None)
 
 
 def _folder_of(folder: Path) -> Path | None:
     """The folder, or the one in it, that has labelme's files."""
-    places = [folder, *(each for each in folders(folder) if each.name.lower() in _INSIDE)]
-    return next((place for place in places if _has_labelme(place)), None)
+    return next((place for place in _places_in(folder) if _has_labelme(place)), None)
+
+
+def _places_in(folder: Path) -> list[Path]:
+    return [folder, *(each for each in folders(folder) if each.name.lower() in _INSIDE)]
 
 
 def _has_labelme(folder: Path) -> bool:

@@ -1,5 +1,6 @@
 """Supervisely projects: meta.json, and a folder of each data set with ann/ and img/."""
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from keras_fpn.data.formats.picture_folders import is_picture, walk
 from keras_fpn.data.formats.picture_places import size_of
 from keras_fpn.data.formats.spelling import Spelling, files_ending
 from keras_fpn.data.objects import short, shown
+
+log = logging.getLogger(__name__)
 
 _META, _ANN, _IMG = "meta.json", "ann", "img"
 _WITHOUT_BOX = {
@@ -73,6 +76,8 @@ class Supervisely(AnnotationFormat):
             raise UserError(f"{annotations}: no data set and no tag of {root} is of this half; leave out @{half}")
         collected = Collected(annotations, listed)
         by_tags = half is not None and not _named_halves(root)
+        if by_tags:
+            _tell_of_untagged(annotations, root)
         for data_set in _data_sets(root):
             if half is None or by_tags or half_in(data_set.name) == half:
                 _read_data_set(collected, data_set, images, half if by_tags else None)
@@ -112,9 +117,7 @@ def _halves(root: Path) -> set[str]:
     named = _named_halves(root)
     if named:
         return named
-    tags = read_json(root / _META).get("tags") or []
-    by_tags = {half for tag in tags if isinstance(tag, dict) and (half := half_in(str(tag.get("name", ""))))}
-    if not {"train", "val"} <= by_tags:
+    if not {"train", "val"} <= _halves_of_tags(read_json(root / _META)):
         return set()
     used = {half for data_set in _data_sets(root) for file in _files(data_set) if (half := _tagged(read_json(file)))}
     return used if {"train", "val"} <= used else set()
@@ -128,9 +131,27 @@ def _named_halves(root: Path) -> set[str]:
 
 def _tagged(content: Any) -> str | None:
     """The half that a tag of an image tells."""
-    tags = content.get("tags") if isinstance(content, dict) else None
-    found = {half_in(str(tag.get("name", ""))) for tag in tags or [] if isinstance(tag, dict)} - {None}
+    found = _halves_of_tags(content)
     return found.pop() if len(found) == 1 else None
+
+
+def _halves_of_tags(content: Any) -> set[str]:
+    """The halves that the tags of a project or of an image name."""
+    tags = content.get("tags") if isinstance(content, dict) else None
+    named = [tag for tag in tags if isinstance(tag, dict)] if isinstance(tags, list) else []
+    return {half for tag in named if (half := half_in(str(tag.get("name", ""))))}
+
+
+def _tell_of_untagged(annotations: str, root: Path) -> None:
+    """A line about the images that are in no half."""
+    files = [file for data_set in _data_sets(root) for file in _files(data_set)]
+    untold = [file for file in files if _tagged(read_json(file)) is None]
+    if untold:
+        log.warning(
+            "%s: %d of %d images are in no half and left out, as no tag or several tell it, first %s; tag them train or"
+            " val",
+            annotations, len(untold), len(files), shown(os.path.relpath(untold[0], root)),
+        )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------ one data set

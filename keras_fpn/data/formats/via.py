@@ -125,7 +125,8 @@ def _entries(source: str, content: Any) -> list[tuple[str, dict]]:
     """The images by their keys, in the order that VIA shows them in."""
     if not isinstance(content, dict) or not isinstance(images := content.get("_via_img_metadata", content), dict):
         raise UserError(f"{source}: is no file of VIA; export the annotations again")
-    order = [key for key in content.get("_via_image_id_list") or [] if isinstance(key, str) and key in images]
+    listed = content.get("_via_image_id_list")
+    order = [key for key in listed if isinstance(key, str) and key in images] if isinstance(listed, list) else []
     keys = list(dict.fromkeys([*order, *images]))
     wrong = next((key for key in keys if not isinstance(images[key], dict)), None)
     if wrong is not None:
@@ -177,13 +178,14 @@ class _Classes:
     def __init__(self, source: str, content: Any, attribute: str | None):
         declared = content.get("_via_attributes") or {} if "_via_img_metadata" in content else {}
         region = declared.get("region") if isinstance(declared, dict) else None
-        self._declared: Mapping[str, Any] = region if isinstance(region, dict) else {}
+        given = region.items() if isinstance(region, dict) else ()
+        self._declared: Mapping[str, Any] = {name: each for name, each in given if isinstance(each, dict)}
         self._source = source
         used = self._used(content)
         if attribute is not None and attribute not in used:
             raise UserError(f"{source}: no region has an attribute {attribute!r}{nearest(attribute, used)}")
         self.attribute = self._chosen(used) if attribute is None else attribute
-        options = (self._declared.get(self.attribute) or {}).get("options") if self.attribute else None
+        options = self._declared.get(self.attribute, {}).get("options") if self.attribute else None
         self._options = options if isinstance(options, dict) else {}
         self.listed = list(dict.fromkeys(self._shown(value) for value in self._options))
 
@@ -197,7 +199,7 @@ class _Classes:
         return list(used)
 
     def _chosen(self, used: Sequence[str]) -> str | None:
-        choices = [name for name in used if (self._declared.get(name) or {}).get("type") in _CHOICES]
+        choices = [name for name in used if self._declared.get(name, {}).get("type") in _CHOICES]
         for names in (used, choices):
             if len(names) == 1:
                 if len(used) > 1:
