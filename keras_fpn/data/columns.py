@@ -1,10 +1,11 @@
 """Columns: a row for each object of a data set in one array, of which each image has a view.
 
-TensorFlow shares the memory of such an array, so that 860,000 masks (340 MB) are in memory once.
+TensorFlow shares the memory of such an array, so that 860,000 masks (340 MB) are in memory once. Where the rows of
+objects are of different lengths, a column is `Ragged`.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -15,6 +16,49 @@ if TYPE_CHECKING:
 _ALIGNMENT = 64  # bytes: TensorFlow only works on memory that begins at a multiple
 
 
+class Ragged:
+    """A column whose rows are arrays of different lengths, one after the other in one array.
+
+    An index gives a row, a slice or an array of numbers or of bools a `Ragged` of these rows; both are views.
+
+    Attributes:
+        values: `[total, ...]`, all rows.
+        limits: `[n, 2]` int64: row i is `values[limits[i, 0] : limits[i, 1]]`.
+    """
+
+    __slots__ = ("limits", "values")
+
+    def __init__(self, values: np.ndarray, limits: np.ndarray):
+        self.values, self.limits = values, limits
+
+    @classmethod
+    def of(cls, values: np.ndarray, lengths: Sequence[int] | np.ndarray) -> "Ragged":
+        """Rows of these lengths, which make up `values`, in memory that TensorFlow can share."""
+        memory = aligned(values.shape, values.dtype)
+        memory[...] = values
+        ends = np.cumsum(np.asarray(lengths, np.int64))
+        return cls(memory, np.stack([ends - lengths, ends], axis=1).astype(np.int64))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the values."""
+        return self.values.dtype
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """`(n, None, ...)`."""
+        return (len(self.limits), None, *self.values.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.limits)
+
+    def __getitem__(self, index: Any) -> Any:
+        limits = self.limits[index]
+        return self.values[slice(*limits)] if limits.ndim == 1 else Ragged(self.values, limits)
+
+
+Column = TypeVar("Column", np.ndarray, Ragged)
+
 def aligned(shape: Sequence[int] | np.ndarray, dtype: DTypeLike) -> np.ndarray:
     """An array without content that TensorFlow can share."""
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
@@ -23,21 +67,42 @@ def aligned(shape: Sequence[int] | np.ndarray, dtype: DTypeLike) -> np.ndarray:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def split(column: np.ndarray, owners: np.ndarray, count: int) -> list[np.ndarray]:
+def split(column: Column, owners: np.ndarray, count: int) -> list[Column]:
     """The rows `[n, ...]` of each of `count` owners, in their order, views of one array; `owners` `[n]` int64."""
     order = np.argsort(owners, kind="stable")
+    starts = np.cumsum(np.bincount(owners, minlength=count))[:-1]
+    if isinstance(column, Ragged):
+        return _split_ragged(column, order, starts)
     together = aligned(column.shape, column.dtype)
     np.take(column, order, axis=0, out=together, mode="clip")  # "raise" would make a copy first
-    return np.split(together, np.cumsum(np.bincount(owners, minlength=count))[:-1])
+    return np.split(together, starts)
 
 
-def join(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """One array that holds the rows of all `parts`: the one that they are views of, or else a new one.
+def _split_ragged(column, order, starts):
+    return [Ragged(column.values, limits) for limits in np.split(column.limits[order], starts)]
+
+
+def join(parts: Sequence[Column]) -> tuple[Column, np.ndarray]:
+    """One column that holds the rows of all `parts`: the array that they are views of, or else a new one.
 
     Returns:
-        `(array [n, ...], limits [len(parts), 2] int64: the rows of part i are array[limits[i, 0] : limits[i, 1]])`.
+        `(column [n, ...], limits [len(parts), 2] int64: the rows of part i are column[limits[i, 0] : limits[i, 1]])`.
     """
+    if isinstance(parts[0], Ragged):
+        return _joined_ragged(parts)
     return _joined_views(parts) or _joined_copies(parts)
+
+
+def _joined_ragged(parts):
+    """See `join`; the values of each source are taken over whole, in whatever order its rows are."""
+    memories = {id(part.values): part.values for part in parts}
+    ends = np.cumsum([len(part) for part in parts])
+    limits = np.stack([ends - [len(part) for part in parts], ends], axis=1)
+    if len(memories) == 1:
+        return Ragged(parts[0].values, np.concatenate([part.limits for part in parts])), limits
+    values, places = _joined_copies(list(memories.values()))
+    offsets = dict(zip(memories, places[:, 0], strict=True))
+    return Ragged(values, np.concatenate([part.limits + offsets[id(part.values)] for part in parts])), limits
 
 
 def _joined_copies(parts):
@@ -65,6 +130,22 @@ def _joined_views(parts):
     total = int(limits.max())
     array = memory[offset : offset + total * row].view(first.dtype).reshape(total, *first.shape[1:])
     return array, limits
+
+
+def reader(column: Column) -> "Callable[[tf.Tensor, tf.Tensor], tf.Tensor | tf.RaggedTensor]":
+    """Function that gives the rows from a first to before a last one of a column, in TensorFlow operations."""
+    import tensorflow as tf
+
+    if not isinstance(column, Ragged):
+        tensor = as_tensor(column)
+        return lambda first, last: tensor[first:last]
+    values, limits = as_tensor(column.values), tf.constant(column.limits)
+
+    def read(first, last):
+        places = tf.ragged.range(limits[first:last, 0], limits[first:last, 1])
+        return places.with_flat_values(tf.gather(values, places.flat_values))
+
+    return read
 
 
 def as_tensor(array: np.ndarray) -> "tf.Tensor":

@@ -7,7 +7,7 @@ images have, take 340 MB.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,14 +36,18 @@ def rasterise(segmentations: Sequence[Any], boxes: np.ndarray, sizes: np.ndarray
     """
     packed = np.zeros((len(segmentations), PACKED), np.uint8)
     total = len(segmentations)
-    bar = Count("masks", total, "objects") if total >= _WORTH_A_BAR else contextlib.nullcontext(lambda done: None)
-    with bar as count:
+    with counted(total) as count:
         for start in range(0, total, _CHUNK):
             chunk = slice(start, start + _CHUNK)
             coverage = _coverage_of(segmentations[chunk], np.asarray(boxes[chunk], np.float64), sizes[chunk])
             packed[chunk] = pack(_at_least_half(coverage))
             count(min(start + _CHUNK, total))
     return packed
+
+
+def counted(total: int) -> contextlib.AbstractContextManager[Callable[[int], None]]:
+    """`console.progress.Count` of the masks of objects that are read, where these are many; else it tells nothing."""
+    return Count("masks", total, "objects") if total >= _WORTH_A_BAR else contextlib.nullcontext(lambda done: None)
 
 
 def pack(bins: np.ndarray) -> np.ndarray:

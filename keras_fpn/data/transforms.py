@@ -171,16 +171,25 @@ def view(
     Args:
         is_kept: `[n]` bool, which objects may stay; see `drop_lost`.
     """
-    length, side = (window.height, window.width), tf.shape(image)
-    first, last, before, after = [], [], [], []
-    for axis, start in enumerate((window.top, window.left)):
-        first.append(tf.clip_by_value(start, 0, side[axis]))
-        last.append(tf.clip_by_value(start + length[axis], 0, side[axis]))
-        before.append(tf.clip_by_value(-start, 0, length[axis]))
-        after.append(length[axis] - before[axis] - (last[axis] - first[axis]))
-    image = image[first[0] : last[0], first[1] : last[1]]
-    paddings = [*zip(before, after, strict=True), (0, 0)]
-    return tf.pad(image, paddings, constant_values=tf.cast(fill, image.dtype)), crop_rows(rows, window, is_kept)
+    return window_of(image, window, fill), crop_rows(rows, window, is_kept)
+
+
+def window_of(pixels: tf.Tensor, window: Window, fill: float, axis: int = 0) -> tf.Tensor:
+    """The part of pixels that a window shows, `fill` where it reaches beyond them.
+
+    Args:
+        axis: of their height; that of their width is the next.
+    """
+    length, side = (window.height, window.width), tf.shape(pixels)
+    slices, paddings = [slice(None)] * axis, [(0, 0)] * axis
+    for number, start in enumerate((window.top, window.left)):
+        first = tf.clip_by_value(start, 0, side[axis + number])
+        last = tf.clip_by_value(start + length[number], 0, side[axis + number])
+        before = tf.clip_by_value(-start, 0, length[number])
+        slices.append(slice(first, last))
+        paddings.append((before, length[number] - before - (last - first)))
+    paddings += [(0, 0)] * (len(pixels.shape) - axis - 2)
+    return tf.pad(pixels[tuple(slices)], paddings, constant_values=tf.cast(fill, pixels.dtype))
 
 
 def crop_rows(

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+_AT_A_TIME = 255  # segments whose areas pycocotools gives: it writes their number into a byte
+_REACH = 100  # sides of an image: pycocotools keeps every pixel of an outline, and ends the program where they are many
 THRESHOLD = 0.5  # probability from which a pixel is part of the object
 
 
@@ -104,7 +106,9 @@ def areas(segments: Iterable[Mapping[str, Any]]) -> np.ndarray:
     """`[N]` pixels of N segments."""
     from pycocotools import mask
 
-    return np.array(mask.area(list(segments)), np.float64)
+    segments = list(segments)
+    chunks = [segments[start : start + _AT_A_TIME] for start in range(0, len(segments), _AT_A_TIME)]
+    return np.concatenate([np.zeros(0), *(np.asarray(mask.area(chunk), np.float64) for chunk in chunks)])
 
 
 def overlaps(
@@ -148,7 +152,8 @@ def what_is_wrong(segmentation: Any, height: int, width: int) -> str | None:
     if not segmentation:
         return "is missing" if segmentation is None else "is empty"
     if isinstance(segmentation, list):
-        return next(filter(None, map(_wrong_polygon, segmentation)), None)
+        reach = _REACH * max(height, width)
+        return next(filter(None, (_wrong_polygon(polygon, reach) for polygon in segmentation)), None)
     if not isinstance(segmentation, dict) or not {"size", "counts"} <= set(segmentation):
         return 'is neither a list of polygons nor {"size", "counts"}'
     size = segmentation["size"]
@@ -157,7 +162,7 @@ def what_is_wrong(segmentation: Any, height: int, width: int) -> str | None:
     return _wrong_counts(segmentation["counts"], height * width)
 
 
-def _wrong_polygon(polygon):
+def _wrong_polygon(polygon, reach):
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         return f"has a polygon {_short(polygon)}, not three points or more as [x, y, x, y, ...]"
     try:
@@ -166,7 +171,9 @@ def _wrong_polygon(polygon):
         numbers = np.array(None)
     # Not brought to numbers: pycocotools takes neither words nor points in lists of their own.
     sound = numbers.ndim == 1 and numbers.dtype.kind in "if" and np.isfinite(numbers).all()
-    return None if sound else f"has a polygon {_short(polygon)} that is not all finite numbers"
+    if not sound:
+        return f"has a polygon {_short(polygon)} that is not all finite numbers"
+    return f"has a polygon {_short(polygon)} far outside the image" if np.abs(numbers).max() > reach else None
 
 
 def _wrong_counts(counts, pixels):

@@ -147,6 +147,8 @@ MISTAKES = {
         (["--out", "coco"], "coco: exists already; choose another --out"),
         (["--out", "text.txt"], "text.txt: is a file"),
         (["--config", "shapess"], "shapess: no such configuration"),
+        (["--task", "mask"], "--task mask: there is none of this name; valid are keypoints, masks"),
+        (["--task", "masks", "--config", "tiny"], "not allowed with argument --task"),
         (["--size", "1"], "size: 1 is no whole number from 64 to 4096"),
     ],
     "paper": [

@@ -30,6 +30,8 @@ SHIPPED = [
     "mask_rcnn_r50_fpn_v2",
     "rpn_r50_fpn",
     "shapes",
+    "shapes_keypoints",
+    "shapes_masks",
     "tiny",
 ]
 

@@ -88,6 +88,8 @@ BAD = {
     "is_crowd": {"iscrowd": 2},
     "masks": {"segmentation": []},
     "keypoints": {"keypoints": [8, 7, 2]},
+    "bitmaps": {"segmentation": {"size": [40, 60], "counts": [100, 2]}},
+    "polygons": {"segmentation": [[4, 6, 30, 6]], "iscrowd": 0},
     "colour": {"colour": "red"},
     "arrow": {"arrow": [1]},
     "foot": {"foot": [1, None]},
@@ -102,9 +104,10 @@ def test_every_field_is_read_kept_turned_padded_and_refused_by_the_same_rules(na
     kept = [record.fields[name] for record in data_set.records]
     assert [len(rows) for rows in kept] == [0, 3] and kept[0].dtype == kept[1].dtype
     load = field.source(data_set.records)
-    assert load(0).shape == field.none().shape == (0, *field.shape)
+    for none in (load(0), field.none()):
+        assert len(none) == 0 and none.shape.is_compatible_with([0, *field.shape])
     rows = load(1)
-    assert rows.dtype == field.none().dtype == field.dtype and rows.shape == (3, *field.shape)
+    assert rows.dtype == field.none().dtype == field.dtype and rows.shape.is_compatible_with([3, *field.shape])
     boxes = tf.constant(data_set.records[1].boxes)
     twice = field.flip(field.flip(rows, SIZE), SIZE)
     np.testing.assert_allclose(twice, rows, rtol=1e-6)
@@ -116,7 +119,7 @@ def test_every_field_is_read_kept_turned_padded_and_refused_by_the_same_rules(na
     np.testing.assert_array_equal(some, rows.numpy()[[0, 2]])
     padded = field.pad(rows, 5).numpy()
     np.testing.assert_array_equal(padded[:3], rows)
-    assert padded.shape == (5, *field.shape) and (padded[3:] == field.padding).all() and padded.dtype == field.dtype
+    assert padded.shape == (5, *rows.shape[1:]) and (padded[3:] == field.padding).all() and padded.dtype == field.dtype
     np.testing.assert_array_equal(field.pad(rows, 2), rows)
     ((_, targets),) = load_coco(data_set, batch_size=2, min_side=SIZE[0], fields=(name,))
     np.testing.assert_array_equal(targets[name][1], rows)
@@ -263,6 +266,23 @@ def test_columns_are_in_memory_once(dtype):
             np.testing.assert_array_equal(columns.as_tensor(array)[first:last], part)
 
 
+def test_rows_of_different_lengths_are_in_memory_once():
+    rows = [np.arange(length, dtype="int32") + 10 * length for length in (3, 0, 5, 1, 4)]
+    column = columns.Ragged.of(np.concatenate(rows), [len(row) for row in rows])
+    assert column.shape == (5, None) and len(column[np.array([True, False, True, False, False])]) == 2
+    parts = columns.split(column, np.array([2, 0, 2, 0, 0]), 4)  # of the owners 0..3
+    expected = [[rows[1], rows[3], rows[4]], [], [rows[0], rows[2]], []]
+    other = columns.Ragged.of(np.array([7, 8], "int32"), [2])
+    for chosen in (parts, [*parts, other], [other, *parts[1:3]], [parts[3]]):
+        joined, limits = columns.join(chosen)
+        assert (joined.values is column.values) == (other not in chosen)
+        read = columns.reader(joined)
+        for part, (first, last) in zip(chosen, limits.tolist(), strict=True):
+            wanted = [other[0]] if part is other else expected[next(n for n in range(4) if parts[n] is part)]
+            assert read(first, last).to_list() == [row.tolist() for row in wanted]
+    assert np.shares_memory(parts[0][2], column.values) and list(parts[2][1]) == rows[2].tolist()
+
+
 def test_a_tensor_keeps_the_memory_that_it_shares():
     parts = columns.split(np.arange(100_000), np.arange(100_000) % 7, 7)
     array, limits = columns.join(parts)
@@ -270,6 +290,31 @@ def test_a_tensor_keeps_the_memory_that_it_shares():
     assert np.shares_memory(np.asarray(memoryview(tensor)), array)
     del parts, array
     np.testing.assert_array_equal(tensor, expected)
+
+
+class Trail(ObjectField):
+    """Where an object was: as many numbers as it has."""
+
+    name, dtype, shape, padding = "trail", "int32", (None,), -1
+
+    def read(self, objects):
+        trails = [entry["trail"] for entry in objects.entries]
+        column = columns.Ragged.of(np.array(sum(trails, []), "int32"), [len(trail) for trail in trails])
+        return column, np.array([len(trail) > 0 for trail in trails])
+
+    def unpack(self, rows):
+        return rows.to_tensor(-1)
+
+
+def test_objects_may_have_rows_of_different_lengths(folder):
+    trails = [[5, 6], [], [7], [1, 2, 3]]
+    files = folder(*(_annotation(number, trail=trail) for number, trail in enumerate(trails)))
+    data_set = read_coco(*files, fields=[Trail()])
+    assert data_set.dropped == (41,)
+    _, targets = next(iter(load_coco(data_set, batch_size=2, min_side=40, fields=[Trail()])))
+    np.testing.assert_array_equal(targets["trail"], [[[-1] * 3] * 3, [[5, 6, -1], [7, -1, -1], [1, 2, 3]]])
+    joined = Trail().join([tf.constant([[1, 2]]), Trail().none(), tf.constant([[3]])])
+    assert joined.numpy().tolist() == [[1, 2], [3, -1]]
 
 
 class Tips(ObjectField):

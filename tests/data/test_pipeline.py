@@ -355,10 +355,11 @@ def test_one_image(nine):
 
 @pytest.fixture(scope="module")
 def rich(shapes_folder, tmp_path_factory):
-    """`load_coco` with everything that a batch may hold: masks and given proposals, in the order of the file or not."""
+    """`load_coco` with everything that a batch may hold: masks in all forms and given proposals, in any order."""
     path = tmp_path_factory.mktemp("rich") / "proposals"
     files = shapes_folder / "annotations" / "instances_train.json", shapes_folder / "train"
-    data_set = read_coco(*files, fields=("masks",))
+    fields = ("masks", "bitmaps", "polygons")
+    data_set = read_coco(*files, fields=fields)
     rows = [
         (record.image_id, np.float32([[0, 0, number % 9 + 1, 5]] * (number % 4 + 1)), np.ones(number % 4 + 1))
         for number, record in enumerate(data_set.records)
@@ -367,7 +368,7 @@ def rich(shapes_folder, tmp_path_factory):
     options = {"batch_size": 3, "min_side": (64, 96), "max_side": 128, "horizontal_flip": True, "shuffle": True}
 
     def load(**more):
-        return load_coco(data_set, fields=("masks",), proposals=path, max_proposals=3, **options, **more)
+        return load_coco(data_set, fields=fields, proposals=path, max_proposals=3, **options, **more)
 
     return load
 
@@ -390,6 +391,7 @@ def test_a_worker_of_a_tf_data_service_gives_the_same_batches(rich):
     there = service.distribute(processing_mode=service.ShardingPolicy.OFF, service=dispatcher.target)
     sent = _batches(rich(**options).apply(there), 7)
     assert set(sent[0]) >= {"masks", "proposals", "num_proposals", "boxes", "images"} and sent[0]["masks"].any()
+    assert sent[0]["bitmaps"].any() and (sent[0]["polygons"] > 0).any()
     _assert_equal(_batches(rich(**options), 7), sent)
     del worker
 

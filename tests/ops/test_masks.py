@@ -96,6 +96,19 @@ def test_run_lengths_are_those_of_pycocotools(height, width, seed):
     assert masks.areas([segment])[0] == mask.sum()
 
 
+def test_areas_are_of_as_many_segments_as_there_are():
+    segments = [masks.encode(np.arange(600).reshape(20, 30) < number) for number in range(520)]
+    np.testing.assert_array_equal(masks.areas(segments), np.arange(520))
+    assert masks.areas([]).shape == (0,)
+
+
+def test_a_polygon_that_pycocotools_has_no_memory_for_is_refused():
+    for far in (1e7, -1e12):
+        with pytest.raises(ValueError, match=r"has a polygon \[0, 0, .* far outside the image"):
+            masks.from_annotation([[0, 0, far, 0, 50, 50]], HEIGHT, WIDTH)
+    assert masks.areas([masks.from_annotation([[0, 0, 15 * WIDTH, 0, 0, 15 * WIDTH]], HEIGHT, WIDTH)])[0] > 0
+
+
 # ------------------------------------------------------------------------------------------------- evaluation
 
 

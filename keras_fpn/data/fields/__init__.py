@@ -4,6 +4,8 @@
     boxes        the box of an object
     labels       its class; whether it is a crowd
     masks        its mask over its box
+    bitmaps      its mask on the pixels of its image
+    polygons     the points of its outline
     keypoints    its places by name, visible, hidden or not labelled
     proposals    boxes that are given with an image and are no objects
 
@@ -15,11 +17,13 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.data.fields.bitmaps import Bitmaps
 from keras_fpn.data.fields.boxes import Boxes
 from keras_fpn.data.fields.field import OPERATIONS, ObjectField, RowField
 from keras_fpn.data.fields.keypoints import Keypoints
 from keras_fpn.data.fields.labels import Classes, IsCrowd
 from keras_fpn.data.fields.masks import Masks
+from keras_fpn.data.fields.polygons import Polygons
 from keras_fpn.data.fields.proposals import Proposals
 from keras_fpn.parts.registry import Registry
 
@@ -52,8 +56,8 @@ def register_object_field(field: ObjectField) -> ObjectField:
 
 # Boxes last: like masks, they may find objects unsound that the others have read.
 STANDARD = tuple(register_object_field(field) for field in (Classes(), IsCrowd(), Boxes()))
-register_object_field(Masks())
-register_object_field(Keypoints())
+for _field in (Masks(), Bitmaps(), Polygons(), Keypoints()):
+    register_object_field(_field)
 
 
 def names_of(fields: Iterable[str | ObjectField]) -> tuple[str, ...]:

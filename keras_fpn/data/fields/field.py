@@ -32,7 +32,7 @@ class RowField:
         name: key of a batch.
         part: "targets" or "inputs" of a batch, where the key is.
         dtype: of the numbers, a name such as "int32".
-        shape: of one row.
+        shape: of one row; None of an axis whose length is the image's own.
         padding: what the rows are filled up with.
         refuses: what cannot be done to an image whose rows these are, hooks of this class: `{one of OPERATIONS: why, a
             sentence without its subject}`. `load_coco` refuses what would use one of them.
@@ -41,7 +41,7 @@ class RowField:
     name: str
     part: str
     dtype: str = "float32"
-    shape: tuple[int, ...] = ()
+    shape: tuple[int | None, ...] = ()
     padding: float = 0
     refuses: Mapping[str, str] = MappingProxyType({})
 
@@ -68,9 +68,16 @@ class RowField:
         return rows
 
     def join(self, parts: "Sequence[tf.Tensor]") -> "tf.Tensor":
-        """Rows of an image that several were put together to, from theirs; by default one after the other."""
+        """Rows of an image that several were put together to, from theirs; by default one after the other.
+
+        Axes whose length is the image's own are padded to the longest.
+        """
         import tensorflow as tf
 
+        for axis in (axis for axis, side in enumerate(self.shape, start=1) if side is None):
+            sides = [tf.shape(part)[axis] for part in parts]
+            most = tf.reduce_max(sides)
+            parts = [self._lengthened(part, axis, most - side) for part, side in zip(parts, sides, strict=True)]
         return tf.concat(parts, axis=0)
 
     def cover(
@@ -98,14 +105,20 @@ class RowField:
         import tensorflow as tf
 
         missing = tf.maximum(count - tf.shape(rows)[0], 0)
-        paddings = [[0, missing], *([0, 0] for _ in self.shape)]
+        return self._lengthened(rows, 0, missing)
+
+    def _lengthened(self, rows, axis, missing):
+        """Rows with the padding behind them along an axis."""
+        import tensorflow as tf
+
+        paddings = [[0, missing if each == axis else 0] for each in range(len(self.shape) + 1)]
         return tf.pad(rows, paddings, constant_values=tf.constant(self.padding, self.dtype))
 
     def none(self) -> "tf.Tensor":
-        """No rows at all, `[0, *shape]`."""
+        """No rows at all, `[0, *shape]`, with 0 for None."""
         import tensorflow as tf
 
-        return tf.zeros([0, *self.shape], self.dtype)
+        return tf.zeros([0, *(side or 0 for side in self.shape)], self.dtype)
 
 
 class ObjectField(RowField):
@@ -117,13 +130,14 @@ class ObjectField(RowField):
     Attributes:
         settings: a class of `Settings` whose keys are settings of the data, too, `data.KEY` in a configuration: a field
             that needs to be told something takes it in `with_settings`.
-        kept_dtype, kept_shape: of one object in memory, where it is not `dtype` and `shape` (see `unpack`).
+        kept_dtype, kept_shape: of one object in memory, where it is not `dtype` and `shape` (see `unpack`). A
+            `kept_shape` that begins with None is of objects of different lengths: `read` gives a `columns.Ragged`.
     """
 
     part = "targets"
     settings: type[Settings] = Settings
     kept_dtype: str | None = None
-    kept_shape: tuple[int, ...] | None = None
+    kept_shape: tuple[int | None, ...] | None = None
 
     def with_settings(self, **settings: Any) -> "ObjectField":
         """The field as the settings of the data want it; by default itself.
@@ -158,7 +172,7 @@ class ObjectField(RowField):
         """
         return output_fields.showing(self.name)
 
-    def read(self, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, objects: Objects) -> tuple[Any, np.ndarray]:
         """Read the column of this field; by default the finite numbers that the annotations have under its name.
 
         Args:
@@ -170,14 +184,17 @@ class ObjectField(RowField):
         Raises:
             UserError: an annotation says something that cannot be trusted; names the file, the annotation, the mend.
         """
-        column = objects.numbers(self.name, self.dtype, self.shape)
+        column = objects.numbers(self.name, self.dtype, tuple(side for side in self.shape if side is not None))
         is_finite = np.isfinite(column).all(axis=tuple(range(1, column.ndim)))
         return column, objects.sound_or_refused(
             is_finite, lambda index: f'its "{self.name}" is not finite', "correct it, or leave such objects out"
         )
 
     def unpack(self, rows: "tf.Tensor") -> "tf.Tensor":
-        """Rows `[n, *shape]` from what is kept of them in memory, `[n, *kept_shape]`; by default as they are."""
+        """Rows `[n, *shape]` from what is kept of them in memory, `[n, *kept_shape]`; by default as they are.
+
+        What is kept as `columns.Ragged` comes as a `tf.RaggedTensor`.
+        """
         return rows
 
     def without_lost(self, rows: "tf.Tensor", is_left: "tf.Tensor") -> "tf.Tensor":
@@ -190,9 +207,9 @@ class ObjectField(RowField):
         """Function from the number of a record to its rows, in TensorFlow operations."""
         import tensorflow as tf
 
-        array, limits = columns.join([record.fields[self.name] for record in records])
-        tensor, limits = columns.as_tensor(array), tf.constant(limits)
-        return lambda index: self.unpack(tensor[limits[index, 0] : limits[index, 1]])
+        column, limits = columns.join([record.fields[self.name] for record in records])
+        rows, limits = columns.reader(column), tf.constant(limits)
+        return lambda index: self.unpack(rows(limits[index, 0], limits[index, 1]))
 
     def of_batch(self, rows: "tf.Tensor") -> "dict[str, tf.Tensor]":
         """Entries of one example that the rows become, at least one: `{key: tensor}`."""

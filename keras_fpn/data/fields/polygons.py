@@ -1,0 +1,94 @@
+"""Outlines of objects: the points of their polygons."""
+
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_fpn.console.errors import UserError
+from keras_fpn.data import columns, segmentations
+from keras_fpn.data.fields.field import ObjectField
+from keras_fpn.data.objects import Objects
+from keras_fpn.ops import masks
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from keras_fpn.data.transforms import Window
+
+
+class Polygons(ObjectField):
+    """`[V, 3]` x, y in pixels and part of each point of an object's polygons; -1, all three, past the last.
+
+    The parts are numbered 0, 1, ... in the order of the file; each is closed, its last point joined to its first, and
+    the object is what lies in any of them. A crowd has no points. In memory a point takes 12 bytes: COCO's 860,000
+    objects some 320 MB.
+    """
+
+    name, shape, padding = "polygons", (None, 3), -1
+    refuses = MappingProxyType(
+        {"cover": "hides parts of objects, and polygons cannot be cut so (model.mask_targets.rule=bitmask can)"}
+    )
+
+    def read(self, objects: Objects) -> tuple[Any, np.ndarray]:
+        """Every object but crowds needs polygons as "segmentation"; ones wholly outside its image are unsound."""
+        sizes, is_crowd = objects.sizes.tolist(), np.asarray(objects.columns["is_crowd"]) == 1
+        points: list[np.ndarray] = []
+        lengths, is_inside = np.zeros(len(objects), np.int64), np.ones(len(objects), bool)
+        with segmentations.counted(len(objects)) as count:
+            for index in np.flatnonzero(~is_crowd).tolist():
+                own = _points(objects, index, sizes[index])
+                points.append(own)
+                lengths[index] = len(own)
+                low, high = own[:, :2].min(0), own[:, :2].max(0)
+                is_inside[index] = (high > 0).all() and (low < sizes[index][::-1]).all()
+                count(index + 1)
+        column = columns.Ragged.of(np.concatenate([np.zeros((0, 3), np.float32), *points]), lengths)
+        return column, objects.sound_or_refused(
+            is_inside,
+            lambda index: 'its "segmentation" lies outside its image',
+            "correct it, or leave such objects out",
+        )
+
+    def unpack(self, rows: "tf.RaggedTensor") -> "tf.Tensor":
+        """See `ObjectField`."""
+        return rows.to_tensor(self.padding, shape=[None, None, 3])
+
+    def flip(self, rows: "tf.Tensor", size: "tf.Tensor") -> "tf.Tensor":
+        """See `RowField`."""
+        return self._moved(rows, [-1.0, 1.0], [size[1], 0])
+
+    def scale(self, rows: "tf.Tensor", old_size: "Sequence[tf.Tensor]", new_size: "Sequence[tf.Tensor]") -> "tf.Tensor":
+        """See `RowField`."""
+        import tensorflow as tf
+
+        old, new = (tf.cast(tf.stack([size[1], size[0]]), tf.float32) for size in (old_size, new_size))
+        return self._moved(rows, new / old, [0.0, 0.0])
+
+    def crop(self, rows: "tf.Tensor", window: "Window", boxes: "tf.Tensor") -> "tf.Tensor":
+        """Points in pixels of the window; they stay where they are beyond it, for lines run there."""
+        return self._moved(rows, [1.0, 1.0], [-window.left, -window.top])
+
+    def _moved(self, rows, factor, offset):
+        """Rows at `x * factor + offset`, padding as it is."""
+        import tensorflow as tf
+
+        moved = rows[..., :2] * factor + tf.cast(tf.stack(offset), tf.float32)
+        return tf.where(rows[..., 2:] >= 0, tf.concat([moved, rows[..., 2:]], axis=2), rows)
+
+
+def _points(objects, index, size):
+    """`[V, 3]` float32 of one object."""
+    segmentation = objects.entries[index].get("segmentation")
+    if isinstance(segmentation, dict):
+        raise UserError(
+            f'{objects.name(index)}: "segmentation" is run lengths, and masks are learnt from polygons here; set'
+            " model.mask_targets.rule=bitmask"
+        )
+    problem = masks.what_is_wrong(segmentation, *size)
+    if problem:
+        raise UserError(f'{objects.name(index)}: "segmentation" {problem}; polygons are needed here: add them')
+    parts = [np.array(polygon, np.float32).reshape(-1, 2) for polygon in segmentation]
+    numbers = np.repeat(np.arange(len(parts), dtype=np.float32), [len(part) for part in parts])
+    return np.concatenate([np.concatenate(parts), numbers[:, None]], axis=1)
