@@ -75,14 +75,15 @@ def named_keypoints(groups: Mapping[str, Mapping[str, Any]]) -> tuple[list[str],
     Raises:
         UserError: another number of names than `num_keypoints`.
     """
-    number = groups.get("keypoint_head", {}).get("num_keypoints")
     places = groups.get("keypoint_places", {})
     names, skeleton = places.get("names"), places.get("skeleton")
-    if names is None and number in (None, len(coco_keypoints.NAMES)):
-        skeleton = coco_keypoints.SKELETON if skeleton is None else skeleton
-        names = coco_keypoints.NAMES
+    number = groups.get("keypoint_head", {}).get("num_keypoints")
+    if number is None:
+        number = len(coco_keypoints.NAMES if names is None else names)
+    if names is None and number == len(coco_keypoints.NAMES):
+        names, skeleton = coco_keypoints.NAMES, coco_keypoints.SKELETON if skeleton is None else skeleton
     names = [str(index) for index in range(number)] if names is None else list(names)
-    if number not in (None, len(names)):
+    if number != len(names):
         raise UserError(
             f"keypoint_head.num_keypoints: {number}, and keypoint_places.names has {len(names)}; leave the number out"
         )

@@ -103,3 +103,18 @@ def test_no_head_runs_on_padding(person, tiny_batch):
     np.testing.assert_allclose(fewer[0, :2], found["keypoints"][0, :2], atol=1e-3)
     assert fewer[1, 0].any() and not fewer[0, 2:].any() and not fewer[1, 1:].any() and not none.any()
     assert none.shape == found["keypoints"].shape
+
+
+def test_masks_and_keypoints_of_the_same_detections(person, tiny_settings, tiny_batch):
+    """The keypoints are those that the model without masks places, given its weights."""
+    settings = tiny_settings() | {"keypoint_head": HEAD, "num_classes": 1, "class_names": ["person"]}
+    settings["detections"] = {"max_detections": 10, "score_threshold": 0.0}
+    both = keras_fpn.MaskKeypointRCNN(**settings, mask_head={"pooling_size": 4, "conv_layers": 1, "channels": 8})
+    assert [field.name for field in both.output_fields] == ["boxes", "scores", "classes", "masks", "keypoints"]
+    assert both.loss_names[-2:] == ("mask_loss", "keypoint_loss")
+    for name, part in person.parts.items():
+        both.parts[name].set_weights(part.get_weights())
+    found, expected = both(tiny_batch[0]), person(tiny_batch[0])
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-3, err_msg=name)
+    assert found["masks"].shape == (2, 10, 8, 8)

@@ -67,7 +67,11 @@ def build(name, tiny_settings, **differences):
     return model
 
 
-@pytest.fixture(params=MODELS, scope="module")
+# Its stages are those of two others, which are always tested.
+BOTH = pytest.param("mask_keypoint_rcnn", marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=[BOTH if name in BOTH.values else name for name in MODELS], scope="module")
 def name(request):
     return request.param
 
