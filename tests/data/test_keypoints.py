@@ -256,3 +256,24 @@ def _assert_the_same(before, after):
         fields.append(data_set.fields["keypoints"])
     np.testing.assert_array_equal(rows[0], rows[1])
     assert len(rows[0]) and fields[0].known == fields[1].known
+
+
+def test_keypoints_stay_in_the_boxes_of_their_objects_whatever_is_done_to_images(tmp_path):
+    write_shapes(tmp_path, num_train=6, num_val=0, size=96)
+    always = {"probability": 1.0}
+    dataset = load_coco(
+        *find_halves(str(tmp_path))[1]["train"], batch_size=2, canvas=(128, 160), scale_jitter=(0.5, 2.0),
+        horizontal_flip=True, augmentations={"mosaic": always, "crop": always, "zoom_out": always}, repeat=True,
+        fields=("keypoints",),
+    )  # fmt: skip
+    seen = []
+    for _, targets in dataset.take(6):
+        rows, boxes = targets["keypoints"].numpy(), targets["boxes"].numpy()[:, :, None]
+        is_labelled = rows[..., 2] > 0
+        is_inside = ((rows[..., :2] >= boxes[..., :2] - 0.05) & (rows[..., :2] <= boxes[..., 2:] + 0.05)).all(-1)
+        assert is_inside[is_labelled].all() and (rows[~is_labelled] == 0).all()
+        is_object = targets["classes"].numpy() >= 0
+        assert (rows[~is_object] == 0).all()
+        seen.append((is_labelled.sum(), is_object.sum()))
+    labelled, objects = np.sum(seen, axis=0)
+    assert labelled > 1.5 * objects > 0
