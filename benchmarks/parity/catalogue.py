@@ -74,6 +74,10 @@ _V2 = {
     "backbone.body.layer4.2.bn2.weight": ("backbone", "res5_2_norm2", "gamma"),
     "roi_heads.box_head.3.0.weight": ("box_head", "conv_3", "kernel"),
 }
+_MASKS = {
+    "roi_heads.mask_head.1.0.weight": ("mask_head", "conv_1", "kernel"),
+    "roi_heads.mask_predictor.conv5_mask.weight": ("mask_head", "deconv", "kernel"),
+}
 
 MODELS = (
     Model(
@@ -90,6 +94,11 @@ MODELS = (
         "fasterrcnn_mobilenet_v3_large_320_fpn", "torchvision", "detector", old_names=True,
         gradients=_MOBILENET | _HEAD | _FC7,
     ),
+    Model(
+        "maskrcnn_resnet50_fpn", "torchvision", "detector", old_names=True,
+        gradients=_FIRST | _RESNET | _PYRAMID | _HEAD | _FC7 | _MASKS,
+    ),
+    Model("maskrcnn_resnet50_fpn_v2", "torchvision", "detector", gradients=_V2 | _RESNET | _PYRAMID | _HEAD | _MASKS),
     Model("faster_rcnn_R_50_FPN_1x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
     Model("faster_rcnn_R_101_FPN_3x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
     Model("rpn_R_50_FPN_1x", "detectron2", "rpn", ".pth", gradients=_DETECTRON2 | _RPN_DELTAS),
@@ -112,4 +121,6 @@ def old_name(name):
     parts = name.split(".")
     if parts[:2] == ["backbone", "fpn"]:
         return ".".join([*parts[:4], *parts[5:]])
+    if parts[:2] == ["roi_heads", "mask_head"]:
+        return f"roi_heads.mask_head.mask_fcn{int(parts[2]) + 1}.{parts[4]}"
     return name.replace("rpn.head.conv.0.0.", "rpn.head.conv.")

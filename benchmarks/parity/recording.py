@@ -65,6 +65,12 @@ class Recording:
         self.keep_slice(f"{batch}/class_logits", logits.numpy())
         self.keep_slice(f"{batch}/box_deltas", deltas.numpy())
 
+    def keep_masks(self, batch, boxes, logits):
+        """Boxes of the detections of each image, as the mask head got them, and `[N, K, m, m]` logits of all."""
+        for image, image_boxes in enumerate(boxes):
+            self.keep(f"{batch}/mask_boxes/{image}", image_boxes.numpy())
+        self.keep_slice(f"{batch}/mask_logits", logits.permute(0, 2, 3, 1).numpy())
+
     def keep_gradients(self, step, parameters, names):
         for name in names:
             self.keep_slice(f"{step}/gradients/{name}", parameters[name].grad.numpy())

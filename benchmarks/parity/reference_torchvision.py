@@ -1,9 +1,11 @@
 """torchvision's detectors and backbones, run whole while hooks record their stages."""
 
 import functools
+import sys
 
 import calibration
 import catalogue
+import drawn_checkpoints
 import numpy as np
 import torch
 import torchvision
@@ -21,6 +23,7 @@ LOSSES = {
     "loss_rpn_box_reg": "rpn_box_loss",
     "loss_classifier": "roi_class_loss",
     "loss_box_reg": "roi_box_loss",
+    "loss_mask": "mask_loss",
 }
 VERSION = f"torchvision {torchvision.__version__}"
 
@@ -31,23 +34,23 @@ def _detector(name):
     if name.endswith("_v2"):
         return build(weights=None, weights_backbone=None)
     module = _with_frozen_norm(build)
-    if name == "fasterrcnn_resnet50_fpn":
+    if name in ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn"):
         overwrite_eps(module, 0.0)
     return module
 
 
 def _with_frozen_norm(build):
     """Built without a download, yet with the frozen batch norm that torchvision takes for pretrained weights."""
-    faster_rcnn = detection.faster_rcnn
+    family = sys.modules[build.__module__]
     body = "resnet50" if "resnet50" in build.__name__ else "mobilenet_v3_large"
-    plain, validate = getattr(faster_rcnn, body), faster_rcnn._validate_trainable_layers
+    plain, validate = getattr(family, body), family._validate_trainable_layers
     try:
-        setattr(faster_rcnn, body, lambda **options: plain(**options | {"norm_layer": FrozenBatchNorm2d}))
-        faster_rcnn._validate_trainable_layers = lambda _, layers, most, default: default
+        setattr(family, body, lambda **options: plain(**options | {"norm_layer": FrozenBatchNorm2d}))
+        family._validate_trainable_layers = lambda _, layers, most, default: default
         return build(weights=None, weights_backbone=None)
     finally:
-        setattr(faster_rcnn, body, plain)
-        faster_rcnn._validate_trainable_layers = validate
+        setattr(family, body, plain)
+        family._validate_trainable_layers = validate
 
 
 def read(path):
@@ -79,6 +82,8 @@ class Detector:
         """Detections and every stage of a batch."""
         seen = {}
         hooks = [module.register_forward_hook(functools.partial(_see, seen, key)) for key, module in self._parts()]
+        if self.module.roi_heads.has_mask():
+            hooks.append(self.module.roi_heads.mask_roi_pool.register_forward_pre_hook(functools.partial(_boxes, seen)))
         filter_proposals = self.module.rpn.filter_proposals
         self.module.rpn.filter_proposals = lambda *inputs: seen.setdefault("proposals", filter_proposals(*inputs))
         with torch.inference_mode():
@@ -87,6 +92,8 @@ class Detector:
         for hook in hooks:
             hook.remove()
         _keep(recording, batch, seen)
+        if "masks" in seen:
+            recording.keep_masks(batch, seen["mask_boxes"], seen["masks"][:, ROWS])
         for image, detections in enumerate(found):
             recording.keep_detections(batch, image, *(detections[key] for key in ("boxes", "scores", "labels")))
 
@@ -99,6 +106,8 @@ class Detector:
         yield "anchors", module.rpn.anchor_generator
         yield "pooled", module.roi_heads.box_roi_pool
         yield "predicted", module.roi_heads.box_predictor
+        if module.roi_heads.has_mask():
+            yield "masks", module.roi_heads.mask_predictor
 
     def train(self, paths, truth, gradients, recording):
         """Losses and gradients of one step, and which anchors and RoIs were sampled.
@@ -120,13 +129,17 @@ class Detector:
         module.eval()
 
     def _live_step(self, paths, truth, gradients, recording):
-        """The losses of the box head end at the pooled features, since this package pools in float32 alone."""
+        """The losses of the heads of RoIs end at the pooled features, since this package pools in float32 alone."""
         hooks = [
             self.module.transform.register_forward_hook(
                 lambda _, inputs, outputs: recording.keep("live/pixels", _rounded(outputs[0]).permute(0, 2, 3, 1))
             ),
-            self.module.roi_heads.box_roi_pool.register_forward_pre_hook(
-                lambda _, inputs: ({name: level.detach() for name, level in inputs[0].items()}, *inputs[1:])
+            *(
+                pool.register_forward_pre_hook(
+                    lambda _, inputs: ({name: level.detach() for name, level in inputs[0].items()}, *inputs[1:])
+                )
+                for pool in (self.module.roi_heads.box_roi_pool, self.module.roi_heads.mask_roi_pool)
+                if pool is not None
             ),
         ]
         self._step("live", paths, truth, gradients, recording)
@@ -144,7 +157,9 @@ class Detector:
         # Live statistics are learnt in the step, and the next one is to have the file's.
         state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
         precision = next(module.parameters()).dtype
-        losses = module([read(path).to(precision) for path in paths], _targets(truth))
+        pictures = [read(path).to(precision) for path in paths]
+        masks = module.roi_heads.has_mask()
+        losses = module(pictures, [_target(*each, masks) for each in zip(pictures, truth, strict=True)])
         hook.remove()
         for part, sampler in zip((module.rpn, module.roi_heads), samplers, strict=True):
             part.fg_bg_sampler = sampler
@@ -165,18 +180,23 @@ def _rounded(images):
     return kept
 
 
-def _targets(truth):
-    return [
-        {
-            "boxes": torch.tensor(boxes, dtype=torch.float32),
-            "labels": torch.tensor([catalogue.USED_IDS[label] for label in labels]),
-        }
-        for boxes, labels in truth
-    ]
+def _target(picture, truth, has_masks):
+    boxes, labels = truth
+    target = {
+        "boxes": torch.tensor(boxes, dtype=torch.float32),
+        "labels": torch.tensor([catalogue.USED_IDS[label] for label in labels]),
+    }
+    if has_masks:
+        target["masks"] = torch.from_numpy(drawn_checkpoints.masks(boxes, *picture.shape[1:]))
+    return target
 
 
 def _see(seen, key, _, inputs, output):
     seen.setdefault(key, output)
+
+
+def _boxes(seen, _, inputs):
+    seen["mask_boxes"] = inputs[1]
 
 
 def _keep(recording, batch, seen):

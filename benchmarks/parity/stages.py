@@ -91,6 +91,8 @@ def compare_stages(comparison, model, batch, paths):
         compare_proposals(comparison, model, batch, image, inputs["image_sizes"], rpn, proposals)
     if hasattr(model, "box_head"):
         compare_heads(comparison, model, features, batch, len(paths))
+    if hasattr(model, "mask_head"):
+        compare_masks(comparison, model, features, batch, len(paths))
 
 
 def compare_proposals(comparison, model, batch, image, sizes, rpn, proposals):
@@ -130,17 +132,27 @@ def _edges(model, image, sizes, rpn):
 def compare_heads(comparison, model, features, batch, count):
     """Pooling and the box head on the reference's proposals."""
     rois = [comparison.kept[f"{batch}/proposals/{image}/boxes"] for image in range(count)]
-    most = max(map(len, rois))
-    padded = np.stack([np.pad(boxes, [(0, most - len(boxes)), (0, 0)]) for boxes in rois])
-    pooled = model.roi_pooling(features, tf.constant(padded))
+    pooled = model.roi_pooling(features, _padded(rois))
     logits, deltas = model.box_head(pooled)
+    comparison.relative("pooled", f"{batch}/pooled", _of_all(rois, pooled))
+    comparison.relative("class logits", f"{batch}/class_logits", _of_all(rois, logits))
+    comparison.relative("box deltas", f"{batch}/box_deltas", _of_all(rois, deltas))
 
-    def of_all(tensor):
-        return np.concatenate([tensor[image, : len(boxes)] for image, boxes in enumerate(rois)])
 
-    comparison.relative("pooled", f"{batch}/pooled", of_all(pooled.numpy()))
-    comparison.relative("class logits", f"{batch}/class_logits", of_all(logits.numpy()))
-    comparison.relative("box deltas", f"{batch}/box_deltas", of_all(deltas.numpy()))
+def compare_masks(comparison, model, features, batch, count):
+    """The mask head on the reference's detections, all channels of it."""
+    rois = [comparison.kept[f"{batch}/mask_boxes/{image}"] for image in range(count)]
+    logits = model.mask_head(model.mask_pooling(features, _padded(rois)))
+    comparison.relative("mask logits", f"{batch}/mask_logits", _of_all(rois, logits))
+
+
+def _padded(rois):
+    most = max(map(len, rois))
+    return tf.constant(np.stack([np.pad(boxes, [(0, most - len(boxes)), (0, 0)]) for boxes in rois]))
+
+
+def _of_all(rois, tensor):
+    return np.concatenate([tensor.numpy()[image, : len(boxes)] for image, boxes in enumerate(rois)])
 
 
 def compare_detections(comparison, model, batch, paths):

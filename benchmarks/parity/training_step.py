@@ -23,12 +23,16 @@ def compare_training(comparison, model, paths, truth, gradients):
 def _doubled(model, kept):
     """The model in float64 from the reference's pixels to its own pooled features, as the reference's step was."""
     double = model.twin("float64")
-    pool = double.roi_pooling.call
     object.__setattr__(double.pixels, "call", lambda *_: tf.constant(kept["live/pixels"], tf.float64))
-    object.__setattr__(
-        double.roi_pooling, "call", lambda maps, boxes: pool(tf.nest.map_structure(tf.stop_gradient, maps), boxes)
-    )
+    for name in ("roi_pooling", "mask_pooling"):
+        if hasattr(double, name):
+            layer = getattr(double, name)
+            object.__setattr__(layer, "call", _without_gradient(layer.call))
     return double
+
+
+def _without_gradient(pool):
+    return lambda maps, boxes: pool(tf.nest.map_structure(tf.stop_gradient, maps), boxes)
 
 
 def _compare_step(comparison, model, paths, truth, gradients, step, training):
@@ -37,6 +41,8 @@ def _compare_step(comparison, model, paths, truth, gradients, step, training):
     _repeat_samples(comparison.kept, step, model, truth)
     variables = {name: _variable(model, place) for name, place in gradients.items()}
     wanted = _targets(inputs, paths, truth)
+    if hasattr(model, "mask_head"):
+        wanted["bitmaps"] = _bitmaps(inputs, paths, truth)
     try:
         with tf.GradientTape() as tape:
             losses, _ = model.training_losses(inputs, wanted, tf.zeros([2], tf.int64), training=training)
@@ -85,6 +91,22 @@ def _targets(inputs, paths, truth):
         )
         boxes[image, : len(image_boxes)], classes[image, : len(image_boxes)] = scaled, image_classes
     return {"boxes": boxes, "classes": classes}
+
+
+def _bitmaps(inputs, paths, truth):
+    """The masks that the reference had, resized as torchvision resizes them: to the nearest pixel, rounded down."""
+    most = max(len(boxes) for boxes, _ in truth)
+    bitmaps = np.zeros((len(truth), most, *inputs["images"].shape[1:3]), np.uint8)
+    for image, (path, (boxes, _)) in enumerate(zip(paths, truth, strict=True)):
+        old = images.read_image(path)[0].shape[:2]
+        height, width = (int(side) for side in inputs["image_sizes"][image])
+        rows, columns = (
+            np.floor(np.arange(side, dtype=np.float32) * np.float32(of / side)).astype(int)
+            for side, of in zip((height, width), old, strict=True)
+        )
+        masks = drawn_checkpoints.masks(boxes, *old)
+        bitmaps[image, : len(boxes), :height, :width] = masks[:, rows[:, None], columns]
+    return bitmaps
 
 
 def _repeat_samples(kept, step, model, truth):

@@ -17,8 +17,8 @@ def _detectron2(head, model):
     return convolutions | {"deconv": f"{MASK_HEAD}.deconv", "mask_logits": DETECTRON2_LOGITS}
 
 
-# torch's kernels of transposed convolutions are (in, out, height, width), Keras' (height, width, out, in): the axes move
-# as those of a convolution do, and nothing is flipped.
+# torch's kernels of transposed convolutions are (in, out, height, width), Keras' (height, width, out, in): the axes
+# move as those of a convolution do, and nothing is flipped.
 CHECKPOINT_NAMES = {
     "torchvision": {
         r"conv_(\d+)": rf"{MASK_HEAD}.\1.0",

@@ -17,7 +17,9 @@ from PIL import Image
 from keras_fpn.checkpoints import conversion
 
 ROOT = pathlib.Path(__file__).parents[2]
-RELATIVE = ("pixels", "taps", "pyramid", "RPN logits", "RPN deltas", "pooled", "class logits", "box deltas")
+RELATIVE = (
+    "pixels", "taps", "pyramid", "RPN logits", "RPN deltas", "pooled", "class logits", "box deltas", "mask logits",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,7 @@ def parity():
         pytest.param("fasterrcnn_resnet50_fpn_v2", marks=pytest.mark.slow),
         pytest.param("fasterrcnn_mobilenet_v3_large_fpn", marks=pytest.mark.slow),
         pytest.param("fasterrcnn_mobilenet_v3_large_320_fpn", marks=pytest.mark.slow),
+        pytest.param("maskrcnn_resnet50_fpn", marks=pytest.mark.slow),
         pytest.param("faster_rcnn_R_50_FPN_1x", marks=pytest.mark.slow),
         pytest.param("faster_rcnn_R_101_FPN_3x", marks=pytest.mark.slow),
         pytest.param("rpn_R_50_FPN_1x", marks=pytest.mark.slow),

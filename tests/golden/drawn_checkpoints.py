@@ -68,6 +68,16 @@ def picture(name, height, width):
     return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
 
 
+def masks(boxes, height, width):
+    """`[N, height, width]` uint8: an ellipse in each box, without its upper left quarter."""
+    y, x = np.mgrid[:height, :width] + 0.5
+    drawn = np.zeros((len(boxes), height, width), np.uint8)
+    for mask, (x1, y1, x2, y2) in zip(drawn, boxes, strict=True):
+        across, down = (x - (x1 + x2) / 2) / (x2 - x1) * 2, (y - (y1 + y2) / 2) / (y2 - y1) * 2
+        mask[(across**2 + down**2 < 1) & ((across > 0) | (down > 0))] = 1
+    return drawn
+
+
 def kept_slice(tensor, most):
     """Every n-th of the flattened tensor, n a prime, so that all channels and places come in turn."""
     flat = np.asarray(tensor).reshape(-1)

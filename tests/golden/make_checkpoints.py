@@ -32,6 +32,7 @@ NAMES = (
     "fasterrcnn_resnet50_fpn_v2",
     "fasterrcnn_mobilenet_v3_large_fpn",
     "fasterrcnn_mobilenet_v3_large_320_fpn",
+    "maskrcnn_resnet50_fpn",
     "faster_rcnn_R_50_FPN_1x",
     "faster_rcnn_R_101_FPN_3x",
     "rpn_R_50_FPN_1x",

@@ -57,7 +57,7 @@ class TorchvisionMaskRCNN(TorchvisionFasterRCNN):
     @classmethod
     def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
         if backbone == "mobilenet_v3_large":
-            raise UserError(f"{file}: a Mask R-CNN on MobileNetV3, which torchvision has none of; only ResNets are read")
+            raise UserError(f"{file}: a Mask R-CNN on MobileNetV3, which torchvision has none of; ResNets are read")
         return _of_masks(super().recognise(tensors, backbone, file), tensors, _HEAD + r"(\d)\.0\.weight", 0)
 
     @classmethod
