@@ -50,7 +50,7 @@ class TorchvisionFasterRCNN(_FasterRCNN):
 
     source = torchvision.NAME
     words = "Faster R-CNN with a pyramid"
-    patterns = (r"^backbone\.body\.", r"^roi_heads\.box_predictor\.cls_score\.")
+    patterns: tuple[str, ...] = (r"^backbone\.body\.", r"^roi_heads\.box_predictor\.cls_score\.")
     coco_v1_r50 = "258fb6c6"  # in the name of the published file: the first digits of its SHA-256
 
     @classmethod
@@ -93,7 +93,7 @@ class Detectron2FasterRCNN(_FasterRCNN):
 
     source = detectron2.NAME
     words = "Faster R-CNN with a pyramid"
-    patterns = (r"^proposal_generator\.", r"^roi_heads\.box_predictor\.cls_score\.")
+    patterns: tuple[str, ...] = (r"^proposal_generator\.", r"^roi_heads\.box_predictor\.cls_score\.")
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
