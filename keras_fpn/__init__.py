@@ -92,6 +92,7 @@ _MODULES = {
     "output_fields": "keras_fpn.parts.output_fields",
     "images": "keras_fpn.inference.images",
     "masks": "keras_fpn.ops.masks",
+    "mask_pasting": "keras_fpn.ops.mask_pasting",
     "visualize": "keras_fpn.reporting.visualize",
 }
 register_later()

@@ -30,7 +30,8 @@ from keras_fpn.parts.output_fields import plain
 
 _LOWEST_IOU = 0.5  # of COCO's ten thresholds: what overlaps less matches nothing
 _IMAGES_AT_ONCE = 500  # of recalls
-_PARTS = 16  # of the classes, each measured by itself
+_TABLES_AT_ONCE = 10_000  # of a class in an image: with 100 detections an image some 100 MB
+_MOST_PARTS = 64  # of the classes, each measured by itself
 
 
 class COCOEvaluator:
@@ -313,10 +314,15 @@ class COCOEvaluator:
         """
         image_ids = self._selected(image_ids)
         self._check(results, image_ids)
-        parts, number = [], max(1, math.ceil(len(self.category_ids) / _PARTS))
+        parts, of_class = [], {category_id: [] for category_id in self.category_ids}
+        for result in results:
+            of_class[result["category_id"]].append(result)
+        number = max(
+            1, math.ceil(len(self.category_ids) / _MOST_PARTS), _TABLES_AT_ONCE // max(1, len(image_ids))
+        )
         for start in range(0, max(len(self.category_ids), 1), number):
             some = self.category_ids[start : start + number]
-            theirs = [result for result in results if result["category_id"] in some]
+            theirs = [result for category_id in some for result in of_class[category_id]]
             copies = [copy_result(0, result, some) for result in theirs]
             KINDS[kind].complete(copies, theirs, self._ground_truth_of_kind(kind))
             found = self._found(best_first(copies), kind)

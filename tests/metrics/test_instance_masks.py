@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from keras_fpn.data import load_coco, read_coco
+from keras_fpn.evaluation import coco
 from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.evaluation.expectations import resolve
 from keras_fpn.evaluation.measuring import measure
@@ -81,6 +82,17 @@ def test_figures_are_those_of_results_files_as_detectron2_measures_them(scene):
     by_boxes = of_pycocotools(document, results)
     assert np.abs(np.subtract(by_boxes, expected)).max() > 0.01, "the areas of the boxes would give other figures"
     assert metrics["mask/AP/cup"] > 0 and metrics["mask/AP/plate"] > 0
+
+
+def test_figures_do_not_hang_on_how_many_classes_are_measured_at_a_time(scene, monkeypatch):
+    document, results = scene
+    together, apart = COCOEvaluator(document), COCOEvaluator(document)
+    expected = INSTANCE_MASKS.measure(together, results)
+    monkeypatch.setattr(coco, "_TABLES_AT_ONCE", 1)
+    runs = []
+    monkeypatch.setattr(apart, "_evaluate", lambda *given: runs.append(given[-1]) or together._evaluate(*given))
+    assert INSTANCE_MASKS.measure(apart, results[::-1]) == expected and runs == [[3], [9]]
+    assert apart.precision_recall("segm") == together.precision_recall("segm")
 
 
 def test_boxes_say_which_model_is_the_better_and_masks_are_shown_beside(scene, tmp_path):
