@@ -23,7 +23,10 @@ def _kind(name, severity, what, mend, noun="image"):
 MISSING = _kind("image_missing", ERROR, "whose file is not there", "add the file, or remove the entry")
 BAD_NAME = _kind("image_name", ERROR, "whose file_name cannot be used", "write the name as the image folder has it")
 UNREADABLE = _kind("image_unreadable", ERROR, "whose file cannot be read", "replace the file, or remove the entry")
-_REWRITE = "keras-fpn data convert writes them as PNG, and data.cache=true keeps them so in memory"
+_REWRITE = (
+    "keras-fpn data convert writes them as PNG, and data.cache=true keeps them so in memory; signed, 32-bit and"
+    " floating-point values scale to 0..255 first"
+)
 REFUSED = _kind("image_format", ERROR, "in a form that training refuses", _REWRITE)
 NO_SIZE = _kind("image_size_missing", ERROR, "without height and width", "write the size of the file")
 OTHER_SIZE = _kind(
