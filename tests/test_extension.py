@@ -107,6 +107,7 @@ def test_the_model_has_what_each_file_brought(trained):
     assert [field.name for field in model.output_fields] == ["boxes", "scores", "classes", "colour"]
 
 
+@pytest.mark.slow
 def test_it_is_evaluated_with_expectations_of_its_own(trained, command, capsys):
     assert command("evaluate", trained, "--expect", "colours/accuracy=0.5", "--tolerance", "1") in (0, 1)
     printed = capsys.readouterr()  # two steps find nothing: undefined, and told so

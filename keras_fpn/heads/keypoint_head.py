@@ -63,16 +63,16 @@ class KeypointHead(FixedArguments, keras.layers.Layer):
         """Locate.
 
         Args:
-            crops: `[B, R, h, w, C]`, of static h and w.
+            crops: `[B, R, h, w, C]`.
 
         Returns:
             Logits `[B, R, 4h, 4w, K]`, float32.
         """
-        shape, (height, width) = tf.shape(crops), crops.shape[2:4]
-        maps = tf.reshape(crops, [-1, *crops.shape[2:]])
+        shape = keras.ops.shape(crops)  # numbers where they are known
+        maps = keras.ops.reshape(crops, (shape[0] * shape[1], *shape[2:]))
         for layer in self.convolutions:
             maps = layer(maps)
         logits = tf.cast(self.score_lowres(maps), tf.float32)
-        sides = UPSAMPLED * height, UPSAMPLED * width
+        sides = UPSAMPLED * shape[2], UPSAMPLED * shape[3]
         logits = tf.image.resize(logits, sides, method="bilinear")
         return tf.reshape(logits, [shape[0], shape[1], *sides, self.num_keypoints])

@@ -50,7 +50,7 @@ def bitmap_targets(
     if rule not in RULES:
         raise UserError(f'bitmap_targets: rule must be "soft" or "bitmask", not {rule!r}')
     places, images, owners = _with_objects(objects, tf.shape(bitmaps)[1])
-    rois, sizes = tf.gather_nd(boxes, places), tf.gather(image_sizes, images)
+    rois, sizes = tf.gather_nd(boxes, places), tf.cast(tf.gather(image_sizes, images), tf.int32)
     along_y = _weights(rois[:, 1], rois[:, 3], sizes[:, 0], side, is_shifted=rule == "bitmask")
     along_x = _weights(rois[:, 0], rois[:, 2], sizes[:, 1], side, is_shifted=rule == "bitmask")
     flat = tf.reshape(bitmaps, tf.concat([[-1], tf.shape(bitmaps)[2:]], axis=0))

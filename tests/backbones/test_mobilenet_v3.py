@@ -202,6 +202,7 @@ def detector():
     )
 
 
+@pytest.mark.slow
 def test_a_detector_on_it_has_its_strides_and_survives_saving(tmp_path):
     keras.utils.set_random_seed(0)
     model = detector()

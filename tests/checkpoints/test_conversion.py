@@ -213,6 +213,7 @@ def test_mobilenet_has_depthwise_and_squeezing_convolutions(mobilenet, mobilenet
     assert backbone.get_layer("last_norm").epsilon == 1e-5
 
 
+@pytest.mark.slow
 def test_file_name_tells_the_small_mobilenet(mobilenet, state_dict, write):
     tensors = state_dict("torchvision/fasterrcnn_mobilenet_v3_large_fpn", narrow=False)
     small = conversion.convert(write(tensors, "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.safetensors"))

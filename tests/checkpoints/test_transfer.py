@@ -426,6 +426,7 @@ def test_conv5_of_a_backbone_file_starts_the_head_on_c4(build, build_c4, saved):
     assert _differing(_values(source.backbone), _values(model)) == set()
 
 
+@pytest.mark.slow
 def test_the_heads_conv5_has_the_backbones_epsilon(build, build_c4, saved):
     source, model = build(1, backbone={"name": "resnet18", "width": 8, "norm_epsilon": 0.02}), build_c4(2)
     (note,) = [note for note in start_from(model, saved(source)).notes if "epsilon" in note]
@@ -456,6 +457,7 @@ def test_conv5_goes_from_the_pyramids_backbone_into_the_head_and_back(build, bui
     assert _differing(_values(pyramid.backbone), _values(again)) == set()
 
 
+@pytest.mark.slow
 def test_detectors_on_c4_start_one_another(build_c4, saved):
     whole = build_c4(1)
     other = build_c4(2)

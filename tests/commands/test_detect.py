@@ -185,6 +185,7 @@ class TestEnds:
         code, _, error = run("detect", model_file, "a.png", "--json", "a.json")
         assert code == 2 and is_one_line(error) and f"a.json: cannot be written ({os.strerror(number)})" in error
 
+    @pytest.mark.slow
     def test_a_full_stdout(self, model_file, tmp_path):
         save(tmp_path / "a.png")
         call = [sys.executable, "-m", "keras_fpn", "detect", str(model_file), "a.png"]

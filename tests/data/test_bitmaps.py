@@ -211,6 +211,7 @@ def test_bitmaps_go_where_their_objects_go(discs, options):
     assert len(differences) > 50 and np.mean(differences) < 0.25 and np.max(differences) < 1.5
 
 
+@pytest.mark.slow
 def test_polygons_go_with_their_objects_and_refuse_what_would_cut_them(discs):
     options = {"batch_size": 3, "shuffle": True, "repeat": True, "horizontal_flip": True, "seed": 2}
     options |= {"scale_jitter": (0.6, 1.4), "canvas": (128, 160), "augmentations": {"mosaic": {"probability": 1.0}}}

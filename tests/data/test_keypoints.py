@@ -258,6 +258,7 @@ def _assert_the_same(before, after):
     assert len(rows[0]) and fields[0].known == fields[1].known
 
 
+@pytest.mark.slow
 def test_keypoints_stay_in_the_boxes_of_their_objects_whatever_is_done_to_images(tmp_path):
     write_shapes(tmp_path, num_train=6, num_val=0, size=96)
     always = {"probability": 1.0}

@@ -333,6 +333,7 @@ def test_finite_streams(nine, grouped):
     assert int(skipped.cardinality()) == 2
 
 
+@pytest.mark.slow
 def test_a_finite_stream_is_drawn_anew_in_each_pass(nine):
     def passes():
         dataset = load_coco(nine, batch_size=3, min_side=32, shuffle=True, horizontal_flip=True, seed=5)

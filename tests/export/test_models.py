@@ -278,7 +278,9 @@ def segment_files(segmenter, tmp_path_factory):
     return file
 
 
-@pytest.mark.parametrize("format", [pytest.param("saved_model", marks=pytest.mark.slow), "tflite", "onnx"])
+@pytest.mark.parametrize(
+    "format", ["onnx", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tflite", "saved_model"))]
+)
 def test_segments_have_masks_and_windows_as_the_model_gives_them(format, segmenter, segment_files):
     artefact = export.open_artefact(segment_files(format))
     images, sizes = noise(), np.array([[64, 80]], np.int32)

@@ -127,6 +127,7 @@ def test_the_graph_is_clean(path):
     assert {node.op_type for node in apart} <= {"Conv", "Resize"}  # no scale or shift after a convolution
 
 
+@pytest.mark.slow
 def test_an_rpn_is_written_too(tmp_path, tiny_settings):
     settings = {key: value for key, value in tiny_settings().items() if key in ARCHITECTURES["rpn"].groups}
     keras.utils.set_random_seed(5)

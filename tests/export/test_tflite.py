@@ -102,6 +102,7 @@ def test_inputs_and_outputs_have_the_names_and_types_of_all_artefacts(file):
     }
 
 
+@pytest.mark.slow
 def test_a_model_without_classes_that_computes_in_bfloat16_is_converted_in_float32(tiny_settings):
     shared = {key: tiny_settings()[key] for key in ("backbone", "pyramid", "anchors", "rpn", "proposals", "seed")}
     keras.utils.set_random_seed(5)

@@ -187,6 +187,7 @@ def test_a_step_trains_backbone_and_head_and_is_saved(row, tiny_batch, tmp_path,
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
 
 
+@pytest.mark.slow
 def test_each_row_detects_with_both_ways_of_pooling(row, tiny_batch):
     inputs, _ = given_proposals(tiny_batch)
     for name in ROWS:

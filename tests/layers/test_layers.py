@@ -39,6 +39,7 @@ C4 = {
 VARIANTS |= {"conv5": C4, "live conv5": C4 | VARIANTS["live"]}
 SEGMENTS = {"units": 8, "mask_size": 6, "samples_per_image": 8, "max_detections": 5, "canonical_size": 8.0}
 MASKS = {"pooling_size": 3, "conv_layers": 1, "channels": 8, "norm": "batch_norm"}
+KEYPOINTS = {"pooling_size": 3, "conv_layers": 1, "channels": 8}
 MOST_CALLS = 4  # of one layer
 
 
@@ -108,6 +109,7 @@ def calls(tiny_settings):
         shared = {key: tiny_settings()[key] for key in ("backbone", "pyramid")}
         keras_fpn.SegmentProposals(segments=SEGMENTS, **shared)(inputs)
         keras_fpn.MaskRCNN(**tiny_settings(), mask_head=MASKS)(inputs)
+        keras_fpn.KeypointRCNN(**tiny_settings(), num_keypoints=3, keypoint_head=KEYPOINTS)(inputs)
     return {name: list(of_layer.values())[:MOST_CALLS] for name, of_layer in noted.items()}
 
 

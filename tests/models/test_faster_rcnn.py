@@ -279,6 +279,7 @@ def test_load_model_names_the_file(tmp_path):
         keras_fpn.load_model(tmp_path / "text.keras")
 
 
+@pytest.mark.slow
 def test_a_setting_changes_in_a_copy_that_detects_and_is_saved_with_it(tiny_model, tiny_batch, tmp_path):
     inputs, _ = tiny_batch
     before = tiny_model(inputs)

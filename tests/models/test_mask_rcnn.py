@@ -27,6 +27,7 @@ def batches(model, shapes_folder):
     return load_coco(annotations, images, fields=model.object_fields, batch_size=2, min_side=96, max_side=96)
 
 
+@pytest.mark.slow
 def test_two_steps_of_training_move_the_mask_head(tiny_settings, shapes_folder):
     model = built(tiny_settings, "soft")
     model.compile(run_eagerly=True)  # quicker than tracing
@@ -36,7 +37,8 @@ def test_two_steps_of_training_move_the_mask_head(tiny_settings, shapes_folder):
     assert all((old != new.numpy()).any() for old, new in zip(before, model.mask_head.trainable_weights, strict=True))
 
 
-@pytest.mark.parametrize("rule", ["polygon", pytest.param("soft", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["polygon", "soft"])
 def test_all_three_rules_learn_nearly_the_same(tiny_settings, shapes_folder, rule):
     """Of the same RoIs of the same objects, with the same weights."""
     losses = []

@@ -67,11 +67,13 @@ def build(name, tiny_settings, **differences):
     return model
 
 
-# Its stages are those of two others, which are always tested.
-BOTH = pytest.param("mask_keypoint_rcnn", marks=pytest.mark.slow)
+# Their stages are tested by themselves, and another with a head on detections is always tested.
+SLOW = ("keypoint_rcnn", "mask_keypoint_rcnn")
 
 
-@pytest.fixture(params=[BOTH if name in BOTH.values else name for name in MODELS], scope="module")
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in MODELS], scope="module"
+)
 def name(request):
     return request.param
 

@@ -169,6 +169,7 @@ def trained(batch):
     return model, model.fit(data, epochs=3, verbose=0, shuffle=False).history
 
 
+@pytest.mark.slow
 def test_training_lowers_the_losses(trained):
     _, history = trained
     assert sorted(history) == ["loss", "segment_mask_loss", "segment_recall", "segment_score_loss"]
