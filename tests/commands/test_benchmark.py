@@ -19,6 +19,7 @@ def fast_rcnn(tmp_path):
     return "second.yaml"
 
 
+@pytest.mark.slow
 def test_two_are_timed_by_turns_and_the_ratio_is_told(run, fast_rcnn, tmp_path, monkeypatch):
     monkeypatch.setattr(timing, "PROPOSALS", 20)
     code, out, _ = run("benchmark", fast_rcnn, "--against", "tiny", "--size", "64x96", "--runs", 3, "--json", "t.json")

@@ -304,6 +304,7 @@ class TestText:
     CLASS = "犬\x1b]0;x\x07\x1b[2J\nnext"
 
     @pytest.mark.parametrize("encoding", ["ascii", pytest.param("cp1252", marks=pytest.mark.slow)])
+    @pytest.mark.slow
     def test_no_escape_reaches_the_terminal_and_no_encoding_fails(self, encoding, tiny_settings, tmp_path):
         _model(tiny_settings, class_names=[self.CLASS, "square", "triangle", "star"]).save(tmp_path / "odd.keras")
         save(tmp_path / "\x1b]0;title\x07犬.png")

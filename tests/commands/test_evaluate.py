@@ -137,6 +137,7 @@ def test_a_wrong_expectation_is_one_line(evaluate, arguments, message):
     assert error.startswith("error: ") and message in error
 
 
+@pytest.mark.slow
 def test_a_model_of_proposals_has_no_ap(evaluate, rpn_file):
     code, _, error = evaluate("--expect", "AP=0.3", model=rpn_file)
     assert code == 2
@@ -168,6 +169,7 @@ def written(path):
     return path
 
 
+@pytest.mark.slow
 def test_more_than_100_detections_add_their_rows(evaluate, tmp_path):
     code, out, _ = evaluate("--max-detections", 120, "--metrics", tmp_path / "metrics.json", "--expect", "AR@120=0.5")
     metrics = json.loads((tmp_path / "metrics.json").read_text())

@@ -241,6 +241,7 @@ def test_resume_is_exact(nine, grouped):
         )
 
 
+@pytest.mark.slow
 def test_another_seed_another_order(nine):
     def ids(seed):
         return _ids(

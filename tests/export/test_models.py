@@ -106,6 +106,7 @@ def c4_detector(**groups):
 @pytest.mark.parametrize(
     "format", ["onnx", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tflite", "saved_model"))]
 )
+@pytest.mark.slow
 def test_a_c4_detector_with_conv5_in_the_head(format, tmp_path):
     finding = export.export_model(c4_detector(), format, out_of(format, tmp_path)).finding
     assert finding.detections > 50

@@ -126,6 +126,7 @@ def test_a_bad_artefact_is_refused(model, change, message):
         verification.verify(Artefact(model, change), model)
 
 
+@pytest.mark.slow
 def test_an_artefact_without_weights_is_refused(model, tiny_settings):
     keras.utils.set_random_seed(6)
     empty = keras_fpn.FasterRCNN(**tiny_settings() | {"detections": {"max_detections": 40}, "resize": RESIZE})

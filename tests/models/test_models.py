@@ -278,6 +278,7 @@ OTHERS = ("a part", "a layer", "all but a head", "thawed")
 
 
 @pytest.mark.parametrize("by_hand", ["after compile", *(pytest.param(each, marks=pytest.mark.slow) for each in OTHERS)])
+@pytest.mark.slow
 def test_layers_that_were_frozen_by_hand_stay_so_in_a_file(name, by_hand, tiny_settings, batch, tmp_path):
     frozen = {"name": "resnet18", "width": 8, "norm": "batch_norm", "freeze_at": 2}
     model = build(name, tiny_settings, **({"backbone": frozen} if by_hand == "thawed" else {}))

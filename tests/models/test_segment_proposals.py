@@ -181,6 +181,7 @@ def test_training_lowers_the_losses(trained):
     assert 0 <= history["segment_recall"][0] <= 1
 
 
+@pytest.mark.slow
 def test_weights_of_another_scale_are_taken_and_told(trained, tmp_path):
     trained[0].save(tmp_path / "model.keras")
     larger = SETTINGS | {"segments": SETTINGS["segments"] | {"canonical_size": 16.0}}
