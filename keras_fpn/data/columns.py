@@ -59,6 +59,7 @@ class Ragged:
 
 Column = TypeVar("Column", np.ndarray, Ragged)
 
+
 def aligned(shape: Sequence[int] | np.ndarray, dtype: DTypeLike) -> np.ndarray:
     """An array without content that TensorFlow can share."""
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize

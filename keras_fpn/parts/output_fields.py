@@ -197,23 +197,6 @@ class Windows(Boxes):
 
     kind, is_clipped = "windows", False
 
-    def of_truth(
-        self, ground_truth: Mapping[str, np.ndarray], rows: np.ndarray, place: Place
-    ) -> np.ndarray | list[Any] | None:
-        """Values of objects of the ground truth in the image itself, to be drawn as those of detections.
-
-        Args:
-            ground_truth: targets of one image, `{key: [G, ...]}`: those of `truths` that the batch has.
-            rows: `[n]` numbers of the objects.
-            place: `Place` of the objects; what "the detector saw" is the image of the batch.
-
-        Returns:
-            n values, an array or a list; None where the ground truth has none.
-        """
-        if self.name not in ground_truth:
-            return None
-        return self.to_original(np.asarray(ground_truth[self.name])[rows], place)
-
     def finish(self, values: Mapping[str, Any]) -> np.ndarray:
         boxes = masks.bounding_boxes(values["masks"])
         return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
