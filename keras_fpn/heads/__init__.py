@@ -1,6 +1,7 @@
 """Heads: features in, raw predictions out.
 
     rpn            objectness and deltas of every anchor
+    convolutions   those that heads of RoIs begin with
     box_head       class scores and deltas of every RoI; box_head_names: in published files
     conv5_head     the same by conv5 of a ResNet (the C4 baselines)
     mask_head      masks of every RoI, one for each class; mask_head_names: in published files

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_fpn.heads.box_head_names import CHECKPOINT_NAMES
+from keras_fpn.heads.convolutions import build_convolutions, convolve, make_convolutions
 from keras_fpn.layers.fixed_arguments import FixedArguments
-from keras_fpn.layers.normalization import build_norm
 from keras_fpn.parts.checkpoint_names import ClassRows
 
 if TYPE_CHECKING:
@@ -126,19 +126,13 @@ class BoxHead(FixedArguments, keras.layers.Layer):
         self._make_layers()
 
     def _make_layers(self):
-        self.convolutions = [self._convolution(f"conv_{i}") for i in range(self.conv_layers)]
-        normed = range(self.conv_layers if self.norm else 0)
-        self.norms = [build_norm(self.norm, self.norm_epsilon, f"norm_{i}", group="box_head") for i in normed]
+        self.convolutions, self.norms = make_convolutions(
+            self.conv_layers, self.conv_channels, self.norm, self.norm_epsilon, "box_head"
+        )
         self.fc1 = dense(self.units, self.initializer, "fc1", "relu")
         self.fc2 = dense(self.units, self.initializer, "fc2", "relu") if self.fc_layers == 2 else None
         self.class_logits, self.box_deltas = predictors(
             self.num_classes, self.initializer, self.background_logits, self.background_boxes
-        )
-
-    def _convolution(self, name):
-        he = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
-        return keras.layers.Conv2D(
-            self.conv_channels, 3, padding="same", use_bias=not self.norm, kernel_initializer=he, name=name
         )
 
     @property
@@ -146,12 +140,7 @@ class BoxHead(FixedArguments, keras.layers.Layer):
         return class_rows(self)
 
     def build(self, crops_shape: tuple[Any, ...]) -> None:
-        maps_shape = (None, *crops_shape[2:])
-        for index, layer in enumerate(self.convolutions):
-            layer.build(maps_shape)
-            maps_shape = (*maps_shape[:3], self.conv_channels)
-            if self.norms:
-                self.norms[index].build(maps_shape)
+        maps_shape = build_convolutions(self, crops_shape)
         build_dense(self.fc1, maps_shape[1] * maps_shape[2] * maps_shape[3], self.initializer)
         for layer in (self.fc2, self.class_logits, self.box_deltas):
             if layer is not None:
@@ -173,22 +162,8 @@ class BoxHead(FixedArguments, keras.layers.Layer):
         """
         shape = keras.ops.shape(crops)
         maps = keras.ops.reshape(crops, (shape[0] * shape[1], *shape[2:]))
-        maps = self._convolve(maps, training, is_valid)
+        maps = convolve(self, maps, training, is_valid)
         flat = keras.ops.reshape(maps, (shape[0] * shape[1], self.fc1.kernel.shape[0]))
         hidden = self.fc1(flat)
         hidden = hidden if self.fc2 is None else self.fc2(hidden)
         return predict(self, hidden, shape)
-
-    def _convolve(self, maps, training, is_valid):
-        mask = None
-        if is_valid is not None:
-            mask = keras.ops.broadcast_to(
-                keras.ops.reshape(is_valid, (-1, 1, 1)), keras.ops.shape(maps)[:3]
-            )
-        statistics = {"training": training, "mask": mask} if self.norm == "batch_norm" else {}
-        for index, layer in enumerate(self.convolutions):
-            maps = layer(maps)
-            if self.norms:
-                maps = self.norms[index](maps, **statistics)
-            maps = keras.ops.relu(maps)
-        return maps

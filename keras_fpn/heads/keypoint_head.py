@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_fpn.heads.convolutions import he_normal
 from keras_fpn.heads.keypoint_head_names import CHECKPOINT_NAMES
 from keras_fpn.layers.fixed_arguments import FixedArguments
 
@@ -40,16 +41,15 @@ class KeypointHead(FixedArguments, keras.layers.Layer):
         self.num_keypoints = num_keypoints
         self.conv_layers = conv_layers
         self.channels = channels
-        he = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
         self.convolutions = [
             keras.layers.Conv2D(
-                channels, 3, padding="same", activation="relu", kernel_initializer=he, name=f"conv_{index}"
+                channels, 3, padding="same", activation="relu", kernel_initializer=he_normal(), name=f"conv_{index}"
             )
             for index in range(conv_layers)
         ]
         # torch's padding of 1 cuts off what "same" does.
         self.score_lowres = keras.layers.Conv2DTranspose(
-            num_keypoints, 4, strides=2, padding="same", kernel_initializer=he, name="score_lowres"
+            num_keypoints, 4, strides=2, padding="same", kernel_initializer=he_normal(), name="score_lowres"
         )
 
     def build(self, crops_shape: tuple[Any, ...]) -> None:

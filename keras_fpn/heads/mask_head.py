@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from keras_fpn.heads.convolutions import build_convolutions, convolve, he_normal, make_convolutions
 from keras_fpn.heads.mask_head_names import CHECKPOINT_NAMES
 from keras_fpn.layers.fixed_arguments import FixedArguments
-from keras_fpn.layers.normalization import build_norm
 from keras_fpn.parts.checkpoint_names import ClassRows
 
 if TYPE_CHECKING:
@@ -72,20 +72,14 @@ class MaskHead(FixedArguments, keras.layers.Layer):
         self._make_layers()
 
     def _make_layers(self):
-        he = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
         normal = keras.initializers.RandomNormal(stddev=0.001)
-        self.convolutions = [
-            keras.layers.Conv2D(
-                self.channels, 3, padding="same", use_bias=not self.norm, kernel_initializer=he, name=f"conv_{i}"
-            )
-            for i in range(self.conv_layers)
-        ]
-        normed = range(self.conv_layers if self.norm else 0)
-        self.norms = [build_norm(self.norm, self.norm_epsilon, f"norm_{i}", group="mask_head") for i in normed]
-        self.deconv = keras.layers.Conv2DTranspose(
-            self.channels, 2, strides=2, activation="relu", kernel_initializer=he, name="deconv"
+        self.convolutions, self.norms = make_convolutions(
+            self.conv_layers, self.channels, self.norm, self.norm_epsilon, "mask_head"
         )
-        last = he if self.initializer == "kaiming_normal" else normal
+        self.deconv = keras.layers.Conv2DTranspose(
+            self.channels, 2, strides=2, activation="relu", kernel_initializer=he_normal(), name="deconv"
+        )
+        last = he_normal() if self.initializer == "kaiming_normal" else normal
         self.mask_logits = keras.layers.Conv2D(self.num_masks, 1, kernel_initializer=last, name="mask_logits")
 
     @property
@@ -99,12 +93,7 @@ class MaskHead(FixedArguments, keras.layers.Layer):
         return {} if self.class_agnostic else {"mask_logits": ClassRows(1, self.background_masks)}
 
     def build(self, crops_shape: tuple[Any, ...]) -> None:
-        shape = (None, *crops_shape[2:])
-        for index, layer in enumerate(self.convolutions):
-            layer.build(shape)
-            shape = (*shape[:3], self.channels)
-            if self.norms:
-                self.norms[index].build(shape)
+        shape = build_convolutions(self, crops_shape)
         if self.initializer == "kaiming_normal":
             # torch takes for the fan-in of a transposed convolution what it gives: channels out, times 2 x 2.
             for layer, fan_in in ((self.deconv, 4 * self.channels), (self.mask_logits, self.channels)):
@@ -128,19 +117,5 @@ class MaskHead(FixedArguments, keras.layers.Layer):
         """
         shape = keras.ops.shape(crops)
         maps = keras.ops.reshape(crops, (shape[0] * shape[1], *shape[2:]))
-        logits = self.mask_logits(self.deconv(self._convolve(maps, training, is_valid)))
+        logits = self.mask_logits(self.deconv(convolve(self, maps, training, is_valid)))
         return keras.ops.reshape(logits, (*shape[:2], 2 * shape[2], 2 * shape[3], self.num_masks))
-
-    def _convolve(self, maps, training, is_valid):
-        statistics = {}
-        if self.norm == "batch_norm":
-            mask = is_valid
-            if mask is not None:
-                mask = keras.ops.broadcast_to(keras.ops.reshape(mask, (-1, 1, 1)), keras.ops.shape(maps)[:3])
-            statistics = {"training": training, "mask": mask}
-        for index, layer in enumerate(self.convolutions):
-            maps = layer(maps)
-            if self.norms:
-                maps = self.norms[index](maps, **statistics)
-            maps = keras.ops.relu(maps)
-        return maps
