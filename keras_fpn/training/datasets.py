@@ -17,6 +17,7 @@ from keras_fpn.data.proposal_files import read_proposals
 from keras_fpn.data.rewritten_pictures import with_readable_pictures
 from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.evaluation.measuring import evaluator_of
+from keras_fpn.metrics import prepare
 from keras_fpn.models.detector import architecture
 from keras_fpn.training.schedule import unchecked_schedule
 
@@ -107,7 +108,9 @@ def read_data(config: Config) -> tuple[CocoDataset, CocoDataset, COCOEvaluator]:
     if needs_proposals:
         train_set = with_proposals(train_set, data.train.proposals, data.train_proposals)
         val_set = with_proposals(val_set, data.val.proposals, data.test_proposals)
-    return train_set, val_set, evaluator_of(val_set)
+    evaluator = evaluator_of(val_set)
+    prepare(evaluator, architecture(config.model.architecture).metric_families)  # not after the first epoch
+    return train_set, val_set, evaluator
 
 
 def _check_proposals_named(data):

@@ -231,6 +231,14 @@ def test_what_evaluation_would_refuse_is_told_before_training(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_what_the_measures_of_a_model_need_is_told_before_training(tmp_path):
+    write_shapes(tmp_path / "data", num_train=2, num_val=1, size=64)
+    _edited(tmp_path / "data", lambda content: [each.pop("sigmas") for each in content["categories"]])
+    config = named_files.with_data(load_config("tiny", [*FAST, "model.architecture=keypoint_rcnn"]), tmp_path / "data")
+    with pytest.raises(UserError, match="instances_val.json: nothing says how exactly its . keypoints can be placed"):
+        datasets.read_data(config)
+
+
 def test_a_data_set_without_any_object_teaches_nothing(tmp_path):
     write_shapes(tmp_path / "data", num_train=2, num_val=1, size=64)
     _edited(tmp_path / "data", lambda content: content["annotations"].clear(), "train")
