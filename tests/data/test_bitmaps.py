@@ -92,6 +92,7 @@ def test_polygons_are_points_and_parts():
         ("polygons", None, r'"segmentation" is missing; polygons are needed here: add them'),
         ("polygons", [[4, 6, 30, 6]], r'"segmentation" has a polygon \[4, 6, 30, 6\], not three points or more'),
         ("polygons", [[70, 6, 90, 6, 90, 18]], r'its "segmentation" lies outside its image; .*invalid_boxes=drop'),
+        ("polygons", {}, r'"segmentation" is empty; polygons are needed here: add them, or leave such objects out'),
         ("polygons", {"size": [40, 60], "counts": [1200, 1200]}, r"run lengths, .* model.mask_targets.rule=bitmask"),
     ],
 )
@@ -102,11 +103,29 @@ def test_what_is_no_mask_is_one_line(name, segmentation, told):
     assert "\n" not in str(caught.value)
 
 
+OUTSIDE = [[70, 6, 90, 6, 90, 18]]
+
+
 @pytest.mark.parametrize("name", ["bitmaps", "polygons"])
-def test_an_object_outside_its_image_may_be_left_out(name):
-    objects = objects_of({"segmentation": [[70, 6, 90, 6, 90, 18]]}, {"segmentation": [TRIANGLE]}, drop=True)
-    column, is_sound = OBJECT_FIELDS[name].read(objects)
-    assert is_sound.tolist() == [False, True] and len(column) == 2
+@pytest.mark.parametrize("segmentation", [OUTSIDE, [], None, [[4, 6, 30, 6]], [TRIANGLE, [1, 2, 3, float("nan")]]])
+def test_an_object_without_a_mask_may_be_left_out(name, segmentation):
+    entries = ({"segmentation": segmentation}, {"segmentation": [TRIANGLE]}, {"segmentation": segmentation})
+    field = OBJECT_FIELDS[name]
+    column, is_sound = field.read(objects_of(*entries, drop=True))
+    assert is_sound.tolist() == [False, True, False] and len(column) == 3
+    alone, _ = field.read(objects_of(entries[1]))
+    np.testing.assert_array_equal(rows_of(field, column[is_sound]), rows_of(field, alone))
+    told = r"^f.json: annotation 40 .* \(and 1 more of 3 boxes\); .*leave such objects out: --set data.invalid_boxes="
+    with pytest.raises(UserError, match=told):
+        field.read(objects_of(*entries))
+
+
+@pytest.mark.parametrize("name", ["bitmaps", "polygons"])
+def test_where_no_object_has_a_mask_none_is_left_out(name):
+    objects = objects_of({}, {"segmentation": []}, drop=True)
+    told = r'annotation 40 .*: "segmentation" is missing \(and 1 more, all there are\); \w+ are needed here: add \w+'
+    with pytest.raises(UserError, match=told):
+        OBJECT_FIELDS[name].read(objects)
 
 
 def test_pixels_are_taken_over_as_pytorch_and_pillow_do():

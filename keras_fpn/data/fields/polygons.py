@@ -32,20 +32,27 @@ class Polygons(ObjectField):
     )
 
     def read(self, objects: Objects) -> tuple[Any, np.ndarray]:
-        """Every object but crowds needs polygons as "segmentation"; ones wholly outside its image are unsound."""
+        """Every object but crowds needs polygons as "segmentation"; without, or wholly outside, it is unsound."""
         sizes, is_crowd = objects.sizes.tolist(), np.asarray(objects.columns["is_crowd"]) == 1
         points: list[np.ndarray] = []
         lengths, is_inside = np.zeros(len(objects), np.int64), np.ones(len(objects), bool)
+        problems = {}
         with segmentations.counted(len(objects)) as count:
             for index in np.flatnonzero(~is_crowd).tolist():
-                own = _points(objects, index, sizes[index])
+                given = _polygons(objects, index)
+                problem = masks.what_is_wrong(given, *sizes[index])
+                if problem:
+                    problems[index] = problem
+                    continue
+                own = _points(given)
                 points.append(own)
                 lengths[index] = len(own)
                 low, high = own[:, :2].min(0), own[:, :2].max(0)
                 is_inside[index] = (high > 0).all() and (low < sizes[index][::-1]).all()
                 count(index + 1)
+        is_usable = segmentations.are_usable(objects, problems, "polygons are needed here", "add them")
         column = columns.Ragged.of(np.concatenate([np.zeros((0, 3), np.float32), *points]), lengths)
-        return column, objects.sound_or_refused(
+        return column, is_usable & objects.sound_or_refused(
             is_inside,
             lambda index: 'its "segmentation" lies outside its image',
             "correct it, or leave such objects out",
@@ -78,17 +85,19 @@ class Polygons(ObjectField):
         return tf.where(rows[..., 2:] >= 0, tf.concat([moved, rows[..., 2:]], axis=2), rows)
 
 
-def _points(objects, index, size):
-    """`[V, 3]` float32 of one object."""
+def _polygons(objects, index):
+    """The "segmentation" of an object, which is not run lengths."""
     segmentation = objects.entries[index].get("segmentation")
-    if isinstance(segmentation, dict):
+    if isinstance(segmentation, dict) and segmentation:
         raise UserError(
             f'{objects.name(index)}: "segmentation" is run lengths, and masks are learnt from polygons here; set'
             " model.mask_targets.rule=bitmask"
         )
-    problem = masks.what_is_wrong(segmentation, *size)
-    if problem:
-        raise UserError(f'{objects.name(index)}: "segmentation" {problem}; polygons are needed here: add them')
+    return segmentation
+
+
+def _points(segmentation):
+    """`[V, 3]` float32 of one object."""
     parts = [np.array(polygon, np.float32).reshape(-1, 2) for polygon in segmentation]
     numbers = np.repeat(np.arange(len(parts), dtype=np.float32), [len(part) for part in parts])
     return np.concatenate([np.concatenate(parts), numbers[:, None]], axis=1)
