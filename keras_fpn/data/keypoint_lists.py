@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
-from keras_fpn.data.objects import is_number, is_whole, short
+from keras_fpn.data.objects import is_finite, is_number, is_whole, short
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def checked_sigmas(value: Any, number: int, where: str) -> tuple[float, ...]:
 
 
 def _is_positive(value):
-    return is_number(value) and 0 < value < float("inf")
+    return is_finite(value) and value > 0
 
 
 def flip_order(names: Sequence[str], pairs: Sequence[Sequence[str]]) -> tuple[int, ...]:

@@ -80,6 +80,7 @@ def test_keypoints_outside_of_the_box_stay(folder):
     [
         ([7, 5, 2], {}, r'a.json: annotation 1 of image 1 \(a.png\): "keypoints" .* are not 9 numbers; write x, y, v'),
         ([7, 5, 2, "a", 5, 2, 0, 0, 0], {}, "are not 9 numbers"),
+        ([7, 10**400, 2] + [0] * 6, {}, "are not 9 numbers"),
         ([7, 5, 3] + [0] * 6, {}, r"annotation 1 .*: its \"keypoints\" have the visibility 3, .*; correct it"),
         ([7, 5, 0.5] + [0] * 6, {}, "have the visibility 0.5"),
         ([7, float("inf"), 2] + [0] * 6, {}, 'annotation 1 .*: its "keypoints" are not finite; correct it'),
@@ -90,6 +91,15 @@ def test_what_cannot_be_trusted_is_one_line(folder, keypoints, more, told):
     with pytest.raises(UserError, match=told) as caught:
         _read(folder(keypoints, **more))
     assert "\n" not in str(caught.value)
+
+
+def test_keypoints_of_a_category_that_has_none_are_one_line_or_left_out(folder):
+    pole = {"id": 2, "name": "pole"}
+    arguments = folder([7, 5, 2] + [0] * 6, [0] * 9, categories=(PERSON, pole), category_id=2)
+    with pytest.raises(UserError, match=r'annotation 1 .*: it has "keypoints", and its category says none; correct it'):
+        _read(arguments)
+    rows, _ = _read(arguments, invalid_boxes="drop")
+    np.testing.assert_array_equal(rows, np.zeros((1, 3, 3)))  # zeros say nothing
 
 
 def test_unsound_objects_are_left_out_where_that_is_asked_for(folder):
@@ -106,6 +116,7 @@ def test_unsound_objects_are_left_out_where_that_is_asked_for(folder):
         ([PERSON | {"keypoints": "nose"}], "write a list of unlike names"),
         ([PERSON | {"skeleton": [[0, 1]]}], r'"skeleton" \[\[0, 1\]\]; write pairs of its 3 keypoints, counted from 1'),
         ([PERSON | {"sigmas": [0.1, 0.1]}], r'"sigmas": \[0.1, 0.1\]; give a number above 0, or one for each of the 3'),
+        ([PERSON | {"sigmas": 10**400}], 'has "sigmas": 1000.*; give a number above 0'),
         ([PERSON | {"sigmas": 0.1}, PERSON | {"id": 2, "sigmas": 0.2}], 'have different "sigmas"'),
     ],
 )

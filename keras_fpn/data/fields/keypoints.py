@@ -8,10 +8,11 @@ import numpy as np
 from pydantic import Field, PositiveFloat
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.data import keypoint_entries
 from keras_fpn.data.fields.field import ObjectField
 from keras_fpn.data.keypoint_lists import KeypointList, checked_sigmas, flip_order, keypoint_list
 from keras_fpn.data.keypoint_sides import swapping_pairs
-from keras_fpn.data.objects import Objects, is_number, short
+from keras_fpn.data.objects import Objects, short
 from keras_fpn.data.segmentations import SIDE
 from keras_fpn.parts.keypoint_fields import KeypointPlaces
 from keras_fpn.parts.settings import Settings
@@ -103,19 +104,18 @@ class Keypoints(ObjectField):
         Those outside of the image are not labelled, those outside of the box stay as they are.
         """
         number = self.shape[0]
-        empty = [0] * (3 * number)
         column = np.zeros((len(objects), number, 3))
         for row, entry in enumerate(objects.entries):
-            given = entry.get("keypoints") or empty
-            if not isinstance(given, list) or len(given) != 3 * number or not all(map(is_number, given)):
+            places = keypoint_entries.places_of(entry, number)
+            if places is None:
                 raise UserError(
-                    f'{objects.name(row)}: "keypoints" {short(given)} are not {3 * number} numbers; write x, y, v of'
-                    f" each of the {number} keypoints of its category"
+                    f"{objects.name(row)}: {keypoint_entries.not_numbers(entry, number)}; write x, y, v of each of the"
+                    f" {number} keypoints of its category"
                 )
-            column[row] = np.reshape(given, (number, 3))
-        wrong = {}
-        for row in np.flatnonzero(~self._is_plain(column, objects)).tolist():
-            wrong[row] = _wrong(column[row], objects.entries[row])
+            column[row] = places
+        has, wrong = self._has_keypoints(objects), {}
+        for row in np.flatnonzero(~self._is_plain(column, objects, has)).tolist():
+            wrong[row] = keypoint_entries.what_is_wrong(column[row], objects.entries[row], bool(has[row]))
         is_sound = objects.sound_or_refused(
             np.array([wrong.get(row) is None for row in range(len(objects))], bool),
             lambda row: str(wrong[row]),
@@ -124,13 +124,18 @@ class Keypoints(ObjectField):
         column[~is_sound] = 0
         return self._in_image(column, objects.sizes), is_sound
 
-    def _is_plain(self, column, objects) -> np.ndarray:
+    def _has_keypoints(self, objects) -> np.ndarray:
+        """`[n]` bool, of which objects the category has keypoints."""
+        has = np.array([len(points) > 0 for points in self.of_classes], bool)
+        return has[np.asarray(objects.columns["classes"], int)]
+
+    def _is_plain(self, column, objects, has) -> np.ndarray:
         """`[n]` bool, of which objects nothing needs a second look."""
-        counts = np.array([_count(entry) for entry in objects.entries], object)
+        counts = np.array([keypoint_entries.number_labelled(entry) for entry in objects.entries], object)
         labelled = (column[..., 2] > 0).sum(1)
         with np.errstate(invalid="ignore"):
             is_known = np.isin(column[..., 2], (0, 1, 2)).all(1)
-        return is_known & np.isfinite(column).all((1, 2)) & (counts == labelled)
+        return is_known & np.isfinite(column).all((1, 2)) & (counts == labelled) & (has | (labelled == 0))
 
     def _in_image(self, column, sizes) -> np.ndarray:
         """The numbers as the pipeline has them: with the offset, nothing labelled outside of the image."""
@@ -188,22 +193,3 @@ def _labelled(rows, is_labelled):
     import tensorflow as tf
 
     return tf.where(is_labelled[..., None], rows, tf.zeros_like(rows))
-
-
-def _count(entry):
-    """The "num_keypoints" of an annotation; where it says none, those that it labels."""
-    given = entry.get("num_keypoints")
-    return sum(v > 0 for v in (entry.get("keypoints") or ())[2::3]) if given is None else given
-
-
-def _wrong(rows, entry) -> str | None:
-    """The fault in the keypoints of an object, or None."""
-    if not np.isfinite(rows).all():
-        return 'its "keypoints" are not finite'
-    odd = next((v for v in rows[:, 2].tolist() if v not in (0, 1, 2)), None)
-    if odd is not None:
-        return f'its "keypoints" have the visibility {odd:g}, which is 0 (not labelled), 1 (hidden) or 2 (visible)'
-    labelled = int((rows[:, 2] > 0).sum())
-    if _count(entry) != labelled:
-        return f'its "num_keypoints" is {short(entry["num_keypoints"])}, and {labelled} of its "keypoints" are labelled'
-    return None
