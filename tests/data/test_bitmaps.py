@@ -10,7 +10,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import load_coco, nearest, read_coco, transforms
+from keras_fpn.data import load_coco, nearest, outline_areas, read_coco, transforms
 from keras_fpn.data.coco import Record
 from keras_fpn.data.fields import OBJECT_FIELDS
 from keras_fpn.data.fields.bitmaps import Bitmaps
@@ -75,6 +75,43 @@ def test_polygons_are_points_and_parts():
     cut = field.crop(rows, transforms.Window(-5, 10, 20, 20), None).numpy()
     np.testing.assert_array_equal(cut[0, :3, :2], [[-6, 11], [20, 11], [20, 23]])
     assert all((each[1] == -1).all() and (each[..., 2] == rows[..., 2]).all() for each in (flipped, scaled, cut))
+
+
+def test_areas_in_a_window_are_those_that_pycocotools_counts_on_a_finer_grid():
+    """16 of its pixels across one of the image; its border moves by half of one."""
+    draw, fine, (top, left, height, width) = np.random.default_rng(0), 16, (5, 12, 20, 25)
+    polygons = np.full((6, 20, 3), -1, np.float32)
+    expected = np.zeros(6)
+    for index in range(5):  # the last has no points
+        for part in range(2):
+            angles, middle = np.sort(draw.uniform(0, 2 * np.pi, 9)), draw.uniform(8, 32, 2) + 8 * part
+            points = middle + draw.uniform(3, 12, (9, 1)) * np.stack([np.cos(angles), np.sin(angles)], 1)
+            polygons[index, 9 * part : 9 * part + 9] = np.concatenate([points, np.full((9, 1), part)], 1)
+            outline = [((points - [left, top]) * fine).ravel().tolist()]
+            expected[index] += coco_mask.area(coco_mask.frPyObjects(outline, fine * height, fine * width))[0] / fine**2
+    edges = outline_areas.edges_of(tf.constant(polygons))
+    assert np.count_nonzero(expected) > 3
+    np.testing.assert_allclose(edges.areas(transforms.Window(top, left, height, width)), expected, atol=0.5)
+    whole = edges.areas(transforms.Window(-100, -100, 300, 300))
+    np.testing.assert_allclose(edges.areas(), whole, rtol=1e-9)
+    assert not outline_areas.edges_of(tf.zeros([0, 0, 3])).areas().numpy().size
+
+
+def test_an_object_whose_outline_leaves_the_window_is_lost_though_its_box_reaches_into_it():
+    field = OBJECT_FIELDS["polygons"]
+    triangle, line, square = [0, 0, 40, 0, 0, 40], [2, 2, 38, 38, 30, 30], [20, 20, 40, 20, 40, 40, 20, 40]
+    crowd = {"segmentation": {"size": [HEIGHT, WIDTH], "counts": runs(MASK)}, "iscrowd": 1}
+    given = [{"segmentation": [each]} for each in (triangle, line, square)]
+    column, _ = field.read(objects_of(*given, crowd))
+    rows = tf.constant(rows_of(field, column))
+    for (top, left), expected in (((22, 22), [False, True, True, True]), ((10, 10), [True] * 4)):
+        window = transforms.Window(top, left, 15, 15)
+        assert field.is_shown(rows, window).numpy().tolist() == expected
+    boxes = tf.constant([[0.0, 0, 40, 40], [2, 2, 38, 38], [20, 20, 40, 40], [8, 5, 30, 40]])
+    fields = {OBJECT_FIELDS["boxes"]: boxes, field: rows, OBJECT_FIELDS["bitmaps"]: tf.ones([4, *SIZE], tf.uint8)}
+    _, left = transforms.crop(tf.zeros([*SIZE, 3]), fields, 22, 22, 15, 15)
+    assert [len(own) for own in left.values()] == [3, 3, 3]
+    np.testing.assert_array_equal(left[OBJECT_FIELDS["boxes"]][1], [0, 0, 15, 15])
 
 
 @pytest.mark.parametrize(

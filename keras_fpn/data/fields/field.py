@@ -92,6 +92,14 @@ class RowField:
         """
         return rows
 
+    def is_shown(self, rows: "tf.Tensor", window: "Window") -> "tf.Tensor | None":
+        """`[n]` bool, of which objects a window shows something, from their rows before the crop; see `is_left`.
+
+        Args:
+            window: as of `crop`.
+        """
+        return None
+
     def is_left(self, rows: "tf.Tensor") -> "tf.Tensor | None":
         """`[n]` bool, which objects a crop has left, from their rows after it; None where this field has no say."""
         return None

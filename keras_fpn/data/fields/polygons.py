@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from keras_fpn.data.transforms import Window
 
+_LEAST = 0.5  # square pixels of an object that are shown where a bitmap as often has a pixel as it has none
+
 
 class Polygons(ObjectField):
     """`[V, 3]` x, y in pixels and part of each point of an object's polygons; -1, all three, past the last.
@@ -72,6 +74,16 @@ class Polygons(ObjectField):
 
         old, new = (tf.cast(tf.stack([size[1], size[0]]), tf.float32) for size in (old_size, new_size))
         return self._moved(rows, new / old, [0.0, 0.0])
+
+    def is_shown(self, rows: "tf.Tensor", window: "Window") -> "tf.Tensor":
+        """Objects of whose area at least half a pixel is in the window, which the box around it may be alone.
+
+        One that has no such area, a crowd or points on a line, is left to the other fields.
+        """
+        from keras_fpn.data import outline_areas
+
+        edges = outline_areas.edges_of(rows)
+        return (edges.areas(window) >= _LEAST) | (edges.areas() < _LEAST)
 
     def crop(self, rows: "tf.Tensor", window: "Window", boxes: "tf.Tensor") -> "tf.Tensor":
         """Points in pixels of the window; they stay where they are beyond it, for lines run there."""
