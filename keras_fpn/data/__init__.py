@@ -35,6 +35,7 @@
                  pictures that TensorFlow does not read: as PNG; those of a data set; refused; named in a graph
     order, size_order
                  which image comes when, in training and in evaluation
+    enough       images that hold too little to be trained on
     pipeline     records -> tf.data batches; examples: one image of them
     bounding_boxes, bounding_box_checks
                  data sets in Keras' own form; picture_batches: images at hand -> batches; batch_instances: the ground

@@ -318,6 +318,17 @@ class Detector(OwnLosses):
     def check_classes(self, class_names: Sequence[str], category_ids: Sequence[int], source: str | os.PathLike) -> None:
         """Refuse annotations that the model cannot be measured on; one that names no classes takes all."""
 
+    def check_fields(self, fields: "Mapping[str, ObjectField]", source: str | os.PathLike) -> None:
+        """Refuse annotations whose objects have other things than the model tells of; by default none.
+
+        Args:
+            fields: of the data set, by name.
+            source: the annotations, for errors.
+
+        Raises:
+            UserError: they differ.
+        """
+
     # Files and copies -----------------------------------------------------------------------------------------
 
     def input_specs(self) -> dict[str, tf.TensorSpec]:

@@ -102,6 +102,25 @@ def test_keypoints_of_a_category_that_has_none_are_one_line_or_left_out(folder):
     np.testing.assert_array_equal(rows, np.zeros((1, 3, 3)))  # zeros say nothing
 
 
+def test_several_data_sets_have_one_list_of_keypoints(folder, tmp_path):
+    def written(name, **category):
+        file, images = folder([7, 5, 2] + [0] * 6, categories=({**PERSON, **category},))
+        return file.rename(tmp_path / name), images
+
+    files = [written(f"{number}.json", **each) for number, each in enumerate([{}, {"keypoints": None}, {}])]
+    names, images = zip(*files, strict=True)
+    data_set = read_coco(names[::2], images[::2], fields=("keypoints",))
+    assert data_set.fields["keypoints"].names == tuple(NAMES) and len(data_set) == 2
+    written("1.json", keypoints=None, skeleton=None)
+    for order in (names[:2], names[1::-1]):  # one that says none takes the other's, wherever it stands
+        data_set = read_coco(order, images[:2], fields=("keypoints",))
+        assert data_set.fields["keypoints"].names == tuple(NAMES)
+        assert keypoint_list(data_set.instances().categories, "a.json").names == tuple(NAMES)
+    written("1.json", keypoints=NAMES[::-1])
+    with pytest.raises(UserError, match=r"1.json: its keypoints \['right_eye.* are not those of .*0.json, \['nose'"):
+        read_coco(names[:2], images[:2], fields=("keypoints",))
+
+
 def test_unsound_objects_are_left_out_where_that_is_asked_for(folder):
     rows, _ = _read(folder([7, 5, 3] + [0] * 6, [1, 2, 2] + [0] * 6), invalid_boxes="drop")
     np.testing.assert_array_equal(rows, [[[1, 2, 2], [0, 0, 0], [0, 0, 0]]])

@@ -57,6 +57,17 @@ def test_keypoints_of_a_data_set_are_in_the_models_file(tiny_settings, tmp_path)
     assert plain.settings["keypoint_places"]["of_classes"] is None
 
 
+def test_annotations_with_other_keypoints_are_refused(person, tiny_settings):
+    person.check_fields(data_set(names=coco_keypoints.NAMES).fields, "a.json")
+    person.check_fields({}, "a.json")
+    unnamed = build(tiny_settings, num_keypoints=2)
+    unnamed.check_fields(data_set(names=("head", "tail")).fields, "a.json")
+    turned = coco_keypoints.NAMES[::-1]
+    for model, names in ((person, turned), (person, ("head", "tail")), (unnamed, turned)):
+        with pytest.raises(UserError, match=r"^a.json: its keypoints \[.* are not the model's \[.*; use annotations"):
+            model.check_fields(data_set(names=names).fields, "a.json")
+
+
 def test_numbers_without_names_and_what_does_not_fit(tiny_settings):
     model = build(tiny_settings, num_keypoints=2)
     assert model.keypoint_names == ("0", "1") and model.skeleton == ()

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import Field, PositiveFloat
+from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import keypoint_entries
@@ -32,11 +32,13 @@ _Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
 class KeypointSettings(Settings):
     """`keypoint_flips`: pairs of names of keypoints that swap when an image is mirrored, [] where none does; null:
     names that differ in left and right alone. `keypoint_sigmas`: pycocotools' of each keypoint, or one number for all
-    of them; null: those of the categories ("sigmas"), or COCO's of its 17.
+    of them; null: those of the categories ("sigmas"), or COCO's of its 17. `min_keypoints`: images with fewer labelled
+    keypoints, of all their objects together, are not trained on.
     """
 
     keypoint_flips: list[_Pair] | None = None
     keypoint_sigmas: PositiveFloat | list[PositiveFloat] | None = None
+    min_keypoints: NonNegativeInt = 0
 
 
 class Keypoints(ObjectField):
@@ -51,13 +53,14 @@ class Keypoints(ObjectField):
             (detectron2), 0 takes them as they are (torchvision).
         flips: pairs of names that swap when an image is mirrored; None: by left and right in the names.
         sigmas: of evaluation, one for all keypoints or one for each; None: what the categories say.
+        least: labelled keypoints of an image that is trained on: 1 in detectron2, 10 in torchvision's references.
         known: the keypoints of a data set, see `for_categories`.
 
     Attributes:
         names, skeleton, of_classes: of `KeypointList`, of a data set.
     """
 
-    name, shape, settings = "keypoints", (0, 3), KeypointSettings
+    name, shape, settings, counted = "keypoints", (0, 3), KeypointSettings, "labelled keypoints"
 
     def __init__(
         self,
@@ -65,8 +68,9 @@ class Keypoints(ObjectField):
         flips: Sequence[Sequence[str]] | None = None,
         sigmas: float | Sequence[float] | None = None,
         known: KeypointList | None = None,
+        least: int = 0,
     ):
-        self.offset, self.flips, self.sigmas, self.known = offset, flips, sigmas, known
+        self.offset, self.flips, self.sigmas, self.known, self.least = offset, flips, sigmas, known, least
         if known is None:
             return
         self.names, self.skeleton, self.of_classes = known.names, known.skeleton, known.of_classes
@@ -81,11 +85,23 @@ class Keypoints(ObjectField):
         """The same with what the settings give over what it was made with."""
         flips, sigmas = settings.get("keypoint_flips"), settings.get("keypoint_sigmas")
         flips, sigmas = (self.flips if flips is None else flips), (self.sigmas if sigmas is None else sigmas)
-        return Keypoints(self.offset, flips, sigmas, self.known)
+        return Keypoints(self.offset, flips, sigmas, self.known, settings.get("min_keypoints", self.least))
 
     def for_categories(self, categories: Sequence[Mapping[str, Any]], source: str) -> "Keypoints":
         """With K, the names and the skeleton of the categories, which have one list of keypoints or none."""
-        return Keypoints(self.offset, self.flips, self.sigmas, keypoint_list(categories, source))
+        return Keypoints(self.offset, self.flips, self.sigmas, keypoint_list(categories, source), self.least)
+
+    def check_same_as(self, other: ObjectField, source: str, other_source: str) -> None:
+        """See `ObjectField`; the names must be the same, in their order."""
+        if self.names != getattr(other, "names", None):
+            raise UserError(
+                f"{other_source}: its keypoints {short(getattr(other, 'names', ()))} are not those of {source},"
+                f" {short(self.names)}; give both one list, in one order"
+            )
+
+    def amount(self, rows: np.ndarray) -> int:
+        """The labelled keypoints of all objects, hidden ones too, as the sources count them."""
+        return int((rows[..., 2] > 0).sum())
 
     def categories_to_measure(self, categories: Sequence[dict]) -> list[dict]:
         """With the sigmas that were given for those of the categories."""
