@@ -104,7 +104,16 @@ def start_from(model: Detector, weights: str | os.PathLike) -> Transfer:
             of another network; the model is then as it was.
     """
     file = weights_file(weights)
-    source = _open(file)
+    return start_from_source(model, read_source(file), file)
+
+
+def start_from_source(model: Detector, source: keras.Model, file: Path) -> Transfer:
+    """`start_from` of weights that were read already.
+
+    Args:
+        source: a detector or a backbone.
+        file: where it came from.
+    """
     theirs, left = laid_out(source, model, file)
     ours = layers_by_part(model)
     tensors = {part: _paired(theirs[part], ours[part]) for part in ours if part in theirs}
@@ -154,7 +163,12 @@ def _set_backbone_epsilon(model, epsilon):
     model.train_function = model.test_function = model.predict_function = None  # graphs with the epsilon that was
 
 
-def _open(file):
+def read_source(file: Path) -> keras.Model:
+    """The detector or backbone of a file, converted where it is a published one.
+
+    Raises:
+        UserError: neither is in it.
+    """
     if file.suffix != ".keras":  # a published one
         return conversion.convert_checkpoint(file)
     source = read_keras_file(file, compile=False)

@@ -23,6 +23,7 @@ from keras_fpn.layers.pixels import PixelNormalization
 from keras_fpn.metrics import MetricFamily
 from keras_fpn.models import settings as model_settings
 from keras_fpn.models.architectures import ARCHITECTURES
+from keras_fpn.models.given_weights import TakesWeights
 from keras_fpn.models.own_losses import OwnLosses
 from keras_fpn.models.trained_layers import set_untrained, untrained
 from keras_fpn.necks.build import build_pyramid, pyramid_strides
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 
 
-class Detector(OwnLosses):
+class Detector(OwnLosses, metaclass=TakesWeights):
     """A `keras.Model` that finds boxes in images.
 
     Inputs are `{"images": [B, H, W, 3] RGB 0..255, "image_sizes": [B, 2] int32 height and width of the valid part}`
@@ -63,10 +64,13 @@ class Detector(OwnLosses):
         backbone: name, or a dict of `backbone` settings.
         profile: "detectron2", "torchvision" or "paper": the conventions, see `keras_fpn.parts.settings`.
         seed: of the sampling of anchors, RoIs or positions.
+        weights: a published file by its name, which is downloaded if it is not here, a `.keras` file or a run folder:
+            the model begins with what fits, see `start_from`. What is not given otherwise (profile, backbone, groups,
+            classes) is then as in the file.
         **groups: dicts of differences from the profile, one for each group of the architecture's settings.
 
     Raises:
-        UserError: for an unknown profile, setting or backbone.
+        UserError: for an unknown profile, setting or backbone; see `start_from`.
     """
 
     architecture: str = None  # type: ignore[assignment]  # its name in a configuration, see `register_model`
