@@ -16,7 +16,7 @@ from keras_fpn.data.fields.bitmaps import Bitmaps
 from keras_fpn.heads.mask_head import MaskHead
 from keras_fpn.layers.leading_rows import LeadingRows
 from keras_fpn.metrics.instance_masks import INSTANCE_MASKS
-from keras_fpn.ops.losses import mask_loss
+from keras_fpn.ops.mask_losses import mask_loss
 from keras_fpn.parts.mask_fields import InstanceMasks
 from keras_fpn.stages.classify import build_pooling
 from keras_fpn.stages.mask_targets import bitmap_targets, polygon_targets

@@ -138,7 +138,7 @@ class ObjectField(RowField):
     Attributes:
         settings: a class of `Settings` whose keys are settings of the data, too, `data.KEY` in a configuration: a field
             that needs to be told something takes it in `with_settings`.
-        counted: words for what `amount` counts, such as "labelled keypoints".
+        counted: words for what `amount` counts, such as "labelled corners".
         least: an image with a smaller amount is not trained on.
         kept_dtype, kept_shape: of one object in memory, where it is not `dtype` and `shape` (see `unpack`). A
             `kept_shape` that begins with None is of objects of different lengths: `read` gives a `columns.Ragged`.
