@@ -3,6 +3,7 @@
 Mask R-CNN, section 5: eight 3x3 convolutions, a transposed one and bilinear upsampling.
 """
 
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -33,6 +34,7 @@ class KeypointHead(FixedArguments, keras.layers.Layer):
     """
 
     checkpoint_names = CHECKPOINT_NAMES
+    named_rows = MappingProxyType({"score_lowres": {"kernel": 2, "bias": 0}})  # see `parts.checkpoint_names`
 
     def __init__(self, num_keypoints=17, conv_layers=8, channels=512, **kwargs):
         super().__init__(**kwargs)

@@ -189,6 +189,11 @@ class Detector(OwnLosses, metaclass=TakesWeights):
         return {"backbone": self.backbone, "pyramid": self.pyramid} | heads
 
     @property
+    def row_names(self) -> dict[str, tuple[str, ...]]:
+        """`{part: names of its outputs, in order}` of parts with `named_rows` whose outputs somebody named."""
+        return {}
+
+    @property
     def strides(self) -> dict[str, int]:
         """`{level: pixels of the image between cells}` of the pyramid."""
         return dict(self._context().strides)

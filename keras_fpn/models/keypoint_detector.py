@@ -78,6 +78,11 @@ class KeypointDetector(ClassDetector):
         return self.keypoint_names == tuple(map(str, range(self.num_keypoints)))
 
     @property
+    def row_names(self) -> dict[str, tuple[str, ...]]:
+        """See `Detector`."""
+        return {} if self.has_unnamed_keypoints else {"keypoint_head": self.keypoint_names}
+
+    @property
     def num_keypoints(self) -> int:
         """K, of each object."""
         return self.settings["keypoint_head"]["num_keypoints"]
