@@ -19,12 +19,14 @@ class KeypointList:
         of_classes: for each category the keypoints that it may have, ascending: those that its skeleton joins, all K
             where it has none; no keypoints of a category without "keypoints".
         sigmas: K numbers of pycocotools' object keypoint similarity; None where no category says them.
+        skeletons: of each category its own; None where all that have keypoints have the same.
     """
 
     names: tuple[str, ...]
     skeleton: tuple[tuple[int, int], ...]
     of_classes: tuple[tuple[int, ...], ...]
     sigmas: tuple[float, ...] | None = None
+    skeletons: tuple[tuple[tuple[int, int], ...], ...] | None = None
 
 
 def keypoint_list(categories: Sequence[Mapping[str, Any]], source: str) -> KeypointList:
@@ -53,6 +55,7 @@ def keypoint_list(categories: Sequence[Mapping[str, Any]], source: str) -> Keypo
             )
     skeletons = [_skeleton(each, names, source) if each.get("keypoints") else () for each in categories]
     joined = dict.fromkeys(pair for skeleton in skeletons for pair in skeleton)
+    different = {frozenset(own) for own, each in zip(skeletons, categories, strict=True) if each.get("keypoints")}
     return KeypointList(
         names=names,
         skeleton=tuple(joined),
@@ -61,6 +64,7 @@ def keypoint_list(categories: Sequence[Mapping[str, Any]], source: str) -> Keypo
             for each, skeleton in zip(categories, skeletons, strict=True)
         ),
         sigmas=_sigmas(chosen, len(names), source),
+        skeletons=tuple(skeletons) if len(different) > 1 else None,
     )
 
 

@@ -58,7 +58,10 @@ class KeypointDetector(ClassDetector):
             )
         has_all = all(len(points) == len(field.names) for points in field.of_classes)
         of_classes = None if has_all else [list(points) for points in field.of_classes]
-        told = {"keypoint_places": {"names": field.names, "skeleton": field.skeleton, "of_classes": of_classes}}
+        own = getattr(field, "skeletons", None)
+        skeletons = None if own is None else [[list(pair) for pair in each] for each in own]
+        places = {"names": field.names, "skeleton": field.skeleton, "of_classes": of_classes, "skeletons": skeletons}
+        told = {"keypoint_places": places}
         return super().for_data(classes, **_with_keypoints(settings, told))
 
     def check_fields(self, fields: Mapping[str, Any], source: str | os.PathLike) -> None:

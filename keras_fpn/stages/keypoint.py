@@ -57,7 +57,8 @@ class KeypointStage(Stage):
         self.keypoint_head = KeypointHead(name="keypoint_head", **options)
         self.keypoint_rows = LeadingRows(name="keypoint_rows")
         places = settings["keypoint_places"]
-        self.fields = (KeypointPlaces(names, skeleton, places["offset"], places["of_classes"]),)
+        of_classes, skeletons = places["of_classes"], places["skeletons"]
+        self.fields = (KeypointPlaces(names, skeleton, places["offset"], of_classes, skeletons),)
 
     @classmethod
     def fields_to_learn(cls, settings: Mapping[str, Mapping]) -> "tuple[str | ObjectField, ...]":

@@ -58,6 +58,16 @@ def test_the_categories_say_names_and_skeleton(folder):
     assert rows.dtype == np.float32
 
 
+def test_each_category_has_its_own_skeleton(folder):
+    dog = {**PERSON, "id": 2, "name": "dog", "skeleton": [[2, 3]]}
+    _, field = _read(folder([0] * 9, categories=(PERSON, dog)))
+    assert field.skeletons == (((0, 1), (0, 2)), ((1, 2),)) and field.skeleton == ((0, 1), (0, 2), (1, 2))
+    assert field.shown_by().skeleton_of(1) == ((1, 2),)
+    turned = {**PERSON, "id": 2, "name": "dog", "skeleton": [[1, 3], [1, 2]]}
+    for other in (turned, {"id": 2, "name": "pole"}):  # the same in another order, and one without keypoints
+        assert _read(folder([0] * 9, categories=(PERSON, other)))[1].skeletons is None
+
+
 def test_of_some_objects_nothing_is_labelled(folder):
     rows, _ = _read(folder(None, [], [0] * 9, [1, 1, 2] + [0] * 6))
     assert (rows[..., 2] > 0).sum(1).tolist() == [0, 0, 0, 1]

@@ -57,7 +57,7 @@ class Keypoints(ObjectField):
         known: the keypoints of a data set, see `for_categories`.
 
     Attributes:
-        names, skeleton, of_classes: of `KeypointList`, of a data set.
+        names, skeleton, skeletons, of_classes: of `KeypointList`, of a data set.
     """
 
     name, shape, settings, counted = "keypoints", (0, 3), KeypointSettings, "labelled keypoints"
@@ -74,6 +74,7 @@ class Keypoints(ObjectField):
         if known is None:
             return
         self.names, self.skeleton, self.of_classes = known.names, known.skeleton, known.of_classes
+        self.skeletons = known.skeletons
         self.shape = (len(known.names), 3)
         pairs = swapping_pairs(known.names) if flips is None else flips
         self.order = None if pairs is None else flip_order(known.names, pairs)
@@ -112,7 +113,7 @@ class Keypoints(ObjectField):
 
     def shown_by(self) -> KeypointPlaces:
         """See `ObjectField`."""
-        return KeypointPlaces(self.names, self.skeleton, self.offset)
+        return KeypointPlaces(self.names, self.skeleton, self.offset, skeletons=self.skeletons)
 
     def read(self, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
         """COCO's "keypoints", x, y, v of each; of an object without them none is labelled.
