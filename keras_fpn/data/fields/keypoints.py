@@ -31,9 +31,9 @@ _Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
 
 class KeypointSettings(Settings):
     """`keypoint_flips`: pairs of names of keypoints that swap when an image is mirrored, [] where none does; null:
-    names that differ in left and right alone. `keypoint_sigmas`: pycocotools' of each keypoint, or one number for all
-    of them; null: those of the categories ("sigmas"), or COCO's of its 17. `min_keypoints`: images with fewer labelled
-    keypoints, of all their objects together, are not trained on.
+    those of the categories ("keypoint_flips"), or names that differ in left and right alone. `keypoint_sigmas`:
+    pycocotools' of each keypoint, or one number for all of them; null: those of the categories ("sigmas"), or COCO's of
+    its 17. `min_keypoints`: images with fewer labelled keypoints, of all their objects together, are not trained on.
     """
 
     keypoint_flips: list[_Pair] | None = None
@@ -51,7 +51,8 @@ class Keypoints(ObjectField):
     Args:
         offset: added to x and y of the annotations, which COCO gives as numbers of pixels: 0.5 goes by their centres
             (detectron2), 0 takes them as they are (torchvision).
-        flips: pairs of names that swap when an image is mirrored; None: by left and right in the names.
+        flips: pairs of names that swap when an image is mirrored; None: what the categories say, or else by left and
+            right in the names.
         sigmas: of evaluation, one for all keypoints or one for each; None: what the categories say.
         least: labelled keypoints of an image that is trained on: 1 in detectron2, 10 in torchvision's references.
         known: the keypoints of a data set, see `for_categories`.
@@ -76,7 +77,7 @@ class Keypoints(ObjectField):
         self.names, self.skeleton, self.of_classes = known.names, known.skeleton, known.of_classes
         self.skeletons = known.skeletons
         self.shape = (len(known.names), 3)
-        pairs = swapping_pairs(known.names) if flips is None else flips
+        pairs = next((each for each in (flips, known.flips) if each is not None), swapping_pairs(known.names))
         self.order = None if pairs is None else flip_order(known.names, pairs)
         if self.order is None:
             why = f"none of {short(known.names)} has its other side by left and right"
