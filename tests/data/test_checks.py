@@ -368,10 +368,13 @@ def outline_elsewhere(case):
     case.items[2]["segmentation"] *= 2  # two polygons
 
 
-@breaks("segmentation_unusable", 2, remains=2)
+@breaks("segmentation_unusable", 5, remains=5)
 def no_outline(case):
     case.items[0]["segmentation"] = [[1, 2, 3, 4]]
     case.items[1]["segmentation"] = {"size": [1, 1], "counts": [1]}
+    case.items[2]["segmentation"] = [[1, 2, 10**400, 4, 5, 6]]
+    case.items[3]["segmentation"] = [[1, 2, math.inf, 4, 5, 6]]
+    case.items[4]["segmentation"] = [[1, 2, math.inf, 4, -math.inf, 6]]
 
 
 @breaks("segmentation_missing", 35, remains=35)

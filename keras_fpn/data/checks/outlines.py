@@ -11,6 +11,7 @@ from keras_fpn.data.checks.half_table import HalfTable
 from keras_fpn.data.checks.subject import Check, Subject
 from keras_fpn.ops import masks
 
+_USUAL = 1e12  # pixels, of all points of a polygon together
 _ROOM, _SHARE = 2.0, 0.1  # pixels, and of the longer side: what an outline may differ from its box
 
 UNUSABLE = register_kind(
@@ -47,11 +48,13 @@ def check_outlines(subject: Subject) -> Iterator[Finding]:
 
 
 def _is_plain(outline) -> bool:
-    """Whether it is one polygon of numbers, as nearly all are: the one that is looked at all together."""
+    """Whether it is one polygon of usual numbers, as nearly all are: the one that is looked at all together."""
     if not (isinstance(outline, list) and len(outline) == 1 and isinstance(outline[0], list)):
         return False
     polygon = outline[0]
-    return len(polygon) >= 6 and len(polygon) % 2 == 0 and set(map(type, polygon)) <= {int, float}
+    if len(polygon) < 6 or len(polygon) % 2 or not set(map(type, polygon)) <= {int, float}:
+        return False
+    return abs(sum(polygon)) < _USUAL  # neither NaN nor infinite; JSON has whole numbers of any length
 
 
 def _problems(table, indices, entries) -> dict[int, str]:
