@@ -400,8 +400,8 @@ MISTAKES = [
     (_CSV, {"t.csv": "filename,class,a,b\na.jpg,cat,1,2\n"}, r"t.csv: the first row .* has no column of a box; write"),
     (_CSV, {"t.csv": "filename,class,xmin,x1,ymin,xmax,ymax\n"}, "t.csv: the columns xmin and x1 could be the same; r"),
     (_CSV, {"t.csv": "filename,class,xmin,ymin,xmax,ymax,x,y,w,h\n"}, "t.csv: has xmin, .* and x, y, w, h; remove"),
-    (_CSV, {"t.csv": _TABLE + "a.jpg,cat,1,2,3,nan\n"}, "t.csv: line 2: y2 is 'nan'; write a number"),
-    (_CSV, {"t.csv": _TABLE + "a.jpg,cat,1,2,3,\n"}, "t.csv: line 2: y2 is ''; write a number"),
+    (_CSV, {"t.csv": _TABLE + "a.jpg,cat,1,2,3,nan\n"}, "t.csv: line 2: ymax is 'nan'; write a number"),
+    (_CSV, {"t.csv": _TABLE + "a.jpg,cat,1,2,3,\n"}, "t.csv: line 2: ymax is ''; write a number"),
     (_CSV, {"t.csv": _TABLE + "a.jpg,,1,2,3,4\n"}, "t.csv: line 2: has a box and no class; write"),
     (_CSV, {"t.csv": _TABLE + ",cat,1,2,3,4\n"}, "t.csv: line 2: names no picture; correct"),
     (_CSV, {"t.csv": _TABLE + "a.jpg,cat,1,2,3,4\nb.jpg,cat,1,2,3,4\n"},
@@ -414,6 +414,8 @@ MISTAKES = [
     (_CSV, {"val.csv": _CSV["t.csv"], "train.csv": b"filename\xff"}, "train.csv: no text in UTF-8 .*; write it as"),
     (_CSV, {"t.csv": "filename,class,xmin,ymin,xmax,ymax,split\na.jpg,c,1,2,3,4,train\na.jpg,c,1,2,3,4,dev\n"},
      "t.csv: line 3: is for 'dev', and other lines name halves; write train, val or test"),
+    (_CSV, {"t.csv": "TRIAN,gs://b/a.jpg,cat,0.1,0.1,,,0.5,0.5,,\nTEST,gs://b/a.jpg,cat,0.1,0.1,,,0.5,0.5,,\n"},
+     "t.csv: line 1: is for 'TRIAN', .*; write train, val or test"),
     (_CSV, {"classes.csv": "dog,0\n"}, "t.csv: line 2: class 'cat' is not in .*classes.csv; correct it"),
     (_CSV, {"classes.csv": "a,b,c\n"}, "classes.csv: no list of classes; write"),
     (_CSV, {"t.csv": "filename,class,xmin,ymin,xmax,ymax,set\na.jpg,c,1,2,3,4,TRAIN\na.jpg,c,1,2,3,4,TEST\n"},
@@ -428,9 +430,10 @@ MISTAKES = [
 def test_a_mistake_is_told_in_one_line(tmp_path, number):
     """With the file, its line or object, and the mend."""
     sound, changed, told = MISTAKES[number]
-    _write_files(tmp_path, {**sound, **changed})
+    root = tmp_path / "data" / "set"  # pictures are looked for in the folder above, too
+    _write_files(root, {**sound, **changed})
     with pytest.raises(UserError, match=told) as caught:
-        for half in find_halves(tmp_path)[1].values():
+        for half in find_halves(root)[1].values():
             read_content(*half)
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
 
