@@ -45,7 +45,7 @@ def choose_classes(parts: Sequence[Instances], classes: Classes | None) -> list[
     ids = {name: number for number, name in parts[0].class_names.items()}
     if classes is None or _is_done(_by_name(classes), ids):
         return list(parts)
-    sources = _sources(classes, ids, parts[0].source)
+    sources = _sources(classes, ids, _sources_of(parts))
     wanted = {name: ids[name] if name in old else ids[old[0]] for name, old in sources.items()}
     new_id = {ids[each]: wanted[name] for name, old in sources.items() for each in old}
     return [_renumbered(part, new_id, wanted) for part in parts]
@@ -131,6 +131,10 @@ def _sources(classes: Classes, ids: Mapping[str, int], source: str) -> dict[str,
     return sources
 
 
+def _sources_of(parts: Sequence[Instances]) -> str:
+    return " and ".join(part.source for part in parts)
+
+
 def _by_name(classes: Classes) -> dict[str, list[str]]:
     if isinstance(classes, Mapping):
         return {name: [old] if isinstance(old, str) else list(old) for name, old in classes.items()}
@@ -144,7 +148,7 @@ def _tell_of_choice(sources, parts, chosen):
     text = "; ".join(changed[:_NAMED]) + (f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else "")
     log.warning(
         "%s: %d classes of %d, %d of %d objects%s",
-        parts[0].source, len(sources), len(of_all), after, before, f" ({text})" if text else "",
+        _sources_of(parts), len(sources), len(of_all), after, before, f" ({text})" if text else "",
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -170,7 +171,10 @@ def test_the_choice_is_said_in_one_line(two, caplog):
     with caplog.at_level(logging.WARNING):
         read_coco(*two, classes={"vehicle": ["car", "bus"], "bird": "bird"})
     lines = [record.getMessage() for record in caplog.records if "classes of" in record.getMessage()]
-    assert lines == [f"{two[0][0]}: 2 classes of 4, 5 of 7 objects (vehicle from car, bus)"]
+    both = " and ".join(map(str, two[0]))
+    assert lines == [f"{both}: 2 classes of 4, 5 of 7 objects (vehicle from car, bus)"]
+    with pytest.raises(UserError, match=re.escape(f"data.classes: {both} has no class 'brd'")):
+        read_coco(*two, classes=["brd"])
 
 
 def test_two_spellings_of_a_class_are_told(data, caplog):
