@@ -113,7 +113,8 @@ class CocoDataset:
         What a `COCOEvaluator` of this data set is made of.
         """
         parts = [read_instances(half.annotations, half.images) for half in self.sources]
-        parts = _as_one(choose_classes(with_one_list(parts), self.classes), self.categories)
+        chosen = choose_classes(with_one_list(parts), self.classes, self.categories is not None)
+        parts = _as_one(chosen, self.categories)
         joined = joining.join([as_read(part, self.boxes, self.crowds) for part in parts])
         categories = joined.categories
         for each in self.fields.values():
@@ -171,7 +172,7 @@ def read_coco(
     _check_choice("crowds", crowds, ("ignore", "objects"))
     sources = tuple(as_halves(annotations, images))
     given = [read_instances(half.annotations, half.images) for half in sources]
-    chosen_parts = choose_classes(with_one_list(given), classes)
+    chosen_parts = choose_classes(with_one_list(given), classes, categories is not None)
     parts = _as_one(chosen_parts, categories)
     tell_of_classes(given, parts, classes)
     tell_of_joining(chosen_parts, categories)
