@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -233,3 +234,105 @@ def test_docstrings_begin_with_a_noun_or_an_imperative(package):
     folders = (package, package.parent / "export", package.parent / "benchmarks", package.parent / "tests")
     begun = [path.name for folder in folders for path in _sources(folder) if '"""What ' in path.read_text()]
     assert begun == [pathlib.Path(__file__).name]  # these lines
+
+
+# ----------------------------------------------------------------------------- what only its own files speak of
+
+
+FURTHER_HEADS = re.compile(r"mask|keypoint", re.IGNORECASE)
+# In these senses every file may say it: which rows count; the paper.
+OTHER_SENSES = re.compile(
+    r"boolean_mask|sequence_mask|nms_mask|Masked?BatchNormalization|masked_checksum|BMP_MASKS|Mask R-CNN, section",
+    re.IGNORECASE,
+)
+_LIST = "lists what there is, a line each"
+_SEGMENTS = "is of segment proposals, which are masks without classes"
+_FILES = "reads or writes what annotation files and labelling tools say"
+_RUN_LENGTHS = "is of outlines and run lengths, whoever has them"
+_MEASURED = "gives pycocotools what each of its kinds of results goes by"
+_PIXELS = "means bits, or cells and rows that count"
+_EXAMPLE = "names a field as an example"
+# {file of the package or of export/ that is not named for masks or keypoints and speaks of them: why}
+SPEAKS_OF_THEM = {
+    **dict.fromkeys(
+        (
+            "__init__.py", "checkpoints/foreign.py", "checkpoints/published_files.py", "commands/demo.py",
+            "data/__init__.py", "data/checks/table.py", "data/fields/__init__.py", "evaluation/__init__.py",
+            "evaluation/kinds.py", "export/undecided/__init__.py", "export/undecided/answers.py", "heads/__init__.py",
+            "metrics/__init__.py", "models/__init__.py", "models/architectures.py", "ops/__init__.py",
+            "parts/__init__.py", "parts/lazy_registration.py", "reporting/__init__.py", "stages/__init__.py",
+        ),
+        _LIST,
+    ),
+    **dict.fromkeys(
+        (
+            "data/batches.py", "heads/segment_head.py", "inference/images.py", "metrics/recalls.py",
+            "metrics/segments.py", "models/segment_proposals.py", "ops/losses.py", "paper/experiments.py",
+            "paper/pictures.py", "paper/tables.py", "parts/output_fields.py", "reporting/plots.py",
+            "reporting/visualize.py", "stages/segment.py", "stages/segment_grid.py", "stages/segment_settings.py",
+            "stages/segment_targets.py",
+        ),
+        _SEGMENTS,
+    ),
+    **dict.fromkeys(
+        (
+            "data/augmentations/copy_paste.py", "data/checks/categories.py", "data/checks/outlines.py",
+            "data/checks/resized_entries.py", "data/class_checks.py", "data/coco.py", "data/formats/__init__.py",
+            "data/formats/coco_layouts.py", "data/formats/csv_rows.py", "data/formats/cvat.py",
+            "data/formats/datumaro.py", "data/formats/label_studio.py", "data/formats/labelme.py",
+            "data/formats/outlines.py", "data/formats/supervisely.py", "data/formats/yolo.py",
+            "data/formats/yolo_labels.py", "data/formats/yolo_places.py", "data/shapes.py", "data/tfds/known.py",
+            "data/tfds/original.py", "inference/labelme_labels.py", "inference/yolo_labels.py",
+        ),
+        _FILES,
+    ),
+    **dict.fromkeys(
+        (
+            "data/columns.py", "data/fields/bitmaps.py", "data/fields/polygons.py", "data/nearest.py",
+            "data/segmentations.py", "inference/polygons.py", "ops/run_lengths.py", "reporting/layers.py",
+            "reporting/skeletons.py",
+        ),
+        _RUN_LENGTHS,
+    ),
+    **dict.fromkeys(
+        ("evaluation/checked_results.py", "evaluation/coco.py", "evaluation/ground_truth.py", "evaluation/kind.py"),
+        _MEASURED,
+    ),
+    **dict.fromkeys(
+        (
+            "data/image_heads.py", "export/tflite/pixels.py", "heads/convolutions.py", "layers/normalization.py",
+        ),
+        _PIXELS,
+    ),
+    **dict.fromkeys(
+        (
+            "data/pipeline.py", "export/agreement.py", "export/verification.py", "metrics/detections.py",
+            "stages/stage.py",
+        ),
+        _EXAMPLE,
+    ),
+}  # fmt: skip
+
+
+def _speaking(folder, prefix=""):
+    """Files of a folder that are not named for masks or keypoints, nor lie in a folder that is, and speak of them."""
+    for path in _sources(folder):
+        name = path.relative_to(folder).as_posix()
+        if not FURTHER_HEADS.search(name) and FURTHER_HEADS.search(OTHER_SENSES.sub("", path.read_text())):
+            yield prefix + name
+
+
+def test_no_file_of_the_box_detector_speaks_of_further_heads(package):
+    """A head more is a file more: the loop, its stages, training, inference and export are those of boxes alone."""
+    found = {*_speaking(package), *_speaking(package.parent / "export", "export/")}
+    assert found == set(SPEAKS_OF_THEM)
+
+
+def test_a_file_that_speaks_of_them_is_noticed(tmp_path):
+    (tmp_path / "masks").mkdir()
+    for name, text in {
+        "detector.py": "has_masks = True", "loop.py": "tf.boolean_mask(rows)", "paper.py": "# Mask R-CNN, section 3",
+        "points.py": '"""Places of Keypoints."""', "keypoint_places.py": "keypoints", "masks/pasting.py": "mask",
+    }.items():  # fmt: skip
+        (tmp_path / name).write_text(text)
+    assert list(_speaking(tmp_path)) == ["detector.py", "points.py"]

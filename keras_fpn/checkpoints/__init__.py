@@ -20,6 +20,8 @@
               a model as a file of torchvision's
     weighted_layers, transfer, weights_file
               the weights of one model as the start of another
+    beginning
+              a model that is made with weights
     published_files, published_cache, downloading
               published files by name: the table, the folder of them here, what fills it
 """

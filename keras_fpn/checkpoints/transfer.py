@@ -88,7 +88,8 @@ def start_from(model: Detector, weights: str | os.PathLike) -> Transfer:
     """Give `model` the weights of a file wherever they fit, by place and shape.
 
     Rows of the predictors are those of the classes: of a file with the same classes in another order, or with other
-    rows beside them (`box_head.background_logits`), those that mean the same are taken. The batch-norm epsilon of the
+    rows beside them (`box_head.background_logits`), those that mean the same are taken. So are rows that have names of
+    their own (`Detector.row_names`) of those names that both have. The batch-norm epsilon of the
     file's backbone belongs to its statistics: the model's becomes the same, in its layers and its settings.
 
     Args:
@@ -104,13 +105,24 @@ def start_from(model: Detector, weights: str | os.PathLike) -> Transfer:
             of another network; the model is then as it was.
     """
     file = weights_file(weights)
-    source = _open(file)
+    return start_from_source(model, read_source(file), file)
+
+
+def start_from_source(model: Detector, source: keras.Model, file: Path) -> Transfer:
+    """`start_from` of weights that were read already.
+
+    Args:
+        source: a detector or a backbone.
+        file: where it came from.
+    """
     theirs, left = laid_out(source, model, file)
     ours = layers_by_part(model)
     tensors = {part: _paired(theirs[part], ours[part]) for part in ours if part in theirs}
+    notes = _notes(source, model)
     for part, given in tensors.items():
         _fit_class_rows(part, given, source, model)
-    transfer = _plan(file, tensors, theirs, ours, _notes(source, model))
+        notes += _fit_named_rows(part, given, source, model)
+    transfer = _plan(file, tensors, theirs, ours, notes)
     # Much of ResNet-101 has the names and shapes of ResNet-50, and means nothing there: a backbone fits whole.
     misfits = [*transfer.resized_lines(), *transfer.absent, *transfer.unused]
     misfits = [line for line in misfits if line.startswith("backbone/")]
@@ -154,7 +166,12 @@ def _set_backbone_epsilon(model, epsilon):
     model.train_function = model.test_function = model.predict_function = None  # graphs with the epsilon that was
 
 
-def _open(file):
+def read_source(file: Path) -> keras.Model:
+    """The detector or backbone of a file, converted where it is a published one.
+
+    Raises:
+        UserError: neither is in it.
+    """
     if file.suffix != ".keras":  # a published one
         return conversion.convert_checkpoint(file)
     source = read_keras_file(file, compile=False)
@@ -204,6 +221,37 @@ def _fit_class_rows(part, tensors, source, model):
         elif tensor.shape == tuple(variables[name].shape):
             # 80 classes and 11 other rows are as many as 90 and 1: predictors must not fit by chance.
             tensors[name] = tensor[..., : ours[layer].width * min(source.num_classes, model.num_classes)]
+
+
+def _fit_named_rows(part, tensors, source, model) -> list[str]:
+    """Put the rows that have names where the model has the same name; returns what there is to tell of the others.
+
+    Rows that nobody named, here or there, pair by their number.
+    """
+    theirs, ours = (getattr(each, "row_names", {}).get(part) for each in (source, model))
+    rows = getattr(parts(model)[part], "named_rows", {})
+    if theirs is None or ours is None or theirs == ours:
+        return []
+    pairs = [(place, theirs.index(name)) for place, name in enumerate(ours) if name in theirs]
+    variables = _names(layers_by_part(model)[part])
+    for layer, axes in rows.items():
+        for name in [f"{layer}/{variable}" for variable in axes if f"{layer}/{variable}" in tensors]:
+            fitted = _with_rows(tensors.pop(name), variables[name].numpy(), axes[name.rpartition("/")[2]], pairs)
+            tensors |= {} if fitted is None else {name: fitted}
+    others = [name for name in ours if name not in theirs]
+    if not others:
+        return []
+    return [f"{part}: the file has no {_told(others)} among its {len(theirs)} names; their rows begin anew"]
+
+
+def _with_rows(tensor, value, axis, pairs):
+    """A variable's value with rows of a tensor, `(our number, theirs)`; None without any, or where the rest differs."""
+    tensor, value = np.moveaxis(tensor, axis, 0), np.moveaxis(value.copy(), axis, 0)
+    if not pairs or tensor.shape[1:] != value.shape[1:]:
+        return None
+    here, there = map(list, zip(*pairs, strict=True))
+    value[here] = tensor[there]
+    return np.moveaxis(value, 0, axis)
 
 
 def _matched(tensor, variable, width, others, source, model):

@@ -18,9 +18,11 @@
     mask_grids   masks over boxes in TensorFlow: cut, painted, read again
     keypoint_lists, keypoint_sides, coco_keypoints
                  keypoints of categories: names, skeletons, sigmas; which are left and right; COCO's
+    keypoint_entries
+                 keypoints of annotations
     columns      a row of each object of a data set, in memory that TensorFlow shares
     segmentations
-                 polygons and run lengths -> small masks
+                 polygons and run lengths -> small masks; outline_areas: of polygons in a window, in TensorFlow
     shapes       the embedded data set; shape_keypoints: its corners and tips
     coco_classes COCO's classes and their ids
     transforms   image and fields changed together; sizes: what an image is resized and padded to
@@ -33,8 +35,8 @@
                  pictures that TensorFlow does not read: as PNG; those of a data set; refused; named in a graph
     order, size_order
                  which image comes when, in training and in evaluation
+    enough       images that hold too little to be trained on
     pipeline     records -> tf.data batches; examples: one image of them
-    pipeline     records -> tf.data batches
     bounding_boxes, bounding_box_checks
                  data sets in Keras' own form; picture_batches: images at hand -> batches; batch_instances: the ground
                  truth of batches

@@ -31,13 +31,17 @@ def with_one_list(parts: Sequence[Instances]) -> list[Instances]:
     return [_renumbered(part, {number: ids[name] for number, name in part.class_names.items()}, ids) for part in parts]
 
 
-def choose_classes(parts: Sequence[Instances], classes: Classes | None) -> list[Instances]:
+def choose_classes(
+    parts: Sequence[Instances], classes: Classes | None, may_lack_some: bool = False
+) -> list[Instances]:
     """The parts, which have one list of categories, with the chosen classes alone.
 
     Args:
         classes: names to keep, or `{name: names that become it}`: a class may be renamed, and several merged. An id
             stays where a class keeps its name; a new name has the id of the first that became it. Annotations whose
             categories are those names already, as held-out ones may be, stay as they are. None: all.
+        may_lack_some: whether names that the parts have not are passed over, as long as they have one: they were chosen
+            of other data.
 
     Raises:
         UserError: a name is not among the categories, or is given twice.
@@ -45,10 +49,18 @@ def choose_classes(parts: Sequence[Instances], classes: Classes | None) -> list[
     ids = {name: number for number, name in parts[0].class_names.items()}
     if classes is None or _is_done(_by_name(classes), ids):
         return list(parts)
-    sources = _sources(classes, ids, parts[0].source)
+    if may_lack_some:
+        classes = _of_those(classes, ids) or classes
+    sources = _sources(classes, ids, _sources_of(parts))
     wanted = {name: ids[name] if name in old else ids[old[0]] for name, old in sources.items()}
     new_id = {ids[each]: wanted[name] for name, old in sources.items() for each in old}
     return [_renumbered(part, new_id, wanted) for part in parts]
+
+
+def _of_those(classes, ids) -> dict[str, list[str]]:
+    """The classes without the names that there are not."""
+    there = {name: [each for each in old if each in ids] for name, old in _by_name(classes).items()}
+    return {name: old for name, old in there.items() if old}
 
 
 def _is_done(sources, ids) -> bool:
@@ -131,6 +143,10 @@ def _sources(classes: Classes, ids: Mapping[str, int], source: str) -> dict[str,
     return sources
 
 
+def _sources_of(parts: Sequence[Instances]) -> str:
+    return " and ".join(part.source for part in parts)
+
+
 def _by_name(classes: Classes) -> dict[str, list[str]]:
     if isinstance(classes, Mapping):
         return {name: [old] if isinstance(old, str) else list(old) for name, old in classes.items()}
@@ -144,7 +160,7 @@ def _tell_of_choice(sources, parts, chosen):
     text = "; ".join(changed[:_NAMED]) + (f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else "")
     log.warning(
         "%s: %d classes of %d, %d of %d objects%s",
-        parts[0].source, len(sources), len(of_all), after, before, f" ({text})" if text else "",
+        _sources_of(parts), len(sources), len(of_all), after, before, f" ({text})" if text else "",
     )  # fmt: skip
 
 

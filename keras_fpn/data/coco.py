@@ -113,7 +113,8 @@ class CocoDataset:
         What a `COCOEvaluator` of this data set is made of.
         """
         parts = [read_instances(half.annotations, half.images) for half in self.sources]
-        parts = _as_one(choose_classes(with_one_list(parts), self.classes), self.categories)
+        chosen = choose_classes(with_one_list(parts), self.classes, self.categories is not None)
+        parts = _as_one(chosen, self.categories)
         joined = joining.join([as_read(part, self.boxes, self.crowds) for part in parts])
         categories = joined.categories
         for each in self.fields.values():
@@ -171,16 +172,14 @@ def read_coco(
     _check_choice("crowds", crowds, ("ignore", "objects"))
     sources = tuple(as_halves(annotations, images))
     given = [read_instances(half.annotations, half.images) for half in sources]
-    chosen_parts = choose_classes(with_one_list(given), classes)
+    chosen_parts = choose_classes(with_one_list(given), classes, categories is not None)
     parts = _as_one(chosen_parts, categories)
     tell_of_classes(given, parts, classes)
     tell_of_joining(chosen_parts, categories)
     joining.tell_of_ids(given, parts)
     ids = class_order(parts[0], None if category_ids is None else tuple(int(number) for number in category_ids))
     names = tuple(parts[0].class_names.get(number, str(number)) for number in ids)
-    of_id = {category["id"]: category for category in parts[0].categories}
-    categories_of_classes = [of_id[number] for number in ids if number in of_id]
-    chosen = {name: each.for_categories(categories_of_classes, parts[0].source) for name, each in chosen.items()}
+    chosen = _of_parts(chosen, parts, ids)
     records, dropped = [], []
     for source, part in zip(sources, parts, strict=True):
         own, left_out = _read_records(source, part, ids, chosen, invalid_boxes == "drop", boxes, crowds)
@@ -206,6 +205,19 @@ def _told(each: ObjectField, settings: Mapping[str, Any]) -> ObjectField:
     """A field that was told what it declares; those that declare nothing are as they are."""
     own = {key: settings[key] for key in each.settings.model_fields if key in settings}
     return each.with_settings(**own) if own else each
+
+
+def _of_parts(fields: Mapping[str, ObjectField], parts: Sequence[Instances], ids: Sequence[int]):
+    """The fields as the parts of a data set have them, which must be alike."""
+    found = []
+    for part, categories in zip(parts, joining.completed_categories(parts), strict=True):
+        of_id = {category["id"]: category for category in categories}
+        of_classes = [of_id[number] for number in ids if number in of_id]
+        found.append({name: each.for_categories(of_classes, part.source) for name, each in fields.items()})
+    for part, others in zip(parts[1:], found[1:], strict=True):
+        for name, each in found[0].items():
+            each.check_same_as(others[name], parts[0].source, part.source)
+    return found[0]
 
 
 def _as_one(parts: Sequence[Instances], categories: Mapping[str, int] | None) -> list[Instances]:

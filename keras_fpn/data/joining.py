@@ -25,9 +25,27 @@ def join(parts: Sequence[Instances]) -> Instances:
     return dataclasses.replace(
         parts[0],
         source=" and ".join(part.source for part in parts),
+        categories=completed_categories(parts)[0],
         images=[image for part in parts for image in part.images],
         annotations=[item for part in parts for item in part.annotations],
     )
+
+
+def completed_categories(parts: Sequence[Instances]) -> list[list[dict]]:
+    """The categories of each part, which have one list, with what only other parts say of them."""
+    of_parts = [{category["id"]: category for category in part.categories} for part in parts]
+    return [
+        [
+            {
+                key: value
+                for each in (*reversed(of_parts), own)
+                for key, value in each.get(number, {}).items()
+                if value is not None
+            }
+            for number in own
+        ]
+        for own in of_parts
+    ]
 
 
 def tell_of_ids(before: Sequence[Instances], after: Sequence[Instances]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
-from keras_fpn.data.objects import is_number, is_whole, short
+from keras_fpn.data.objects import is_finite, is_number, is_whole, short
 
 
 @dataclass(frozen=True)
@@ -19,16 +19,23 @@ class KeypointList:
         of_classes: for each category the keypoints that it may have, ascending: those that its skeleton joins, all K
             where it has none; no keypoints of a category without "keypoints".
         sigmas: K numbers of pycocotools' object keypoint similarity; None where no category says them.
+        skeletons: of each category its own; None where all that have keypoints have the same.
+        flips: pairs of names that swap when an image is mirrored; None where no category says them.
     """
 
     names: tuple[str, ...]
     skeleton: tuple[tuple[int, int], ...]
     of_classes: tuple[tuple[int, ...], ...]
     sigmas: tuple[float, ...] | None = None
+    skeletons: tuple[tuple[tuple[int, int], ...], ...] | None = None
+    flips: tuple[tuple[str, str], ...] | None = None
 
 
 def keypoint_list(categories: Sequence[Mapping[str, Any]], source: str) -> KeypointList:
-    """Read "keypoints", "skeleton" (COCO's: pairs counted from 1) and "sigmas" (a number, or one for each keypoint).
+    """Read "keypoints", "skeleton" (COCO's: pairs counted from 1), and two keys that COCO has not.
+
+    They are "sigmas" (a number, or one for each keypoint) and "keypoint_flips" (pairs of names that change places when
+    an image is mirrored).
 
     Args:
         categories: entries of "categories", in the order of the classes.
@@ -53,6 +60,7 @@ def keypoint_list(categories: Sequence[Mapping[str, Any]], source: str) -> Keypo
             )
     skeletons = [_skeleton(each, names, source) if each.get("keypoints") else () for each in categories]
     joined = dict.fromkeys(pair for skeleton in skeletons for pair in skeleton)
+    different = {frozenset(own) for own, each in zip(skeletons, categories, strict=True) if each.get("keypoints")}
     return KeypointList(
         names=names,
         skeleton=tuple(joined),
@@ -61,6 +69,8 @@ def keypoint_list(categories: Sequence[Mapping[str, Any]], source: str) -> Keypo
             for each, skeleton in zip(categories, skeletons, strict=True)
         ),
         sigmas=_sigmas(chosen, len(names), source),
+        skeletons=tuple(skeletons) if len(different) > 1 else None,
+        flips=_flips(chosen, names, source),
     )
 
 
@@ -77,22 +87,24 @@ def checked_sigmas(value: Any, number: int, where: str) -> tuple[float, ...]:
 
 
 def _is_positive(value):
-    return is_number(value) and 0 < value < float("inf")
+    return is_finite(value) and value > 0
 
 
-def flip_order(names: Sequence[str], pairs: Sequence[Sequence[str]]) -> tuple[int, ...]:
+def flip_order(
+    names: Sequence[str], pairs: Sequence[Sequence[str]], where: str = "data.keypoint_flips"
+) -> tuple[int, ...]:
     """The keypoint that each one is where an image is mirrored, from the pairs of names that swap.
 
     Raises:
-        UserError: a name is none of theirs, or is given twice.
+        UserError: a name is none of theirs, or is given twice; it starts with `where`.
     """
     order = list(range(len(names)))
     given = [name for pair in pairs for name in pair]
     for name in given:
         if name not in names:
-            raise UserError(f"data.keypoint_flips: there is no keypoint {short(name)}{nearest(name, names)}")
+            raise UserError(f"{where}: there is no keypoint {short(name)}{nearest(name, names)}")
         if given.count(name) > 1:
-            raise UserError(f"data.keypoint_flips: {short(name)} is given twice; a keypoint swaps with one other")
+            raise UserError(f"{where}: {short(name)} is given twice; a keypoint swaps with one other")
     for one, other in pairs:
         here, there = names.index(one), names.index(other)
         order[here], order[there] = there, here
@@ -131,6 +143,26 @@ def _sigmas(categories, number, source) -> tuple[float, ...] | None:
     if len(set(said.values())) > 1:
         raise UserError(f'{source}: {" and ".join(said)} have different "sigmas"; pycocotools takes one list for all')
     return next(iter(said.values()), None)
+
+
+def _flips(categories, names, source) -> tuple[tuple[str, str], ...] | None:
+    said = {}
+    for each in categories:
+        pairs = each.get("keypoint_flips")
+        if pairs is None:
+            continue
+        where = f'{source}: {_title(each)} has "keypoint_flips"'
+        if not isinstance(pairs, list) or not all(_is_pair(pair) for pair in pairs):
+            raise UserError(f"{where} {short(pairs)}; write pairs of names, [] where none swaps")
+        flip_order(names, pairs, where)
+        said[_title(each)] = tuple((one, other) for one, other in pairs)
+    if len({frozenset(map(frozenset, pairs)) for pairs in said.values()}) > 1:
+        raise UserError(f'{source}: {" and ".join(said)} have different "keypoint_flips"; give both the same')
+    return next(iter(said.values()), None)
+
+
+def _is_pair(pair):
+    return isinstance(pair, list) and len(pair) == 2 and all(isinstance(name, str) for name in pair)
 
 
 def _title(category):

@@ -1,6 +1,7 @@
 """The objects of an annotation file, as per-object fields read them, and how a wrong one is told."""
 
 import dataclasses
+import math
 import numbers
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -139,12 +140,12 @@ def _refuse_numbers(path, entries, key, dtype, shape, wanted, default):
             if is_value is is_whole and isinstance(value, str):
                 raise UserError(f'{path}: {name} has the string {short(value)} as "{key}"; write {wanted}')
             raise UserError(f'{path}: {name} has "{key}" {short(value)}; write {wanted}')
-        if is_value is is_number and not _is_of_shape(value, shape, _is_no_giant):
+        if is_value is is_number and not _is_of_shape(value, shape, _fits_float):
             raise UserError(f'{path}: {entry_name(entry, index)} has "{key}" {short(value)}; write {wanted}')
     raise UserError(f"{path}: the annotations are not all numbers; check them")
 
 
-def _is_no_giant(value):
+def _fits_float(value):
     """Whether a number fits a float: JSON has whole numbers of any length."""
     try:
         float(value)
@@ -181,6 +182,11 @@ def _wanted(dtype, shape) -> str:
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a value of a JSON file, or a NumPy scalar, is a number; true and false are not."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def is_finite(value: object) -> TypeGuard[float]:
+    """Whether a value of a JSON file, or a NumPy scalar, is a number, not NaN, that a float can hold."""
+    return is_number(value) and _fits_float(value) and math.isfinite(value)
 
 
 def is_whole(value: object) -> TypeGuard[int]:

@@ -12,11 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from keras_fpn.console.errors import UserError
 from keras_fpn.console.progress import Count
+from keras_fpn.data.objects import Objects
 from keras_fpn.ops import masks
 
 SIDE = 56  # bins across a mask
 PACKED = SIDE * SIDE // 8  # bytes of a mask
+NEEDED, ADD = "masks are needed here", "add it, polygons or run lengths of every object"  # of errors
 _CHUNK = 256  # objects rasterised at a time: large enough for numpy, small enough for the caches
 _HALF = 0.5 - 1e-6  # rounding must not decide where an edge runs through the middle of bins
 _WORTH_A_BAR = 20_000  # objects: some seconds
@@ -158,3 +161,27 @@ def unusable(annotations: Iterable[Mapping[str, Any]], sizes: np.ndarray) -> Ite
         problem = masks.what_is_wrong(annotation.get("segmentation"), int(height), int(width))
         if problem:
             yield index, problem
+
+
+def are_usable(objects: Objects, problems: Mapping[int, str], needed: str, add: str) -> np.ndarray:
+    """`[n]` bool: which objects have a "segmentation" that can be used, where the others are to be left out.
+
+    Args:
+        problems: what is wrong with those of some, by the index of the object, in words that follow "segmentation".
+        needed: what they are needed for, such as "masks are needed here".
+        add: what to do where there is none, such as "add it".
+
+    Raises:
+        UserError: an object is not to be left out, or there are none but such.
+    """
+    is_usable = np.ones(len(objects), bool)
+    if not problems:
+        return is_usable
+    is_usable[list(problems)] = False
+    first, more = min(problems), len(problems) - 1
+    mend = f"{needed}: {add if masks.is_absent(objects.entries[first].get('segmentation')) else 'correct it'}"
+    if not is_usable.any():
+        others = f" (and {more} more, all there are)" if more else ""
+        raise UserError(f'{objects.name(first)}: "segmentation" {problems[first]}{others}; {mend}')
+    mend += ", or leave such objects out"
+    return objects.sound_or_refused(is_usable, lambda index: f'"segmentation" {problems[index]}', mend)

@@ -152,7 +152,8 @@ def crop(
     """Cut a window out of the image, less at its border, and leave out the objects that it loses.
 
     Returns:
-        (image, rows): objects stay that all fields with a say in it find left (`RowField.is_left`).
+        (image, rows): objects stay that all fields with a say in it find shown and left (`RowField.is_shown`,
+        `RowField.is_left`).
     """
     image = image[top : top + height, left : left + width]
     window = Window(top, left, *tf.unstack(tf.shape(image)[:2]))
@@ -197,7 +198,10 @@ def crop_rows(
 ) -> "dict[RowField, tf.Tensor]":
     """Rows of an image cut to a window, which may reach beyond it, without the objects that are lost."""
     (boxes,) = (own for field, own in rows.items() if field.name == "boxes")
-    return drop_lost({field: field.crop(own, window, boxes) for field, own in rows.items()}, is_kept)
+    votes = [] if is_kept is None else [is_kept]
+    votes += [vote for vote in (field.is_shown(own, window) for field, own in rows.items()) if vote is not None]
+    is_shown = tf.reduce_all(tf.stack(votes), axis=0) if votes else None
+    return drop_lost({field: field.crop(own, window, boxes) for field, own in rows.items()}, is_shown)
 
 
 def drop_lost(

@@ -59,6 +59,14 @@ class COCOEvaluator:
         self._ground_truth = indexed(self._dataset)
         self._accumulated, self._ground_truths = {}, {}
 
+    def prepare(self, kind: str) -> None:
+        """Make the ground truth of one of `kinds.KINDS`, which is made otherwise when such results are measured first.
+
+        Raises:
+            UserError: the annotations lack something that the kind goes by, or have it wrong.
+        """
+        KINDS[kind].parameters(self._ground_truth_of_kind(kind).dataset, self.source)
+
     def average_precision(
         self, results: list[dict], image_ids: Iterable[int] | None = None, kind: str = "bbox"
     ) -> tuple[list[float], dict[str, float]]:

@@ -3,13 +3,12 @@
 import contextlib
 import dataclasses
 import io
-import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.instances import Instances
-from keras_fpn.data.objects import is_number, read_numbers
+from keras_fpn.data.objects import is_finite, read_numbers
 from keras_fpn.evaluation.checked_results import refuse_box
 from keras_fpn.ops import masks
 
@@ -40,7 +39,7 @@ def _clean_annotation(annotation: dict, bbox: list[float], instances: Instances)
         raise UserError(f"{name}: category id {category_id!r} is not in 'categories'; drop or mend it")
     refuse_box(bbox, f"{name}: bbox")
     area = annotation.get("area")
-    if area is not None and (not is_number(area) or not 0 <= area < math.inf):
+    if area is not None and not (is_finite(area) and area >= 0):
         raise UserError(f"{name}: area is {shorten([area])[1:-1]}; write the object's pixels, or leave it out")
     return {
         "image_id": annotation["image_id"],

@@ -1,6 +1,5 @@
 """Keypoints as pycocotools measures them: by object keypoint similarity (OKS), which goes by a sigma of each."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from keras_fpn.console.errors import UserError
 from keras_fpn.data import coco_keypoints
 from keras_fpn.data.keypoint_lists import keypoint_list
-from keras_fpn.data.objects import is_number, is_whole
+from keras_fpn.data.objects import is_finite, is_whole
 from keras_fpn.evaluation.kind import Dataset, Kind
 
 if TYPE_CHECKING:
@@ -68,4 +67,4 @@ class KeypointKind(Kind):
 
 def _are_numbers(values, number) -> bool:
     is_list = isinstance(values, list) and len(values) == 3 * number
-    return is_list and all(is_number(value) and math.isfinite(value) for value in values)
+    return is_list and all(map(is_finite, values))

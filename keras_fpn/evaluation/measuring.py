@@ -59,6 +59,7 @@ def measure(
         UserError: the classes of the annotations are not the model's, or the data are bad.
     """
     model.check_classes(data_set.class_names, data_set.category_ids, data_set.annotations)
+    model.check_fields(data_set.fields, data_set.annotations)
     if "proposals" in model.further_inputs and data_set.proposals is None:
         raise UserError(
             f"{data_set.annotations}: {model.title} needs proposals of these images; give --proposals DIR, a folder"

@@ -3,12 +3,13 @@
 Mask R-CNN, section 5: eight 3x3 convolutions, a transposed one and bilinear upsampling.
 """
 
+from types import MappingProxyType
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_fpn.heads.convolutions import he_normal
+from keras_fpn.heads.convolutions import build_convolutions, convolve, he_normal, make_convolutions
 from keras_fpn.heads.keypoint_head_names import CHECKPOINT_NAMES
 from keras_fpn.layers.fixed_arguments import FixedArguments
 
@@ -33,6 +34,7 @@ class KeypointHead(FixedArguments, keras.layers.Layer):
     """
 
     checkpoint_names = CHECKPOINT_NAMES
+    named_rows = MappingProxyType({"score_lowres": {"kernel": 2, "bias": 0}})  # see `parts.checkpoint_names`
 
     def __init__(self, num_keypoints=17, conv_layers=8, channels=512, **kwargs):
         super().__init__(**kwargs)
@@ -41,23 +43,15 @@ class KeypointHead(FixedArguments, keras.layers.Layer):
         self.num_keypoints = num_keypoints
         self.conv_layers = conv_layers
         self.channels = channels
-        self.convolutions = [
-            keras.layers.Conv2D(
-                channels, 3, padding="same", activation="relu", kernel_initializer=he_normal(), name=f"conv_{index}"
-            )
-            for index in range(conv_layers)
-        ]
+        self.norm = None
+        self.convolutions, self.norms = make_convolutions(conv_layers, channels, self.norm, 0.0, "keypoint_head")
         # torch's padding of 1 cuts off what "same" does.
         self.score_lowres = keras.layers.Conv2DTranspose(
             num_keypoints, 4, strides=2, padding="same", kernel_initializer=he_normal(), name="score_lowres"
         )
 
     def build(self, crops_shape: tuple[Any, ...]) -> None:
-        shape = (None, *crops_shape[2:])
-        for layer in self.convolutions:
-            layer.build(shape)
-            shape = (*shape[:3], self.channels)
-        self.score_lowres.build(shape)
+        self.score_lowres.build(build_convolutions(self, crops_shape))
 
     def call(self, crops: tf.Tensor) -> tf.Tensor:
         """Locate.
@@ -69,9 +63,7 @@ class KeypointHead(FixedArguments, keras.layers.Layer):
             Logits `[B, R, 4h, 4w, K]`, float32.
         """
         shape = keras.ops.shape(crops)  # numbers where they are known
-        maps = keras.ops.reshape(crops, (shape[0] * shape[1], *shape[2:]))
-        for layer in self.convolutions:
-            maps = layer(maps)
+        maps = convolve(self, keras.ops.reshape(crops, (shape[0] * shape[1], *shape[2:])), False, None)
         logits = tf.cast(self.score_lowres(maps), tf.float32)
         sides = UPSAMPLED * shape[2], UPSAMPLED * shape[3]
         logits = tf.image.resize(logits, sides, method="bilinear")

@@ -21,7 +21,7 @@ import pkgutil
 from keras_fpn.metrics.detections import DETECTIONS, DetectionFamily
 from keras_fpn.metrics.family import MetricFamily
 from keras_fpn.metrics.instance_masks import INSTANCE_MASKS
-from keras_fpn.metrics.measurement import Measurement, all_families
+from keras_fpn.metrics.measurement import Measurement, all_families, prepare
 from keras_fpn.metrics.more_detections import COCO_LIMIT, MoreDetectionsFamily
 from keras_fpn.metrics.proposals import PROPOSALS
 from keras_fpn.metrics.recalls import AREAS, PROPOSAL_LIMITS, RecallFamily
@@ -45,6 +45,7 @@ __all__ = [
     "all_families",
     "families_in",
     "family_of",
+    "prepare",
     "register_metric_family",
     "without_family",
 ]

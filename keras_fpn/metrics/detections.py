@@ -62,6 +62,10 @@ class DetectionFamily(MetricFamily):
     def _metric(self, figure):
         return None if figure is None else f"{self.prefix}{figure}"
 
+    def prepare(self, evaluator: Any) -> None:
+        """See `MetricFamily`."""
+        evaluator.prepare(self.kind)
+
     def measure(
         self, evaluator: Any, results: list[dict[str, Any]], image_ids: Iterable[int] | None = None
     ) -> dict[str, float]:

@@ -99,6 +99,18 @@ class MetricFamily:
         """
         return results
 
+    def prepare(self, evaluator: Any) -> None:
+        """Raise now what `measure` would raise of the annotations themselves, whatever is found; by default nothing.
+
+        Asked before anything is detected, and before a run begins that is to be measured.
+
+        Args:
+            evaluator: a `COCOEvaluator`.
+
+        Raises:
+            UserError: the annotations lack something that the metrics go by, or have it wrong.
+        """
+
     def measure(
         self, evaluator: Any, results: list[dict[str, Any]], image_ids: Iterable[int] | None = None
     ) -> dict[str, float]:

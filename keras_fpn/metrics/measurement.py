@@ -27,15 +27,33 @@ def all_families(metric_families: Mapping[str, Sequence[MetricFamily]]) -> list[
     return families
 
 
+def prepare(evaluator: Any, metric_families: Mapping[str, Sequence[MetricFamily]]) -> None:
+    """Refuse annotations that a model cannot be measured on, before anything is detected.
+
+    Args:
+        evaluator: a `COCOEvaluator`.
+        metric_families: of the model, see `all_families`.
+
+    Raises:
+        UserError: see `MetricFamily.prepare`.
+    """
+    for family in all_families(metric_families):
+        family.prepare(evaluator)
+
+
 class Measurement:
     """Gathers of each batch what a model's families need, and measures when all batches are there.
 
     Args:
         evaluator: a `COCOEvaluator`.
         metric_families: of a model, see `all_families`.
+
+    Raises:
+        UserError: see `prepare`.
     """
 
     def __init__(self, evaluator, metric_families):
+        prepare(evaluator, metric_families)
         self._evaluator, self._families = evaluator, all_families(metric_families)
         self._rules = {  # families that keep everything share one list
             family.name: (output, _everything if type(family).keep is MetricFamily.keep else family.keep)

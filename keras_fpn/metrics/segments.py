@@ -25,6 +25,10 @@ class SegmentFamily(RecallFamily):
         """Those that meet an object at all: recall does not count false alarms."""
         return evaluator.matching_segments(results)
 
+    def prepare(self, evaluator: Any) -> None:
+        """See `MetricFamily`."""
+        evaluator.prepare("segm")
+
     def recalls(
         self,
         evaluator: Any,

@@ -1,6 +1,7 @@
 """The members of the family, each a list of stages, and the loop that they share.
 
     detector            the loop: features, then each stage; a `keras.Model` with its own losses
+    given_weights       its weights, where it is made with some
     own_losses          what `fit` asks of it
     class_detector      one that tells classes apart
     rpn                 the RPN alone (table 1 of the paper)

@@ -23,6 +23,7 @@ from keras_fpn.layers.pixels import PixelNormalization
 from keras_fpn.metrics import MetricFamily
 from keras_fpn.models import settings as model_settings
 from keras_fpn.models.architectures import ARCHITECTURES
+from keras_fpn.models.given_weights import TakesWeights
 from keras_fpn.models.own_losses import OwnLosses
 from keras_fpn.models.trained_layers import set_untrained, untrained
 from keras_fpn.necks.build import build_pyramid, pyramid_strides
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 
 
-class Detector(OwnLosses):
+class Detector(OwnLosses, metaclass=TakesWeights):
     """A `keras.Model` that finds boxes in images.
 
     Inputs are `{"images": [B, H, W, 3] RGB 0..255, "image_sizes": [B, 2] int32 height and width of the valid part}`
@@ -63,10 +64,13 @@ class Detector(OwnLosses):
         backbone: name, or a dict of `backbone` settings.
         profile: "detectron2", "torchvision" or "paper": the conventions, see `keras_fpn.parts.settings`.
         seed: of the sampling of anchors, RoIs or positions.
+        weights: a published file by its name, which is downloaded if it is not here, a `.keras` file or a run folder:
+            the model begins with what fits, see `start_from`. What is not given otherwise (profile, backbone, groups,
+            classes) is then as in the file.
         **groups: dicts of differences from the profile, one for each group of the architecture's settings.
 
     Raises:
-        UserError: for an unknown profile, setting or backbone.
+        UserError: for an unknown profile, setting or backbone; see `start_from`.
     """
 
     architecture: str = None  # type: ignore[assignment]  # its name in a configuration, see `register_model`
@@ -183,6 +187,11 @@ class Detector(OwnLosses):
         """`{name: layer or model}` of what has weights: backbone, pyramid, and the heads of the stages."""
         heads = {name: getattr(self, name) for stage in self.stages for name in stage.parts}
         return {"backbone": self.backbone, "pyramid": self.pyramid} | heads
+
+    @property
+    def row_names(self) -> dict[str, tuple[str, ...]]:
+        """`{part: names of its outputs, in order}` of parts with `named_rows` whose outputs somebody named."""
+        return {}
 
     @property
     def strides(self) -> dict[str, int]:
@@ -317,6 +326,17 @@ class Detector(OwnLosses):
 
     def check_classes(self, class_names: Sequence[str], category_ids: Sequence[int], source: str | os.PathLike) -> None:
         """Refuse annotations that the model cannot be measured on; one that names no classes takes all."""
+
+    def check_fields(self, fields: "Mapping[str, ObjectField]", source: str | os.PathLike) -> None:
+        """Refuse annotations whose objects have other things than the model tells of; by default none.
+
+        Args:
+            fields: of the data set, by name.
+            source: the annotations, for errors.
+
+        Raises:
+            UserError: they differ.
+        """
 
     # Files and copies -----------------------------------------------------------------------------------------
 

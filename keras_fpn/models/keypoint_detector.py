@@ -1,9 +1,11 @@
 """Base of every model that places keypoints: how many, what they are called, what joins them."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, Self
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.data.objects import short
 from keras_fpn.models.class_detector import ClassDetector
 from keras_fpn.stages.keypoint_settings import named_keypoints
 
@@ -56,8 +58,32 @@ class KeypointDetector(ClassDetector):
             )
         has_all = all(len(points) == len(field.names) for points in field.of_classes)
         of_classes = None if has_all else [list(points) for points in field.of_classes]
-        told = {"keypoint_places": {"names": field.names, "skeleton": field.skeleton, "of_classes": of_classes}}
+        own = getattr(field, "skeletons", None)
+        skeletons = None if own is None else [[list(pair) for pair in each] for each in own]
+        places = {"names": field.names, "skeleton": field.skeleton, "of_classes": of_classes, "skeletons": skeletons}
+        told = {"keypoint_places": places}
         return super().for_data(classes, **_with_keypoints(settings, told))
+
+    def check_fields(self, fields: Mapping[str, Any], source: str | os.PathLike) -> None:
+        """See `Detector`; of keypoints without names of their own ("0", "1", ...) only the number must be the same."""
+        theirs = getattr(fields.get("keypoints"), "names", None)
+        if theirs is None or theirs == self.keypoint_names:
+            return
+        if len(theirs) != self.num_keypoints or not self.has_unnamed_keypoints:
+            raise UserError(
+                f"{source}: its keypoints {short(theirs)} are not the model's {short(self.keypoint_names)}; use"
+                " annotations with the keypoints that it learnt"
+            )
+
+    @property
+    def has_unnamed_keypoints(self) -> bool:
+        """Whether nobody named them: they are called "0", "1" and so on."""
+        return self.keypoint_names == tuple(map(str, range(self.num_keypoints)))
+
+    @property
+    def row_names(self) -> dict[str, tuple[str, ...]]:
+        """See `Detector`."""
+        return {} if self.has_unnamed_keypoints else {"keypoint_head": self.keypoint_names}
 
     @property
     def num_keypoints(self) -> int:

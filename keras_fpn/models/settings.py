@@ -131,10 +131,7 @@ def no_such_group(group: str, member: Architecture) -> str:
     if group in known:
         return f"{member.name} has no such stage; leave it out"
     if group == "weights":
-        return (
-            "are no settings of a model; give them to keras_fpn.start_from(model, weights=...), or in a configuration"
-            " to training.weights"
-        )
+        return "are no settings of a model; in a configuration give them to training.weights"
     return f"unknown group of settings{nearest(group, member.groups)}"
 
 

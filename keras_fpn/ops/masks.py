@@ -147,9 +147,14 @@ def from_annotation(segmentation: Any, height: int, width: int) -> dict[str, Any
     return {"size": [height, width], "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
 
 
+def is_absent(segmentation: Any) -> bool:
+    """Whether an annotation's "segmentation" says nothing: it is missing or empty."""
+    return not segmentation
+
+
 def what_is_wrong(segmentation: Any, height: int, width: int) -> str | None:
     """Why an annotation's "segmentation" says no mask, in words that follow that name; None of a good one."""
-    if not segmentation:
+    if is_absent(segmentation):
         return "is missing" if segmentation is None else "is empty"
     if isinstance(segmentation, list):
         reach = _REACH * max(height, width)

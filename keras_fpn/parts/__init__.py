@@ -6,6 +6,9 @@
     extensions         parts from outside the package, by a user's own word
     classes            names and ids of the classes of a data set
     output_fields      rows of the detections: to the original image, into results, into pictures
+    mask_fields, keypoint_fields
+                       those of further heads
+    lazy_registration  classes for Keras, before their modules are imported
     checkpoint_names   what published files call the layers of a part
     read_only          settings that refuse to be changed
 """

@@ -13,7 +13,8 @@ groups matched in them, or a `Named` where a kernel lies otherwise than usual. A
 not. `keras_fpn.checkpoints` reads and writes through the tables of all parts of a model.
 
 Sources put the rows of classes in orders of their own, and models of other classes have other rows. Of which layers the
-outputs are classes' a part says, too, in `class_rows`, `{layer: ClassRows}`.
+outputs are classes' a part says, too, in `class_rows`, `{layer: ClassRows}`. Outputs with names of other kinds are in
+`named_rows`, `{layer: {variable: axis of the outputs}}`; the names are `Detector.row_names`.
 
 Tensors have torch's layouts there: convolution (out, in, height, width), linear (out, in).
 """

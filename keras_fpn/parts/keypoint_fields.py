@@ -18,6 +18,7 @@ class KeypointPlaces(OutputField):
         offset: what was added to x and y of the annotations that were learnt from; it is taken off those of results.
         of_classes: for each class the keypoints that it has; the others are 0, 0, 0 in results, and not drawn. None:
             all.
+        skeletons: for each class its own pairs; None: `skeleton` for all.
     """
 
     kind, name, axes, bound = "keypoint_places", "keypoints", "xys", 0.05
@@ -31,15 +32,25 @@ class KeypointPlaces(OutputField):
         skeleton: Sequence[Sequence[int]] = (),
         offset: float = 0.0,
         of_classes: Sequence[Sequence[int]] | None = None,
+        skeletons: Sequence[Sequence[Sequence[int]]] | None = None,
     ):
         self.names, self.offset, self.of_classes = tuple(names), offset, of_classes
-        self.skeleton = tuple((int(one), int(other)) for one, other in skeleton)
+        self.skeleton = _pairs(skeleton)
+        self.skeletons = None if skeletons is None else tuple(map(_pairs, skeletons))
         self.shape = (len(self.names), 3)
 
     @property
     def arguments(self) -> Mapping:
         own = {"names": list(self.names), "skeleton": [list(pair) for pair in self.skeleton], "offset": self.offset}
-        return own if self.of_classes is None else own | {"of_classes": [list(each) for each in self.of_classes]}
+        if self.of_classes is not None:
+            own["of_classes"] = [list(each) for each in self.of_classes]
+        if self.skeletons is not None:
+            own["skeletons"] = [[list(pair) for pair in each] for each in self.skeletons]
+        return own
+
+    def skeleton_of(self, label: int | None) -> tuple[tuple[int, int], ...]:
+        """Pairs that are joined of an object of a class; those of all where its class is not known."""
+        return self.skeleton if self.skeletons is None or label is None else self.skeletons[label]
 
     def to_original(self, values: np.ndarray, place: Place) -> np.ndarray:
         """See `OutputField`; what is no keypoint, 0, 0, 0, stays so."""
@@ -68,3 +79,7 @@ class KeypointPlaces(OutputField):
         values = self.to_original(given, place)
         values[given[..., 2] == 1, 2] = np.nan
         return values
+
+
+def _pairs(skeleton) -> tuple[tuple[int, int], ...]:
+    return tuple((int(one), int(other)) for one, other in skeleton)

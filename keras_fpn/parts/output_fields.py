@@ -11,6 +11,7 @@ exported detector carries their descriptions, from which `rebuilt` makes them ag
 """
 
 import importlib
+import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -24,8 +25,6 @@ from keras_fpn.ops import masks
 from keras_fpn.parts.registry import Registry
 
 OUTPUT_FIELDS = Registry("output field", "kind")
-# Of this room, that register fields and build on this file.
-_FURTHER_FILES = ("keras_fpn.parts.mask_fields", "keras_fpn.parts.keypoint_fields")
 _FieldType = TypeVar("_FieldType", bound="type[OutputField]")
 
 
@@ -147,9 +146,10 @@ class OutputField:
 
 
 def _registered():
-    """All kinds, those of files that build on this one among them."""
-    for name in _FURTHER_FILES:
-        importlib.import_module(name)
+    """All kinds, those of the other files of this room among them."""
+    room = importlib.import_module(__package__)
+    for module in pkgutil.iter_modules(room.__path__):
+        importlib.import_module(f"{__package__}.{module.name}")
     return OUTPUT_FIELDS
 
 

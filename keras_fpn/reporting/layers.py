@@ -26,6 +26,7 @@ class Canvas(NamedTuple):
         order: numbers of the objects that are drawn, the small ones last.
         colors: RGB of each object by its number.
         width: of lines, pixels of the picture.
+        classes: of each object by its number; None where it is not known.
     """
 
     picture: Image.Image
@@ -33,6 +34,7 @@ class Canvas(NamedTuple):
     order: Sequence[int]
     colors: Sequence[tuple[int, ...]] | Mapping[int, tuple[int, ...]]
     width: int
+    classes: Sequence[int] | None = None
 
 
 def draw_tints(canvas: Canvas, values: Sequence[Mapping[str, Any]], field: OutputField) -> None:

@@ -23,7 +23,8 @@ def draw_skeletons(canvas: "Canvas", values: np.ndarray, field: KeypointPlaces) 
         rows, color = np.asarray(values[index], np.float64), canvas.colors[index]
         is_there = (rows != 0).any(axis=1) & np.isfinite(rows[:, :2]).all(axis=1)
         points = [tuple(point) for point in (rows[:, :2] * canvas.factor).tolist()]
-        limbs = [(points[one], points[other]) for one, other in field.skeleton if is_there[[one, other]].all()]
+        skeleton = field.skeleton_of(None if canvas.classes is None else int(canvas.classes[index]))
+        limbs = [(points[one], points[other]) for one, other in skeleton if is_there[[one, other]].all()]
         for width, filling in ((canvas.width + 2, _RIM), (canvas.width, color)):  # all rims below all lines
             for limb in limbs:
                 draw.line(limb, fill=filling, width=width)

@@ -78,13 +78,14 @@ def draw_boxes(
     """
     picture, factor = _enlarge(to_picture(image), long_side)
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) * factor
+    known = classes
     if classes is None:
         classes = [len(_PALETTE) + zlib.crc32(str(label).encode()) % 997 for label in labels]
     drawable = [index for index in range(len(boxes)) if np.isfinite(boxes[index]).all()]
     drawable.sort(key=lambda index: -np.prod(boxes[index, 2:] - boxes[index, :2]))  # small ones on top
     width = _line_width(picture) + int(ground_truth)
     colors = [class_color(int(label)) for label in classes] if colors is None else colors
-    canvas = Canvas(picture, factor, drawable, colors, width)
+    canvas = Canvas(picture, factor, drawable, colors, width, known)
     for layer in under:
         layer(canvas)
     draw = ImageDraw.Draw(picture)

@@ -6,19 +6,18 @@
 B images, R RoIs, K classes, S samples, D detections.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from keras_fpn.console.errors import UserError
 from keras_fpn.data.batches import check_classes
 from keras_fpn.layers.detections import DetectionLayer
 from keras_fpn.metrics import DETECTIONS
 from keras_fpn.ops.losses import roi_losses
-from keras_fpn.ops.octaves import level_number
 from keras_fpn.parts.output_fields import STANDARD
-from keras_fpn.stages.classify_settings import BOX_HEADS, POOLINGS
+from keras_fpn.stages.classify_settings import BOX_HEADS
+from keras_fpn.stages.pooling import build_on_crops, build_pooling
 from keras_fpn.stages.recall import recall
 from keras_fpn.stages.stage import Stage, State, Tensors, Trained
 from keras_fpn.stages.targets import roi_targets
@@ -69,8 +68,7 @@ class ClassifyStage(Stage):
         return dict(zip(self._places, (self.roi_pooling, self.box_head, self.detections), strict=True))
 
     def build(self) -> None:
-        size, level = self.roi_pooling.output_size, next(iter(self.roi_pooling.strides))
-        self.box_head.build((None, None, size, size, self.context.channels[level]))
+        build_on_crops(self.box_head, self.roi_pooling, self.context.channels)
         super().build()
 
     def classify(
@@ -138,29 +136,3 @@ class ClassifyStage(Stage):
         yield "RoI pooling, box head", (lambda given: self.classify(*given), (features, proposals["boxes"]))
         predictions = self.classify(features, proposals["boxes"])
         yield "detections", (lambda given: self.detect(*given), (proposals, *predictions, inputs))
-
-
-def build_pooling(
-    settings: Mapping[str, Any], strides: Mapping[str, int], name: str = "roi_pooling"
-) -> "keras.layers.Layer":
-    """The layer that `roi_pooling.method` names, on the levels that RoIs are read from.
-
-    Args:
-        settings: of the group `roi_pooling`.
-        strides: `{level: pixels between cells}` of the pyramid.
-
-    Raises:
-        UserError: levels that the pyramid has not, or that are no neighbours.
-    """
-    options = dict(settings)
-    part, levels = POOLINGS[options.pop("method")], options.pop("levels")
-    absent = [level for level in levels if level not in strides]
-    if absent or not levels:
-        raise UserError(
-            f"roi_pooling.levels: {', '.join(absent) or 'none'} not among pyramid.levels {', '.join(strides)};"
-            " name levels of both"
-        )
-    numbers = sorted(map(level_number, levels))
-    if numbers != list(range(numbers[0], numbers[-1] + 1)):
-        raise UserError(f"roi_pooling.levels: {', '.join(levels)}; give neighbours, an RoI belongs on one of a run")
-    return part.build(strides={level: strides[level] for level in levels}, name=name, **options)

@@ -17,9 +17,9 @@ from keras_fpn.layers.leading_rows import LeadingRows
 from keras_fpn.metrics.keypoints import KEYPOINTS
 from keras_fpn.ops.keypoints import decode
 from keras_fpn.parts.keypoint_fields import KeypointPlaces
-from keras_fpn.stages.classify import build_pooling
 from keras_fpn.stages.keypoint_settings import check_keypoints_of_classes, named_keypoints
 from keras_fpn.stages.keypoint_targets import are_near, check_keypoints, flat_maps, keypoint_loss, keypoint_rois
+from keras_fpn.stages.pooling import build_on_crops, build_pooling
 from keras_fpn.stages.recall import recall
 from keras_fpn.stages.stage import Stage, State, Tensors, Trained
 
@@ -52,12 +52,14 @@ class KeypointStage(Stage):
         self.side, (names, skeleton) = UPSAMPLED * size, named_keypoints(settings)
         check_keypoints_of_classes(settings, len(context.classes))
         options["num_keypoints"] = len(names)
-        pooling = settings["roi_pooling"] | {"output_size": size}
-        self.keypoint_pooling = build_pooling(pooling, context.strides, "keypoint_pooling")
+        self.keypoint_pooling = build_pooling(
+            context.settings["roi_pooling"], context.strides, "keypoint_pooling", size
+        )
         self.keypoint_head = KeypointHead(name="keypoint_head", **options)
         self.keypoint_rows = LeadingRows(name="keypoint_rows")
         places = settings["keypoint_places"]
-        self.fields = (KeypointPlaces(names, skeleton, places["offset"], places["of_classes"]),)
+        of_classes, skeletons = places["of_classes"], places["skeletons"]
+        self.fields = (KeypointPlaces(names, skeleton, places["offset"], of_classes, skeletons),)
 
     @classmethod
     def fields_to_learn(cls, settings: Mapping[str, Mapping]) -> "tuple[str | ObjectField, ...]":
@@ -71,8 +73,7 @@ class KeypointStage(Stage):
         }
 
     def build(self) -> None:
-        size, level = self.keypoint_pooling.output_size, next(iter(self.keypoint_pooling.strides))
-        self.keypoint_head.build((None, None, size, size, self.context.channels[level]))
+        build_on_crops(self.keypoint_head, self.keypoint_pooling, self.context.channels)
         super().build()
 
     def heat_maps(self, features: Tensors, boxes: tf.Tensor) -> tf.Tensor:
@@ -87,8 +88,7 @@ class KeypointStage(Stage):
         logits = tf.reshape(self.heat_maps(features, boxes), [-1, self.side, self.side, number])
         places = decode(logits, tf.reshape(boxes, [-1, 4]), self.settings["keypoint_places"]["score"])
         places = tf.reshape(places, [-1, leading, number, 3])
-        is_detection = tf.sequence_mask(found["num_detections"], leading)[..., None, None]
-        places = tf.pad(tf.where(is_detection, places, 0.0), [[0, 0], [0, rows - leading], [0, 0], [0, 0]])
+        places = self.keypoint_rows.filled(places, found["num_detections"], rows)
         return tf.ensure_shape(places, [None, rows, number, 3])
 
     def infer(self, features: Tensors, state: State) -> dict[str, Any]:

@@ -38,15 +38,17 @@ class KeypointLossSettings(Settings):
 class KeypointPlaceSettings(Settings):
     """The keypoints' names, the pairs of them that a skeleton joins, and the convention of their places and scores.
 
-    `names`, `skeleton` and `of_classes` (for each class the keypoints that it has, counted from 0; null: all) come from
-    the data set. `offset`: what is added to the places in an annotation file before
-    they are learnt from and taken off those of results: 0.5 takes them for pixels and goes by their centres
-    (detectron2), 0 takes them as they are (torchvision). `score`: see `ops.keypoints.decode`.
+    `names`, `skeleton`, `of_classes` (for each class the keypoints that it has, counted from 0; null: all) and
+    `skeletons` (for each class its own pairs, where they differ) come from the data set. `offset`: what is added to the
+    places in an annotation file before they are learnt from and taken off those of results: 0.5 takes them for pixels
+    and goes by their centres (detectron2), 0 takes them as they are (torchvision). `score`: see
+    `ops.keypoints.decode`.
     """
 
     names: list[Name] | None = None
     skeleton: list[Bone] | None = None
     of_classes: list[list[Index]] | None = None
+    skeletons: list[list[Bone]] | None = None
     offset: NonNegativeFloat = 0.5
     score: Literal["probability", "logit"] = "probability"
     conventions = ("offset",)
@@ -56,7 +58,8 @@ class KeypointPlaceSettings(Settings):
     @model_validator(mode="after")
     def _of_names(self):
         number = 10_000 if self.names is None else len(self.names)
-        for key, lists in (("skeleton", self.skeleton), ("of_classes", self.of_classes)):
+        bones = [bone for each in self.skeletons or () for bone in each]
+        for key, lists in (("skeleton", self.skeleton), ("of_classes", self.of_classes), ("skeletons", bones)):
             for numbers in lists or ():
                 if max(numbers, default=0) >= number:
                     raise ValueError(f"{key}: {numbers} has others than the {number} names, which are counted from 0")
@@ -96,12 +99,13 @@ def check_keypoints_of_classes(groups: Mapping[str, Any], num_classes: int) -> N
     Raises:
         UserError: says how many.
     """
-    of_classes = groups["keypoint_places"]["of_classes"]
-    if of_classes is not None and len(of_classes) != num_classes:
-        raise UserError(
-            f"keypoint_places.of_classes: lists of {len(of_classes)} classes, and the model has {num_classes}; give one"
-            " for each class, or leave it out: each then has all keypoints"
-        )
+    for key, without in (("of_classes", "each then has all keypoints"), ("skeletons", "all then have one")):
+        lists = groups["keypoint_places"][key]
+        if lists is not None and len(lists) != num_classes:
+            raise UserError(
+                f"keypoint_places.{key}: lists of {len(lists)} classes, and the model has {num_classes}; give one for"
+                f" each class, or leave it out: {without}"
+            )
 
 
 GROUPS = {

@@ -16,10 +16,10 @@ from keras_fpn.data.fields.bitmaps import Bitmaps
 from keras_fpn.heads.mask_head import MaskHead
 from keras_fpn.layers.leading_rows import LeadingRows
 from keras_fpn.metrics.instance_masks import INSTANCE_MASKS
-from keras_fpn.ops.losses import mask_loss
+from keras_fpn.ops.mask_losses import mask_loss
 from keras_fpn.parts.mask_fields import InstanceMasks
-from keras_fpn.stages.classify import build_pooling
 from keras_fpn.stages.mask_targets import bitmap_targets, polygon_targets
+from keras_fpn.stages.pooling import build_on_crops, build_pooling
 from keras_fpn.stages.stage import Stage, State, Tensors, Trained
 
 if TYPE_CHECKING:
@@ -56,8 +56,9 @@ class MaskStage(Stage):
         options = dict(context.settings["mask_head"])
         size = options.pop("pooling_size")
         self.side, self.rule = 2 * size, context.settings["mask_targets"]["rule"]
-        pooling = context.settings["roi_pooling"] | {"output_size": size}
-        self.mask_pooling = build_pooling(pooling, context.strides, "mask_pooling")
+        self.mask_pooling = build_pooling(
+            context.settings["roi_pooling"], context.strides, "mask_pooling", size
+        )
         self.mask_head = MaskHead(len(context.classes), name="mask_head", **options)
         self.mask_rows = LeadingRows(name="mask_rows")
         self.fields = (InstanceMasks(self.side, **context.settings["mask_pasting"]),)
@@ -70,8 +71,7 @@ class MaskStage(Stage):
         return {"mask_rows": self.mask_rows, "mask_pooling": self.mask_pooling, "mask_head": self.mask_head}
 
     def build(self) -> None:
-        size, level = self.mask_pooling.output_size, next(iter(self.mask_pooling.strides))
-        self.mask_head.build((None, None, size, size, self.context.channels[level]))
+        build_on_crops(self.mask_head, self.mask_pooling, self.context.channels)
         super().build()
 
     def segment(
@@ -103,9 +103,7 @@ class MaskStage(Stage):
         rows = found["boxes"].shape[1]
         number = self.mask_rows.number(found["num_detections"], rows)
         logits = self.segment(features, found["boxes"][:, :number], found["classes"][:, :number])
-        is_detection = tf.sequence_mask(found["num_detections"], number)[..., None, None]
-        masks = tf.where(is_detection, tf.sigmoid(logits), 0.0)
-        masks = tf.pad(masks, [[0, 0], [0, rows - number], [0, 0], [0, 0]])
+        masks = self.mask_rows.filled(tf.sigmoid(logits), found["num_detections"], rows)
         return tf.ensure_shape(masks, [None, rows, self.side, self.side])
 
     def infer(self, features: Tensors, state: State) -> dict[str, Any]:

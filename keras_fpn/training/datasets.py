@@ -11,12 +11,14 @@ from keras_fpn.data.augmentations import active, needed_fields
 from keras_fpn.data.checks.quick import quick_line
 from keras_fpn.data.class_checks import check_halves
 from keras_fpn.data.coco import CocoDataset, read_coco
+from keras_fpn.data.enough import with_enough_to_learn
 from keras_fpn.data.objects import short
 from keras_fpn.data.pipeline import load_coco
 from keras_fpn.data.proposal_files import read_proposals
 from keras_fpn.data.rewritten_pictures import with_readable_pictures
 from keras_fpn.evaluation.coco import COCOEvaluator
 from keras_fpn.evaluation.measuring import evaluator_of
+from keras_fpn.metrics import prepare
 from keras_fpn.models.detector import architecture
 from keras_fpn.training.schedule import unchecked_schedule
 
@@ -95,6 +97,8 @@ def read_data(config: Config) -> tuple[CocoDataset, CocoDataset, COCOEvaluator]:
             f"{data.val.annotations}: its categories differ from those of {data.train.annotations}, which has no"
             f" {short(other)}; give both the same list"
         )
+    for name in train_set.fields.keys() & val_set.fields.keys():
+        train_set.fields[name].check_same_as(val_set.fields[name], train_set.annotations, val_set.annotations)
     number = config.model.num_classes
     if number not in (None, len(train_set.class_names)):
         raise UserError(
@@ -103,11 +107,13 @@ def read_data(config: Config) -> tuple[CocoDataset, CocoDataset, COCOEvaluator]:
         )
     check_halves(train_set, val_set)
     print(quick_line({"train": train_set, "val": val_set}, config.model.resize.model_dump()), flush=True)
-    train_set, val_set = with_readable_pictures([train_set, val_set], data.cache)
+    train_set, val_set = with_readable_pictures([with_enough_to_learn(train_set), val_set], data.cache)
     if needs_proposals:
         train_set = with_proposals(train_set, data.train.proposals, data.train_proposals)
         val_set = with_proposals(val_set, data.val.proposals, data.test_proposals)
-    return train_set, val_set, evaluator_of(val_set)
+    evaluator = evaluator_of(val_set)
+    prepare(evaluator, architecture(config.model.architecture).metric_families)  # not after the first epoch
+    return train_set, val_set, evaluator
 
 
 def _check_proposals_named(data):

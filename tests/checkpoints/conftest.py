@@ -1,15 +1,20 @@
-"""A server of files on loopback."""
+"""Published files, drawn by name, and a server of files on loopback."""
 
 import dataclasses
 import hashlib
 import http.server
+import json
 import re
 import threading
 
+import numpy as np
 import pytest
 
-from keras_fpn.checkpoints import downloading, published_cache
+from keras_fpn.checkpoints import conversion, downloading, published_cache
+from keras_fpn.checkpoints.files import write_safetensors
 from keras_fpn.checkpoints.published_files import FILES
+from keras_fpn.console.errors import UserError
+from tests.checkpoints.layouts import WIDTHS, unfolded
 
 
 class _Answers(http.server.BaseHTTPRequestHandler):
@@ -83,3 +88,50 @@ def publish(file_server, monkeypatch, tmp_path):
         return file
 
     return publish
+
+
+@pytest.fixture(scope="module")
+def state_dict(request, draws):
+    """`state_dict("torchvision/fasterrcnn_resnet50_fpn", narrow=True)`: its tensors, drawn by name."""
+    tables = json.loads((request.config.rootpath / "tests" / "golden" / "state_dicts.json").read_text())
+
+    def draw(name, narrow=True):
+        tensors = {}
+        for module, stored in tables[name]:
+            for tensor, shape in unfolded(stored):
+                key = f"{module}.{tensor}" if module else tensor
+                is_body = "mobilenet" in name and ".body." in key
+                if narrow and not is_body:
+                    shape = [size // 8 if size in WIDTHS else size for size in shape]
+                counter = np.zeros((), np.int64)
+                tensors[key] = counter if tensor == "num_batches_tracked" else draws.weight(key, tuple(shape))
+        return tensors
+
+    return draw
+
+
+@pytest.fixture(scope="module")
+def write(tmp_path_factory):
+    """`write(tensors, "name.safetensors")` -> the file's path."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+
+    def write(tensors, name="checkpoint.safetensors", metadata=None):
+        write_safetensors(folder / name, tensors, metadata or {})
+        return folder / name
+
+    return write
+
+
+@pytest.fixture
+def refused(write):
+    """`refused(tensors, ...)`: the message of the refusal, one line that begins with the file's name."""
+
+    def refuse(tensors, name="checkpoint.safetensors", **arguments):
+        path = write(tensors, name)
+        with pytest.raises(UserError) as error:
+            conversion.convert_checkpoint(path, **arguments)
+        message = str(error.value)
+        assert message.startswith(f"{path}: ") and "\n" not in message
+        return message.removeprefix(f"{path}: ")
+
+    return refuse

@@ -14,53 +14,9 @@ import pytest
 import keras_fpn
 from keras_fpn.checkpoints import conversion, published, recognition
 from keras_fpn.checkpoints.class_names import read_class_names
-from keras_fpn.checkpoints.files import read_checkpoint, write_safetensors
+from keras_fpn.checkpoints.files import read_checkpoint
 from keras_fpn.console.errors import UserError
-
-WIDTHS = {64, 128, 256, 512, 1024, 2048, 256 * 49}
-UNUSED_IDS = [12, 26, 29, 30, 45, 66, 68, 69, 71, 83]
-SCORES, BOXES = "roi_heads.box_predictor.cls_score", "roi_heads.box_predictor.bbox_pred"
-
-
-@pytest.fixture(scope="module")
-def state_dict(request, draws):
-    """`state_dict("torchvision/fasterrcnn_resnet50_fpn", narrow=True)`: its tensors, drawn by name."""
-    tables = json.loads((request.path.parents[1] / "golden" / "state_dicts.json").read_text())
-
-    def draw(name, narrow=True):
-        tensors = {}
-        for module, stored in tables[name]:
-            for tensor, shape in _unfolded(stored):
-                key = f"{module}.{tensor}" if module else tensor
-                is_body = "mobilenet" in name and ".body." in key
-                if narrow and not is_body:
-                    shape = [size // 8 if size in WIDTHS else size for size in shape]
-                counter = np.zeros((), np.int64)
-                tensors[key] = counter if tensor == "num_batches_tracked" else draws.weight(key, tuple(shape))
-        return tensors
-
-    return draw
-
-
-def _unfolded(stored):
-    """The tensors of a module: `[tensor, shape]` each, or of a batch normalisation the channels, or `[channels]`."""
-    if isinstance(stored, list) and not isinstance(stored[0], int):
-        return stored
-    channels = stored if isinstance(stored, int) else stored[0]
-    counter = [] if isinstance(stored, int) else [("num_batches_tracked", [])]
-    return [(name, [channels]) for name in ("weight", "bias", "running_mean", "running_var")] + counter
-
-
-@pytest.fixture(scope="module")
-def write(tmp_path_factory):
-    """`write(tensors, "name.safetensors")` -> the file's path."""
-    folder = tmp_path_factory.mktemp("checkpoints")
-
-    def write(tensors, name="checkpoint.safetensors", metadata=None):
-        write_safetensors(folder / name, tensors, metadata or {})
-        return folder / name
-
-    return write
+from tests.checkpoints.layouts import BOXES, SCORES, UNUSED_IDS, without_counters
 
 
 @pytest.fixture(scope="module")
@@ -101,25 +57,6 @@ def detectron2_tensors(state_dict):
 @pytest.fixture(scope="module")
 def detectron2_r50(detectron2_tensors, write):
     return conversion.convert(write(detectron2_tensors, "d2.safetensors"))
-
-
-@pytest.fixture
-def refused(write):
-    """`refused(tensors, ...)`: the message of the refusal, one line that begins with the file's name."""
-
-    def refuse(tensors, name="checkpoint.safetensors", **arguments):
-        path = write(tensors, name)
-        with pytest.raises(UserError) as error:
-            conversion.convert_checkpoint(path, **arguments)
-        message = str(error.value)
-        assert message.startswith(f"{path}: ") and "\n" not in message
-        return message.removeprefix(f"{path}: ")
-
-    return refuse
-
-
-def without_counters(tensors):
-    return {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
 
 
 # Every tensor in its place ---------------------------------------------------------------------------------------

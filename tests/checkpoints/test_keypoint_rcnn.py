@@ -10,9 +10,8 @@ import pytest
 import keras_fpn
 from keras_fpn.checkpoints import conversion, published
 from keras_fpn.data import coco_keypoints
-from tests.checkpoints import test_conversion
+from tests.checkpoints.layouts import without_counters
 
-state_dict, write, refused = test_conversion.state_dict, test_conversion.write, test_conversion.refused
 EPSILON = "model.backbone.norm_epsilon"
 
 
@@ -32,7 +31,7 @@ def test_torchvisions_file_there_and_back(torchvision_tensors, torchvision_model
     assert model.keypoint_names == coco_keypoints.NAMES and model.skeleton == coco_keypoints.SKELETON
     assert torchvision_model.identity.title == "keypointrcnn_resnet50_fpn"
     back = conversion.to_torchvision(model)
-    expected = test_conversion.without_counters(torchvision_tensors)
+    expected = without_counters(torchvision_tensors)
     assert set(back) == set(expected)
     for name, tensor in expected.items():
         np.testing.assert_array_equal(back[name], tensor, err_msg=name)

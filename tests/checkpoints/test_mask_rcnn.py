@@ -11,13 +11,12 @@ import keras_fpn
 from keras_fpn.checkpoints import conversion, published
 from keras_fpn.checkpoints.transfer import start_from
 from keras_fpn.console.errors import UserError
-from tests.checkpoints import test_conversion
+from tests.checkpoints.layouts import BOXES, SCORES, UNUSED_IDS, without_counters
 
-state_dict, write = test_conversion.state_dict, test_conversion.write
 PREDICTOR = "roi_heads.mask_predictor"
 EPSILON = "model.backbone.norm_epsilon"
 # The 80 ids that COCO uses, then the background, then the ten that it does not.
-ORDER = [id for id in range(1, 91) if id not in test_conversion.UNUSED_IDS] + [0, *test_conversion.UNUSED_IDS]
+ORDER = [id for id in range(1, 91) if id not in UNUSED_IDS] + [0, *UNUSED_IDS]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +62,7 @@ def test_each_tensor_of_the_head_has_its_place(v1, v1_tensors):
 
 @pytest.mark.parametrize("name", ("v1", "v2"))
 def test_there_and_back_is_exact_to_the_bit(name, request):
-    tensors = test_conversion.without_counters(request.getfixturevalue(f"{name}_tensors"))
+    tensors = without_counters(request.getfixturevalue(f"{name}_tensors"))
     back = conversion.to_torchvision(request.getfixturevalue(name).model)
     assert back.keys() == tensors.keys()
     for key, tensor in tensors.items():
@@ -95,9 +94,9 @@ def test_names_of_the_file_that_was_published_first_are_read(v1_tensors, write):
 
 def test_classes_of_ones_own_have_masks_in_their_order(state_dict, write, tmp_path):
     tensors = state_dict("torchvision/maskrcnn_resnet50_fpn")
-    for name in (test_conversion.SCORES, f"{PREDICTOR}.mask_fcn_logits"):
+    for name in (SCORES, f"{PREDICTOR}.mask_fcn_logits"):
         tensors |= {f"{name}.{kind}": tensors[f"{name}.{kind}"][:4] for kind in ("weight", "bias")}
-    name = test_conversion.BOXES
+    name = BOXES
     tensors |= {f"{name}.{kind}": tensors[f"{name}.{kind}"][:16] for kind in ("weight", "bias")}
     found = conversion.convert(write(tensors, "own.safetensors"), class_names=["a", "b", "c"])
     bias = tensors[f"{PREDICTOR}.mask_fcn_logits.bias"]

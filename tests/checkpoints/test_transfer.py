@@ -121,6 +121,39 @@ def test_rows_that_are_no_class_do_not_hinder(build, saved, into_fewer):
     np.testing.assert_array_equal(ours["class_logits/bias"][5:], before["class_logits/bias"][5:])
 
 
+KEYPOINT_HEAD = {"pooling_size": 4, "conv_layers": 1, "channels": 8}
+BIRD = ["beak", "left_wing", "right_wing", "tail"]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "pairs", "told"),
+    [
+        (BIRD, BIRD[::-1], [(0, 3), (1, 2), (2, 1), (3, 0)], None),
+        (BIRD, ["tail", "crest", "beak"], [(0, 3), (2, 0)], "keypoint_head: the file has no crest among its 4 names"),
+        (BIRD, ["a", "b", "c", "d"], [], "the file has no a, b, c, d among its 4 names; their rows begin anew"),
+        (None, BIRD, [(0, 0), (1, 1), (2, 2), (3, 3)], None),  # nobody named them: by number
+        (BIRD, None, [(0, 0), (1, 1), (2, 2), (3, 3)], None),
+    ],
+)
+def test_keypoints_pair_by_their_names(build, saved, theirs, ours, pairs, told):
+    def made(seed, names):
+        more = {"keypoint_names": names} if names else {"num_keypoints": 4}
+        return build(seed, keras_fpn.KeypointRCNN, keypoint_head=KEYPOINT_HEAD, **more)
+
+    source, model = made(1, theirs), made(2, ours)
+    kernel, bias = (variable.numpy().copy() for variable in model.keypoint_head.score_lowres.weights)
+    transfer = start_from(model, saved(source))
+    given = [variable.numpy() for variable in source.keypoint_head.score_lowres.weights]
+    for here, there in pairs:
+        kernel[:, :, here], bias[here] = given[0][:, :, there], given[1][there]
+    found = [variable.numpy() for variable in model.keypoint_head.score_lowres.weights]
+    np.testing.assert_array_equal(found[0], kernel)
+    np.testing.assert_array_equal(found[1], bias)
+    notes = [note for note in transfer.notes if "keypoint_head" in note]
+    assert transfer.taken["keypoint_head"] == (4 if pairs else 2, 4) and transfer.resized == []
+    assert len(notes) == (told is not None) and (told is None or told in notes[0])
+
+
 @pytest.mark.parametrize("into_fewer", (True, False))
 def test_as_many_rows_of_other_classes_do_not_fit_by_chance(build, saved, into_fewer):
     """80 classes and 11 other rows are as many as 90 classes and the background; here 4 and 3 as 6 and 1."""

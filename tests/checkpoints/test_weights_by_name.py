@@ -190,9 +190,60 @@ def _interrupt():
     raise KeyboardInterrupt
 
 
-def test_a_model_says_how_weights_are_given():
-    with pytest.raises(UserError, match=r"weights: are no settings of a model; give them to keras_fpn.start_from\("):
-        keras_fpn.FasterRCNN(2, weights=DETECTOR)
+def test_a_model_begins_with_weights_by_name(publish, file_server, content, detector):
+    """Without classes it is the file's model; with classes of its own it has the file's conventions and features."""
+    publish(DETECTOR, content)
+    model = keras_fpn.FasterRCNN(weights=DETECTOR)
+    assert (model.profile, model.class_names) == (detector.profile, detector.class_names) and _same(model, detector)
+    assert model.settings == keras_fpn.convert_checkpoint(DETECTOR).settings
+    own = keras_fpn.FasterRCNN(2, weights=DETECTOR, class_names=["cat", "dog"], detections={"max_detections": 7})
+    assert (own.num_classes, own.class_names, own.max_detections) == (2, ("cat", "dog"), 7)
+    differing = {group for group in own.settings if own.settings[group] != model.settings[group]}
+    assert differing == {"detections", "box_head"}  # the rows of the background, which are of the file's classes
+    assert {key for key, value in own.settings["box_head"].items() if value != model.settings["box_head"][key]} == {
+        "background_boxes"
+    }
+    for part in ("backbone", "pyramid", "rpn_head"):
+        pairs = zip(own.parts[part].weights, detector.parts[part].weights, strict=True)
+        assert all(np.array_equal(ours, theirs) for ours, theirs in pairs)
+    assert len(file_server.asked) == 1
+
+
+def test_a_model_of_another_kind_begins_with_what_both_have(publish, content, detector, caplog):
+    publish(DETECTOR, content)
+    head = {"conv_layers": 1, "channels": 8}
+    model = keras_fpn.MaskRCNN(class_names=["cat"], weights=DETECTOR, mask_head=head)
+    assert model.num_classes == 1 and model.mask_head.num_masks >= 1
+    np.testing.assert_array_equal(model.rpn_head.weights[0], detector.rpn_head.weights[0])
+    rpn = keras_fpn.RPN(weights=DETECTOR)
+    np.testing.assert_array_equal(rpn.rpn_head.weights[0], detector.rpn_head.weights[0])
+    assert caplog.text == ""
+
+
+def test_a_model_begins_with_a_file_of_its_own(detector, tmp_path):
+    detector.save(tmp_path / "own.keras")
+    names = ["star", "circle", "square", "triangle"]
+    model = keras_fpn.FasterRCNN(4, weights=tmp_path / "own.keras", class_names=names)
+    before, after = (each.box_head.class_logits.kernel.numpy() for each in (detector, model))
+    np.testing.assert_array_equal(after[:, :4], before[:, [3, 0, 1, 2]])  # rows go by the names of their classes
+    assert keras_fpn.FasterRCNN.from_config(model.get_config()).class_names == model.class_names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"weights": "fasterrcnn_resnet50_fnp"}, "did you mean the published 'fasterrcnn_resnet50_fpn'?"),
+        ({"weights": DETECTOR, "profile": "detectron2"}, "weights are of the profile 'torchvision', not 'detectron2'"),
+        ({"weights": DETECTOR, "backbone": "resnet34"}, "its backbone is resnet18, the model's is resnet34"),
+        ({"weights": DETECTOR, "box_head": {"unit": 3}}, r"box_head.unit: unknown key.*units"),
+        ({"weights": DETECTOR, "wieghts": {}}, "wieghts: unknown group of settings"),
+    ],
+)
+def test_what_does_not_go_with_weights_is_one_line(publish, content, arguments, told):
+    publish(DETECTOR, content)
+    with pytest.raises(UserError, match=told.replace("?", r"\?")) as caught:
+        keras_fpn.FasterRCNN(2, **arguments)
+    assert "\n" not in str(caught.value)
 
 
 # Through the commands -----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import load_coco, nearest, read_coco, transforms
+from keras_fpn.data import load_coco, nearest, outline_areas, read_coco, transforms
 from keras_fpn.data.coco import Record
 from keras_fpn.data.fields import OBJECT_FIELDS
 from keras_fpn.data.fields.bitmaps import Bitmaps
@@ -77,6 +77,43 @@ def test_polygons_are_points_and_parts():
     assert all((each[1] == -1).all() and (each[..., 2] == rows[..., 2]).all() for each in (flipped, scaled, cut))
 
 
+def test_areas_in_a_window_are_those_that_pycocotools_counts_on_a_finer_grid():
+    """16 of its pixels across one of the image; its border moves by half of one."""
+    draw, fine, (top, left, height, width) = np.random.default_rng(0), 16, (5, 12, 20, 25)
+    polygons = np.full((6, 20, 3), -1, np.float32)
+    expected = np.zeros(6)
+    for index in range(5):  # the last has no points
+        for part in range(2):
+            angles, middle = np.sort(draw.uniform(0, 2 * np.pi, 9)), draw.uniform(8, 32, 2) + 8 * part
+            points = middle + draw.uniform(3, 12, (9, 1)) * np.stack([np.cos(angles), np.sin(angles)], 1)
+            polygons[index, 9 * part : 9 * part + 9] = np.concatenate([points, np.full((9, 1), part)], 1)
+            outline = [((points - [left, top]) * fine).ravel().tolist()]
+            expected[index] += coco_mask.area(coco_mask.frPyObjects(outline, fine * height, fine * width))[0] / fine**2
+    edges = outline_areas.edges_of(tf.constant(polygons))
+    assert np.count_nonzero(expected) > 3
+    np.testing.assert_allclose(edges.areas(transforms.Window(top, left, height, width)), expected, atol=0.5)
+    whole = edges.areas(transforms.Window(-100, -100, 300, 300))
+    np.testing.assert_allclose(edges.areas(), whole, rtol=1e-9)
+    assert not outline_areas.edges_of(tf.zeros([0, 0, 3])).areas().numpy().size
+
+
+def test_an_object_whose_outline_leaves_the_window_is_lost_though_its_box_reaches_into_it():
+    field = OBJECT_FIELDS["polygons"]
+    triangle, line, square = [0, 0, 40, 0, 0, 40], [2, 2, 38, 38, 30, 30], [20, 20, 40, 20, 40, 40, 20, 40]
+    crowd = {"segmentation": {"size": [HEIGHT, WIDTH], "counts": runs(MASK)}, "iscrowd": 1}
+    given = [{"segmentation": [each]} for each in (triangle, line, square)]
+    column, _ = field.read(objects_of(*given, crowd))
+    rows = tf.constant(rows_of(field, column))
+    for (top, left), expected in (((22, 22), [False, True, True, True]), ((10, 10), [True] * 4)):
+        window = transforms.Window(top, left, 15, 15)
+        assert field.is_shown(rows, window).numpy().tolist() == expected
+    boxes = tf.constant([[0.0, 0, 40, 40], [2, 2, 38, 38], [20, 20, 40, 40], [8, 5, 30, 40]])
+    fields = {OBJECT_FIELDS["boxes"]: boxes, field: rows, OBJECT_FIELDS["bitmaps"]: tf.ones([4, *SIZE], tf.uint8)}
+    _, left = transforms.crop(tf.zeros([*SIZE, 3]), fields, 22, 22, 15, 15)
+    assert [len(own) for own in left.values()] == [3, 3, 3]
+    np.testing.assert_array_equal(left[OBJECT_FIELDS["boxes"]][1], [0, 0, 15, 15])
+
+
 @pytest.mark.parametrize(
     ("name", "segmentation", "told"),
     [
@@ -92,6 +129,7 @@ def test_polygons_are_points_and_parts():
         ("polygons", None, r'"segmentation" is missing; polygons are needed here: add them'),
         ("polygons", [[4, 6, 30, 6]], r'"segmentation" has a polygon \[4, 6, 30, 6\], not three points or more'),
         ("polygons", [[70, 6, 90, 6, 90, 18]], r'its "segmentation" lies outside its image; .*invalid_boxes=drop'),
+        ("polygons", {}, r'"segmentation" is empty; polygons are needed here: add them, or leave such objects out'),
         ("polygons", {"size": [40, 60], "counts": [1200, 1200]}, r"run lengths, .* model.mask_targets.rule=bitmask"),
     ],
 )
@@ -102,11 +140,29 @@ def test_what_is_no_mask_is_one_line(name, segmentation, told):
     assert "\n" not in str(caught.value)
 
 
+OUTSIDE = [[70, 6, 90, 6, 90, 18]]
+
+
 @pytest.mark.parametrize("name", ["bitmaps", "polygons"])
-def test_an_object_outside_its_image_may_be_left_out(name):
-    objects = objects_of({"segmentation": [[70, 6, 90, 6, 90, 18]]}, {"segmentation": [TRIANGLE]}, drop=True)
-    column, is_sound = OBJECT_FIELDS[name].read(objects)
-    assert is_sound.tolist() == [False, True] and len(column) == 2
+@pytest.mark.parametrize("segmentation", [OUTSIDE, [], None, [[4, 6, 30, 6]], [TRIANGLE, [1, 2, 3, float("nan")]]])
+def test_an_object_without_a_mask_may_be_left_out(name, segmentation):
+    entries = ({"segmentation": segmentation}, {"segmentation": [TRIANGLE]}, {"segmentation": segmentation})
+    field = OBJECT_FIELDS[name]
+    column, is_sound = field.read(objects_of(*entries, drop=True))
+    assert is_sound.tolist() == [False, True, False] and len(column) == 3
+    alone, _ = field.read(objects_of(entries[1]))
+    np.testing.assert_array_equal(rows_of(field, column[is_sound]), rows_of(field, alone))
+    told = r"^f.json: annotation 40 .* \(and 1 more of 3 boxes\); .*leave such objects out: --set data.invalid_boxes="
+    with pytest.raises(UserError, match=told):
+        field.read(objects_of(*entries))
+
+
+@pytest.mark.parametrize("name", ["bitmaps", "polygons"])
+def test_where_no_object_has_a_mask_none_is_left_out(name):
+    objects = objects_of({}, {"segmentation": []}, drop=True)
+    told = r'annotation 40 .*: "segmentation" is missing \(and 1 more, all there are\); \w+ are needed here: add \w+'
+    with pytest.raises(UserError, match=told):
+        OBJECT_FIELDS[name].read(objects)
 
 
 def test_pixels_are_taken_over_as_pytorch_and_pillow_do():

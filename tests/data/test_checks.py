@@ -368,10 +368,62 @@ def outline_elsewhere(case):
     case.items[2]["segmentation"] *= 2  # two polygons
 
 
-@breaks("segmentation_unusable", 2, remains=2)
+@breaks("segmentation_unusable", 5, remains=5)
 def no_outline(case):
     case.items[0]["segmentation"] = [[1, 2, 3, 4]]
     case.items[1]["segmentation"] = {"size": [1, 1], "counts": [1]}
+    case.items[2]["segmentation"] = [[1, 2, 10**400, 4, 5, 6]]
+    case.items[3]["segmentation"] = [[1, 2, math.inf, 4, 5, 6]]
+    case.items[4]["segmentation"] = [[1, 2, math.inf, 4, -math.inf, 6]]
+
+
+@breaks("segmentation_missing", 35, remains=35)
+def one_outline(case):
+    x, y, width, height = case.items[3]["bbox"]
+    case.items[3]["segmentation"] = [[x, y, x + width, y, x + width, y + height, x, y + height]]
+
+
+def _with_keypoints(case):
+    """Two keypoints of each object, in the middle of its box, the second hidden."""
+    for category in case.categories:
+        category["keypoints"] = ["left", "right"]
+    for item in case.items:
+        x, y, width, height = item["bbox"]
+        item["keypoints"] = [x + 5, y + height / 2, 2, x + width, y + height, 1]
+
+
+@breaks("keypoints_unusable", 6, remains=6)
+def keypoints_of_other_kinds(case):
+    _with_keypoints(case)
+    del case.categories[2]["keypoints"]
+    for item in case.items:
+        if item["category_id"] == 3:
+            del item["keypoints"]
+    case.items[0]["keypoints"] = [1, 2, 2]
+    case.items[1]["keypoints"][0] = math.inf
+    case.items[3]["keypoints"][2] = 3
+    case.items[4]["num_keypoints"] = 1
+    case.items[6]["keypoints"][1] = 10**400
+    case.items[5]["keypoints"] = [5, 5, 2, 0, 0, 0]  # of the category that says none
+
+
+@breaks("keypoint_outside_image", 1, remains=1)
+def keypoint_outside(case):
+    _with_keypoints(case)
+    case.items[0]["keypoints"][0] = WIDTH + 3
+
+
+@breaks("keypoint_off_box", 2, remains=2)
+def keypoint_off_its_box(case):
+    _with_keypoints(case)
+    for item in case.items[:2]:
+        item["keypoints"][0] += 17
+
+
+@breaks("keypoint_list_unusable", 1, remains=1)
+def lists_that_differ(case):
+    _with_keypoints(case)
+    case.categories[1]["keypoints"] = ["right", "left"]
 
 
 @breaks("box_form", 36, mends=False)
@@ -428,6 +480,7 @@ def test_every_kind_of_finding_is_tried():
     from keras_fpn.training import anchor_fit  # noqa: F401
 
     elsewhere = {"image_in_two_halves", "categories_differ", "no_images", "image_undecodable", "object_unreached"}
+    elsewhere |= {"keypoints_differ"}
     assert {kind for _, kind, _, _ in BREAKS.values()} | elsewhere == set(KINDS.names())
 
 
@@ -438,7 +491,7 @@ ODD = [
 ]  # fmt: skip
 KEYS = (
     "id", "image_id", "category_id", "bbox", "iscrowd", "segmentation", "area", "file_name", "height", "width", "name",
-    "record",
+    "record", "keypoints", "num_keypoints", "skeleton", "sigmas",
 )  # fmt: skip
 
 
@@ -568,6 +621,26 @@ def test_halves_are_held_against_each_other(halves):
     assert shared.half == different.half == "val" and different.detail == "wolf"
     (example,) = shared.examples
     assert (example.file_name, example.detail) == ("102.png", "is 4.png of train")
+
+
+def test_lists_of_keypoints_are_held_against_each_other(halves):
+    train, val = halves
+    for each in halves:
+        _with_keypoints(each)
+    assert _counts(_checked(halves)) == {}
+    for category in val.categories:
+        category["keypoints"] = ["left", "middle"]
+    (found,) = _checked(halves).findings
+    assert (found.kind.name, found.half) == ("keypoints_differ", "val")
+    assert found.detail == "['left', 'middle'], not ['left', 'right']"
+
+
+def test_what_is_no_number_stays_where_boxes_go_with_their_pictures(case):
+    odd = [None, "4", [1], math.inf, 10**400]
+    case.items[0].update(segmentation=[odd, 5], keypoints=odd, area=10**400)
+    resized_file(case)
+    changed = _mended(case).content["annotations"][0]
+    assert changed["segmentation"] == [odd, 5] and changed["keypoints"] == odd and changed["area"] == 10**400
 
 
 def test_pictures_of_one_length_and_end_are_told_apart(case):
@@ -716,6 +789,7 @@ def test_every_format_is_checked_alike(tmp_path, name):
     assert {("train", "category_unused", 1), ("train", "image_without_objects", 1), ("val", "crowd", 1)} < wanted
     found, checked = _found_in(reader, tmp_path / "other")
     absent = {"image_without_objects": not reader.has_empty, "crowd": not reader.has_crowds}
+    absent["segmentation_missing"] = not reader.has_outlines
     assert found == {each for each in wanted if not absent.get(each[1])}
     assert not checked.has_errors
     for subject in checked.subjects:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -166,11 +167,30 @@ def test_annotations_that_have_the_chosen_classes_already_stay(data, classes):
     assert data_set.class_names == ("cat", "vehicle") and data_set.category_ids == (2, 5)
 
 
+def test_one_of_several_data_sets_may_lack_what_was_chosen_of_all(data):
+    """As a run that learnt several measures on one of them."""
+    first, second = data("first", _FIRST, {"car": 3, "bus": 7, "cat": 8}), data("second", [(1, "lorry")], {"lorry": 1})
+    classes = {"vehicle": ["car", "bus", "lorry"], "lorry or cat": ["cat"]}
+    both = read_coco(*zip(first, second, strict=True), classes=classes)
+    learnt = dict(zip(both.class_names, both.category_ids, strict=True))
+    for one in (first, second):
+        data_set = read_coco(*one, classes=classes, categories=learnt)
+        assert (data_set.class_names, data_set.category_ids) == (both.class_names, both.category_ids)
+        assert set(data_set.instances().class_names.values()) == set(both.class_names)
+    with pytest.raises(UserError, match="has no class 'car'"):
+        read_coco(*data("third", [(1, "dog")], {"dog": 1}), classes={"vehicle": ["car"]}, categories=learnt)
+    with pytest.raises(UserError, match="has no class 'lorry'"):
+        read_coco(*first, classes=classes)  # a misspelt name, for all that is known
+
+
 def test_the_choice_is_said_in_one_line(two, caplog):
     with caplog.at_level(logging.WARNING):
         read_coco(*two, classes={"vehicle": ["car", "bus"], "bird": "bird"})
     lines = [record.getMessage() for record in caplog.records if "classes of" in record.getMessage()]
-    assert lines == [f"{two[0][0]}: 2 classes of 4, 5 of 7 objects (vehicle from car, bus)"]
+    both = " and ".join(map(str, two[0]))
+    assert lines == [f"{both}: 2 classes of 4, 5 of 7 objects (vehicle from car, bus)"]
+    with pytest.raises(UserError, match=re.escape(f"data.classes: {both} has no class 'brd'")):
+        read_coco(*two, classes=["brd"])
 
 
 def test_two_spellings_of_a_class_are_told(data, caplog):

@@ -552,3 +552,16 @@ def test_a_companion_that_was_damaged_is_told(tmp_path, run):
         kept.write_text(damaged)
         code, _, err = run("data", "convert", tmp_path / "b", tmp_path / "c")
         assert (code, err.count("\n")) == (2, 1) and f"{kept}: " in err and told in err
+
+
+def test_areas_that_are_no_numbers_are_left_out_and_told(tmp_path, caplog):
+    """JSON has no NaN, and evaluation refuses such an area."""
+    LAYOUTS["coco"](tmp_path / "a")
+    file = tmp_path / "a" / "annotations" / "instances_train.json"
+    document = json.loads(file.read_text())
+    document["annotations"][0]["area"], document["annotations"][1]["area"] = float("nan"), 7.5
+    file.write_text(json.dumps(document))
+    convert(str(tmp_path / "a"), tmp_path / "b", "coco")
+    text = (tmp_path / "b" / "annotations" / "instances_train.json").read_text()
+    assert "NaN" not in text and [item.get("area") for item in json.loads(text)["annotations"]] == [None, 7.5, None]
+    assert f"{file}: the area of 1 of 3 annotations is no number, and is left out" in caplog.text

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data import find_layout, read_coco
+from keras_fpn.data import coco_keypoints, find_layout, read_coco
 from keras_fpn.data.formats import find_halves, format_of, read_content
 from keras_fpn.data.formats.picture_folders import picture_size
 from tests.data import disguises
@@ -177,6 +177,71 @@ def test_yolo_polygons_confidences_and_key_points(tmp_path):
     assert (only["bbox"], only["keypoints"]) == ([40, 15, 20, 20], [10, 10, 2, 0, 0, 0])
 
 
+def _pose(root, *lines, yaml):
+    return _yolo(root, "".join(f"0 0.5 0.5 0.2 0.4 {line}\n" for line in lines), f"names: [cat]\n{yaml}")
+
+
+@pytest.mark.parametrize(
+    ("yaml", "keys"),
+    [
+        ("kpt_shape: [3, 3]", {"keypoints": ["kp1", "kp2", "kp3"]}),
+        (
+            "kpt_shape: [3, 3]\nflip_idx: [0, 2, 1]",
+            {"keypoints": ["kp1", "kp2", "kp3"], "keypoint_flips": [["kp2", "kp3"]]},
+        ),
+        ("kpt_shape: [2, 3]\nkpt_names: {0: [nose, tail]}", {"keypoints": ["nose", "tail"]}),
+        (
+            "kpt_shape: [2, 3]\nkpt_names: [a, b]\nflip_idx: [0, 1]",
+            {"keypoints": ["a", "b"], "keypoint_flips": []},
+        ),
+    ],
+)
+def test_yolo_s_keypoints_have_names_and_sides(tmp_path, yaml, keys):
+    number = len(keys["keypoints"])
+    root = _pose(tmp_path, " ".join(["0.1 0.2 2"] * number), yaml=yaml)
+    halves = find_halves(root)[1]["all"]
+    assert read_content(*halves)["categories"] == [{"id": 0, "name": "cat", **keys}]
+    field = read_coco(*halves, fields=("keypoints",)).fields["keypoints"]
+    flips = keys.get("keypoint_flips")
+    assert (field.order is None) == (flips is None) == bool(field.refuses)
+    if flips:
+        assert field.order == (0, 2, 1)
+    chosen = read_coco(*halves, fields=("keypoints",), field_settings={"keypoint_flips": [keys["keypoints"][:2]]})
+    assert chosen.fields["keypoints"].order[:2] == (1, 0)  # what is set wins
+
+
+def test_seventeen_that_swap_as_cocos_do_are_cocos(tmp_path):
+    order = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
+    root = _pose(tmp_path, " ".join(["0.1 0.2 2"] * 17), yaml=f"kpt_shape: [17, 3]\nflip_idx: {order}")
+    field = read_coco(*find_halves(root)[1]["all"], fields=("keypoints",)).fields["keypoints"]
+    assert (field.names, field.skeleton) == (coco_keypoints.NAMES, coco_keypoints.SKELETON)
+
+
+def test_yolo_s_keypoints_without_visibility_are_visible_but_for_those_below_0(tmp_path):
+    """Ultralytics leaves those out with which x or y is below 0 (its utils/instance and loader)."""
+    root = _pose(tmp_path, "0.1 0.2 -1 -1", "0 0 0.5 1.2", yaml="kpt_shape: [2, 2]")
+    first, second = _one_folder(root)["annotations"]
+    assert first["keypoints"][2::3] == [2, 0] and second["keypoints"] == [0, 0, 2, 50, 60, 2]
+    root = _pose(tmp_path / "odd", "0.1 0.2 0.5 0 0 1", yaml="kpt_shape: [2, 3]")
+    with pytest.raises(UserError, match="have the visibility 0.5, which is 0"):
+        read_coco(*find_halves(root)[1]["all"], fields=("keypoints",))
+
+
+@pytest.mark.parametrize(
+    ("yaml", "told"),
+    [
+        ("kpt_shape: [0, 3]", r"kpt_shape is \[0, 3\]; write \[key points, 2 or 3\]"),
+        ("kpt_shape: [2, 3]\nflip_idx: [0, 0]", r"flip_idx is \[0, 0\]; write for each of the 2 key points the number"),
+        ("kpt_shape: [3, 3]\nflip_idx: [1, 2, 0]", r"flip_idx is \[1, 2, 0\]; write for each"),
+        ("kpt_shape: [2, 3]\nflip_idx: 1", "flip_idx is 1; write"),
+        ("kpt_shape: [2, 3]\nkpt_names: {0: [a]}", r"kpt_names has \['a'\] for class 0; write the 2 names"),
+    ],
+)
+def test_yolo_s_keypoints_that_contradict_themselves_are_one_line(tmp_path, yaml, told):
+    with pytest.raises(UserError, match=rf"data.yaml: {told}"):
+        _one_folder(_pose(tmp_path, "0.1 0.2 2 0 0 0", yaml=yaml))
+
+
 def test_yolo_measures_pictures_as_they_are_looked_at(tmp_path):
     """EXIF orientation 6: stored 100 x 50, looked at 50 x 100."""
     exif = Image.Exif()
@@ -335,8 +400,8 @@ MISTAKES = [
     (_CSV, {"t.csv": "filename,class,a,b\na.jpg,cat,1,2\n"}, r"t.csv: the first row .* has no column of a box; write"),
     (_CSV, {"t.csv": "filename,class,xmin,x1,ymin,xmax,ymax\n"}, "t.csv: the columns xmin and x1 could be the same; r"),
     (_CSV, {"t.csv": "filename,class,xmin,ymin,xmax,ymax,x,y,w,h\n"}, "t.csv: has xmin, .* and x, y, w, h; remove"),
-    (_CSV, {"t.csv": _TABLE + "a.jpg,cat,1,2,3,nan\n"}, "t.csv: line 2: y2 is 'nan'; write a number"),
-    (_CSV, {"t.csv": _TABLE + "a.jpg,cat,1,2,3,\n"}, "t.csv: line 2: y2 is ''; write a number"),
+    (_CSV, {"t.csv": _TABLE + "a.jpg,cat,1,2,3,nan\n"}, "t.csv: line 2: ymax is 'nan'; write a number"),
+    (_CSV, {"t.csv": _TABLE + "a.jpg,cat,1,2,3,\n"}, "t.csv: line 2: ymax is ''; write a number"),
     (_CSV, {"t.csv": _TABLE + "a.jpg,,1,2,3,4\n"}, "t.csv: line 2: has a box and no class; write"),
     (_CSV, {"t.csv": _TABLE + ",cat,1,2,3,4\n"}, "t.csv: line 2: names no picture; correct"),
     (_CSV, {"t.csv": _TABLE + "a.jpg,cat,1,2,3,4\nb.jpg,cat,1,2,3,4\n"},
@@ -349,6 +414,8 @@ MISTAKES = [
     (_CSV, {"val.csv": _CSV["t.csv"], "train.csv": b"filename\xff"}, "train.csv: no text in UTF-8 .*; write it as"),
     (_CSV, {"t.csv": "filename,class,xmin,ymin,xmax,ymax,split\na.jpg,c,1,2,3,4,train\na.jpg,c,1,2,3,4,dev\n"},
      "t.csv: line 3: is for 'dev', and other lines name halves; write train, val or test"),
+    (_CSV, {"t.csv": "TRIAN,gs://b/a.jpg,cat,0.1,0.1,,,0.5,0.5,,\nTEST,gs://b/a.jpg,cat,0.1,0.1,,,0.5,0.5,,\n"},
+     "t.csv: line 1: is for 'TRIAN', .*; write train, val or test"),
     (_CSV, {"classes.csv": "dog,0\n"}, "t.csv: line 2: class 'cat' is not in .*classes.csv; correct it"),
     (_CSV, {"classes.csv": "a,b,c\n"}, "classes.csv: no list of classes; write"),
     (_CSV, {"t.csv": "filename,class,xmin,ymin,xmax,ymax,set\na.jpg,c,1,2,3,4,TRAIN\na.jpg,c,1,2,3,4,TEST\n"},
@@ -363,9 +430,10 @@ MISTAKES = [
 def test_a_mistake_is_told_in_one_line(tmp_path, number):
     """With the file, its line or object, and the mend."""
     sound, changed, told = MISTAKES[number]
-    _write_files(tmp_path, {**sound, **changed})
+    root = tmp_path / "data" / "set"  # pictures are looked for in the folder above, too
+    _write_files(root, {**sound, **changed})
     with pytest.raises(UserError, match=told) as caught:
-        for half in find_halves(tmp_path)[1].values():
+        for half in find_halves(root)[1].values():
             read_content(*half)
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
 

@@ -58,6 +58,16 @@ def test_the_categories_say_names_and_skeleton(folder):
     assert rows.dtype == np.float32
 
 
+def test_each_category_has_its_own_skeleton(folder):
+    dog = {**PERSON, "id": 2, "name": "dog", "skeleton": [[2, 3]]}
+    _, field = _read(folder([0] * 9, categories=(PERSON, dog)))
+    assert field.skeletons == (((0, 1), (0, 2)), ((1, 2),)) and field.skeleton == ((0, 1), (0, 2), (1, 2))
+    assert field.shown_by().skeleton_of(1) == ((1, 2),)
+    turned = {**PERSON, "id": 2, "name": "dog", "skeleton": [[1, 3], [1, 2]]}
+    for other in (turned, {"id": 2, "name": "pole"}):  # the same in another order, and one without keypoints
+        assert _read(folder([0] * 9, categories=(PERSON, other)))[1].skeletons is None
+
+
 def test_of_some_objects_nothing_is_labelled(folder):
     rows, _ = _read(folder(None, [], [0] * 9, [1, 1, 2] + [0] * 6))
     assert (rows[..., 2] > 0).sum(1).tolist() == [0, 0, 0, 1]
@@ -80,6 +90,7 @@ def test_keypoints_outside_of_the_box_stay(folder):
     [
         ([7, 5, 2], {}, r'a.json: annotation 1 of image 1 \(a.png\): "keypoints" .* are not 9 numbers; write x, y, v'),
         ([7, 5, 2, "a", 5, 2, 0, 0, 0], {}, "are not 9 numbers"),
+        ([7, 10**400, 2] + [0] * 6, {}, "are not 9 numbers"),
         ([7, 5, 3] + [0] * 6, {}, r"annotation 1 .*: its \"keypoints\" have the visibility 3, .*; correct it"),
         ([7, 5, 0.5] + [0] * 6, {}, "have the visibility 0.5"),
         ([7, float("inf"), 2] + [0] * 6, {}, 'annotation 1 .*: its "keypoints" are not finite; correct it'),
@@ -90,6 +101,34 @@ def test_what_cannot_be_trusted_is_one_line(folder, keypoints, more, told):
     with pytest.raises(UserError, match=told) as caught:
         _read(folder(keypoints, **more))
     assert "\n" not in str(caught.value)
+
+
+def test_keypoints_of_a_category_that_has_none_are_one_line_or_left_out(folder):
+    pole = {"id": 2, "name": "pole"}
+    arguments = folder([7, 5, 2] + [0] * 6, [0] * 9, categories=(PERSON, pole), category_id=2)
+    with pytest.raises(UserError, match=r'annotation 1 .*: it has "keypoints", and its category says none; correct it'):
+        _read(arguments)
+    rows, _ = _read(arguments, invalid_boxes="drop")
+    np.testing.assert_array_equal(rows, np.zeros((1, 3, 3)))  # zeros say nothing
+
+
+def test_several_data_sets_have_one_list_of_keypoints(folder, tmp_path):
+    def written(name, **category):
+        file, images = folder([7, 5, 2] + [0] * 6, categories=({**PERSON, **category},))
+        return file.rename(tmp_path / name), images
+
+    files = [written(f"{number}.json", **each) for number, each in enumerate([{}, {"keypoints": None}, {}])]
+    names, images = zip(*files, strict=True)
+    data_set = read_coco(names[::2], images[::2], fields=("keypoints",))
+    assert data_set.fields["keypoints"].names == tuple(NAMES) and len(data_set) == 2
+    written("1.json", keypoints=None, skeleton=None)
+    for order in (names[:2], names[1::-1]):  # one that says none takes the other's, wherever it stands
+        data_set = read_coco(order, images[:2], fields=("keypoints",))
+        assert data_set.fields["keypoints"].names == tuple(NAMES)
+        assert keypoint_list(data_set.instances().categories, "a.json").names == tuple(NAMES)
+    written("1.json", keypoints=NAMES[::-1])
+    with pytest.raises(UserError, match=r"1.json: its keypoints \['right_eye.* are not those of .*0.json, \['nose'"):
+        read_coco(names[:2], images[:2], fields=("keypoints",))
 
 
 def test_unsound_objects_are_left_out_where_that_is_asked_for(folder):
@@ -106,6 +145,10 @@ def test_unsound_objects_are_left_out_where_that_is_asked_for(folder):
         ([PERSON | {"keypoints": "nose"}], "write a list of unlike names"),
         ([PERSON | {"skeleton": [[0, 1]]}], r'"skeleton" \[\[0, 1\]\]; write pairs of its 3 keypoints, counted from 1'),
         ([PERSON | {"sigmas": [0.1, 0.1]}], r'"sigmas": \[0.1, 0.1\]; give a number above 0, or one for each of the 3'),
+        ([PERSON | {"keypoint_flips": [["nose", "tail"]]}], '"keypoint_flips": there is no keypoint .tail.'),
+        ([PERSON | {"keypoint_flips": ["nose"]}], '"keypoint_flips" .*; write pairs of names, \\[\\] where none swaps'),
+        ([PERSON | {"keypoint_flips": []}, PERSON | {"id": 2, "keypoint_flips": [NAMES[1:]]}], "have different"),
+        ([PERSON | {"sigmas": 10**400}], 'has "sigmas": 1000.*; give a number above 0'),
         ([PERSON | {"sigmas": 0.1}, PERSON | {"id": 2, "sigmas": 0.2}], 'have different "sigmas"'),
     ],
 )

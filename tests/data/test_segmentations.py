@@ -216,6 +216,13 @@ def test_an_object_beside_its_box_is_refused_or_dropped(folder):
     assert data_set.dropped == (40,) and data_set.records[0].fields["masks"].shape == (1, PACKED)
 
 
+def test_an_object_without_a_mask_may_be_left_out(folder):
+    expected = read_coco(*folder([TRIANGLE]), fields=("masks",)).records[0].fields["masks"]
+    data_set = read_coco(*folder([[1, 2, 3, 4]], [TRIANGLE], "absent"), fields=("masks",), invalid_boxes="drop")
+    assert data_set.dropped == (40, 42)
+    np.testing.assert_array_equal(data_set.records[0].fields["masks"], expected)
+
+
 def test_training_on_a_data_set_without_masks_is_one_line_and_leaves_nothing(run, folder, tmp_path):
     annotations, images = folder("absent")
     names = [f"data.{split}.{key}={path}" for split in ("train", "val")

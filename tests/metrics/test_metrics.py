@@ -17,7 +17,17 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.data import load_coco, read_coco
 from keras_fpn.evaluation import expectations, measuring
 from keras_fpn.evaluation.coco import COCOEvaluator, metrics_to_json
-from keras_fpn.metrics import DETECTIONS, METRIC_FAMILIES, PROPOSALS, SEGMENTS, Measurement, all_families, families_in
+from keras_fpn.metrics import (
+    DETECTIONS,
+    INSTANCE_MASKS,
+    METRIC_FAMILIES,
+    PROPOSALS,
+    SEGMENTS,
+    Measurement,
+    all_families,
+    families_in,
+)
+from keras_fpn.metrics.keypoints import KEYPOINTS
 from keras_fpn.metrics.table import metrics_table
 from keras_fpn.ops import masks
 from keras_fpn.reporting import plots
@@ -112,6 +122,24 @@ def test_families_of_one_output_each_get_what_they_need_of_it():
     assert metrics == alone[0] | alone[1] | PROPOSALS.measure(evaluator, firsts)
     assert list(metrics)[0] == "AP" and 0 < metrics["AP"] < 0.8  # seven false alarms come before all that is right
     assert metrics["segments/AR100"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("families", "told"),
+    [
+        ((KEYPOINTS,), 'annotations: no category has "keypoints"'),
+        ((INSTANCE_MASKS,), '"segmentation" of annotation 1 is empty; masks are needed here'),
+        ((SEGMENTS,), '"segmentation" of annotation 1 is empty; masks are needed here'),
+    ],
+)
+def test_annotations_that_cannot_be_measured_are_refused_before_anything_is_found(families, told):
+    first, *others = ANNOTATIONS["annotations"]
+    categories = [{**each, "keypoints": None} for each in ANNOTATIONS["categories"]]
+    changed = {"annotations": [{**first, "segmentation": []}, *others], "categories": categories}
+    evaluator = COCOEvaluator(ANNOTATIONS | changed)
+    with pytest.raises(UserError, match=told):
+        Measurement(evaluator, {"detections": (DETECTIONS, *families)})
+    Measurement(evaluator, {"detections": (DETECTIONS,), "proposals": (PROPOSALS,)})
 
 
 def test_families_of_a_model_have_a_main_one_and_are_told_apart():

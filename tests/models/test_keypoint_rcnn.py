@@ -54,7 +54,21 @@ def test_keypoints_of_a_data_set_are_in_the_models_file(tiny_settings, tmp_path)
     assert [list(points) for points in again.output_fields[-1].of_classes] == [[0, 3]]
     data = data_set(names=("a", "b"), skeleton=(), of_classes=((0, 1),))
     plain = type(model).for_data(data, keypoint_head=HEAD, **settings)
-    assert plain.settings["keypoint_places"]["of_classes"] is None
+    assert plain.settings["keypoint_places"]["of_classes"] is None and plain.output_fields[-1].skeletons is None
+    data = data_set(names=("a", "b"), skeleton=((0, 1),), of_classes=((0, 1),), skeletons=(((1, 0),),))
+    own = type(model).for_data(data, keypoint_head=HEAD, **settings)
+    assert type(model).from_config(own.get_config()).output_fields[-1].skeletons == (((1, 0),),)
+
+
+def test_annotations_with_other_keypoints_are_refused(person, tiny_settings):
+    person.check_fields(data_set(names=coco_keypoints.NAMES).fields, "a.json")
+    person.check_fields({}, "a.json")
+    unnamed = build(tiny_settings, num_keypoints=2)
+    unnamed.check_fields(data_set(names=("head", "tail")).fields, "a.json")
+    turned = coco_keypoints.NAMES[::-1]
+    for model, names in ((person, turned), (person, ("head", "tail")), (unnamed, turned)):
+        with pytest.raises(UserError, match=r"^a.json: its keypoints \[.* are not the model's \[.*; use annotations"):
+            model.check_fields(data_set(names=names).fields, "a.json")
 
 
 def test_numbers_without_names_and_what_does_not_fit(tiny_settings):
@@ -66,6 +80,8 @@ def test_numbers_without_names_and_what_does_not_fit(tiny_settings):
         build(tiny_settings, keypoint_names=["a", "b"], skeleton=[[0, 2]])
     with pytest.raises(UserError, match="of_classes: lists of 2 classes, and the model has 1"):
         build(tiny_settings, keypoint_places={"of_classes": [[0], [1]]})
+    with pytest.raises(UserError, match="skeletons: lists of 2 classes, and the model has 1; give .* all then have"):
+        build(tiny_settings, keypoint_places={"skeletons": [[], [[0, 1]]]})
     with pytest.raises(UserError, match="^keypoint_head: expected keys below it"):
         build(tiny_settings, keypoint_head=3)
     with pytest.raises(UserError, match="num_keypoints: 5, and the data set has 2"):

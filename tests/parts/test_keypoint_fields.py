@@ -53,14 +53,16 @@ def test_a_class_has_its_own_keypoints_alone():
     assert other["keypoints"] == [0, 0, 0, 8, 8, 1, 0, 0, 0]
 
 
-@pytest.mark.parametrize("of_classes", [None, ((0, 1), (2,))])
-def test_an_exported_detector_describes_it(of_classes):
-    field = KeypointPlaces(NAMES, [(0, 1), (0, 2)], 0.5, of_classes)
+@pytest.mark.parametrize(
+    ("of_classes", "skeletons"), [(None, None), (((0, 1), (2,)), None), (None, [[[0, 1]], [[0, 2], [1, 2]]])]
+)
+def test_an_exported_detector_describes_it(of_classes, skeletons):
+    field = KeypointPlaces(NAMES, [(0, 1), (0, 2)], 0.5, of_classes, skeletons)
     described = field.describe((None, 100))
     assert (described["shape"], described["kind"]) == ([None, 100, 3, 3], "keypoint_places")
     (again,) = rebuilt({"keypoints": described})
     assert isinstance(again, KeypointPlaces) and again.arguments == field.arguments
-    assert again.skeleton == ((0, 1), (0, 2))
+    assert again.skeleton == ((0, 1), (0, 2)) and again.skeletons == field.skeletons
 
 
 def test_pictures_of_the_data_show_keypoints_by_the_names_and_skeleton_of_the_data_set():
@@ -106,3 +108,16 @@ def test_detections_are_drawn_without_what_their_class_has_not():
     pixels = np.asarray(picture)
     assert pixels[100, 100].any() and pixels[150, 100].any() and pixels[200, 100].any()
     assert not pixels[95:106, 120:220].any()
+
+
+def test_each_class_is_drawn_with_its_own_skeleton():
+    """Two objects of one width, the second 300 pixels lower and of the second class, whose points are joined alike."""
+    places = np.array([[100, 100], [300, 100], [300, 200]], float)
+    found = _found(*[np.insert(places + [0, down], 2, 0.9, axis=1) for down in (0, 300)], classes=(0, 1))
+    found["boxes"] = np.array([[50.0, 50, 400, 250], [50, 350, 400, 550]])
+    field = KeypointPlaces(NAMES, [(0, 1), (1, 2), (0, 2)], skeletons=[[(0, 1), (1, 2)], [(0, 2)]])
+    picture = visualize.draw_detections(Image.new("RGB", (600, 600)), found, ["one", "other"], 0.5, (*STANDARD, field))
+    pixels = np.asarray(picture)
+    middles = [(100, 200), (150, 300), (150, 200)]  # of 0-1, 1-2 and 0-2
+    assert [bool(pixels[y, x].any()) for y, x in middles] == [True, True, False]
+    assert [bool(pixels[y + 300, x].any()) for y, x in middles] == [False, False, True]

@@ -220,6 +220,7 @@ def _edited(data, change, split="val"):
 
 
 FAST = ["training.deterministic=false", "training.evaluate_every=0"]
+KEYPOINTS = [*FAST, "model.architecture=keypoint_rcnn"]
 
 
 def test_what_evaluation_would_refuse_is_told_before_training(tmp_path):
@@ -229,6 +230,55 @@ def test_what_evaluation_would_refuse_is_told_before_training(tmp_path):
     with pytest.raises(UserError, match="annotation 1: area is 'abc'"):
         training.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_the_measures_of_a_model_need_is_told_before_training(tmp_path):
+    write_shapes(tmp_path / "data", num_train=2, num_val=1, size=64)
+    _edited(tmp_path / "data", lambda content: [each.pop("sigmas") for each in content["categories"]])
+    config = named_files.with_data(load_config("tiny", KEYPOINTS), tmp_path / "data")
+    with pytest.raises(UserError, match="instances_val.json: nothing says how exactly its . keypoints can be placed"):
+        datasets.read_data(config)
+
+
+def test_keypoints_of_both_halves_are_the_same(tmp_path):
+    write_shapes(tmp_path / "data", num_train=2, num_val=1, size=64)
+    _edited(tmp_path / "data", lambda content: [each["keypoints"].reverse() for each in content["categories"]])
+    config = named_files.with_data(load_config("tiny", KEYPOINTS), tmp_path / "data")
+    told = r"instances_val.json: its keypoints \[.* are not those of .*instances_train.json, \[.*; give both one list"
+    with pytest.raises(UserError, match=told):
+        datasets.read_data(config)
+
+
+def test_images_with_few_keypoints_are_not_trained_on_and_are_measured(tmp_path, caplog):
+    def unlabelled(content):
+        for each in content["annotations"]:
+            if each["image_id"] in (1, 2):
+                each.update(keypoints=[0] * len(each["keypoints"]), num_keypoints=0)
+
+    write_shapes(tmp_path / "data", num_train=4, num_val=2, size=64)
+    for split in ("train", "val"):
+        _edited(tmp_path / "data", unlabelled, split)
+    config = named_files.with_data(load_config("tiny", [*KEYPOINTS, "data.min_keypoints=1"]), tmp_path / "data")
+    train_set, val_set, _ = datasets.read_data(config)
+    assert [record.image_id for record in train_set.records] == [3, 4] and len(val_set) == 2
+    assert "2 of 4 images have fewer than 1 labelled keypoints and are not trained on" in caplog.text
+    assert schedule.unchecked_schedule(config, train_set).total_steps > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "least", "told"),
+    [
+        (lambda each: each.update(keypoints=[], num_keypoints=0), 0, "no object has labelled keypoints, so nothing"),
+        (lambda each: None, 10_000, "no image has enough to be trained on"),
+    ],
+)
+def test_a_training_half_without_keypoints_teaches_none(tmp_path, change, least, told):
+    write_shapes(tmp_path / "data", num_train=2, num_val=1, size=64)
+    _edited(tmp_path / "data", lambda content: [change(each) for each in content["annotations"]], "train")
+    overrides = [*KEYPOINTS, f"data.min_keypoints={least}"]
+    config = named_files.with_data(load_config("tiny", overrides), tmp_path / "data")
+    with pytest.raises(UserError, match=f"instances_train.json: {told}"):
+        datasets.read_data(config)
 
 
 def test_a_data_set_without_any_object_teaches_nothing(tmp_path):

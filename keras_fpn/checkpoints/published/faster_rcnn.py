@@ -1,20 +1,60 @@
 """The Faster R-CNNs with a pyramid of torchvision and of detectron2."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from keras_fpn.checkpoints import detectron2, sizes, torchvision
-from keras_fpn.checkpoints.classes import classes_of, predictor_rows
+from keras_fpn.checkpoints.classes import Classes, classes_of, predictor_rows
 from keras_fpn.checkpoints.published.identity import Identity
 from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
 from keras_fpn.checkpoints.sizes import last_number, places
 from keras_fpn.heads.box_head_names import CLASS_SCORES
 
 
-class _FasterRCNN(PublishedKind):
+class BoxHeadKind(PublishedKind):
+    """A file whose predictors of the box head have a row for each class, and where the source has it the background."""
+
+    @classmethod
+    def classes(
+        cls,
+        source: ModuleType,
+        tensors: Mapping[str, np.ndarray],
+        class_names: Sequence[str] | None,
+        metadata: Mapping[str, str],
+        file: Path,
+        forced: bool,
+    ) -> tuple[Classes, dict[str, Any]]:
+        """See `PublishedKind`."""
+        rows = predictor_rows(source, tensors, file, forced)
+        classes = cls.classes_of_rows(source, rows, class_names, metadata, file)
+        return classes, {
+            "model.box_head.background_logits": classes.background_logits,
+            "model.box_head.background_boxes": classes.background_logits if source.BACKGROUND_HAS_A_BOX else 0,
+        }
+
+    @classmethod
+    def classes_of_rows(
+        cls,
+        source: ModuleType,
+        rows: int | None,
+        class_names: Sequence[str] | None,
+        metadata: Mapping[str, str],
+        file: Path,
+    ) -> Classes:
+        """The classes of so many rows, see `checkpoints.classes.classes_of`."""
+        return classes_of(source, rows, class_names, metadata, file)
+
+    @classmethod
+    def class_rows(cls, tensors: Mapping[str, np.ndarray]) -> int:
+        """See `PublishedKind`."""
+        return len(tensors[f"{CLASS_SCORES}.bias"])
+
+
+class _FasterRCNN(BoxHeadKind):
     architecture = "faster_rcnn"
     is_default = True
     reached = {
@@ -25,19 +65,6 @@ class _FasterRCNN(PublishedKind):
         "faster_rcnn_r50_fpn": "box AP 37.9 (1x schedule) or 40.2 (3x)",
         "faster_rcnn_r101_fpn": "box AP 42.0 (3x schedule)",
     }
-
-    @classmethod
-    def classes(cls, source, tensors, class_names, metadata, file, forced):
-        rows = predictor_rows(source, tensors, file, forced)
-        classes = classes_of(source, rows, class_names, metadata, file)
-        return classes, {
-            "model.box_head.background_logits": classes.background_logits,
-            "model.box_head.background_boxes": classes.background_logits if source.BACKGROUND_HAS_A_BOX else 0,
-        }
-
-    @classmethod
-    def class_rows(cls, tensors):
-        return len(tensors[f"{CLASS_SCORES}.bias"])
 
     @classmethod
     def identity(cls, title, config, settings, notes=()):

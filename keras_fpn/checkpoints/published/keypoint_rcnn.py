@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_fpn.checkpoints import detectron2, sizes, torchvision
-from keras_fpn.checkpoints.classes import Classes, classes_of, predictor_rows
-from keras_fpn.checkpoints.published.faster_rcnn import detectron2_units, torchvision_sizes
+from keras_fpn.checkpoints.classes import Classes
+from keras_fpn.checkpoints.published.faster_rcnn import BoxHeadKind, detectron2_units, torchvision_sizes
 from keras_fpn.checkpoints.published.identity import Identity
-from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
+from keras_fpn.checkpoints.published.kind import register_published
 from keras_fpn.checkpoints.sizes import last_number, places
 from keras_fpn.checkpoints.torchvision_writing import written_classes
 from keras_fpn.data import coco_keypoints
@@ -23,7 +23,7 @@ _PERSON_ROWS = 2  # and the background
 _HEAD = r"roi_heads\.keypoint_head\."
 
 
-class _KeypointRCNN(PublishedKind):
+class _KeypointRCNN(BoxHeadKind):
     architecture = "keypoint_rcnn"
     words = "Keypoint R-CNN"
     scores = ""  # layer that gives the heat maps
@@ -33,24 +33,19 @@ class _KeypointRCNN(PublishedKind):
     }
 
     @classmethod
-    def classes(cls, source, tensors, class_names, metadata, file, forced):
-        rows = predictor_rows(source, tensors, file, forced)
+    def classes(cls, source, tensors, *others):
+        classes, settings = super().classes(source, tensors, *others)
+        return classes, settings | cls._number(tensors)
+
+    @classmethod
+    def classes_of_rows(cls, source, rows, class_names, metadata, file):
         if class_names is None and rows in (None, _PERSON_ROWS) and not written_classes(metadata)[0]:
-            classes = Classes(*_PERSON)
-        else:
-            classes = classes_of(source, rows, class_names, metadata, file)
-        return classes, {
-            "model.box_head.background_logits": classes.background_logits,
-            "model.box_head.background_boxes": classes.background_logits if source.BACKGROUND_HAS_A_BOX else 0,
-        } | cls._number(tensors)
+            return Classes(*_PERSON)
+        return super().classes_of_rows(source, rows, class_names, metadata, file)
 
     @classmethod
     def are_its_own(cls, classes):
         return (classes.class_names, classes.category_ids) == _PERSON
-
-    @classmethod
-    def class_rows(cls, tensors):
-        return len(tensors[f"{CLASS_SCORES}.bias"])
 
     @classmethod
     def _number(cls, tensors):

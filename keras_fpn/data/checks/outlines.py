@@ -6,11 +6,12 @@ from itertools import chain
 import numpy as np
 
 from keras_fpn.data import segmentations
-from keras_fpn.data.checks.finding import WARNING, Finding, register_kind
+from keras_fpn.data.checks.finding import NOTE, WARNING, Finding, register_kind
 from keras_fpn.data.checks.half_table import HalfTable
 from keras_fpn.data.checks.subject import Check, Subject
 from keras_fpn.ops import masks
 
+_USUAL = 1e12  # pixels, of all points of a polygon together
 _ROOM, _SHARE = 2.0, 0.1  # pixels, and of the longer side: what an outline may differ from its box
 
 UNUSABLE = register_kind(
@@ -22,15 +23,20 @@ DISAGREES = register_kind(
     "segmentation_off_box", WARNING, "box", "away from the segmentation of the object",
     "look which is right: the picture may have been resized, or one of them moved", __name__,
 )  # fmt: skip
+MISSING = register_kind(
+    "segmentation_missing", NOTE, "object", "without a segmentation, where others have one",
+    "add it: masks are learnt where every object has one", __name__,
+)  # fmt: skip
 
 
 def check_outlines(subject: Subject) -> Iterator[Finding]:
-    """Segmentations that are none, and those whose bounds are not the box."""
+    """Segmentations that are none, those whose bounds are not the box, and objects without beside others that have."""
     table = subject.table
     has_outline = np.array([bool(entry.get("segmentation")) for entry in table.annotations], bool)
     chosen = np.flatnonzero(has_outline & table.is_sound)
     if not len(chosen):
         return
+    yield from table.find_objects(MISSING, ~has_outline & table.is_sound)
     entries = [table.annotations[index] for index in chosen.tolist()]
     is_plain = np.array([_is_plain(entry["segmentation"]) for entry in entries], bool)
     others = [entry for entry, plain in zip(entries, is_plain, strict=True) if not plain]
@@ -42,11 +48,13 @@ def check_outlines(subject: Subject) -> Iterator[Finding]:
 
 
 def _is_plain(outline) -> bool:
-    """Whether it is one polygon of numbers, as nearly all are: the one that is looked at all together."""
+    """Whether it is one polygon of usual numbers, as nearly all are: the one that is looked at all together."""
     if not (isinstance(outline, list) and len(outline) == 1 and isinstance(outline[0], list)):
         return False
     polygon = outline[0]
-    return len(polygon) >= 6 and len(polygon) % 2 == 0 and set(map(type, polygon)) <= {int, float}
+    if len(polygon) < 6 or len(polygon) % 2 or not set(map(type, polygon)) <= {int, float}:
+        return False
+    return abs(sum(polygon)) < _USUAL  # neither NaN nor infinite; JSON has whole numbers of any length
 
 
 def _problems(table, indices, entries) -> dict[int, str]:

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from keras_fpn.data.objects import is_finite
+
 
 def resized(entry: dict[str, Any], down: float, across: float) -> dict[str, Any]:
     """An annotation with its box, polygons, keypoints and area in pixels of the resized picture.
 
-    Run lengths cannot be brought to another size and are left out.
+    Run lengths cannot be brought to another size and are left out. What is no number stays as it is.
 
     Args:
         entry: with four numbers as "bbox".
@@ -14,7 +16,7 @@ def resized(entry: dict[str, Any], down: float, across: float) -> dict[str, Any]
     """
     x, y, width, height = entry["bbox"]
     changed = {**entry, "bbox": [x * across, y * down, width * across, height * down]}
-    if isinstance(entry.get("area"), int | float):
+    if is_finite(entry.get("area")):
         changed["area"] = entry["area"] * across * down
     outline = entry.get("segmentation")
     if isinstance(outline, list):
@@ -26,5 +28,9 @@ def resized(entry: dict[str, Any], down: float, across: float) -> dict[str, Any]
     return changed
 
 
-def _alternating(numbers: list, factors: tuple[float, ...]) -> list:
-    return [number * factors[place % len(factors)] for place, number in enumerate(numbers)]
+def _alternating(numbers: Any, factors: tuple[float, ...]) -> Any:
+    if not isinstance(numbers, list):
+        return numbers
+    return [
+        number * factors[place % len(factors)] if is_finite(number) else number for place, number in enumerate(numbers)
+    ]

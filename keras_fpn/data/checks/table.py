@@ -1,7 +1,7 @@
 """The checks that there are, family by family."""
 
 from keras_fpn.console.errors import UserError
-from keras_fpn.data.checks import boxes, categories, duplicates, ids, images, outlines, shared_pictures
+from keras_fpn.data.checks import boxes, categories, duplicates, ids, images, keypoints, outlines, shared_pictures
 from keras_fpn.data.checks.subject import Check
 from keras_fpn.parts.registry import Registry
 
@@ -19,6 +19,6 @@ def register_check(check: Check) -> Check:
     return CHECKS.add(check.name, check)
 
 
-for family in (ids, boxes, categories, duplicates, outlines, images, shared_pictures):
+for family in (ids, boxes, categories, duplicates, outlines, keypoints, images, shared_pictures):
     for each in family.CHECKS:
         register_check(each)

@@ -1,6 +1,7 @@
 """A data set to convert: found, read and checked as for training."""
 
 import dataclasses
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from keras_fpn.data.fields import choose
 from keras_fpn.data.formats import FORMATS, AnnotationFormat, Half, JsonFormat, find_halves, format_of, read_content
 from keras_fpn.data.instance_checks import check_instances
 from keras_fpn.data.instances import Instances, class_order, read_instances, section
-from keras_fpn.data.objects import short
+from keras_fpn.data.objects import is_finite, short
+
+log = logging.getLogger(__name__)
 
 _SECTIONS = ("images", "annotations", "categories")
 
@@ -143,7 +146,7 @@ def _source(half: Half, instances: Instances, content, boxes, crowds, drop_inval
     ids = class_order(instances, None)
     found = check_instances(path, folder, instances, ids, choose(()), drop_invalid, boxes, crowds)
     objects: list[list[dict]] = [[] for _ in instances.images]
-    for item, row in zip(found.objects.entries, found.rows.tolist(), strict=True):
+    for item, row in zip(_with_sound_areas(path, found.objects.entries), found.rows.tolist(), strict=True):
         objects[row].append(item)
     return Source(
         annotations=half.annotations,
@@ -157,3 +160,16 @@ def _source(half: Half, instances: Instances, content, boxes, crowds, drop_inval
         further={key: value for key, value in content.items() if key not in _SECTIONS},
         left_out=len(found.dropped),
     )
+
+
+def _with_sound_areas(path: Path, entries: Sequence[dict]) -> list[dict]:
+    """Annotations without an "area" that is no number, or NaN, which evaluation would refuse; a line tells of it."""
+    is_odd = [entry.get("area") is not None and not is_finite(entry["area"]) for entry in entries]
+    if any(is_odd):
+        log.warning(
+            "%s: the area of %d of %d annotations is no number, and is left out", path, sum(is_odd), len(entries)
+        )
+    return [
+        {key: value for key, value in entry.items() if key != "area"} if odd else entry
+        for entry, odd in zip(entries, is_odd, strict=True)
+    ]

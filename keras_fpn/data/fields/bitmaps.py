@@ -43,21 +43,27 @@ class Bitmaps(ObjectField):
         self.resizing = resizing
 
     def read(self, objects: Objects) -> tuple[Any, np.ndarray]:
-        """Every object needs a "segmentation"; one without a pixel of its image is unsound."""
-        counts, lengths = bytearray(), np.zeros(len(objects), np.int64)
+        """Every object needs a "segmentation"; without one, or without a pixel of its image, it is unsound."""
+        counts, lengths, problems = bytearray(), np.zeros(len(objects), np.int64), {}
         areas, total, sizes = np.zeros(len(objects)), len(objects), objects.sizes.tolist()
         with segmentations.counted(total) as count:
             for start in range(0, total, _CHUNK):
-                chunk = range(start, min(start + _CHUNK, total))
-                segments = [_segment(objects, index, sizes[index]) for index in chunk]
-                areas[chunk.start : chunk.stop] = masks.areas(segments)
-                for index, segment in zip(chunk, segments, strict=True):
+                segments = {}
+                for index in range(start, min(start + _CHUNK, total)):
+                    try:
+                        given = objects.entries[index].get("segmentation")
+                        segments[index] = masks.from_annotation(given, *sizes[index])
+                    except ValueError as problem:
+                        problems[index] = str(problem)
+                areas[list(segments)] = masks.areas(segments.values())
+                for index, segment in segments.items():
                     counts += segment["counts"].encode("ascii")
                     lengths[index] = len(segment["counts"])
-                count(chunk.stop)
+                count(min(start + _CHUNK, total))
+        is_usable = segmentations.are_usable(objects, problems, segmentations.NEEDED, segmentations.ADD)
         column = columns.Ragged.of(np.frombuffer(counts, np.uint8), lengths)
-        return column, objects.sound_or_refused(
-            areas > 0,
+        return column, is_usable & objects.sound_or_refused(
+            (areas > 0) | ~is_usable,
             lambda index: 'its "segmentation" covers no pixel of its image',
             "correct it, or leave such objects out",
         )
@@ -106,16 +112,6 @@ class Bitmaps(ObjectField):
         import tensorflow as tf
 
         return tf.reduce_any(rows > 0, axis=[1, 2])
-
-
-def _segment(objects, index, size):
-    try:
-        return masks.from_annotation(objects.entries[index].get("segmentation"), *size)
-    except ValueError as problem:
-        raise UserError(
-            f'{objects.name(index)}: "segmentation" {problem}; masks are needed here: add it, polygons or run lengths'
-            " of every object"
-        ) from None
 
 
 def _bins(boxes, axis, side):

@@ -92,6 +92,14 @@ class RowField:
         """
         return rows
 
+    def is_shown(self, rows: "tf.Tensor", window: "Window") -> "tf.Tensor | None":
+        """`[n]` bool, of which objects a window shows something, from their rows before the crop; see `is_left`.
+
+        Args:
+            window: as of `crop`.
+        """
+        return None
+
     def is_left(self, rows: "tf.Tensor") -> "tf.Tensor | None":
         """`[n]` bool, which objects a crop has left, from their rows after it; None where this field has no say."""
         return None
@@ -130,12 +138,16 @@ class ObjectField(RowField):
     Attributes:
         settings: a class of `Settings` whose keys are settings of the data, too, `data.KEY` in a configuration: a field
             that needs to be told something takes it in `with_settings`.
+        counted: words for what `amount` counts, such as "labelled corners".
+        least: an image with a smaller amount is not trained on.
         kept_dtype, kept_shape: of one object in memory, where it is not `dtype` and `shape` (see `unpack`). A
             `kept_shape` that begins with None is of objects of different lengths: `read` gives a `columns.Ragged`.
     """
 
     part = "targets"
     settings: type[Settings] = Settings
+    counted: str = ""
+    least: int = 0
     kept_dtype: str | None = None
     kept_shape: tuple[int | None, ...] | None = None
 
@@ -146,6 +158,14 @@ class ObjectField(RowField):
             settings: values of keys of its `settings`, those that are given.
         """
         return self
+
+    def amount(self, rows: np.ndarray) -> int | None:
+        """How much of the field there is to learn from in an image; None, of most fields, where that is not counted.
+
+        Args:
+            rows: of the image, as they are kept in memory.
+        """
+        return None
 
     def for_categories(self, categories: "Sequence[Mapping[str, Any]]", source: str) -> "ObjectField":
         """The field as a data set has it, whose categories say how many numbers there are or what they mean.
@@ -160,6 +180,19 @@ class ObjectField(RowField):
             UserError: the categories do not say what the field needs.
         """
         return self
+
+    def check_same_as(self, other: "ObjectField", source: str, other_source: str) -> None:
+        """Refuse a data set whose numbers mean others than those of this one, where the two belong together.
+
+        By default they mean the same. Both fields are of `for_categories`.
+
+        Args:
+            other: this field of the other data set.
+            source, other_source: the annotations of each, for errors.
+
+        Raises:
+            UserError: they differ; names both.
+        """
 
     def categories_to_measure(self, categories: "Sequence[dict]") -> list[dict]:
         """Entries of "categories" with what evaluation needs to know of the field; by default as they are."""

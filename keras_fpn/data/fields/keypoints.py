@@ -5,13 +5,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import Field, PositiveFloat
+from pydantic import Field, NonNegativeInt, PositiveFloat
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.data import keypoint_entries
 from keras_fpn.data.fields.field import ObjectField
 from keras_fpn.data.keypoint_lists import KeypointList, checked_sigmas, flip_order, keypoint_list
 from keras_fpn.data.keypoint_sides import swapping_pairs
-from keras_fpn.data.objects import Objects, is_number, short
+from keras_fpn.data.objects import Objects, short
 from keras_fpn.data.segmentations import SIDE
 from keras_fpn.parts.keypoint_fields import KeypointPlaces
 from keras_fpn.parts.settings import Settings
@@ -30,12 +31,14 @@ _Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
 
 class KeypointSettings(Settings):
     """`keypoint_flips`: pairs of names of keypoints that swap when an image is mirrored, [] where none does; null:
-    names that differ in left and right alone. `keypoint_sigmas`: pycocotools' of each keypoint, or one number for all
-    of them; null: those of the categories ("sigmas"), or COCO's of its 17.
+    those of the categories ("keypoint_flips"), or names that differ in left and right alone. `keypoint_sigmas`:
+    pycocotools' of each keypoint, or one number for all of them; null: those of the categories ("sigmas"), or COCO's of
+    its 17. `min_keypoints`: images with fewer labelled keypoints, of all their objects together, are not trained on.
     """
 
     keypoint_flips: list[_Pair] | None = None
     keypoint_sigmas: PositiveFloat | list[PositiveFloat] | None = None
+    min_keypoints: NonNegativeInt = 0
 
 
 class Keypoints(ObjectField):
@@ -48,15 +51,17 @@ class Keypoints(ObjectField):
     Args:
         offset: added to x and y of the annotations, which COCO gives as numbers of pixels: 0.5 goes by their centres
             (detectron2), 0 takes them as they are (torchvision).
-        flips: pairs of names that swap when an image is mirrored; None: by left and right in the names.
+        flips: pairs of names that swap when an image is mirrored; None: what the categories say, or else by left and
+            right in the names.
         sigmas: of evaluation, one for all keypoints or one for each; None: what the categories say.
+        least: labelled keypoints of an image that is trained on: 1 in detectron2, 10 in torchvision's references.
         known: the keypoints of a data set, see `for_categories`.
 
     Attributes:
-        names, skeleton, of_classes: of `KeypointList`, of a data set.
+        names, skeleton, skeletons, of_classes: of `KeypointList`, of a data set.
     """
 
-    name, shape, settings = "keypoints", (0, 3), KeypointSettings
+    name, shape, settings, counted = "keypoints", (0, 3), KeypointSettings, "labelled keypoints"
 
     def __init__(
         self,
@@ -64,13 +69,15 @@ class Keypoints(ObjectField):
         flips: Sequence[Sequence[str]] | None = None,
         sigmas: float | Sequence[float] | None = None,
         known: KeypointList | None = None,
+        least: int = 0,
     ):
-        self.offset, self.flips, self.sigmas, self.known = offset, flips, sigmas, known
+        self.offset, self.flips, self.sigmas, self.known, self.least = offset, flips, sigmas, known, least
         if known is None:
             return
         self.names, self.skeleton, self.of_classes = known.names, known.skeleton, known.of_classes
+        self.skeletons = known.skeletons
         self.shape = (len(known.names), 3)
-        pairs = swapping_pairs(known.names) if flips is None else flips
+        pairs = next((each for each in (flips, known.flips) if each is not None), swapping_pairs(known.names))
         self.order = None if pairs is None else flip_order(known.names, pairs)
         if self.order is None:
             why = f"none of {short(known.names)} has its other side by left and right"
@@ -80,11 +87,23 @@ class Keypoints(ObjectField):
         """The same with what the settings give over what it was made with."""
         flips, sigmas = settings.get("keypoint_flips"), settings.get("keypoint_sigmas")
         flips, sigmas = (self.flips if flips is None else flips), (self.sigmas if sigmas is None else sigmas)
-        return Keypoints(self.offset, flips, sigmas, self.known)
+        return Keypoints(self.offset, flips, sigmas, self.known, settings.get("min_keypoints", self.least))
 
     def for_categories(self, categories: Sequence[Mapping[str, Any]], source: str) -> "Keypoints":
         """With K, the names and the skeleton of the categories, which have one list of keypoints or none."""
-        return Keypoints(self.offset, self.flips, self.sigmas, keypoint_list(categories, source))
+        return Keypoints(self.offset, self.flips, self.sigmas, keypoint_list(categories, source), self.least)
+
+    def check_same_as(self, other: ObjectField, source: str, other_source: str) -> None:
+        """See `ObjectField`; the names must be the same, in their order."""
+        if self.names != getattr(other, "names", None):
+            raise UserError(
+                f"{other_source}: its keypoints {short(getattr(other, 'names', ()))} are not those of {source},"
+                f" {short(self.names)}; give both one list, in one order"
+            )
+
+    def amount(self, rows: np.ndarray) -> int:
+        """The labelled keypoints of all objects, hidden ones too, as the sources count them."""
+        return int((rows[..., 2] > 0).sum())
 
     def categories_to_measure(self, categories: Sequence[dict]) -> list[dict]:
         """With the sigmas that were given for those of the categories."""
@@ -95,7 +114,7 @@ class Keypoints(ObjectField):
 
     def shown_by(self) -> KeypointPlaces:
         """See `ObjectField`."""
-        return KeypointPlaces(self.names, self.skeleton, self.offset)
+        return KeypointPlaces(self.names, self.skeleton, self.offset, skeletons=self.skeletons)
 
     def read(self, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
         """COCO's "keypoints", x, y, v of each; of an object without them none is labelled.
@@ -103,19 +122,18 @@ class Keypoints(ObjectField):
         Those outside of the image are not labelled, those outside of the box stay as they are.
         """
         number = self.shape[0]
-        empty = [0] * (3 * number)
         column = np.zeros((len(objects), number, 3))
         for row, entry in enumerate(objects.entries):
-            given = entry.get("keypoints") or empty
-            if not isinstance(given, list) or len(given) != 3 * number or not all(map(is_number, given)):
+            places = keypoint_entries.places_of(entry, number)
+            if places is None:
                 raise UserError(
-                    f'{objects.name(row)}: "keypoints" {short(given)} are not {3 * number} numbers; write x, y, v of'
-                    f" each of the {number} keypoints of its category"
+                    f"{objects.name(row)}: {keypoint_entries.not_numbers(entry, number)}; write x, y, v of each of the"
+                    f" {number} keypoints of its category"
                 )
-            column[row] = np.reshape(given, (number, 3))
-        wrong = {}
-        for row in np.flatnonzero(~self._is_plain(column, objects)).tolist():
-            wrong[row] = _wrong(column[row], objects.entries[row])
+            column[row] = places
+        has, wrong = self._has_keypoints(objects), {}
+        for row in np.flatnonzero(~self._is_plain(column, objects, has)).tolist():
+            wrong[row] = keypoint_entries.what_is_wrong(column[row], objects.entries[row], bool(has[row]))
         is_sound = objects.sound_or_refused(
             np.array([wrong.get(row) is None for row in range(len(objects))], bool),
             lambda row: str(wrong[row]),
@@ -124,13 +142,18 @@ class Keypoints(ObjectField):
         column[~is_sound] = 0
         return self._in_image(column, objects.sizes), is_sound
 
-    def _is_plain(self, column, objects) -> np.ndarray:
+    def _has_keypoints(self, objects) -> np.ndarray:
+        """`[n]` bool, of which objects the category has keypoints."""
+        has = np.array([len(points) > 0 for points in self.of_classes], bool)
+        return has[np.asarray(objects.columns["classes"], int)]
+
+    def _is_plain(self, column, objects, has) -> np.ndarray:
         """`[n]` bool, of which objects nothing needs a second look."""
-        counts = np.array([_count(entry) for entry in objects.entries], object)
+        counts = np.array([keypoint_entries.number_labelled(entry) for entry in objects.entries], object)
         labelled = (column[..., 2] > 0).sum(1)
         with np.errstate(invalid="ignore"):
             is_known = np.isin(column[..., 2], (0, 1, 2)).all(1)
-        return is_known & np.isfinite(column).all((1, 2)) & (counts == labelled)
+        return is_known & np.isfinite(column).all((1, 2)) & (counts == labelled) & (has | (labelled == 0))
 
     def _in_image(self, column, sizes) -> np.ndarray:
         """The numbers as the pipeline has them: with the offset, nothing labelled outside of the image."""
@@ -188,22 +211,3 @@ def _labelled(rows, is_labelled):
     import tensorflow as tf
 
     return tf.where(is_labelled[..., None], rows, tf.zeros_like(rows))
-
-
-def _count(entry):
-    """The "num_keypoints" of an annotation; where it says none, those that it labels."""
-    given = entry.get("num_keypoints")
-    return sum(v > 0 for v in (entry.get("keypoints") or ())[2::3]) if given is None else given
-
-
-def _wrong(rows, entry) -> str | None:
-    """The fault in the keypoints of an object, or None."""
-    if not np.isfinite(rows).all():
-        return 'its "keypoints" are not finite'
-    odd = next((v for v in rows[:, 2].tolist() if v not in (0, 1, 2)), None)
-    if odd is not None:
-        return f'its "keypoints" have the visibility {odd:g}, which is 0 (not labelled), 1 (hidden) or 2 (visible)'
-    labelled = int((rows[:, 2] > 0).sum())
-    if _count(entry) != labelled:
-        return f'its "num_keypoints" is {short(entry["num_keypoints"])}, and {labelled} of its "keypoints" are labelled'
-    return None

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_fpn.console.errors import UserError
 from keras_fpn.data import segmentations
 from keras_fpn.data.fields.field import ObjectField
 from keras_fpn.data.objects import Objects
@@ -22,18 +21,16 @@ class Masks(ObjectField):
     kept_dtype, kept_shape = "uint8", (segmentations.PACKED,)
 
     def read(self, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
-        """Every object needs a "segmentation"; one that covers nothing of its box is unsound."""
+        """Every object needs a "segmentation"; without one, or if it covers nothing of its box, it is unsound."""
         sizes = objects.sizes
-        bad = next(segmentations.unusable(objects.entries, sizes), None)
-        if bad is not None:
-            raise UserError(
-                f'{objects.name(bad[0])}: "segmentation" {bad[1]}; masks are needed here: add it, polygons or'
-                " run lengths of every object"
-            )
-        outlines = [entry["segmentation"] for entry in objects.entries]
-        packed = segmentations.rasterise(outlines, objects.columns["boxes"], sizes)
-        return packed, objects.sound_or_refused(
-            packed.any(axis=1),  # type: ignore[arg-type]
+        is_usable = segmentations.are_usable(
+            objects, dict(segmentations.unusable(objects.entries, sizes)), segmentations.NEEDED, segmentations.ADD
+        )
+        outlines = [entry["segmentation"] for entry, has in zip(objects.entries, is_usable, strict=True) if has]
+        packed = np.zeros((len(objects), segmentations.PACKED), np.uint8)
+        packed[is_usable] = segmentations.rasterise(outlines, objects.columns["boxes"][is_usable], sizes[is_usable])
+        return packed, is_usable & objects.sound_or_refused(
+            packed.any(axis=1) | ~is_usable,  # type: ignore[arg-type]
             lambda index: 'its "segmentation" covers nothing of its box',
             "correct it, or leave such objects out",
         )

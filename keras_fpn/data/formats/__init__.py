@@ -3,7 +3,8 @@
     format       what a format is: how its annotations are found, recognised and read
     coco         COCO instances files; coco_layouts: as programs lay them into folders
     voc          Pascal VOC; voc_xml: one of its files
-    yolo         YOLO; yolo_places: data.yaml and its like; yolo_labels: one of its files
+    yolo         YOLO; yolo_places: data.yaml and its like; yolo_labels: one of its files;
+                 yolo_keypoints: its keypoints
     shards       an index beside TFRecord files that hold the pictures
     tfds         data sets of TensorFlow Datasets
     labelme, via, label_studio, supervisely, datumaro, cvat

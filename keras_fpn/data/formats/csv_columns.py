@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.data.formats.picture_folders import is_picture
 
 # What each column may be called, without capitals, spaces, hyphens and underscores; the first is for errors.
 _CALLED = {
@@ -44,12 +45,14 @@ class Columns:
         others: header of each further column, by its place.
         has_header: whether the first row is one.
         is_share: whether the boxes are shares of the picture by the definition of the form; None where numbers tell.
+        headers: what the header calls each part.
     """
 
     place: Mapping[str, int]
     others: Mapping[int, str]
     has_header: bool = True
     is_share: bool | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -87,7 +90,8 @@ def columns_of(path: Path, rows: Sequence[Sequence[str]]) -> Columns:
             f"{path}: has xmin, ymin, xmax, ymax and x, y, w, h; remove the one or the other, so that it is clear which"
             " four make the box"
         )
-    return Columns(place, others, True, True if "isgroupof" in map(_plain, first) else None)
+    headers = {part: first[index] for part, index in place.items()}
+    return Columns(place, others, True, True if "isgroupof" in map(_plain, first) else None, headers)
 
 
 def names_pictures(header: Sequence[str]) -> bool:
@@ -136,7 +140,7 @@ def _automl(first) -> Columns | None:
     if len(first) not in (10, 11) or not all(_is_number_or_nothing(cell) for cell in first[-8:]):
         return None
     skipped = len(first) - 10  # the column of halves may be left out
-    if skipped and half_in(first[0]) is None:
+    if skipped and half_in(first[0]) is None and not is_picture(first[1]):  # a misspelt half is told with its line
         return None
     place = {part: skipped + index for part, index in
              (("file", 0), ("class", 1), ("x1", 2), ("y1", 3), ("x2", 6), ("y2", 7))}  # fmt: skip

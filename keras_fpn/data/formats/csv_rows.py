@@ -90,8 +90,9 @@ def read_table(path: Path) -> Table:
     if columns.has_header:
         cells = cells[1:]
     place = dict(columns.place)
-    if "half" in place and not any(half_in(row[place["half"]]) for _, row in cells if len(row) > place["half"]):
-        del place["half"]  # a column of that name which says something else
+    if columns.has_header and "half" in place:
+        if not any(half_in(row[place["half"]]) for _, row in cells if len(row) > place["half"]):
+            del place["half"]  # a column of that name which says something else
     reader = _Reader(path, columns, place)
     rows = [reader.row(line, row) for line, row in cells]
     return Table(columns, rows, _are_shares(columns, rows))
@@ -172,7 +173,8 @@ class _Reader:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise UserError(f"{self.path}: line {line}: {part} is {short(text)}; write a number, or none of the four")
+            called = self.columns.headers.get(part, part)
+            raise UserError(f"{self.path}: line {line}: {called} is {short(text)}; write a number, or none of the four")
         return value
 
     def _size(self, line, cells) -> tuple[int, int] | None:

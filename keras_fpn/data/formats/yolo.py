@@ -100,7 +100,8 @@ class Yolo(AnnotationFormat):
         for (name, _), file, (width, height, *_) in zip(pictures, files, sizes, strict=True):
             objects = [as_object(line, width, height, part.keypoints) for line in file.lines]
             read.append(ReadImage(name, width, height, objects, file.check))
-        categories = [{"id": number, "name": name} for number, name in part.names.items()]
+        keys = part.category_keys
+        categories = [{"id": number, "name": name, **keys.get(number, {})} for number, name in part.names.items()]
         return gather(read, categories, _companion(annotations, part))
 
 

@@ -155,7 +155,7 @@ def as_object(line: Line, width: int, height: int, keypoints: tuple[int, int] | 
     if keypoints is not None:
         points = [values[start : start + keypoints[1]] for start in range(4, len(values), keypoints[1])]
         found["keypoints"] = [
-            value for x, y, *seen in points for value in (_pixels(x, width), _pixels(y, height), *_seen(seen))
+            value for x, y, *seen in points for value in (_pixels(x, width), _pixels(y, height), _seen(x, y, *seen))
         ]
         values = values[:4]
     if len(values) % 2:
@@ -184,5 +184,8 @@ def _pixels(share, side) -> float:
     return round(share * side, DECIMALS)
 
 
-def _seen(values) -> tuple[int]:
-    return (int(values[0]) if values else 2,)
+def _seen(x, y, seen=None) -> float:
+    """Visibility; of points without one those with a number below 0 are not labelled, as in Ultralytics."""
+    if seen is None:
+        return 2 if min(x, y) >= 0 else 0
+    return int(seen) if seen.is_integer() else seen

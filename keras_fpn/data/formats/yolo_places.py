@@ -5,8 +5,8 @@ of them, and at last by its own end beside the file.
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.data.formats import class_lists, half_names
 from keras_fpn.data.formats.picture_folders import PictureFolder, is_picture
 from keras_fpn.data.formats.spelling import Spelling, files_ending
+from keras_fpn.data.formats.yolo_keypoints import category_keys, shape_of
 from keras_fpn.data.objects import is_whole, short
 
 YAMLS, DARKNET = (".yaml", ".yml"), ".data"
@@ -32,6 +33,7 @@ class Part:
         places: folders of pictures, and lists of their files.
         labels: the folder of the label files where it is known, and not told by the places of the pictures.
         keypoints: how many an object has, and of how many numbers each; None if none has any.
+        category_keys: `{number of a class: further keys of its category}`.
     """
 
     source: Path
@@ -39,6 +41,7 @@ class Part:
     places: tuple[Path, ...]
     labels: Path | None = None
     keypoints: tuple[int, int] | None = None
+    category_keys: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     def pictures(self, images: str) -> list[tuple[str, Path]]:
         """(name relative to the image folder, label file) of each picture, in order.
@@ -101,7 +104,8 @@ def parts_of(source: Path) -> dict[str, Part]:
     content = _read_darknet(source) if source.suffix.lower() == DARKNET else read_yaml(source)
     if content is None:
         raise UserError(f"{source}: no description of a YOLO data set; it has names and train")
-    names, keypoints = _names(source, content), _keypoints(source, content)
+    names, keypoints = _names(source, content), shape_of(source, content)
+    keys = category_keys(source, content, list(names))
     roots = _roots(source, content.get("path"))
     parts = {}
     for key, value in content.items():
@@ -115,7 +119,7 @@ def parts_of(source: Path) -> dict[str, Part]:
             if missing is not None:
                 raise UserError(f"{source}: {key} is {short(missing)}, which is not there; correct it, or path")
             there = tuple(place for place in places if place is not None)
-            parts[half] = Part(source, names, there, keypoints=keypoints)
+            parts[half] = Part(source, names, there, keypoints=keypoints, category_keys=keys)
     return {half: parts[half] for half in half_names.WORDS if half in parts}
 
 
@@ -132,7 +136,9 @@ def part_of_labels(labels: Path) -> Part:
             return Part(listed, dict(enumerate(class_lists.read_list(listed))), (), labels)
         for source in descriptions(folder):
             content = read_yaml(source) or {}
-            return Part(source, _names(source, content), (), labels, _keypoints(source, content))
+            names = _names(source, content)
+            keys = category_keys(source, content, list(names))
+            return Part(source, names, (), labels, shape_of(source, content), keys)
     raise UserError(
         f"{labels}: nothing names the classes; write classes.txt there, a name a line, or give the data.yaml"
     )
@@ -227,15 +233,6 @@ def _names(source: Path, content: dict) -> dict[int, str]:
     if is_whole(number) and number != len(names):
         raise UserError(f"{source}: nc is {number}, and names has {len(names)}; correct one")
     return names
-
-
-def _keypoints(source: Path, content: dict) -> tuple[int, int] | None:
-    shape = content.get("kpt_shape")
-    if shape is None:
-        return None
-    if not isinstance(shape, list) or len(shape) != 2 or not all(map(is_whole, shape)) or shape[1] not in (2, 3):
-        raise UserError(f"{source}: kpt_shape is {short(shape)}; write [key points, 2 or 3]")
-    return shape[0], shape[1]
 
 
 # ------------------------------------------------------------------------------------------------------ places
