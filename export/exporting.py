@@ -104,6 +104,8 @@ def run(
         if len(images) < images.given:
             tell(f"calibration: {len(images)} of the {images.given} images, evenly spread")
     tell(f"writing {request.target}: {_told(request)}")
+    if request.placed:
+        tell(f"serving_bytes gives {', '.join(request.placed)} on the pixels of each image")
     if further:
         tell(_told_of_inputs(request, further))
     with built_aside(request.target) as path:

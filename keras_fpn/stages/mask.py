@@ -100,13 +100,12 @@ class MaskStage(Stage):
 
     def masks(self, features: Tensors, found: Tensors) -> tf.Tensor:
         """Masks `[B, D, s, s]` of detections; none is computed of rows that are padding in all images."""
-        rows = found["boxes"].shape[1]
-        number = self.mask_rows.number(found["num_detections"], rows)
-        logits = self.segment(features, found["boxes"][:, :number], found["classes"][:, :number])
-        is_detection = tf.sequence_mask(found["num_detections"], number)[..., None, None]
-        masks = tf.where(is_detection, tf.sigmoid(logits), 0.0)
-        masks = tf.pad(masks, [[0, 0], [0, rows - number], [0, 0], [0, 0]])
-        return tf.ensure_shape(masks, [None, rows, self.side, self.side])
+        return self.mask_rows.compute(
+            lambda boxes, classes: tf.sigmoid(self.segment(features, boxes, classes)),
+            found["num_detections"],
+            found["boxes"],
+            found["classes"],
+        )
 
     def infer(self, features: Tensors, state: State) -> dict[str, Any]:
         found = state["detections"]
