@@ -96,13 +96,12 @@ class Further:
             ours, theirs = (_finished(field, side)[rows] for side, rows in ((expected, of_expected), (found, of_found)))
             places, numbers = apart(field, ours, theirs, expected.boxes[of_expected])
             is_far = (places > bounds.place) | (numbers > bounds.score)
+            largest[field.name] = float(np.nanmax(np.fmax(places, numbers)[~is_far], initial=0.0))
             rows = np.flatnonzero(is_far.any(axis=1))
             if len(rows):
                 raw = found.further[field.name][of_found[rows]]
                 is_open = self.are_open(field.name, expected.boxes[of_expected[rows]], raw, bounds).astype(bool)
                 is_far[rows] &= ~(is_open.reshape(len(rows), -1) & (places[rows] > bounds.place))
-            near = np.fmax(places, numbers)[~is_far]
-            largest[field.name] = float(np.nanmax(near, initial=0.0))
             far[field.name] = [int(is_far.sum()), int(np.isfinite(places).sum())]
         for field in self.regions if len(pairs) else ():
             if field not in self.fields:
