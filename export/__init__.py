@@ -16,7 +16,7 @@ _PUBLIC = {
     "open_artefact": "artefacts",
     "detect": "artefact_inference",
     "verify": "verification",
-    "VerificationError": "agreement",
+    "VerificationError": "findings",
     "write_saved_model": "to_saved_model",
     "write_tflite": "to_tflite",
     "write_onnx": "to_onnx",

@@ -9,7 +9,7 @@ What the layers of this package compute by, each an attribute that may be set on
 
     ProposalLayer, DetectionLayer   suppression   see `nms.nms_mask`
     RoIAlign                        crop          see `RoIAlign.crop`
-    LeadingRows                     number        see `LeadingRows.number`
+    LeadingRows                     compute       see `LeadingRows.compute`
     any Keras layer                 call
 
 Each format has a table by type in `tflite.adapters` and `onnx.adapters`; TensorFlow runs a SavedModel, where layers are

@@ -1,11 +1,12 @@
 """The detections of an artefact and of its model in one image, compared."""
 
-import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_fpn.export.field_agreement import NOTHING_FURTHER, Further
+from keras_fpn.export.findings import Bounds, Detections, Finding, VerificationError, told_box
 from keras_fpn.parts import output_fields
 
 if TYPE_CHECKING:
@@ -15,74 +16,13 @@ BOX_BOUND, SCORE_BOUND = output_fields.BOXES.bound, output_fields.SCORES.bound  
 LEAST_ROOM, TIMES = 1e-5, 10.0  # how far scores may move, from how far those of partners have
 
 
-class VerificationError(Exception):
-    """An artefact answers otherwise than its model; one line says where and by how much."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Detections:
-    """Those of one image, best first: boxes `[N, 4]` pixels, scores `[N]`, classes `[N]`, and `{field: [N, ...]}`."""
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    classes: np.ndarray
-    further: dict = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class Bounds:
-    """Bounds that a lower precision is held to.
-
-    Attributes:
-        level: score from which detections count.
-        overlap: least IoU of partners.
-        score: largest difference of their scores, and the mean one of what further fields they have.
-        share: of the detections that may lack a partner.
-    """
-
-    level: float
-    overlap: float
-    score: float
-    share: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """Result of a comparison.
-
-    Attributes:
-        pictures: images compared.
-        detections: of the model in them; of a lower precision, those of both sides from its score on.
-        max_box: largest difference of a coordinate between partners, pixels.
-        max_score: largest difference of their scores.
-        further: `{field: largest difference}` of what further fields they have, anywhere in a mask; of a lower
-            precision the largest mean one.
-        unpaired: detections without a partner that may be: of float32 those that rounding decides.
-    """
-
-    pictures: int = 0
-    detections: int = 0
-    max_box: float = 0.0
-    max_score: float = 0.0
-    unpaired: int = 0
-    further: dict = dataclasses.field(default_factory=dict)
-
-    def __add__(self, other):
-        sums = {key: getattr(self, key) + getattr(other, key) for key in ("pictures", "detections", "unpaired")}
-        most = {key: max(getattr(self, key), getattr(other, key)) for key in ("max_box", "max_score")}
-        names = dict.fromkeys([*self.further, *other.further])
-        further = {name: max(self.further.get(name, 0.0), other.further.get(name, 0.0)) for name in names}
-        return Finding(**sums, **most, further=further)
-
-
 def exactly(
     found: Detections,
     expected: Detections,
     class_names: Sequence[str],
     possible: "Callable[[float], Answer]",
     box_bound: float = BOX_BOUND,
-    further: Iterable[output_fields.OutputField] = (),
-    are_open: "Callable[[str, np.ndarray, np.ndarray], np.ndarray]" = lambda name, boxes, values: np.zeros(len(boxes)),
+    further: Further = NOTHING_FURTHER,
 ) -> Finding:
     """Hold an artefact's detections to the model's, one by one.
 
@@ -92,9 +32,7 @@ def exactly(
         possible: called with what scores may move by, where one side has a detection that the other lacks; gives the
             `undecided.Answer` in the same pixels.
         box_bound: pixels.
-        further: `OutputField`s of the further values, for their bounds.
-        are_open: called with the name of a field, boxes of the model's detections and what the artefact says of them,
-            where that is not what the model says; see `undecided.are_open`.
+        further: `Further` values, and how they are compared.
 
     Raises:
         VerificationError: a difference that rounding does not explain.
@@ -116,40 +54,45 @@ def exactly(
         max_box=float(np.abs(found.boxes[of_found] - expected.boxes[of_expected]).max()),
         max_score=float(np.abs(found.scores[of_found] - expected.scores[of_expected]).max()),
         unpaired=len(lone_found) + len(lone_expected),
-        further=_check_further(found, expected, pairs, class_names, further, are_open),
+        **further.exactly(found, expected, pairs, class_names),
     )
 
 
-def roughly(found: Detections, expected: Detections, bounds: Bounds) -> Finding:
+def roughly(found: Detections, expected: Detections, bounds: Bounds, further: Further = NOTHING_FURTHER) -> Finding:
     """Count what a lower precision finds otherwise.
 
     Args:
         found, expected: `Detections` of the artefact and of the model.
         bounds: `Bounds`; partners are looked for among all detections of the other side.
+        further: `Further` values, and how they are compared; a detection has its partner whatever they are.
     """
-    total = Finding(pictures=1)
+    total, pairs = Finding(pictures=1), set()
     for side, other in ((expected, found), (found, expected)):
         for row in range(int((side.scores >= bounds.level).sum())):
-            total += _partner_of(side, row, other, bounds)
-    return total
+            best = _partner_of(side, row, other, bounds)
+            total += Finding(detections=1, unpaired=1) if best is None else _differing(side, row, other, best)
+            if best is not None:
+                pairs.add((best, row) if side is expected else (row, best))
+    rows = np.array(sorted(pairs), int).reshape(-1, 2)
+    return total + Finding(**further.roughly(found, expected, rows, bounds))
 
 
 def _partner_of(side, row, other, bounds):
+    """The row on the other side of the same detection, None if there is none."""
     candidates = np.flatnonzero(
         (other.classes == side.classes[row]) & (np.abs(other.scores - side.scores[row]) <= bounds.score)
     )
     overlaps = overlaps_with(other.boxes[candidates], side.boxes[row])
     if not len(candidates) or overlaps.max() < bounds.overlap:
-        return Finding(detections=1, unpaired=1)
-    best = candidates[overlaps.argmax()]
-    further = {name: float(np.abs(other.further[name][best] - side.further[name][row]).mean()) for name in side.further}
-    if max(further.values(), default=0.0) > bounds.score:
-        return Finding(detections=1, unpaired=1)
+        return None
+    return int(candidates[overlaps.argmax()])
+
+
+def _differing(side, row, other, best):
     return Finding(
         detections=1,
         max_box=float(np.abs(other.boxes[best] - side.boxes[row]).max()),
         max_score=float(abs(other.scores[best] - side.scores[row])),
-        further=further,
     )
 
 
@@ -185,29 +128,6 @@ def _hangs_on_rounding(side, row, answer, box_bound):
     return same.any() and not answer.is_certain[same].any()
 
 
-def _check_further(found, expected, pairs, class_names, fields, are_open):
-    """`{field: largest difference of partners}`, each held to its bound; what rounding leaves open is left out."""
-    of_found, of_expected = pairs.T
-    largest = {}
-    for field in fields:
-        ours, theirs = (side.further[field.name].astype(np.float64) for side in (expected, found))
-        differences = np.abs(theirs[of_found] - ours[of_expected])
-        far = np.flatnonzero(differences.reshape(len(pairs), -1).max(axis=1, initial=0) > field.bound)
-        if len(far):
-            is_open = are_open(field.name, expected.boxes[of_expected[far]], theirs[of_found[far]]).astype(bool)
-            differences[far] *= ~is_open.reshape(is_open.shape + (1,) * (differences.ndim - is_open.ndim))
-        differences = differences.reshape(len(pairs), -1).max(axis=1, initial=0)
-        worst = int(differences.argmax())
-        if differences[worst] > field.bound:
-            row = of_expected[worst]
-            raise VerificationError(
-                f"{field.name} of the {class_names[expected.classes[row]]} at {_box(expected.boxes[row])} differ by"
-                f" {differences[worst]:.2g} (at most {field.bound:g})"
-            )
-        largest[field.name] = float(differences[worst])
-    return largest
-
-
 def _check_order(scores):
     """Model's scores in the artefact's order: best first but for those that are equal."""
     best_to_come = np.maximum.accumulate(scores[::-1])[::-1]
@@ -220,7 +140,7 @@ def _difference(side, row, other, is_found, class_names, box_bound):
     """Describe a detection that the other side lacks."""
     who = "the artefact" if is_found else "the model"
     label = class_names[side.classes[row]]
-    what = f"the {label} that {who} finds at {_box(side.boxes[row])} with score {side.scores[row]:.4f}"
+    what = f"the {label} that {who} finds at {told_box(side.boxes[row])} with score {side.scores[row]:.4f}"
     overlaps = overlaps_with(other.boxes, side.boxes[row])
     own = np.where(other.classes == side.classes[row], 1.0, 0.0)
     if not len(overlaps) or overlaps.max() < 0.5:
@@ -234,10 +154,6 @@ def _difference(side, row, other, is_found, class_names, box_bound):
     if (score := abs(other.scores[nearest] - side.scores[row])) > SCORE_BOUND:
         differences.append(f"its score by {score:.2g} (at most {SCORE_BOUND:g})")
     return f"{what} is another on the other side: {', '.join(differences) or 'it is there once only'}"
-
-
-def _box(box):
-    return f"({', '.join(f'{value:.1f}' for value in box)})"
 
 
 def overlaps_with(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:

@@ -11,7 +11,6 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from PIL import Image
 
 from keras_fpn.console.errors import UserError
@@ -60,11 +59,9 @@ def iterate(
         )
     find = _find_by_files if _rounding_matters(artefact) else _find_by_pixels
     for some in read_batches(images, batch_size, _padded_size(artefact.description), max_pixels, unreadable):
-        found, seen_sizes = find(artefact, [one.pixels for one in some])
-        for row, one in enumerate(some):
-            rows = {name: value[row] for name, value in found.items()}
-            description = artefact.description
-            seen = in_original_pixels(rows, one.pixels, one.file_name, seen_sizes[row], threshold, description)
+        answers = find(artefact, [one.pixels for one in some])
+        for one, (found, seen_size, description) in zip(some, answers, strict=True):
+            seen = in_original_pixels(found, one.pixels, one.file_name, seen_size, threshold, description)
             yield dataclasses.replace(seen, index=one.index)
 
 
@@ -85,21 +82,28 @@ def _rounding_matters(artefact):
     return rounds and getattr(artefact, "takes_files", False)
 
 
+# Each way to ask: `(detections, size that they were seen in, Description of them)` of each image.
+
+
 def _find_by_pixels(artefact, images):
     inputs = preprocessing.prepare(images, artefact.description)
-    return artefact.run(**inputs), inputs["image_sizes"]
+    return _each(artefact.run(**inputs), inputs["image_sizes"], artefact.description)
 
 
 def _find_by_files(artefact, images):
     sizes = [image.shape[:2] for image in images]
     if sum(height * width for height, width in sizes) <= artefact.most_pixels:
         # PNG of the pixels, not the file: upright already, of any format, and decoded by one library only.
-        return artefact.run_encoded([_as_png(image) for image in images]), sizes
+        found = artefact.run_encoded([_as_png(image) for image in images])
+        return _each(found, sizes, artefact.description.of_encoded_images)
     if len(images) == 1:
         return _find_by_pixels(artefact, images)
-    parts = [_find_by_files(artefact, [image]) for image in images]
-    found = {name: np.concatenate([part[name] for part, _ in parts]) for name in parts[0][0]}
-    return found, [size for _, part_sizes in parts for size in part_sizes]
+    return [answer for image in images for answer in _find_by_files(artefact, [image])]
+
+
+def _each(found, sizes, description):
+    rows = ({name: value[index] for name, value in found.items()} for index in range(len(sizes)))
+    return [(row, size, description) for row, size in zip(rows, sizes, strict=True)]
 
 
 def _as_png(image):

@@ -8,6 +8,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -74,6 +75,8 @@ class Description:
         letterbox: how an image goes into the frame, or by the rule `resize` where there is no frame, in words.
         normalization: what `pixels` is for, in words.
         max_pixels: of an encoded image that a SavedModel decodes; None in the other formats.
+        encoded_outputs: of `serving_bytes`, those outputs that are not as in `outputs`, in the same form: brought into
+            the image itself.
         sha256: of a TFLite or ONNX file, see `export.digest`; None in a SavedModel, which is a folder.
         format_version: of this description.
     """
@@ -94,6 +97,7 @@ class Description:
     letterbox: str = ""
     normalization: str = NORMALIZATION
     max_pixels: int | None = None
+    encoded_outputs: dict = dataclasses.field(default_factory=dict)
     sha256: str | None = None
     format_version: int = FORMAT_VERSION
 
@@ -143,6 +147,11 @@ class Description:
         """The `OutputField`s of the detections; plain ones where a kind comes from an extension that is not loaded."""
         return output_fields.rebuilt(self.outputs)
 
+    @property
+    def of_encoded_images(self) -> "Description":
+        """The description of what a SavedModel answers to encoded images: `outputs` are those of `serving_bytes`."""
+        return dataclasses.replace(self, outputs=self.outputs | self.encoded_outputs, encoded_outputs={})
+
     def labels(self) -> str:
         """The class names, one a line."""
         return "".join(f"{' '.join(name.split())}\n" for name in self.class_names)
@@ -164,6 +173,8 @@ def _check_values(description, source):
         "score_threshold": not isinstance(description.score_threshold, int | float),
         "inputs": not _are_ends(description.inputs) or "images" not in description.inputs,
         "outputs": not _are_ends(description.outputs) or "scores" not in description.outputs,
+        "encoded_outputs": not _are_ends(description.encoded_outputs)
+        or not set(description.encoded_outputs) <= set(description.outputs),
     }
     for name, is_wrong in wrong.items():
         if is_wrong:
@@ -198,6 +209,7 @@ def describe(
     frame: tuple[int, int] | None = None,
     max_proposals: int = MAX_PROPOSALS,
     max_pixels: int | None = None,
+    placed: Iterable[str] = (),
 ) -> Description:
     """The description of an artefact of a `Detector`.
 
@@ -208,6 +220,7 @@ def describe(
         frame: (height, width) of a static input, pixels; None where the artefact takes any size.
         max_proposals: with a frame, rows of the proposals that a `FastRCNN` is given.
         max_pixels: of an encoded image, where the artefact decodes such.
+        placed: names of the output fields that it then gives in the image itself.
     """
     import keras
     import tensorflow as tf
@@ -231,6 +244,7 @@ def describe(
         outputs=_outputs(model, frame),
         versions={"keras_fpn": __version__, "tensorflow": tf.__version__, "keras": keras.__version__},
         max_pixels=max_pixels,
+        encoded_outputs=_placed_outputs(model, placed),
         letterbox=f"{rule}; filter: {INTERPOLATIONS[model.settings['resize']['interpolation']]}",
     )
 
@@ -273,3 +287,9 @@ def _outputs(model, frame):
     outputs = {field.name: field.describe((batch, model.max_detections)) for field in model.output_fields}
     meaning = "how many of the rows are detections"
     return outputs | {"num_detections": {"dtype": "int32", "shape": [batch], "meaning": meaning}}
+
+
+def _placed_outputs(model, names):
+    """Their rows are not told: as many as the image with the most detections has."""
+    fields = {field.name: field for field in model.output_fields}
+    return {name: fields[name].placed().describe((None, None)) for name in names}

@@ -13,9 +13,9 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import built_aside, size_of
 from keras_fpn.data.sizes import padded_side
 from keras_fpn.export import refusals
-from keras_fpn.export.agreement import VerificationError
 from keras_fpn.export.artefacts import format_of
 from keras_fpn.export.description import MAX_PROPOSALS, default_input_type
+from keras_fpn.export.findings import VerificationError
 from keras_fpn.export.request import NAMES, Request
 from keras_fpn.export.tflite.calibration_images import CalibrationImages
 
@@ -34,7 +34,7 @@ class Outcome:
         format, precision: of it.
         bytes: its size, of all files of a folder together.
         seconds: that writing and verifying took.
-        finding: of the verification, see `agreement.Finding`; None without one.
+        finding: of the verification, see `findings.Finding`; None without one.
         needs_proposals: whether it finds nothing by itself.
     """
 
@@ -52,7 +52,8 @@ def export_model(
     precision: str = "float32", input_type: str | None = None, max_proposals: int | None = None,
     max_pixels: int | None = None, calibration: Any = None, signatures: Iterable[str] = (),
     version: int | None = None, verify: bool = True, force: bool = False,
-    tell: Callable[[str], None] = lambda line: None, pictures: "Sequence[np.ndarray]" = (),
+    placed: Iterable[str] = (), tell: Callable[[str], None] = lambda line: None,
+    pictures: "Sequence[np.ndarray]" = (),
 ) -> Outcome:  # fmt: skip
     """Write a detector with decode and suppression inside, and hold the file against the model before it is kept.
 
@@ -60,7 +61,7 @@ def export_model(
         model: a `Detector`, or the path of its `.keras` file or run folder; of a run folder the validation images
             are looked at in the verification.
         format, out, size, precision, input_type, max_proposals, max_pixels, calibration, signatures, version, verify,
-            force: see `Request`.
+            force, placed: see `Request`.
         tell: called with a line for people, now and then.
         pictures: `[H, W, 3]` uint8 RGB images to look at in the verification instead.
 
@@ -74,7 +75,7 @@ def export_model(
     calibration = None if calibration is None else _as_tuple(calibration)
     request = Request(
         format, Path(out), size, precision, input_type, max_proposals, max_pixels, calibration, tuple(signatures),
-        version, verify, force,
+        version, verify, force, tuple(placed),
     )  # fmt: skip
     request.check()
     return run(request, model, tell, pictures)
@@ -94,6 +95,7 @@ def run(
     model, own_pictures = _model_and_pictures(model, tell)
     check_weights(model, name)
     refusals.check(model, request.format)
+    request.check_fields(model)
     model, further = _in_float32(model, tell), model.further_inputs
     request = _with_defaults(request, model)
     images = None
@@ -102,6 +104,8 @@ def run(
         if len(images) < images.given:
             tell(f"calibration: {len(images)} of the {images.given} images, evenly spread")
     tell(f"writing {request.target}: {_told(request)}")
+    if request.placed:
+        tell(f"serving_bytes gives {', '.join(request.placed)} on the pixels of each image")
     if further:
         tell(_told_of_inputs(request, further))
     with built_aside(request.target) as path:
@@ -134,8 +138,16 @@ def _judgement(outcome):
         return f"verified in {found.pictures} pictures, which says little: the model finds next to nothing in them"
     why = "decided by rounding" if outcome.precision == "float32" else "without a partner"
     differences = f"boxes differ by at most {found.max_box:.2g} px, scores by {found.max_score:.2g}"
-    differences += "".join(f", {name} by {most:.2g}" for name, most in found.further.items())
+    differences += "".join(f", {name} by {most:.2g}{_regions(found, name)}" for name, most in found.further.items())
     return f"verified: {compared}: {differences}; {found.unpaired} {why}"
+
+
+def _regions(found, name):
+    """Of a field's values: how those that are regions overlap, or how many of a lower precision are elsewhere."""
+    if name in found.overlaps:
+        return f" (IoU in the image at least {found.overlaps[name]:.4f})"
+    far, parts = found.far.get(name, (0, 0))
+    return f" ({far} of {parts} by more)" if far else ""
 
 
 def default_frame(rule: Mapping[str, Any]) -> tuple[int, int]:
@@ -220,7 +232,7 @@ def _write(request, model, path, images):
             from keras_fpn.export.to_saved_model import write_saved_model
 
             version = 1 if request.version is None else request.version
-            given = {"signatures": request.signatures, "precision": request.precision}
+            given = {"signatures": request.signatures, "precision": request.precision, "placed": request.placed}
             if request.max_pixels is not None:
                 given["max_pixels"] = request.max_pixels
             write_saved_model(model, path.parent, version=version, **given)

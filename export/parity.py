@@ -30,11 +30,11 @@ from keras_fpn.export import (
     preprocessing,
     regular_proposals,
 )
-from keras_fpn.export.agreement import VerificationError
 from keras_fpn.export.description import default_input_type, describe
+from keras_fpn.export.findings import VerificationError
 from keras_fpn.export.parity_table import Row, Table
 from keras_fpn.inference import images
-from keras_fpn.metrics import all_families
+from keras_fpn.metrics.measurement import MAIN_OUTPUT
 
 if TYPE_CHECKING:
     from keras_fpn.export.artefacts import Artefact
@@ -46,7 +46,7 @@ _USUAL_IMAGE = (480, 640)  # height, width of the noise that is timed where ther
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """A file to measure: its path, and the `agreement.Finding` where it has been compared with the model already."""
+    """A file to measure: its path, and the `findings.Finding` where it has been compared with the model already."""
 
     path: Path
     finding: object = None
@@ -103,35 +103,45 @@ def measure(
 def _model_row(model, model_file, metric, clock):
     from keras_fpn.inference import detecting
 
-    found = metric and metric.of("keras", lambda files: detecting.iterate(model, files, threshold=0.0))
+    found = _measured(metric, "keras", lambda files: detecting.iterate(model, files, threshold=0.0))
     inputs = preprocessing.batch([clock.image], model.settings["resize"], "float32")
     return Row(
         format="keras",
         precision=model.compute_dtype,
         path=str(model_file),
         size_bytes=size_of(model_file),
-        metric=found,
         measurements=clock(model_file, inputs),
+        **found,
     )
 
 
 def _framed_row(model, description, metric):
     framed = _LetterboxedModel(model, description)
     row = Row("keras", model.compute_dtype, description.frame)
-    found = metric.of(row.name, lambda files: artefact_inference.iterate(framed, files, threshold=0.0))
-    return dataclasses.replace(row, metric=found)
+    found = _measured(metric, row.name, lambda files: artefact_inference.iterate(framed, files, threshold=0.0))
+    return dataclasses.replace(row, **found)
 
 
 def _row(model, export, pictures, metric, clock):
     artefact, description = export.artefact, export.artefact.description
     row = Row(artefact.format, description.precision, description.frame, str(export.path), size_of(export.path))
     row = dataclasses.replace(row, **_differences(model, export, pictures))
-    found = metric and metric.of(
-        f"{row.format} {row.precision}", lambda files: artefact_inference.iterate(artefact, files, threshold=0.0)
+    found = _measured(
+        metric,
+        f"{row.format} {row.precision}",
+        lambda files: artefact_inference.iterate(artefact, files, threshold=0.0),
     )
     inputs = preprocessing.prepare([clock.image], description)
     inputs |= regular_proposals.needed_by(description, inputs["image_sizes"])
-    return dataclasses.replace(row, metric=found, measurements=clock(export.path, inputs))
+    return dataclasses.replace(row, **found, measurements=clock(export.path, inputs))
+
+
+def _measured(metric, name, iterate):
+    """"metric" and "further" of a `Row`."""
+    if metric is None:
+        return {}
+    main, *others = metric.of(name, iterate).items()
+    return {"metric": main[1], "further": dict(others)}
 
 
 def _differences(model, export, pictures):
@@ -153,27 +163,27 @@ def _differences(model, export, pictures):
 
 
 class _Metric:
-    """The main metric of a model on annotated images, whatever runs it."""
+    """The main metric of each family that measures a model's detections, on annotated images, whatever runs it."""
 
     def __init__(self, model, data_set: CocoDataset):
         model.check_classes(data_set.class_names, data_set.category_ids, data_set.annotations)
-        self._records, self._family = data_set.records, all_families(model.metric_families)[0]
+        self._records, self._families = data_set.records, model.metric_families[MAIN_OUTPUT]
         self._evaluator = evaluator_of(data_set)
 
     @property
     def name(self):
-        """As metrics.json has it."""
-        return self._family.main
+        """Of the first family, as metrics.json has it."""
+        return self._families[0].main
 
     def of(self, name, iterate):
-        """The metric, 0..1, of what `iterate(files)` yields: an `ImageDetections` for each file."""
+        """`{name: 0..1}` of what `iterate(files)` yields: an `ImageDetections` for each file."""
         results, ids = [], [record.image_id for record in self._records]
         with Count(f"{self.name} of {name}", len(ids)) as count:
             found = iterate([record.path for record in self._records])
             for done, (image_id, one) in enumerate(zip(ids, found, strict=True), start=1):
                 results += one.to_results(image_id)
                 count(done)
-        return self._family.measure(self._evaluator, results, ids)[self.name]
+        return {each.main: each.measure(self._evaluator, results, ids)[each.main] for each in self._families}
 
 
 class _Clock:

@@ -37,5 +37,4 @@ def pictures(
 
 
 def _drawn(caption, found):
-    picture = visualize.draw_boxes(found.image, found.boxes, found.names, found.scores, classes=found.classes)
-    return f"{caption}: {len(found.names)} found", picture
+    return f"{caption}: {len(found.names)} found", visualize.draw_image_detections(found)

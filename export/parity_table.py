@@ -27,6 +27,7 @@ class Row:
         refusal: why the verification would not keep the file; then there are no differences.
         metric: the model's main metric, 0..1; None where it was not measured.
         measurements: `measuring.Measurement`s, one for each number of threads.
+        further: `{name: value}` of the main metrics of the model's other families, measured with it.
     """
 
     format: str
@@ -41,6 +42,7 @@ class Row:
     refusal: str | None = None
     metric: float | None = None
     measurements: tuple = ()
+    further: dict = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -127,6 +129,8 @@ class Table:
         ]
         if self.metric:
             columns.append((f"{self.metric.rpartition('/')[2]}\n%", lambda row: _percent(row.metric)))
+        for name in dict.fromkeys(name for row in self.rows for name in row.further):
+            columns.append((f"{name}\n%", lambda row, name=name: _percent(row.further.get(name))))
         columns.append(("file\nMB", lambda row: _megabytes(row.size_bytes)))
         for threads in sorted({one.threads for row in self.rows for one in row.measurements}):
             head = f"ms, {threads}\nthread{'s' if threads > 1 else ''}"

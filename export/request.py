@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import check_output
@@ -13,6 +14,9 @@ from keras_fpn.export.artefacts import SAVED_MODEL_FILE
 from keras_fpn.export.description import INPUT_TYPES, PRECISIONS
 from keras_fpn.inference.listing import list_images
 from keras_fpn.parts.registry import Registry
+
+if TYPE_CHECKING:
+    from keras_fpn.models.detector import Detector
 
 # Beside serving_default and serving_bytes: names, and why a model may lack the one.
 SIGNATURES = Registry("signature", "--signature")
@@ -52,6 +56,8 @@ class Request:
         max_pixels: of an encoded image that a SavedModel decodes, more are refused; None: as many as `detect` opens.
         calibration: for int8, images: paths, folders, PIL images or arrays.
         signatures: further ones of a SavedModel, of `SIGNATURES`.
+        placed: names of output fields that a SavedModel's `serving_bytes` gives in the image itself; see
+            `OutputField.placed`.
         version: of a SavedModel; None is 1.
         verify: whether the artefact is held against the model.
         force: whether an older one is replaced.
@@ -69,6 +75,7 @@ class Request:
     version: int | None = None
     verify: bool = True
     force: bool = False
+    placed: tuple[str, ...] = ()
 
     @property
     def target(self) -> Path:
@@ -117,6 +124,7 @@ class Request:
             "--max-pixels": (self.max_pixels is not None, ("saved_model",), "it takes pixels, and no files"),
             "--input-type": (self.input_type is not None, ("tflite", "onnx"), "it takes uint8"),
             "--signature": (bool(self.signatures), ("saved_model",), "it has no signatures"),
+            "--in-image": (bool(self.placed), ("saved_model",), "it takes resized pixels, and no files"),
             "--model-version": (self.version is not None, ("saved_model",), "it is one file, without versions"),
         }
         for option, (is_given, formats, reason) in given.items():
@@ -133,6 +141,28 @@ class Request:
                 " dynamic_int8 needs none"
             )
         list_images([each for each in self.calibration or () if isinstance(each, str | os.PathLike)])
+
+    def check_fields(self, model: "Detector") -> None:
+        """Refuse output fields that a model cannot give in the image itself.
+
+        Args:
+            model: a `Detector`.
+
+        Raises:
+            UserError: it has no such field, or none that a graph can place; or no signature that knows the image.
+        """
+        known = {field.name: field for field in model.output_fields}
+        for name in self.placed:
+            if name not in known:
+                raise UserError(f"--in-image: {model.title} gives no {name!r}{nearest(name, known)}")
+            if known[name].placed() is None:
+                able = ", ".join(name for name, field in known.items() if field.placed() is not None)
+                raise UserError(
+                    f"--in-image: {name!r} cannot be given otherwise than it is"
+                    + (f"; valid are {able}" if able else f"; {model.title} has nothing that can: leave it out")
+                )
+        if self.placed and model.further_inputs:
+            raise UserError(f"--in-image: {model.title} has no serving_bytes, whose outputs these are; leave it out")
 
     def _check_place(self):
         if self.out == Path():

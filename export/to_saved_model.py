@@ -1,7 +1,8 @@
 """A detector as a SavedModel: for TF Serving, for TensorFlow without Keras, for programs in C.
 
     serving_default   images, image_sizes (optional)   -> detections in pixels of the images given
-    serving_bytes     image_bytes, files of pictures   -> detections in pixels of the images as they are looked at
+    serving_bytes     image_bytes, files of pictures   -> detections in pixels of the images as they are looked at, and
+                                                          of some fields, if asked for, the values in the image itself
     raw               images, image_sizes (optional)   -> boxes and scores of every class before suppression
     proposals         images, image_sizes (optional)   -> what the region proposal network proposes
 
@@ -50,6 +51,7 @@ def write_saved_model(
     signatures: Sequence[str] = (),
     precision: str = "float32",
     max_pixels: int = MAX_PIXELS,
+    placed: Sequence[str] = (),
 ) -> Path:
     """Write `path/<version>/`, and `path/batching_parameters.txt` beside it.
 
@@ -64,6 +66,7 @@ def write_saved_model(
         signatures: names of further ones, of those that the model's stages give.
         precision: "float32", or "bfloat16" for convolutions and matrix products in bfloat16 and half the size.
         max_pixels: of an encoded image: one with more is refused by its header, before it takes memory.
+        placed: names of the output fields that serving_bytes gives in the image itself, see `OutputField.placed`.
 
     Returns:
         The folder `path/<version>`.
@@ -73,8 +76,8 @@ def write_saved_model(
             that do not fit into one graph.
     """
     _check(model, version, signatures, precision)
-    description = describe(model, precision=precision, input_type="uint8", max_pixels=max_pixels)
-    module, functions = _module(model, signatures, precision, max_pixels)
+    description = describe(model, precision=precision, input_type="uint8", max_pixels=max_pixels, placed=placed)
+    module, functions = _module(model, signatures, precision, max_pixels, placed)
     folder = Path(path) / str(version)
     with tempfile.TemporaryDirectory() as assets, quiet():
         module.assets = [
@@ -107,12 +110,12 @@ def _check_signatures(model, signatures):
             raise UserError(f"signature: {type(model).__name__} {SIGNATURES[name]}; leave it out")
 
 
-def _module(model, signatures, precision, max_pixels):
+def _module(model, signatures, precision, max_pixels, placed):
     """A `tf.Module` without variables, and the function of each signature by its name."""
     inference = frozen_inference(model, signatures, precision)
     functions = {"serving_default": _on_images(inference, "detections", model)}
     if not model.further_inputs:
-        functions["serving_bytes"] = _on_bytes(inference, model, max_pixels)
+        functions["serving_bytes"] = _on_bytes(inference, model, max_pixels, placed)
     for name in signatures:
         functions[name] = _on_images(inference, name, model)
     module = tf.Module()
@@ -164,7 +167,7 @@ def _sizes_or_edges(images, image_sizes):
     return tf.ensure_shape(tf.cond(rows == 0, lambda: edges, lambda: given), [None, 2])
 
 
-def _on_bytes(inference, model, max_pixels):
+def _on_bytes(inference, model, max_pixels, placed):
     rule = model.settings["resize"]
 
     @tf.function(input_signature=[_IMAGE_BYTES], autograph=False)
@@ -173,7 +176,9 @@ def _on_bytes(inference, model, max_pixels):
         found = dict(inference(batch)["detections"])
         sizes = batch["image_sizes"], batch["original_sizes"]
         return found | {
-            field.name: encoded_images.to_original_pixels(found[field.name], field, *sizes)
+            field.name: (encoded_images.placed if field.name in placed else encoded_images.to_original_pixels)(
+                found, field, *sizes
+            )
             for field in model.output_fields
         }
 

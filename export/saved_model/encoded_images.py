@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras_fpn.console.picture_files import MAX_PIXELS
 from keras_fpn.data import exif, image_heads, picture_kinds, rewriting, transforms
 from keras_fpn.data.decode import decode_pixels, or_else
-from keras_fpn.parts.output_fields import OutputField
+from keras_fpn.parts.output_fields import BOXES, OutputField
 
 
 def decode_batch(
@@ -60,23 +60,44 @@ def decode_batch(
     return {"images": images, "image_sizes": new_sizes, "original_sizes": original_sizes}
 
 
-def to_original_pixels(values: tf.Tensor, field: OutputField, sizes: tf.Tensor, original_sizes: tf.Tensor) -> tf.Tensor:
+def to_original_pixels(
+    found: Mapping[str, tf.Tensor], field: OutputField, sizes: tf.Tensor, original_sizes: tf.Tensor
+) -> tf.Tensor:
     """Values of a field in resized images, `[B, D, ...]`, in pixels of the original ones; as they are if no places.
 
     Args:
-        field: the `OutputField`: its `axes`, and whether it is clipped.
+        found: detections in resized images.
+        field: the `OutputField`: its name, its `axes`, and whether it is clipped.
         sizes, original_sizes: `[B, 2]` height and width.
     """
+    values = found[field.name]
     if not field.axes:
         return values
-    # Each axis by its own ratio: rounding makes the two differ.
-    edges = _along(field.axes, original_sizes, 1.0, len(values.shape))
-    scaled = values * (edges / _along(field.axes, sizes, 1.0, len(values.shape)))
+    scaled = _scaled(values, field, sizes, original_sizes)
     if not field.is_clipped:
         return scaled
     least = tf.constant([0.0 if axis in "xy" else values.dtype.min for axis in field.axes])
     most = _along(field.axes, original_sizes, values.dtype.max, len(values.shape))
     return tf.clip_by_value(scaled, least, most)
+
+
+def placed(
+    found: Mapping[str, tf.Tensor], field: OutputField, sizes: tf.Tensor, original_sizes: tf.Tensor
+) -> tf.Tensor:
+    """Values of a field brought into the original images, see `OutputField.place_in_graph`.
+
+    They have as many rows as the image with the most detections needs, at least one. Arguments are those of
+    `to_original_pixels`.
+    """
+    boxes = _scaled(found["boxes"], BOXES, sizes, original_sizes)
+    number = tf.maximum(tf.reduce_max(found["num_detections"]), 1)
+    return field.place_in_graph(found[field.name][:, :number], boxes[:, :number], original_sizes)
+
+
+def _scaled(values, field, sizes, original_sizes):
+    # Each axis by its own ratio: rounding makes the two differ.
+    edges = _along(field.axes, original_sizes, 1.0, len(values.shape))
+    return values * (edges / _along(field.axes, sizes, 1.0, len(values.shape)))
 
 
 def _along(axes, sizes, other, rank):

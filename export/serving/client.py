@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 the server is not there or failed; 2 the call is wrong, or
 """
 
 import argparse
+import dataclasses
 import os
 import sys
 import time
@@ -23,8 +24,10 @@ from keras_fpn.export.serving import inputs as serving_inputs
 from keras_fpn.export.serving.errors import Refused, ServingError, Unknown
 from keras_fpn.export.serving.grpc import GrpcClient
 from keras_fpn.export.serving.rest import RestClient
+from keras_fpn.inference import drawn_folder, listing, picture_names
 from keras_fpn.inference import images as image_files
 from keras_fpn.inference.reading import in_batches
+from keras_fpn.reporting import visualize
 
 _SIGNATURES = ("serving_bytes", "serving_default")
 
@@ -65,6 +68,7 @@ def _parser():
     add("--batch-size", type=positive, metavar="N", default=1, help="images in one request (1)")
     add("--timeout", type=_seconds, metavar="SECONDS", default=60.0, help="to wait for an answer (60)")
     add("--json", metavar="OUT", help="write the detections as COCO results")
+    add("--out", metavar="DIR", help="draw the detections into pictures there")
     parser.set_defaults(client=RestClient)
     return parser
 
@@ -77,7 +81,8 @@ def _over_grpc(*arguments):
 
 def _ask(arguments):
     way = _way(arguments)
-    paths = image_files.list_images(arguments.images)
+    listed = listing.find_images(arguments.images, without=arguments.out)
+    paths, drawings = listed.files, _Drawings(arguments.out, listed) if arguments.out else None
     if arguments.json:
         files.check_output(arguments.json)
     client = arguments.client(arguments.address, arguments.model, arguments.model_version, arguments.timeout)
@@ -95,10 +100,31 @@ def _ask(arguments):
         for number, one in zip(numbers, found, strict=True):
             _tell(one, f"image {number}/{len(paths)}", milliseconds)
             results += one.to_results(image_id=number)
+            if drawings is not None:
+                drawings.add(one, paths[number - 1], number - 1)
+    if drawings is not None:
+        print(f"wrote {drawings.count} picture{'s' * (drawings.count != 1)} to {plain(arguments.out)}")
     if arguments.json:
         files.write_json(arguments.json, sorted(results, key=lambda result: -result["score"]))
         print(f"wrote {len(results)} detections to {plain(arguments.json)}")
     return refused
+
+
+class _Drawings:
+    """Pictures of what was found, by the names of the files; those that were drawn there before make room."""
+
+    def __init__(self, out, listed):
+        self._folder, self.count = drawn_folder.DrawnFolder(out), 0
+        self._names = picture_names.names_for(listed, self._folder.longest_name())
+        self._folder.check(self._names, listed.files)
+
+    def add(self, found, file, number):
+        if not self.count:
+            self._folder.begin()
+        image, _ = image_files.read_image(file)
+        picture = visualize.draw_image_detections(dataclasses.replace(found, image=image))
+        self._folder.save(picture, self._names[number])
+        self.count += 1
 
 
 def _way(arguments):

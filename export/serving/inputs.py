@@ -18,7 +18,7 @@ from keras_fpn.export import preprocessing
 from keras_fpn.export.artefacts import highest_version
 from keras_fpn.export.description import DESCRIPTION_FILE, Description
 from keras_fpn.inference import images as image_files
-from keras_fpn.parts.output_fields import OUTPUT_FIELDS, STANDARD
+from keras_fpn.parts.output_fields import STANDARD, further
 
 if TYPE_CHECKING:
     from keras_fpn.export.serving.grpc import GrpcClient
@@ -34,7 +34,9 @@ class EncodedImages:
     """
 
     def __init__(self, classes, description=None):
-        self._classes = Classes(classes.class_names, classes.category_ids)
+        self._described = None if description is None else description.of_encoded_images
+        fields = STANDARD if description is None else self._described.output_fields
+        self._classes = Classes(classes.class_names, classes.category_ids, fields)
         self._rule = None if description is None else description.resize
 
     def size_of(self, file: Path) -> Hashable:
@@ -47,12 +49,19 @@ class EncodedImages:
     def ask(
         self, client: "RestClient | GrpcClient", files: Sequence[Path], threshold: float
     ) -> list[image_files.ImageDetections]:
-        """`ImageDetections` of each file, without its pixels: they are not looked at here."""
-        outputs = _arrays(client.predict("serving_bytes", {"image_bytes": [file.read_bytes() for file in files]}))
-        return [
-            image_files.above(_of_image(outputs, index), None, str(file), threshold, self._classes)
-            for index, file in enumerate(files)
-        ]
+        """`ImageDetections` of each file, without its pixels: they are not looked at here.
+
+        What there is besides boxes, scores and classes is told of a model that is described only.
+        """
+        answer = client.predict("serving_bytes", {"image_bytes": [file.read_bytes() for file in files]})
+        outputs = _arrays(answer, self._described)
+        return [self._in_file(_of_image(outputs, index), file, threshold) for index, file in enumerate(files)]
+
+    def _in_file(self, found, file, threshold):
+        if not further(self._classes.output_fields):
+            return image_files.above(found, None, str(file), threshold, self._classes)
+        size = image_files.upright_size(file)  # the boxes are in these pixels already
+        return image_files.in_original_pixels(found, None, str(file), size, threshold, self._classes, size)
 
 
 class ResizedImages:
@@ -66,7 +75,7 @@ class ResizedImages:
     def __init__(self, description, classes):
         if description.needs_proposals:
             raise UserError(f"{description.title}: it needs proposals, which this client does not send")
-        self._rule = description.resize
+        self._described, self._rule = description, description.resize
         self._classes = Classes(classes.class_names, classes.category_ids, description.output_fields)
 
     def size_of(self, file: Path) -> Hashable:
@@ -79,7 +88,7 @@ class ResizedImages:
         """`ImageDetections` of each file."""
         images = [image_files.read_image(file)[0] for file in files]
         inputs = preprocessing.batch(images, self._rule, "uint8")
-        outputs = _arrays(client.predict("serving_default", inputs))
+        outputs = _arrays(client.predict("serving_default", inputs), self._described)
         return [
             image_files.in_original_pixels(
                 _of_image(outputs, index),
@@ -102,12 +111,14 @@ def _of_image(outputs, index):
     return {name: value[index] for name, value in outputs.items()}
 
 
-def _arrays(outputs):
+def _arrays(outputs, description):
     """Outputs of a prediction with their dtypes, which JSON does not keep."""
     missing = {"boxes", "scores", "num_detections"} - set(outputs)
     if missing:
         raise UserError(f"the model on the server gives no {', '.join(sorted(missing))}: keras-fpn did not export it")
-    dtypes = {field_type.name: field_type.dtype for field_type in OUTPUT_FIELDS} | {"num_detections": "int32"}
+    dtypes = {field.name: field.dtype for field in STANDARD} | {"num_detections": "int32"}
+    if description is not None:
+        dtypes |= {name: told["dtype"] for name, told in description.outputs.items()}
     return {name: np.asarray(value, dtypes.get(name)) for name, value in outputs.items()}
 
 

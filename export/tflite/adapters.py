@@ -6,6 +6,7 @@ import keras
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.export.replacing import replace
+from keras_fpn.export.tflite.leading_rows import compute
 from keras_fpn.export.tflite.narrow_products import narrow_products
 from keras_fpn.export.tflite.pixels import normalize
 from keras_fpn.export.tflite.roi_align import crop
@@ -27,8 +28,8 @@ def _static_suppression(layer, model):
     replace(layer, "suppression", nms.nms_mask, nms_mask)
 
 
-def _all_rows(layer, model):
-    replace(layer, "number", LeadingRows.number, lambda counts, rows: rows)
+def _some_rows_at_a_time(layer, model):
+    replace(layer, "compute", LeadingRows.compute, compute)
 
 
 def _crops_by_products(layer, model):
@@ -46,7 +47,7 @@ ADAPTERS = {
     PixelNormalization: _static_pixels,
     ProposalLayer: _static_suppression,
     DetectionLayer: _static_suppression,
-    LeadingRows: _all_rows,
+    LeadingRows: _some_rows_at_a_time,
     RoIAlign: _crops_by_products,
     RoIPool: _no_maxima,
     keras.layers.Dense: narrow_products,

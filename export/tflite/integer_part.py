@@ -6,7 +6,12 @@
     float   top-k, decode, suppression, RoI pooling
     inner   box head
     last    its two predictors
-    float   softmax, decode, suppression
+    float   softmax, decode, suppression, RoI pooling
+    inner   hidden convolutions of further heads, transposed ones among them
+    last    their predictors
+    float   what is made of those
+
+Layers in the body of a loop are told apart: no calibration sees what passes through them.
 """
 
 import collections
@@ -15,7 +20,8 @@ import re
 
 from keras_fpn.export import extras
 
-LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")  # with weights that are constants of the file
+# With weights that are constants of the file.
+LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
 FEWEST_WEIGHTS = 16  # of a layer: what has less, such as the convolution that makes BGR of RGB, is exact for a reason
 FLOAT32_BYTES = 4
 # What may stand between two layers. It counts only where all that it reads comes of layers: the additions of RoI
@@ -52,21 +58,35 @@ def find_integer_part(content: bytes) -> tuple[list[Operator], list[Operator]]:
         behind them and lead to another one; the last ones are the layers whose results no layer reads: scores and
         box deltas.
     """
-    graph = _Graph(content)
+    graph = _Graph(_read(content))
     alive = _made_by_layers(graph)
     inner = _leading_to_layers(graph, alive)
     last = [operator for operator in graph.operators if operator in graph.layers and operator not in inner]
     return [graph.describe(operator) for operator in inner], [graph.describe(operator) for operator in last]
 
 
-class _Graph:
-    """The main graph of a file; an operator is its place in the order of execution."""
+def find_layers_in_loops(content: bytes) -> list[Operator]:
+    """The layers in the bodies of loops, each an `Operator`.
 
-    def __init__(self, content):
-        reader = extras.require("ai_edge_litert.tools.flatbuffer_utils", extra="tflite")
+    Args:
+        content: bytes of a float32 TFLite file.
+    """
+    model = _read(content)
+    graphs = (_Graph(model, number) for number in range(1, len(model.subgraphs)))
+    return [graph.describe(operator) for graph in graphs for operator in sorted(graph.layers)]
+
+
+def _read(content):
+    reader = extras.require("ai_edge_litert.tools.flatbuffer_utils", extra="tflite")
+    return reader.read_model_from_bytearray(bytearray(content))
+
+
+class _Graph:
+    """One graph of a file, 0 the main one; an operator is its place in the order of execution."""
+
+    def __init__(self, model, number=0):
         schema = extras.require("ai_edge_litert.schema_py_generated", extra="tflite")
-        model = reader.read_model_from_bytearray(bytearray(content))
-        graph = model.subgraphs[0]
+        graph = model.subgraphs[number]
         names = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
         self._tensors = graph.tensors
         self.operators = range(len(graph.operators))

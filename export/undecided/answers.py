@@ -18,6 +18,7 @@ from keras_fpn.stages.stage import Stage
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from keras_fpn.export.findings import Bounds
     from keras_fpn.models.detector import Detector
 
 RULES = TypeTable(
@@ -97,6 +98,7 @@ def are_open(
     boxes: np.ndarray,
     values: np.ndarray,
     bound: float,
+    bounds: "Bounds | None" = None,
 ) -> np.ndarray:
     """Whether the model's own numbers leave open what an artefact says of detections that both have.
 
@@ -107,13 +109,14 @@ def are_open(
         boxes: `[N, 4]` of the model's detections, in pixels of its inputs.
         values: `[N, *shape]` of the artefact, in the same pixels.
         bound: how far values may be apart and count as the same.
+        bounds: instead of `bound` and of rounding, the `Bounds` of a lower precision.
 
     Returns:
         bool that broadcasts against the values without their last axis; False where the field's stage has no rule.
     """
     for stage, features, _ in model.steps(inputs):
         if name in {field.name for field in stage.fields} and (rule := VALUES.of(stage)) is not None:
-            return rule(stage, features, boxes, values, bound)
+            return rule(stage, features, boxes, values, bound, bounds)
     return np.zeros(len(boxes), bool)
 
 

@@ -109,8 +109,8 @@ def export_run(run_dir: Path) -> list[Path]:
 
 
 def _write(model, folder, images):
-    from keras_fpn.export.agreement import VerificationError
     from keras_fpn.export.exporting import export_model
+    from keras_fpn.export.findings import VerificationError
     from keras_fpn.export.hard_cases import pictures_of
     from keras_fpn.export.parity import Export
 

@@ -79,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _draw_all(detections, unreadable, folder, names, labels, arguments):
     """Pictures, results and pre-labels of all that can be read; what there is stays, however it ends."""
     from keras_fpn.inference.results_file import ResultsFile
+    from keras_fpn.reporting import visualize
 
     written, total, note = 0, len(unreadable.files), ""
     forms = [RESULT_FORMS[name].load()() for name in dict.fromkeys(arguments.forms or ())]
@@ -95,7 +96,7 @@ def _draw_all(detections, unreadable, folder, names, labels, arguments):
                     results.add([_in_forms(result, forms) for result in one.to_results(image_id=number + 1)])
                 if labels is not None:
                     labels.add(one, number)
-                folder.save(_drawn(one), names[number])
+                folder.save(visualize.draw_image_detections(one), names[number])
                 written, note = written + 1, "".join(f", {field.note}" for field in one.fields if field.note)
                 counts = _count_names(one.names)
                 line = f"image {number + 1}/{total} {plain(one.file_name)}: {counts}, {milliseconds:.0f} ms"
@@ -232,14 +233,6 @@ def _check_json(path, pictures):
     check_output(path)
     if os.path.realpath(path) in {os.path.realpath(picture) for picture in pictures}:
         raise UserError(f"{path}: is a picture, too; choose another --json")
-
-
-def _drawn(one):
-    from keras_fpn.reporting import visualize
-
-    captions = [plain(caption) for caption in one.captions()]
-    values = {"boxes": one.boxes} | one.further
-    return visualize.draw_found(one.image, values, one.fields, captions, one.scores, classes=one.classes)
 
 
 def _count_names(names):

@@ -44,6 +44,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--signature", metavar="NAME", nargs="+", action="extend", default=[], dest="signatures",
         help="of saved_model, besides serving_default and serving_bytes: raw, proposals",
     )  # fmt: skip
+    parser.add_argument(
+        "--in-image", metavar="FIELD", nargs="+", action="extend", default=[], dest="placed",
+        help="of saved_model: outputs that serving_bytes gives on the pixels of each file instead of over the box;"
+        " they take a byte for each pixel and detection, see docs/serving.md",
+    )  # fmt: skip
     parser.add_argument("--model-version", type=positive, metavar="N", help="of saved_model: PATH/N is written (1)")
     parser.add_argument(
         "--verify", action=argparse.BooleanOptionalAction, default=True,
@@ -56,7 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from keras_fpn.export import exporting
-    from keras_fpn.export.agreement import VerificationError
+    from keras_fpn.export.findings import VerificationError
 
     request = exporting.Request(
         format=arguments.format,
@@ -71,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         version=arguments.model_version,
         verify=arguments.verify,
         force=arguments.force,
+        placed=tuple(arguments.placed),
     )
     request.check()
     check_model(arguments.model, "export")

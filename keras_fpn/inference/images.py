@@ -154,26 +154,28 @@ def check_images(files: Iterable[str | os.PathLike], max_pixels: int = MAX_PIXEL
 
 def in_original_pixels(
     found: Mapping[str, np.ndarray],
-    image: np.ndarray,
+    image: np.ndarray | None,
     file_name: str | None,
     resized_size: np.ndarray | Sequence[int],
     threshold: float,
     detector: Any,
+    size: Sequence[int] = (),
 ) -> ImageDetections:
     """Bring detections of the resized image into the pixels of the image itself.
 
     Args:
         found: `{field: [D, *shape]}` and `"num_detections"`, in pixels of the resized image, best first.
-        image: `[H, W, 3]` uint8, before it was resized.
+        image: `[H, W, 3]` uint8, before it was resized; None where it is not at hand.
         file_name: its path, or None.
         resized_size: height and width that the detector saw, without padding.
         threshold: lowest score to return.
         detector: has `output_fields`, `class_names` and `category_ids`: a model, or the description of an exported one.
+        size: height and width of an image that is not at hand.
     """
     seen = above(found, image, file_name, threshold, detector)
     fields = detector.output_fields
-    rows, size = _rows_above(found, threshold), image.shape[:2]
-    values = output_fields.in_original(found, rows, fields, size, _ratio(image, resized_size))
+    rows, size = _rows_above(found, threshold), size if image is None else image.shape[:2]
+    values = output_fields.in_original(found, rows, fields, size, _ratio(size, resized_size))
     further = {field.name: values[field.name] for field in output_fields.further(fields) if field.name in values}
     return dataclasses.replace(seen, boxes=values["boxes"].astype(np.float32), further=further)
 
@@ -206,9 +208,9 @@ def _rows_above(found, threshold):
     return np.flatnonzero(found["scores"][: int(found["num_detections"])] >= threshold)
 
 
-def _ratio(image, resized_size):
+def _ratio(size, resized_size):
     """`[2]` width and height, original over resized, each axis by its own: rounding makes the two differ."""
-    scale_y, scale_x = np.array(image.shape[:2], np.float32) / resized_size
+    scale_y, scale_x = np.array(size, np.float32) / resized_size
     return np.array([scale_x, scale_y], np.float32)
 
 

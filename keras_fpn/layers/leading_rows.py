@@ -1,4 +1,6 @@
-"""The rows of a padded batch that are worth computing, and the others filled up."""
+"""How many rows of a padded batch are worth computing."""
+
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -7,19 +9,31 @@ import tensorflow as tf
 class LeadingRows(keras.layers.Layer):
     """The rows up to the last that is no padding in any image of a batch.
 
-    What is computed of each row can leave out those behind it. It has no weights and no arguments, and is a layer so
-    that a runtime whose shapes are static can have `number` give all rows, see the exporters' adapters.
+    It has no weights and no arguments, and is a layer so that a runtime whose shapes are static can `compute` in a way
+    of its own, see the exporters' adapters.
     """
 
-    def number(self, counts: tf.Tensor, rows: int) -> tf.Tensor | int:
-        """The greatest of `[B]` counts, from 1 to `rows`: no operation meets an empty tensor."""
-        return tf.clip_by_value(tf.reduce_max(counts), 1, rows)
+    def compute(self, function: Callable[..., tf.Tensor], counts: tf.Tensor, *rows: tf.Tensor) -> tf.Tensor:
+        """What a function makes of each row; of those behind the leading ones it makes nothing.
 
-    def filled(self, values: tf.Tensor, counts: tf.Tensor, rows: int) -> tf.Tensor:
-        """Values `[B, number, ...]` of the leading rows as `[B, rows, ...]`, 0 past the count of each image."""
-        number, further = values.shape[1], len(values.shape) - 2
-        number = tf.shape(values)[1] if number is None else number  # a constant where all rows are computed
-        is_row = tf.reshape(tf.sequence_mask(counts, number), [-1, number, *[1] * further])
-        values = tf.where(is_row, values, tf.zeros([], values.dtype))
-        values = tf.pad(values, [[0, 0], [0, rows - number], *[[0, 0]] * further])
-        return tf.ensure_shape(values, [None, rows, *values.shape[2:]])
+        Args:
+            function: called with the leading `[B, n, ...]` of `rows`, n at least 1; gives `[B, n, ...]`, each row of
+                that made of one row.
+            counts: `[B]` int32, how many rows of each image are no padding.
+            rows: `[B, D, ...]` each, D known.
+
+        Returns:
+            `[B, D, ...]`, 0 where a row is padding.
+        """
+        total = rows[0].shape[1]
+        number = tf.clip_by_value(tf.reduce_max(counts), 1, total)  # no operation meets an empty tensor
+        values = without_padding(function(*(each[:, :number] for each in rows)), counts)
+        further = [[0, 0]] * (len(values.shape) - 2)
+        values = tf.pad(values, [[0, 0], [0, total - number], *further])
+        return tf.ensure_shape(values, [None, total, *values.shape[2:]])
+
+
+def without_padding(values: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+    """Values `[B, n, ...]`, but 0 in the rows of each image from its count, `[B]`, on."""
+    is_row = tf.sequence_mask(counts, tf.shape(values)[1])
+    return tf.where(is_row[(..., *[None] * (len(values.shape) - 2))], values, tf.zeros([], values.dtype))

@@ -10,6 +10,7 @@ as there (detectron2's `layers/mask_ops.py`, torchvision's `roi_heads.py`). What
 over a box; for the segments that it becomes see `masks`, whose own `paste` is that of segment proposals.
 """
 
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ class _Rule(NamedTuple):
     is_object: Callable  # (probabilities, 0.5) -> bool
 
 
+TIE = 1e-4  # probabilities that near to 0.5 fall to either side by the last digits of their runtime
 _NOTHING = _Axis(0, np.zeros(0, int), np.zeros(0, int), np.zeros(0, np.float32))
 
 
@@ -61,6 +63,43 @@ def paste(mask: np.ndarray, box: np.ndarray, height: int, width: int, rule: str)
 def paste_all(boxed: np.ndarray, boxes: np.ndarray, height: int, width: int, rule: str) -> list[dict[str, Any]]:
     """`paste` of `[D, m, n]` probabilities over `[D, 4]` boxes: a list of D segments."""
     return [paste(mask, box, height, width, rule) for mask, box in zip(boxed, boxes, strict=True)]
+
+
+def overlap(mask: np.ndarray, other: np.ndarray, box: np.ndarray, height: int, width: int, rule: str) -> float:
+    """IoU of the pixels of two masks pasted over one box, but for pixels of the first that are 0.5 up to `TIE`.
+
+    Args:
+        mask, other: `[m, n]` probabilities.
+        box, height, width, rule: see `paste`.
+
+    Returns:
+        1 where neither has a pixel that counts.
+    """
+    _, _, ours = _window(mask, box, height, width, _rule(rule))
+    theirs = _rule(rule).is_object(_window(other, box, height, width, _rule(rule))[2], np.float32(0.5))
+    return _overlap(ours, theirs, _rule(rule))
+
+
+def overlap_with(mask: np.ndarray, pixels: np.ndarray, box: np.ndarray, rule: str) -> float:
+    """`overlap` of a mask and what is pasted already.
+
+    Args:
+        mask: `[m, n]` probabilities.
+        pixels: `[height, width]` bool or 0 and 1 of the image.
+        box, rule: see `paste`.
+    """
+    height, width = pixels.shape
+    top, left, ours = _window(mask, box, height, width, _rule(rule))
+    columns, rows = ours.shape
+    theirs = np.asarray(pixels[top : top + rows, left : left + columns], bool)
+    return _overlap(ours, theirs.T, _rule(rule), beyond=np.count_nonzero(pixels) - np.count_nonzero(theirs))
+
+
+def _overlap(soft, other, rule, beyond=0):
+    """Of probabilities, and of pixels of the same window and those of the other beyond it."""
+    counts, own = np.abs(soft - np.float32(0.5)) > TIE, rule.is_object(soft, np.float32(0.5))
+    union = np.count_nonzero((own | other) & counts) + beyond
+    return np.count_nonzero(own & other & counts) / union if union else 1.0
 
 
 def paste_soft(boxed: np.ndarray, boxes: np.ndarray, height: int, width: int, rule: str) -> np.ndarray:
@@ -144,6 +183,6 @@ def _resized(start, end, bins, size):
 
 
 RULES = {
-    "detectron2": _Rule(_detectron2_axes, np.greater_equal),
-    "torchvision": _Rule(_torchvision_axes, np.greater),
+    "detectron2": _Rule(_detectron2_axes, operator.ge),
+    "torchvision": _Rule(_torchvision_axes, operator.gt),
 }

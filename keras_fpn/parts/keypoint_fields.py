@@ -22,6 +22,7 @@ class KeypointPlaces(OutputField):
     """
 
     kind, name, axes, bound = "keypoint_places", "keypoints", "xys", 0.05
+    number_bound = 1e-3  # scores follow the logits of heat maps, which are not bounded
     meaning = "x, y in pixels of the image given and a score of each keypoint; 0 past the last detection"
     over, truths = "skeletons", ("keypoints",)
     note = "keypoints that are hidden are hollow"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
 from keras_fpn.ops import mask_pasting, masks
 from keras_fpn.parts.output_fields import OutputField, Place, register_output_field
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 @register_output_field
@@ -27,7 +30,7 @@ class InstanceMasks(OutputField):
         UserError: there is no such rule; names the nearest.
     """
 
-    kind, name, bound = "instance_masks", "masks", 1e-3
+    kind, name, bound, least_overlap = "instance_masks", "masks", 1e-3, 0.999
     under = "tints"
     truths = ("bitmaps", "polygons", "masks")
 
@@ -47,6 +50,24 @@ class InstanceMasks(OutputField):
     def to_original(self, values: np.ndarray, place: Place) -> list[Any]:
         return mask_pasting.paste_all(values, place.boxes, *place.size, self.rule)
 
+    def placed(self) -> OutputField | None:
+        return PastedMasks(self.side, self.rule)
+
+    def place_in_graph(self, values: "tf.Tensor", boxes: "tf.Tensor", sizes: "tf.Tensor") -> "tf.Tensor":
+        from keras_fpn.ops import graph_mask_pasting
+
+        return graph_mask_pasting.paste_batch(values, boxes, sizes, self.rule)
+
+    def overlaps(self, values: np.ndarray, others: np.ndarray, place: Place, other: OutputField) -> np.ndarray:
+        pairs = zip(values, others, place.boxes, strict=True)
+        if (other.kind, other.arguments) == (self.kind, self.arguments):
+            found = [mask_pasting.overlap(ours, theirs, box, *place.size, self.rule) for ours, theirs, box in pairs]
+        else:
+            pasted = map(masks.decode, other.to_original(others, place))
+            pairs = zip(values, pasted, place.boxes, strict=True)
+            found = [mask_pasting.overlap_with(ours, theirs, box, self.rule) for ours, theirs, box in pairs]
+        return np.array(found, np.float64)
+
     def of_truth(self, ground_truth: Mapping[str, np.ndarray], rows: np.ndarray, place: Place) -> list[Any] | None:
         if "bitmaps" in ground_truth:
             return [_moved(ground_truth["bitmaps"][row], place) for row in rows]
@@ -58,6 +79,33 @@ class InstanceMasks(OutputField):
 
     def to_result(self, value: Any, classes: Any) -> dict:
         return {"segmentation": value}
+
+
+@register_output_field
+class PastedMasks(InstanceMasks):
+    """Masks that a graph has pasted: `[H, W]` uint8, 1 on the pixels of the object, at the left upper corner of H x W.
+
+    Args:
+        side, rule: of the masks that were pasted, see `InstanceMasks`.
+    """
+
+    kind, dtype = "pasted_masks", "uint8"
+
+    def __init__(self, side=28, rule="detectron2"):
+        super().__init__(side, rule)
+        self.shape = (None, None)
+        self.meaning = (
+            "1 on the pixels of the object and else 0, in the image that was sent, at the left upper corner of the"
+            f" largest height and width of the request; pasted by the rule of {rule}; as many rows as the image with"
+            " the most detections has, at least one"
+        )
+
+    def placed(self) -> OutputField | None:
+        return None
+
+    def to_original(self, values: np.ndarray, place: Place) -> list[Any]:
+        height, width = place.size
+        return [masks.encode(pixels[:height, :width]) for pixels in values]
 
 
 def _moved(bitmap, place):

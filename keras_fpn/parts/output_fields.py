@@ -15,7 +15,7 @@ import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -23,6 +23,9 @@ from numpy.typing import DTypeLike
 from keras_fpn.console.errors import UserError
 from keras_fpn.ops import masks
 from keras_fpn.parts.registry import Registry
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 OUTPUT_FIELDS = Registry("output field", "kind")
 _FieldType = TypeVar("_FieldType", bound="type[OutputField]")
@@ -53,12 +56,13 @@ class OutputField:
     Attributes:
         kind: name of the class among the registered ones.
         name: key of the detections.
-        dtype: "float32" or "int32".
-        shape: of one value.
+        dtype: "float32", "int32" or "uint8".
+        shape: of one value; None of an axis that images of other sizes have longer or shorter.
         padding: of the rows past the last detection.
         meaning: what the numbers are, for whoever has only an exported detector.
         axes: of the last axis of `shape` what its components are, a letter each: "x" and "y" are pixels of the image
-            that was given and go along when it is resized, others stay. "" of numbers that are no places.
+            that was given and go along when it is resized, others stay. "" of numbers that are no places. Detectors of
+            unlike precision are compared by it, too: pixels as shares of the box's sides, each row by itself.
         is_clipped: whether those end at the borders of the image.
         drawing: what is drawn in the place of boxes: a name among `visualize.DRAWINGS`, or a function that is called
             like `visualize.draw_boxes`, with the values as the keyword of the field's name; None leaves the boxes.
@@ -67,12 +71,16 @@ class OutputField:
         truths: keys of a batch's targets of which `of_truth` makes values; its own name if left out.
         note: how pictures show it, if there is something to say.
         bound: how far the values of an exported float32 detector may be from the model's.
+        number_bound: the same of the components of `axes` that are no pixels, of those above 1 as a share of them;
+            `bound` if left out.
+        least_overlap: of values that are regions in the image itself, the IoU that those of an exported float32
+            detector must have with the model's, see `overlaps`; 0 of others.
     """
 
     kind: str = ""
     name: str = ""
     dtype: str = "float32"
-    shape: tuple[int, ...] = ()
+    shape: tuple[int | None, ...] = ()
     padding: float = 0
     meaning: str = ""
     axes: str = ""
@@ -83,6 +91,8 @@ class OutputField:
     truths: tuple[str, ...] = ()
     note: str = ""
     bound: float = 1e-4
+    number_bound: float | None = None
+    least_overlap: float = 0.0
 
     @property
     def arguments(self) -> Mapping:
@@ -100,6 +110,36 @@ class OutputField:
         """
         values = rescaled(values, self.axes, place.ratio, place.offset)
         return np.clip(values, *limits_of(self.axes, place.size, values.dtype)) if self.is_clipped else values
+
+    def placed(self) -> "OutputField | None":
+        """The field that this becomes where a graph brings its values into the image itself; None where none can."""
+        return None
+
+    def place_in_graph(self, values: "tf.Tensor", boxes: "tf.Tensor", sizes: "tf.Tensor") -> "tf.Tensor":
+        """Values of `placed`, by TensorFlow's operations; what `to_original` does by NumPy's.
+
+        Args:
+            values: `[B, N, *shape]`, padded with `padding`.
+            boxes: `[B, N, 4]` in pixels of the images themselves, not clipped.
+            sizes: `[B, 2]` int32 height and width of the images, pixels.
+
+        Returns:
+            `[B, N, *placed().shape]`, None of that shape as large as the largest image asks.
+        """
+        raise NotImplementedError
+
+    def overlaps(self, values: np.ndarray, others: np.ndarray, place: Place, other: "OutputField") -> np.ndarray:
+        """`[n]` IoU in the image itself of values and others over the same boxes; of a field with a `least_overlap`.
+
+        Pixels that the last digits decide count on neither side.
+
+        Args:
+            values: `[n, *shape]`.
+            others: `[n, *other.shape]`.
+            place: `Place` of the boxes.
+            other: the `OutputField` of the others: of the same kind, or the one that is `placed`.
+        """
+        raise NotImplementedError
 
     def of_truth(
         self, ground_truth: Mapping[str, np.ndarray], rows: np.ndarray, place: Place

@@ -10,19 +10,23 @@ import math
 import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from keras_fpn.console.files import temporary_name, whole_or_not_at_all
 from keras_fpn.console.picture_files import encoded
+from keras_fpn.console.text import plain
 from keras_fpn.ops import masks as segment_masks
 from keras_fpn.parts import output_fields
 from keras_fpn.parts.classes import Classes
 from keras_fpn.parts.output_fields import OutputField
 from keras_fpn.reporting.layers import LAYERS, Canvas, draw_mask
 from keras_fpn.reporting.lettering import fitted, lettered
+
+if TYPE_CHECKING:
+    from keras_fpn.inference.images import ImageDetections
 
 SMALLEST_LONG_SIDE = 512  # px; a picture below this is enlarged by a whole factor
 
@@ -188,6 +192,16 @@ def draw_found(
             return draw(image, values["boxes"], labels, scores, **{field.name: values[field.name]}, **options)
     layers = {side: _layers(present, side, values) for side in ("under", "over")}
     return draw_boxes(image, values["boxes"], labels, scores, **options, **{k: v for k, v in layers.items() if v})
+
+
+def draw_image_detections(found: "ImageDetections", **options: Any) -> Image.Image:
+    """The picture of an image with its detections, which are in its own pixels.
+
+    found: with its `image`. options: of `draw_boxes`.
+    """
+    captions = [plain(caption) for caption in found.captions()]
+    values = {"boxes": found.boxes} | found.further
+    return draw_found(found.image, values, found.fields, captions, found.scores, classes=found.classes, **options)
 
 
 def _layers(fields, side, values):

@@ -6,6 +6,7 @@
 B images, D detections, R RoIs, K keypoints, m side of a heat map.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -82,14 +83,16 @@ class KeypointStage(Stage):
 
     def keypoints(self, features: Tensors, found: Tensors) -> tf.Tensor:
         """Keypoints `[B, D, K, 3]` of detections; none is computed of rows that are padding in all images."""
-        rows, number = found["boxes"].shape[1], self.keypoint_head.num_keypoints
-        leading = self.keypoint_rows.number(found["num_detections"], rows)
-        boxes = found["boxes"][:, :leading]
+        return self.keypoint_rows.compute(
+            functools.partial(self._located, features), found["num_detections"], found["boxes"]
+        )
+
+    def _located(self, features, boxes):
+        """Keypoints `[B, R, K, 3]` of RoIs `[B, R, 4]`."""
+        number = self.keypoint_head.num_keypoints
         logits = tf.reshape(self.heat_maps(features, boxes), [-1, self.side, self.side, number])
         places = decode(logits, tf.reshape(boxes, [-1, 4]), self.settings["keypoint_places"]["score"])
-        places = tf.reshape(places, [-1, leading, number, 3])
-        places = self.keypoint_rows.filled(places, found["num_detections"], rows)
-        return tf.ensure_shape(places, [None, rows, number, 3])
+        return tf.reshape(places, [*tf.unstack(tf.shape(boxes)[:2]), number, 3])
 
     def infer(self, features: Tensors, state: State) -> dict[str, Any]:
         found = state["detections"]

@@ -100,11 +100,12 @@ class MaskStage(Stage):
 
     def masks(self, features: Tensors, found: Tensors) -> tf.Tensor:
         """Masks `[B, D, s, s]` of detections; none is computed of rows that are padding in all images."""
-        rows = found["boxes"].shape[1]
-        number = self.mask_rows.number(found["num_detections"], rows)
-        logits = self.segment(features, found["boxes"][:, :number], found["classes"][:, :number])
-        masks = self.mask_rows.filled(tf.sigmoid(logits), found["num_detections"], rows)
-        return tf.ensure_shape(masks, [None, rows, self.side, self.side])
+        return self.mask_rows.compute(
+            lambda boxes, classes: tf.sigmoid(self.segment(features, boxes, classes)),
+            found["num_detections"],
+            found["boxes"],
+            found["classes"],
+        )
 
     def infer(self, features: Tensors, state: State) -> dict[str, Any]:
         found = state["detections"]

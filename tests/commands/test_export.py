@@ -14,7 +14,7 @@ import keras_fpn
 from keras_fpn import export
 from keras_fpn.console import files
 from keras_fpn.export import artefacts, exporting, to_saved_model, to_tflite, verification
-from keras_fpn.export.agreement import Finding, VerificationError
+from keras_fpn.export.findings import Finding, VerificationError
 
 RESIZE = {"min_side": 64, "max_side": 96, "size_divisor": 32, "interpolation": "bilinear"}
 
@@ -92,6 +92,7 @@ def tree(folder):
         ("--format tflite --out x.tflite --max-pixels 100", "--max-pixels does not go with --format tflite"),
         ("--format saved_model --out x --max-pixels 0", "'0' is not a whole number above 0"),
         ("--format saved_model --out x --model-version 0", "'0' is not a whole number above 0"),
+        ("--format tflite --out x.tflite --in-image masks", "--in-image does not go with --format tflite"),
         ("--format tflite --out x.tflite --calibration y", "--calibration goes with --precision int8 only"),
         ("--format tflite --out x.tflite --precision int8", "int8 needs --calibration IMAGE_OR_FOLDER"),
         ("--format tflite --out x.onnx", "--out x.onnx: TFLite is a .tflite file"),

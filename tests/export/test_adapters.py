@@ -12,7 +12,7 @@ import keras_fpn
 from keras_fpn import export
 from keras_fpn.console.errors import UserError
 from keras_fpn.export import hard_cases, undecided, verification
-from keras_fpn.export.agreement import VerificationError
+from keras_fpn.export.findings import VerificationError
 from keras_fpn.export.undecided import Possible
 from keras_fpn.stages.classify import ClassifyStage
 from keras_fpn.stages.propose import ObjectsStage

@@ -17,8 +17,8 @@ import keras_fpn
 from keras_fpn import export
 from keras_fpn.console.errors import UserError
 from keras_fpn.export import hard_cases, regular_proposals, undecided, verification
-from keras_fpn.export.agreement import VerificationError
 from keras_fpn.export.description import describe
+from keras_fpn.export.findings import VerificationError
 from keras_fpn.inference.detecting import batch, compiled
 
 FRAME = (64, 96)
