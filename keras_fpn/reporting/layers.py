@@ -34,7 +34,7 @@ class Canvas(NamedTuple):
     order: Sequence[int]
     colors: Sequence[tuple[int, ...]] | Mapping[int, tuple[int, ...]]
     width: int
-    classes: Sequence[int] | None = None
+    classes: Sequence[int] | np.ndarray | None = None
 
 
 def draw_tints(canvas: Canvas, values: Sequence[Mapping[str, Any]], field: OutputField) -> None:
