@@ -82,7 +82,7 @@ def draw_boxes(
     """
     picture, factor = _enlarge(to_picture(image), long_side)
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) * factor
-    known = classes
+    known = None if classes is None else [int(label) for label in classes]
     if classes is None:
         classes = [len(_PALETTE) + zlib.crc32(str(label).encode()) % 997 for label in labels]
     drawable = [index for index in range(len(boxes)) if np.isfinite(boxes[index]).all()]
