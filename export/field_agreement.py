@@ -1,4 +1,4 @@
-"""What detections have besides boxes, scores and classes, compared between an artefact and its model.
+"""Further fields of detections, compared between an artefact and its model.
 
 An `OutputField` says by its attributes how its values are compared: `axes`, `bound`, `number_bound`, `least_overlap`.
 """

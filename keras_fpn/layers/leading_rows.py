@@ -14,7 +14,7 @@ class LeadingRows(keras.layers.Layer):
     """
 
     def compute(self, function: Callable[..., tf.Tensor], counts: tf.Tensor, *rows: tf.Tensor) -> tf.Tensor:
-        """What a function makes of each row; of those behind the leading ones it makes nothing.
+        """Call a function with the leading rows; those behind them it never sees.
 
         Args:
             function: called with the leading `[B, n, ...]` of `rows`, n at least 1; gives `[B, n, ...]`, each row of

@@ -1,4 +1,4 @@
-"""What a server answers besides boxes, scores and classes: in the pixels of each file, in results and in pictures."""
+"""Further fields that a server answers with: in the pixels of each file, in results and in pictures."""
 
 import json
 
