@@ -37,15 +37,15 @@ def of_layer(
         layer: a `DetectionLayer`.
         proposals: `Possible` ones, R of them.
         class_logits: `[1, R, K + N]`, and
-        deltas: `[1, R, K, 4]` of them, see `DetectionLayer`.
+        deltas: `[1, R, K or 1, 4]` of them, see `DetectionLayer`.
         image_sizes: `[1, 2]` height and width, pixels.
         room: what scores may move by.
     """
     class_logits, deltas = class_logits[0], deltas[0]
-    scores = tf.nn.softmax(tf.cast(class_logits, tf.float32)).numpy()[:, : deltas.shape[1]]  # [R, K]
+    scores = tf.nn.softmax(tf.cast(class_logits, tf.float32)).numpy()[:, : layer.num_classes]  # [R, K]
     anchors = tf.constant(proposals.boxes[:, None], tf.float32)
     boxes = box_ops.decode(tf.cast(deltas, tf.float32), anchors, layer.box_weights)
-    boxes = box_ops.clip(boxes, image_sizes).numpy()  # [R, K, 4]
+    boxes = np.broadcast_to(box_ops.clip(boxes, image_sizes), (*scores.shape, 4))  # [R, K, 4]
     found = []
     for label in range(scores.shape[1]):
         rows = np.flatnonzero(scores[:, label] > layer.score_threshold - room)

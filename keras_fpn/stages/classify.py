@@ -54,7 +54,7 @@ class ClassifyStage(Stage):
         options = {key: value for key, value in settings["box_head"].items() if key != "name"}
         head = BOX_HEADS[settings["box_head"]["name"]]
         self.box_head = head.build(self.num_classes, context, settings["roi_pooling"], name=places[1], **options)
-        self.detections = DetectionLayer(name=places[2], **settings["detections"])
+        self.detections = DetectionLayer(self.num_classes, name=places[2], **settings["detections"])
         self.max_detections = self.detections.max_detections
         self.score_threshold = float(self.detections.score_threshold)
         self.loss_names = (f"{self.name}_class_loss", f"{self.name}_box_loss")
@@ -124,7 +124,13 @@ class ClassifyStage(Stage):
         )
         logits, deltas = self.classify(features, sampled["boxes"], training, sampled["is_valid"])
         losses = roi_losses(
-            logits, deltas, sampled["classes"], sampled["deltas"], sampled["is_valid"], **settings["roi_losses"]
+            logits,
+            deltas,
+            sampled["classes"],
+            sampled["deltas"],
+            sampled["is_valid"],
+            num_classes=self.num_classes,
+            **settings["roi_losses"],
         )
         losses = dict(zip(self.loss_names, losses.values(), strict=True))
         is_right = tf.argmax(logits, axis=-1, output_type=tf.int32) == sampled["classes"]
