@@ -54,7 +54,8 @@ class HeadSettings(Settings):
     initializer: Literal["xavier", "torch_linear"] = "xavier"
     background_logits: Channels = 1
     background_boxes: NonNegativeInt = 0
-    elsewhere = {"torchvision": {"name": "fc"}}
+    class_agnostic_boxes: bool = False
+    elsewhere = {"torchvision": {"name": "fc", "class_agnostic_boxes": False}}
     profiles = {"torchvision": {"initializer": "torch_linear"}}
 
 
@@ -101,6 +102,17 @@ def register_box_head(name: str, settings: type[HeadSettings] = HeadSettings) ->
         return build
 
     return add
+
+
+def check_boxes(groups: Mapping[str, Any]) -> None:
+    """Refuse boxes of no class where all classes share one.
+
+    Raises:
+        ValueError: says so.
+    """
+    head = groups["box_head"]
+    if head["class_agnostic_boxes"] and head["background_boxes"]:
+        raise ValueError("box_head.background_boxes: one box for all classes has none of the background; set it to 0")
 
 
 def check_levels(groups: Mapping[str, Any]) -> None:

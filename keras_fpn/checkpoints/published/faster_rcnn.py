@@ -11,7 +11,7 @@ from keras_fpn.checkpoints.classes import classes_of, predictor_rows
 from keras_fpn.checkpoints.published.identity import Identity
 from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
 from keras_fpn.checkpoints.sizes import last_number, places
-from keras_fpn.heads.box_head_names import CLASS_SCORES
+from keras_fpn.heads.box_head_names import BOXES, CLASS_SCORES
 
 
 class _FasterRCNN(PublishedKind):
@@ -26,18 +26,23 @@ class _FasterRCNN(PublishedKind):
         "faster_rcnn_r101_fpn": "box AP 42.0 (3x schedule)",
     }
 
+    predictors = (CLASS_SCORES, BOXES)
+
     @classmethod
     def classes(cls, source, tensors, class_names, metadata, file, forced):
-        rows = predictor_rows(source, tensors, file, forced)
+        rows = predictor_rows(source, tensors, file, forced, cls.predictors)
         classes = classes_of(source, rows, class_names, metadata, file)
+        boxes = tensors.get(f"{cls.predictors[1]}.bias")
+        # With a single class both kinds of heads have a box.
+        is_agnostic = rows is not None and rows > 2 and len(boxes) == 4
         return classes, {
             "model.box_head.background_logits": classes.background_logits,
             "model.box_head.background_boxes": classes.background_logits if source.BACKGROUND_HAS_A_BOX else 0,
-        }
+        } | ({"model.box_head.class_agnostic_boxes": True} if is_agnostic else {})
 
     @classmethod
     def class_rows(cls, tensors):
-        return len(tensors[f"{CLASS_SCORES}.bias"])
+        return len(tensors[f"{cls.predictors[0]}.bias"])
 
     @classmethod
     def identity(cls, title, config, settings, notes=()):
@@ -101,7 +106,7 @@ class Detectron2FasterRCNN(_FasterRCNN):
         config = "faster_rcnn_r101_fpn" if backbone == "resnet101" else "faster_rcnn_r50_fpn"
         title = f"faster_rcnn_R_{backbone.removeprefix('resnet')}_FPN"
         shared, notes = detectron2.shared_settings(tensors, backbone)
-        return cls.identity(title, config, shared | detectron2_units(tensors), notes)
+        return cls.identity(title, config, shared | detectron2_units(tensors, cls.predictors[0]), notes)
 
 
 def torchvision_sizes(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -132,7 +137,7 @@ def _box_head_depths(tensors):
     return depths if normed or not convolutions else depths | {"model.box_head.norm": None}
 
 
-def detectron2_units(tensors: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """The width of detectron2's box head."""
-    linear = places(tensors, r"roi_heads\.box_head\.fc\d\.weight")
-    return sizes.common_sizes(tensors, {"model.box_head.units": [*linear, (f"{CLASS_SCORES}.weight", 1)]})
+def detectron2_units(tensors: Mapping[str, np.ndarray], class_scores: str = CLASS_SCORES) -> dict[str, int]:
+    """The width of detectron2's box heads, of the last of which `class_scores` names the layer."""
+    linear = places(tensors, r"roi_heads\.box_head\.(\d\.)?fc\d\.weight")
+    return sizes.common_sizes(tensors, {"model.box_head.units": [*linear, (f"{class_scores}.weight", 1)]})
