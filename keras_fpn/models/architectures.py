@@ -34,12 +34,14 @@ class Architecture:
         target: its class, a `Detector`, or "module:name" of that.
         own_groups: `{group: Settings or Choice}` of its stages.
         checks: called with the settings of all groups; raise a ValueError where they do not fit each other.
+        defaults: `{group: {key: value}}`, what it has otherwise than the groups themselves, under every profile.
     """
 
     name: str
     target: Callable | str
     own_groups: Mapping = field(default_factory=dict)
     checks: tuple[Callable, ...] = ()
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def groups(self) -> dict[str, type[Settings] | Choice]:
@@ -61,6 +63,7 @@ def register_model(
     groups: Mapping[str, type[Settings] | Choice] | None = None,
     checks: Sequence[Callable] = (),
     like: str | None = None,
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[_Class], _Class]:
     """Register a class of detectors under a name of its own for `model.architecture`; a decorator.
 
@@ -68,7 +71,9 @@ def register_model(
         name: for `model.architecture`.
         groups: `{group: Settings or Choice}` of its stages, besides those of every detector.
         checks: called with the settings of all groups; raise a ValueError where they do not fit each other.
-        like: another member, whose groups and checks it has, too: "faster_rcnn" where it has the stages of that.
+        like: another member, whose groups, checks and defaults it has, too: "faster_rcnn" where it has the stages of
+            that.
+        defaults: `{group: {key: value}}`, what it has otherwise than the groups themselves, under every profile.
 
     The class decorated derives from `keras_fpn.Detector`, or from `keras_fpn.ClassDetector` where it knows classes. It
     is registered with Keras, too.
@@ -80,15 +85,18 @@ def register_model(
 
         target.architecture = name
         own_groups = {**base.own_groups, **(groups or {})}
-        ARCHITECTURES.add(name, Architecture(name, target, own_groups, (*base.checks, *checks)))
+        own_defaults = {**base.defaults}
+        for group, values in (defaults or {}).items():
+            own_defaults[group] = {**own_defaults.get(group, {}), **values}
+        ARCHITECTURES.add(name, Architecture(name, target, own_groups, (*base.checks, *checks), own_defaults))
         return keras.saving.register_keras_serializable(target.__module__)(target)
 
     return add
 
 
-def _add_own(name, class_name, *stages, checks=()):
+def _add_own(name, class_name, *stages, checks=(), defaults=None):
     groups = {group: kind for stage in stages for group, kind in stage.GROUPS.items()}
-    ARCHITECTURES.add(name, Architecture(name, class_name, groups, checks))
+    ARCHITECTURES.add(name, Architecture(name, class_name, groups, checks, defaults or {}))
 
 
 _CLASSIFIES = (classify_settings.check_levels, classify_settings.check_boxes)
