@@ -1,5 +1,6 @@
 """Which detections may be made of proposals."""
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
 def of_stage(
     stage: Any, features: dict[str, tf.Tensor], state: dict[str, Any], possible: dict[str, Possible], room: float
 ) -> dict[str, Possible]:
-    """The rule of a stage with `classify` and a `DetectionLayer` in `detections`: "detections" of the proposals."""
+    """The rule of a stage with `predict` and a `DetectionLayer` in `detections`: "detections" of the proposals."""
     proposals = possible.get("proposals") or certain(state["proposals"], "num_proposals")
     if not len(proposals.boxes):
         return {"detections": proposals}
-    logits, deltas = stage.classify(features, tf.constant(proposals.boxes[None], tf.float32))
+    given = {
+        "boxes": tf.constant(proposals.boxes[None], tf.float32), "num_proposals": tf.constant([len(proposals.boxes)])
+    }  # fmt: skip
+    rois, logits, deltas = stage.predict(features, given, state["inputs"])
+    proposals = dataclasses.replace(proposals, boxes=np.asarray(rois["boxes"][0]))
     return {"detections": of_layer(stage.detections, proposals, logits, deltas, state["inputs"]["image_sizes"], room)}
 
 
