@@ -48,7 +48,7 @@ def _architectures():
 
 
 def _own(member):
-    """What an `Architecture` has otherwise than the groups say."""
+    """Values that an `Architecture` has otherwise than the groups say."""
     values = ((f"{group}.{key}", value) for group, keys in member.defaults.items() for key, value in keys.items())
     return ", ".join(f"`{key}={json.dumps(value)}`" for key, value in values)
 

@@ -10,7 +10,14 @@ from keras_fpn.necks.settings import NECKS
 from keras_fpn.parts.choice import Choice
 from keras_fpn.parts.registry import Part, Registry
 from keras_fpn.parts.settings import Settings
-from keras_fpn.stages import classify_settings, keypoint_settings, mask_settings, propose_settings, segment_settings
+from keras_fpn.stages import (
+    cascade_settings,
+    classify_settings,
+    keypoint_settings,
+    mask_settings,
+    propose_settings,
+    segment_settings,
+)
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -114,6 +121,22 @@ _add_own(
     mask_settings,
     keypoint_settings,
     checks=_SEGMENTS,
+)
+_CASCADE = (*_TWO_STAGES, cascade_settings)
+_add_own(
+    "cascade_rcnn",
+    "keras_fpn.models.cascade_rcnn:CascadeRCNN",
+    *_CASCADE,
+    checks=(*_CLASSIFIES, cascade_settings.check_stages),
+    defaults=cascade_settings.DEFAULTS,
+)
+_add_own(
+    "cascade_mask_rcnn",
+    "keras_fpn.models.cascade_mask_rcnn:CascadeMaskRCNN",
+    *_CASCADE,
+    mask_settings,
+    checks=(*_SEGMENTS, cascade_settings.check_stages),
+    defaults=cascade_settings.DEFAULTS,
 )
 _add_own("rpn", "keras_fpn.models.rpn:RPN", propose_settings)
 _add_own("fast_rcnn", "keras_fpn.models.fast_rcnn:FastRCNN", classify_settings, checks=_CLASSIFIES)
