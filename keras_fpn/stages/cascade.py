@@ -89,7 +89,9 @@ class CascadeStage(ClassifyStage):
         self, features: Tensors, state: State, targets: Tensors, seed: tf.Tensor, training: bool = True
     ) -> Trained:
         samples = rois = self.sample(state, targets, seed)
-        is_roi, losses, recalls = samples["is_valid"], {}, {}
+        is_roi = samples["is_valid"]
+        losses: dict[str, tf.Tensor] = {}
+        recalls: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
         for number, (name, head) in enumerate(zip(self._names, self.heads, strict=True)):
             crops = scale_gradient(self.roi_pooling(features, rois["boxes"]), 1.0 / len(self.heads))
             logits, deltas = head(crops, training=training, is_valid=rois["is_valid"])
