@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fpn.export.undecided.states import Possible, above, certain, large_enough, nms_states, within_the_best
+from keras_fpn.layers.class_agnostic_detections import ClassAgnosticDetections
+from keras_fpn.layers.soft_detections import SoftDetections
 from keras_fpn.ops import boxes as box_ops
 
 if TYPE_CHECKING:
@@ -51,13 +53,23 @@ def of_layer(
     anchors = tf.constant(proposals.boxes[:, None], tf.float32)
     boxes = box_ops.decode(tf.cast(deltas, tf.float32), anchors, layer.box_weights)
     boxes = np.broadcast_to(box_ops.clip(boxes, image_sizes), (*scores.shape, 4))  # [R, K, 4]
+    if isinstance(layer, SoftDetections):
+        scores = _lowered(layer, boxes, scores, room)
+    every = np.arange(scores.shape[1])
     found = []
-    for label in range(scores.shape[1]):
-        rows = np.flatnonzero(scores[:, label] > layer.score_threshold - room)
-        of_class, own = boxes[rows, label], scores[rows, label]
+    for labels in [every] if isinstance(layer, ClassAgnosticDetections) else np.split(every, len(every)):
+        rows, columns = np.nonzero(scores[:, labels] > layer.score_threshold - room)
+        of_group, own = boxes[rows, labels[columns]], scores[rows, labels[columns]]
         states = np.minimum(proposals.states[rows], above(own, layer.score_threshold, room))
-        states = np.minimum(states, large_enough(of_class, layer.min_size))
-        states = nms_states(of_class, own, states, layer.nms_threshold, room)
-        found.append((of_class, own, np.full(len(rows), label), states))
+        states = np.minimum(states, large_enough(of_group, layer.min_size))
+        if not isinstance(layer, SoftDetections):
+            states = nms_states(of_group, own, states, layer.nms_threshold, room)
+        found.append((of_group, own, labels[columns], states))
     boxes, scores, classes, states = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return Possible.of(boxes, scores, within_the_best(scores, states, layer.max_detections, room), classes)
+
+
+def _lowered(layer, boxes, scores, room):
+    """`[R, K]` scores after soft suppression: no box is dropped by another, and which lowers which, scores decide."""
+    usable = tf.where(box_ops.larger_than(boxes, layer.min_size), scores, 0.0)
+    return layer.lowered(boxes[None], usable[None], layer.score_threshold - room)[0].numpy()

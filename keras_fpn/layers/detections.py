@@ -12,7 +12,8 @@ from keras_fpn.ops.nms import best, nms_mask
 class DetectionLayer(FixedArguments, keras.layers.Layer):
     """Softmax, a box for each class, score threshold, suppression per class, the best of all classes.
 
-    Every class above the threshold gives a detection of its own, as in Fast R-CNN and all its successors.
+    Every class above the threshold gives a detection of its own, as in Fast R-CNN and all its successors. Another way
+    of suppression is a class derived from this one with a `choose` of its own, registered in `SUPPRESSIONS`.
 
     Args:
         num_classes: K; what the logits have more is the background and other rows of no class.
@@ -88,7 +89,12 @@ class DetectionLayer(FixedArguments, keras.layers.Layer):
         valid = tf.sequence_mask(num_proposals, tf.shape(scores)[1])[..., None]
         return boxes, tf.where(valid & box_ops.larger_than(boxes, self.min_size), scores, 0.0)
 
-    def _best(self, boxes, scores):
+    def choose(self, boxes: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
+        """Scores `[B, R, K]` after suppression, minus infinity of what is dropped.
+
+        Args:
+            boxes, scores: `[B, R, K, 4]` and `[B, R, K]`, see `candidates`.
+        """
         shape = tf.shape(scores)
         class_boxes = tf.reshape(tf.transpose(boxes, [0, 2, 1, 3]), [-1, shape[1], 4])  # [B * K, R, 4]
         class_scores = tf.reshape(tf.transpose(scores, [0, 2, 1]), [-1, shape[1]])
@@ -96,7 +102,10 @@ class DetectionLayer(FixedArguments, keras.layers.Layer):
             class_boxes, class_scores, self.nms_threshold, self.max_detections, self.score_threshold
         )
         kept = tf.transpose(tf.reshape(kept, [shape[0], shape[2], shape[1]]), [0, 2, 1])  # [B, R, K]
-        scores = tf.where(kept, scores, float("-inf"))
+        return tf.where(kept, scores, float("-inf"))
+
+    def _best(self, boxes, scores):
+        shape, scores = tf.shape(scores), self.choose(boxes, scores)
         boxes, scores = tf.reshape(boxes, [shape[0], -1, 4]), tf.reshape(scores, [shape[0], -1])
         boxes, scores, indices, numbers = best(boxes, scores, self.max_detections)
         classes = tf.where(tf.sequence_mask(numbers, self.max_detections), indices % shape[2], -1)

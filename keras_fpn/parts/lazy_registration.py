@@ -21,6 +21,7 @@ REGISTERED = {
     "RPNHead": "heads.rpn", "BoxHead": "heads.box_head", "Conv5Head": "heads.conv5_head",
     "SegmentHead": "heads.segment_head", "UpsampleLike": "necks.resampling", "PixelNormalization": "layers.pixels",
     "AnchorGenerator": "layers.anchors", "ProposalLayer": "layers.proposals", "DetectionLayer": "layers.detections",
+    "ClassAgnosticDetections": "layers.class_agnostic_detections", "SoftDetections": "layers.soft_detections",
     "RoIAlign": "layers.roi_align", "RoIPool": "layers.roi_pool",
     "FrozenBatchNormalization": "layers.normalization", "MaskedBatchNormalization": "layers.normalization",
 }  # fmt: skip

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from keras_fpn.heads.cascade_head_names import name_in_row
-from keras_fpn.layers.detections import DetectionLayer
 from keras_fpn.ops import boxes as box_ops
 from keras_fpn.stages.cascade_targets import refined_targets
-from keras_fpn.stages.classify import ClassifyStage, build_head
+from keras_fpn.stages.classify import ClassifyStage, build_detections, build_head
 from keras_fpn.stages.stage import State, Tensors, Trained
 
 if TYPE_CHECKING:
@@ -46,8 +45,7 @@ class CascadeStage(ClassifyStage):
         self.heads = [self.box_head, *(build_head(context, place) for place in heads[1:])]
         for number, head in enumerate(self.heads):
             name_in_row(head, number)
-        options = context.settings["detections"] | {"box_weights": self.box_weights[-1]}
-        self.detections = DetectionLayer(self.num_classes, name=self.detections.name, **options)
+        self.detections = build_detections(context, self.detections.name, box_weights=self.box_weights[-1])
         self.loss_names = tuple(f"{name}_{kind}_loss" for name in self._names for kind in ("class", "box"))
         self.recall_names = tuple(f"{name}_recall" for name in self._names)
         self.parts = tuple(heads)

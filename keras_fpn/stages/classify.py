@@ -18,7 +18,7 @@ from keras_fpn.metrics import DETECTIONS
 from keras_fpn.ops.losses import roi_losses
 from keras_fpn.ops.octaves import level_number
 from keras_fpn.parts.output_fields import STANDARD
-from keras_fpn.stages.classify_settings import BOX_HEADS, POOLINGS
+from keras_fpn.stages.classify_settings import BOX_HEADS, POOLINGS, SUPPRESSIONS
 from keras_fpn.stages.recall import recall
 from keras_fpn.stages.stage import Stage, StageContext, State, Tensors, Trained
 from keras_fpn.stages.targets import roi_targets
@@ -55,7 +55,7 @@ class ClassifyStage(Stage):
         places = [f"{place}{suffix}" for place in ("roi_pooling", "box_head", "detections")]
         self.roi_pooling = build_pooling(settings["roi_pooling"], context.strides, places[0])
         self.box_head = build_head(context, places[1])
-        self.detections = DetectionLayer(self.num_classes, name=places[2], **settings["detections"])
+        self.detections = build_detections(context, places[2])
         self.max_detections = self.detections.max_detections
         self.score_threshold = float(self.detections.score_threshold)
         self.loss_names = (f"{self.name}_class_loss", f"{self.name}_box_loss")
@@ -174,6 +174,13 @@ def build_head(context: StageContext, name: str) -> "keras.layers.Layer":
     options = dict(context.settings["box_head"])
     part = BOX_HEADS[options.pop("name")]
     return part.build(len(context.classes), context, context.settings["roi_pooling"], name=name, **options)
+
+
+def build_detections(context: StageContext, name: str, **differences: Any) -> DetectionLayer:
+    """The layer that `detections.suppression` names, with the group's settings but for the differences."""
+    options = {**context.settings["detections"], **differences}
+    part = SUPPRESSIONS[options.pop("suppression")]
+    return part.build(len(context.classes), name=name, **options)
 
 
 def build_pooling(
