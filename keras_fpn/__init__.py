@@ -34,6 +34,8 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "FasterRCNN": "keras_fpn.models.faster_rcnn",
     "MaskRCNN": "keras_fpn.models.mask_rcnn",
+    "CascadeRCNN": "keras_fpn.models.cascade_rcnn",
+    "CascadeMaskRCNN": "keras_fpn.models.cascade_mask_rcnn",
     "KeypointRCNN": "keras_fpn.models.keypoint_rcnn",
     "MaskKeypointRCNN": "keras_fpn.models.mask_keypoint_rcnn",
     "RPN": "keras_fpn.models.rpn",

@@ -9,6 +9,7 @@ from keras_fpn.layers.detections import DetectionLayer
 from keras_fpn.layers.proposals import ProposalLayer
 from keras_fpn.layers.roi_align import RoIAlign
 from keras_fpn.layers.roi_pool import RoIPool
+from keras_fpn.layers.soft_detections import SoftDetections
 from keras_fpn.ops import nms
 
 
@@ -25,9 +26,17 @@ def _no_maxima(layer, model):
     raise UserError('roi_pooling.method: "max" has no operator in ONNX; only models with "align" can be written')
 
 
+def _no_soft_suppression(layer, model):
+    raise UserError(
+        f'detections.suppression: "soft_{layer.decay}" has no operator in ONNX; export a SavedModel, or a model with'
+        " per_class or class_agnostic"
+    )
+
+
 ADAPTERS = {
     ProposalLayer: _native_suppression,
     DetectionLayer: _native_suppression,
+    SoftDetections: _no_soft_suppression,
     RoIAlign: _native_crops,
     RoIPool: _no_maxima,
 }

@@ -17,6 +17,7 @@ from keras_fpn.layers.pixels import PixelNormalization
 from keras_fpn.layers.proposals import ProposalLayer
 from keras_fpn.layers.roi_align import RoIAlign
 from keras_fpn.layers.roi_pool import RoIPool
+from keras_fpn.layers.soft_detections import SoftDetections
 from keras_fpn.ops import nms
 
 
@@ -43,10 +44,18 @@ def _no_maxima(layer, model):
     )
 
 
+def _no_soft_suppression(layer, model):
+    raise UserError(
+        f'detections.suppression: "soft_{layer.decay}" needs a loop, which LiteRT files here do without; export a'
+        " SavedModel, or a model with per_class or class_agnostic"
+    )
+
+
 ADAPTERS = {
     PixelNormalization: _static_pixels,
     ProposalLayer: _static_suppression,
     DetectionLayer: _static_suppression,
+    SoftDetections: _no_soft_suppression,
     LeadingRows: _some_rows_at_a_time,
     RoIAlign: _crops_by_products,
     RoIPool: _no_maxima,

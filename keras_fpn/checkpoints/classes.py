@@ -26,25 +26,38 @@ class Classes(NamedTuple):
 
 
 def predictor_rows(
-    source: ModuleType, tensors: Mapping[str, np.ndarray], file: str | os.PathLike, forced: bool
+    source: ModuleType,
+    tensors: Mapping[str, np.ndarray],
+    file: str | os.PathLike,
+    forced: bool,
+    predictors: tuple[str, str] = (CLASS_SCORES, BOXES),
 ) -> int | None:
     """Rows of the class scores, None where there are none, or none that say anything.
+
+    Args:
+        source: `torchvision` or `detectron2`.
+        tensors: `{name: array}` of the file.
+        file: its path.
+        forced: the user says whose file it is: what does not fit is told tensor by tensor.
+        predictors: names of the layers of the class scores and of the boxes.
 
     Raises:
         UserError: the two predictors disagree, unless `forced`.
     """
-    scores, boxes = (tensors.get(f"{name}.bias") for name in (CLASS_SCORES, BOXES))
+    scores, boxes = (tensors.get(f"{name}.bias") for name in predictors)
     if scores is None or boxes is None or scores.ndim != 1 or boxes.ndim != 1:
         return None
     if len(scores) < 2:
-        raise UserError(f"{file}: {CLASS_SCORES} has no rows for a class and the background; download it again")
+        raise UserError(f"{file}: {predictors[0]} has no rows for a class and the background; download it again")
     with_box = len(scores) - (0 if source.BACKGROUND_HAS_A_BOX else 1)
-    if len(boxes) == 4 * with_box:
+    if len(boxes) == 4 * with_box or (len(boxes) == 4 and not source.BACKGROUND_HAS_A_BOX):
         return len(scores)
     if forced:  # the list of what does not fit tells more
         return None
     if len(boxes) == 4:
-        raise UserError(f"{file}: its boxes are the same for all classes (class-agnostic), which no model here has")
+        raise UserError(
+            f"{file}: its boxes are the same for all classes (class-agnostic), which no model of {source.NAME} has"
+        )
     raise UserError(
         f"{file}: the predictors disagree: cls_score has {len(scores)} rows, so bbox_pred needs {4 * with_box}, "
         f"not {len(boxes)}"

@@ -101,8 +101,9 @@ def _by_name(files: Iterable[PublishedFile]) -> dict[str, PublishedFile]:
     return {file.name: file for file in files}
 
 
-_BOX, _MASK, _POINTS = "COCO-Detection", "COCO-InstanceSegmentation", "COCO-Keypoints"
+_BOX, _MASK, _POINTS, _MISC = "COCO-Detection", "COCO-InstanceSegmentation", "COCO-Keypoints", "Misc"
 _FASTER, _MASKED, _KEYPOINT, _CLASSIFIER = "Faster R-CNN", "Mask R-CNN", "Keypoint R-CNN", "ImageNet classifier"
+_CASCADE = "Cascade Mask R-CNN"
 FILES = _by_name([
     _torchvision("fasterrcnn_resnet50_fpn", _FASTER, "box AP 37.0", 159.743,
                  "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"),
@@ -137,6 +138,8 @@ FILES = _by_name([
     _detectron2(_MASK, "mask_rcnn_R_50_FPN_1x", _MASKED, "box AP 38.6, mask AP 35.2", 137260431, "a54504"),
     _detectron2(_MASK, "mask_rcnn_R_50_FPN_3x", _MASKED, "box AP 41.0, mask AP 37.2", 137849600, "f10217"),
     _detectron2(_MASK, "mask_rcnn_R_101_FPN_3x", _MASKED, "box AP 42.9, mask AP 38.6", 138205316, "a3ec72"),
+    _detectron2(_MISC, "cascade_mask_rcnn_R_50_FPN_1x", _CASCADE, "box AP 42.1, mask AP 36.4", 138602847, "e9d89b"),
+    _detectron2(_MISC, "cascade_mask_rcnn_R_50_FPN_3x", _CASCADE, "box AP 44.3, mask AP 38.5", 144998488, "480dd8"),
     _detectron2(_POINTS, "keypoint_rcnn_R_50_FPN_1x", _KEYPOINT, "box AP 53.6, keypoint AP 64.0", 137261548, "04e291"),
     _detectron2(_POINTS, "keypoint_rcnn_R_50_FPN_3x", _KEYPOINT, "box AP 55.4, keypoint AP 65.5", 137849621, "a6e10b"),
 ])  # fmt: skip

@@ -4,6 +4,7 @@
 """
 
 import inspect
+import json
 import typing
 
 from pydantic.fields import FieldInfo
@@ -21,7 +22,7 @@ _HEAD = """# Settings
 Every key that a configuration can hold, by section, made of what the parts state beside themselves. After a change of
 one run `python -m keras_fpn.config.settings_page > docs/settings.md` (a test holds the two against each other).
 A model has the groups of its architecture, and a group the keys of the part that it names. A value is the profile's,
-then the YAML file's, then `--set`'s.
+or the architecture's where that has one of its own, then the YAML file's, then `--set`'s.
 """
 
 
@@ -42,8 +43,14 @@ def page() -> str:
 
 
 def _architectures():
-    rows = "\n".join(f"| `{member.name}` | {', '.join(member.groups)} |" for member in ARCHITECTURES)
-    return f"| `architecture` | groups |\n|---|---|\n{rows}\n"
+    rows = "\n".join(f"| `{each.name}` | {', '.join(each.groups)} | {_own(each)} |" for each in ARCHITECTURES)
+    return f"| `architecture` | groups | values of its own |\n|---|---|---|\n{rows}\n"
+
+
+def _own(member):
+    """Values that an `Architecture` has otherwise than the groups say."""
+    values = ((f"{group}.{key}", value) for group, keys in member.defaults.items() for key, value in keys.items())
+    return ", ".join(f"`{key}={json.dumps(value)}`" for key, value in values)
 
 
 def _of_fields():

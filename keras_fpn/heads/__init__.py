@@ -2,7 +2,8 @@
 
     rpn            objectness and deltas of every anchor
     convolutions   those that heads of RoIs begin with
-    box_head       class scores and deltas of every RoI; box_head_names: in published files
+    box_head       class scores and deltas of every RoI; box_head_names: in published files,
+                   cascade_head_names: of heads in a row
     conv5_head     the same by conv5 of a ResNet (the C4 baselines)
     mask_head      masks of every RoI, one for each class; mask_head_names: in published files
     segment_head   scores and masks of every position

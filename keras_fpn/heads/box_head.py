@@ -39,16 +39,28 @@ def build_dense(layer: keras.layers.Dense, inputs: int, initializer: str) -> Non
 
 
 def predictors(
-    num_classes: int, initializer: str, background_logits: int, background_boxes: int
+    num_classes: int, initializer: str, background_logits: int, background_boxes: int, class_agnostic_boxes: bool
 ) -> tuple[keras.layers.Dense, keras.layers.Dense]:
     """The two layers that every head ends in: class logits and box deltas."""
     logits = dense(num_classes + background_logits, initializer, "class_logits", stddev=0.01)
-    return logits, dense((num_classes + background_boxes) * 4, initializer, "box_deltas", stddev=0.001)
+    boxes = 1 if class_agnostic_boxes else num_classes + background_boxes
+    return logits, dense(boxes * 4, initializer, "box_deltas", stddev=0.001)
+
+
+def check_predictors(background_logits: int, background_boxes: int, class_agnostic_boxes: bool) -> None:
+    """Refuse numbers of predictors that there cannot be.
+
+    Raises:
+        ValueError: says which.
+    """
+    if background_logits < 1 or background_boxes < 0 or (class_agnostic_boxes and background_boxes):
+        raise ValueError("background_logits must be 1 or more, background_boxes 0 or more, 0 if class_agnostic_boxes")
 
 
 def class_rows(head: keras.layers.Layer) -> dict[str, ClassRows]:
-    """`ClassRows` of the two layers."""
-    return {"class_logits": ClassRows(1, head.background_logits), "box_deltas": ClassRows(4, head.background_boxes)}
+    """`ClassRows` of the two layers, of the logits alone where all classes share a box."""
+    rows = {"class_logits": ClassRows(1, head.background_logits)}
+    return rows if head.class_agnostic_boxes else rows | {"box_deltas": ClassRows(4, head.background_boxes)}
 
 
 def predict(head: keras.layers.Layer, hidden: "tf.Tensor", shape: Sequence[Any]) -> "tuple[tf.Tensor, tf.Tensor]":
@@ -68,7 +80,7 @@ def _initializer(name, stddev):
 
 @keras.saving.register_keras_serializable("keras_fpn")
 class BoxHead(FixedArguments, keras.layers.Layer):
-    """Crops -> class logits and class-specific box deltas.
+    """Crops -> class logits and box deltas of each class, or of all.
 
     The paper's head is two fully connected layers; that of torchvision's v2 models and of detectron2's FPN baselines
     with group norm is four convolutions and one.
@@ -87,7 +99,8 @@ class BoxHead(FixedArguments, keras.layers.Layer):
         background_logits: logits after the K of the classes. The first is the background; further ones count in the
             softmax and are no class (torchvision's COCO predictor has 91 rows for 80 classes: 11).
         background_boxes: boxes after the K of the classes, that nobody reads; kept so that weights go back to where
-            they came from bit for bit.
+            they came from bit for bit. None with `class_agnostic_boxes`.
+        class_agnostic_boxes: one box of whatever it is, instead of one for each class.
 
     Raises:
         ValueError: for an unknown `initializer` or a number of layers, logits or boxes out of range.
@@ -108,11 +121,13 @@ class BoxHead(FixedArguments, keras.layers.Layer):
         norm_epsilon=1e-5,
         background_logits=1,
         background_boxes=0,
+        class_agnostic_boxes=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if fc_layers not in (1, 2) or conv_layers < 0 or background_logits < 1 or background_boxes < 0:
-            raise ValueError("fc_layers must be 1 or 2, background_logits 1 or more, and nothing negative")
+        if fc_layers not in (1, 2) or conv_layers < 0:
+            raise ValueError("fc_layers must be 1 or 2, conv_layers not negative")
+        check_predictors(background_logits, background_boxes, class_agnostic_boxes)
         self.num_classes = num_classes
         self.units = units
         self.initializer = initializer
@@ -123,6 +138,7 @@ class BoxHead(FixedArguments, keras.layers.Layer):
         self.norm_epsilon = norm_epsilon
         self.background_logits = background_logits
         self.background_boxes = background_boxes
+        self.class_agnostic_boxes = class_agnostic_boxes
         self._make_layers()
 
     def _make_layers(self):
@@ -132,7 +148,11 @@ class BoxHead(FixedArguments, keras.layers.Layer):
         self.fc1 = dense(self.units, self.initializer, "fc1", "relu")
         self.fc2 = dense(self.units, self.initializer, "fc2", "relu") if self.fc_layers == 2 else None
         self.class_logits, self.box_deltas = predictors(
-            self.num_classes, self.initializer, self.background_logits, self.background_boxes
+            self.num_classes,
+            self.initializer,
+            self.background_logits,
+            self.background_boxes,
+            self.class_agnostic_boxes,
         )
 
     @property
@@ -158,7 +178,8 @@ class BoxHead(FixedArguments, keras.layers.Layer):
                 count without.
 
         Returns:
-            class logits `[B, R, K + background_logits]`, the background at K, and deltas `[B, R, K, 4]`.
+            class logits `[B, R, K + background_logits]`, the background at K, and deltas `[B, R, K, 4]`,
+            or `[B, R, 1, 4]` if `class_agnostic_boxes`.
         """
         shape = keras.ops.shape(crops)
         maps = keras.ops.reshape(crops, (shape[0] * shape[1], *shape[2:]))

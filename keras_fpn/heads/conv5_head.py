@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_fpn.heads.box_head import build_dense, class_rows, predict, predictors
+from keras_fpn.heads.box_head import build_dense, check_predictors, class_rows, predict, predictors
 from keras_fpn.layers.fixed_arguments import FixedArguments
 from keras_fpn.parts.checkpoint_names import ClassRows
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @keras.saving.register_keras_serializable("keras_fpn")
 class Conv5Head(FixedArguments, keras.layers.Layer):
-    """Crops -> class logits and class-specific box deltas, called like `BoxHead` and with the same outputs.
+    """Crops -> class logits and box deltas, called like `BoxHead` and with the same outputs.
 
     Its normalisation and what of it is trained are the backbone's: frozen statistics stay as they are, live ones
     learn from the valid crops alone, and `freeze_at` 5 trains the predictors only.
@@ -26,24 +26,33 @@ class Conv5Head(FixedArguments, keras.layers.Layer):
         num_classes: K, without background.
         conv5: the stage, a model of its own: see `backbones.resnet.build_conv5`.
         initializer: of the two predictors, see `BoxHead`.
-        background_logits, background_boxes: see `BoxHead`.
+        background_logits, background_boxes, class_agnostic_boxes: see `BoxHead`.
 
     Raises:
         ValueError: for an unknown `initializer` or a number of logits or boxes out of range.
     """
 
     def __init__(
-        self, num_classes, conv5, initializer="xavier", background_logits=1, background_boxes=0, **kwargs
+        self,
+        num_classes,
+        conv5,
+        initializer="xavier",
+        background_logits=1,
+        background_boxes=0,
+        class_agnostic_boxes=False,
+        **kwargs,
     ):
         super().__init__(**kwargs)
-        if background_logits < 1 or background_boxes < 0:
-            raise ValueError("background_logits must be 1 or more, background_boxes 0 or more")
+        check_predictors(background_logits, background_boxes, class_agnostic_boxes)
         self.num_classes = num_classes
         self.conv5 = conv5
         self.initializer = initializer
         self.background_logits = background_logits
         self.background_boxes = background_boxes
-        self.class_logits, self.box_deltas = predictors(num_classes, initializer, background_logits, background_boxes)
+        self.class_agnostic_boxes = class_agnostic_boxes
+        self.class_logits, self.box_deltas = predictors(
+            num_classes, initializer, background_logits, background_boxes, class_agnostic_boxes
+        )
 
     @property
     def class_rows(self) -> dict[str, ClassRows]:
@@ -65,7 +74,8 @@ class Conv5Head(FixedArguments, keras.layers.Layer):
                 count without.
 
         Returns:
-            class logits `[B, R, K + background_logits]`, the background at K, and deltas `[B, R, K, 4]`.
+            class logits `[B, R, K + background_logits]`, the background at K, and deltas `[B, R, K, 4]`,
+            or `[B, R, 1, 4]` if `class_agnostic_boxes`.
         """
         shape = keras.ops.shape(crops)
         maps = keras.ops.reshape(crops, (shape[0] * shape[1], *shape[2:]))

@@ -12,9 +12,11 @@ from keras_fpn.ops.nms import best, nms_mask
 class DetectionLayer(FixedArguments, keras.layers.Layer):
     """Softmax, a box for each class, score threshold, suppression per class, the best of all classes.
 
-    Every class above the threshold gives a detection of its own, as in Fast R-CNN and all its successors.
+    Every class above the threshold gives a detection of its own, as in Fast R-CNN and all its successors. Another way
+    of suppression is a class derived from this one with a `choose` of its own, registered in `SUPPRESSIONS`.
 
     Args:
+        num_classes: K; what the logits have more is the background and other rows of no class.
         score_threshold: probabilities above it are kept.
         nms_threshold: IoU above which the worse of two boxes of one class goes.
         max_detections: detections an image, D.
@@ -27,6 +29,7 @@ class DetectionLayer(FixedArguments, keras.layers.Layer):
 
     def __init__(
         self,
+        num_classes,
         score_threshold=0.05,
         nms_threshold=0.5,
         max_detections=100,
@@ -35,6 +38,7 @@ class DetectionLayer(FixedArguments, keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
+        self.num_classes = num_classes
         self.score_threshold = score_threshold
         self.nms_threshold = nms_threshold
         self.max_detections = max_detections
@@ -56,7 +60,7 @@ class DetectionLayer(FixedArguments, keras.layers.Layer):
             num_proposals: `[B]` int, how many of the R are valid.
             class_logits: `[B, R, K + N]`: K classes, then the background, then any that count in the softmax but are
                 no class.
-            deltas: `[B, R, K, 4]`.
+            deltas: `[B, R, K, 4]`, or `[B, R, 1, 4]` of one box for all classes.
             image_sizes: `[B, 2]` height and width of the valid part of each image, pixels.
 
         Returns:
@@ -77,13 +81,20 @@ class DetectionLayer(FixedArguments, keras.layers.Layer):
 
         Arguments are those of `call`.
         """
-        scores = tf.nn.softmax(tf.cast(class_logits, tf.float32))[..., : tf.shape(deltas)[2]]  # [B, R, K]
+        scores = tf.nn.softmax(tf.cast(class_logits, tf.float32))[..., : self.num_classes]  # [B, R, K]
         boxes = box_ops.decode(tf.cast(deltas, tf.float32), proposal_boxes[:, :, None], self.box_weights)
-        boxes = box_ops.clip(boxes, image_sizes[:, None])  # [B, R, K, 4]
+        boxes = box_ops.clip(boxes, image_sizes[:, None])  # [B, R, K or 1, 4]
+        if deltas.shape[2] == 1 < self.num_classes:
+            boxes = tf.tile(boxes, [1, 1, self.num_classes, 1])
         valid = tf.sequence_mask(num_proposals, tf.shape(scores)[1])[..., None]
         return boxes, tf.where(valid & box_ops.larger_than(boxes, self.min_size), scores, 0.0)
 
-    def _best(self, boxes, scores):
+    def choose(self, boxes: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
+        """Scores `[B, R, K]` after suppression, minus infinity of what is dropped.
+
+        Args:
+            boxes, scores: `[B, R, K, 4]` and `[B, R, K]`, see `candidates`.
+        """
         shape = tf.shape(scores)
         class_boxes = tf.reshape(tf.transpose(boxes, [0, 2, 1, 3]), [-1, shape[1], 4])  # [B * K, R, 4]
         class_scores = tf.reshape(tf.transpose(scores, [0, 2, 1]), [-1, shape[1]])
@@ -91,7 +102,10 @@ class DetectionLayer(FixedArguments, keras.layers.Layer):
             class_boxes, class_scores, self.nms_threshold, self.max_detections, self.score_threshold
         )
         kept = tf.transpose(tf.reshape(kept, [shape[0], shape[2], shape[1]]), [0, 2, 1])  # [B, R, K]
-        scores = tf.where(kept, scores, float("-inf"))
+        return tf.where(kept, scores, float("-inf"))
+
+    def _best(self, boxes, scores):
+        shape, scores = tf.shape(scores), self.choose(boxes, scores)
         boxes, scores = tf.reshape(boxes, [shape[0], -1, 4]), tf.reshape(scores, [shape[0], -1])
         boxes, scores, indices, numbers = best(boxes, scores, self.max_detections)
         classes = tf.where(tf.sequence_mask(numbers, self.max_detections), indices % shape[2], -1)

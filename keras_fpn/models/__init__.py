@@ -9,6 +9,7 @@
     faster_rcnn         the whole (tables 3, 5)
     segment_proposals   table 6
     mask_rcnn           the whole, and a mask for each detection
+    cascade_rcnn        the whole with a row of box heads; cascade_mask_rcnn: and masks
     keypoint_detector   one that knows its keypoints
     keypoint_rcnn       the whole, and the keypoints of each detection
     mask_keypoint_rcnn  the whole, with both

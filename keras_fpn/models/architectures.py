@@ -10,7 +10,14 @@ from keras_fpn.necks.settings import NECKS
 from keras_fpn.parts.choice import Choice
 from keras_fpn.parts.registry import Part, Registry
 from keras_fpn.parts.settings import Settings
-from keras_fpn.stages import classify_settings, keypoint_settings, mask_settings, propose_settings, segment_settings
+from keras_fpn.stages import (
+    cascade_settings,
+    classify_settings,
+    keypoint_settings,
+    mask_settings,
+    propose_settings,
+    segment_settings,
+)
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -34,12 +41,14 @@ class Architecture:
         target: its class, a `Detector`, or "module:name" of that.
         own_groups: `{group: Settings or Choice}` of its stages.
         checks: called with the settings of all groups; raise a ValueError where they do not fit each other.
+        defaults: `{group: {key: value}}`, what it has otherwise than the groups themselves, under every profile.
     """
 
     name: str
     target: Callable | str
     own_groups: Mapping = field(default_factory=dict)
     checks: tuple[Callable, ...] = ()
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def groups(self) -> dict[str, type[Settings] | Choice]:
@@ -61,6 +70,7 @@ def register_model(
     groups: Mapping[str, type[Settings] | Choice] | None = None,
     checks: Sequence[Callable] = (),
     like: str | None = None,
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[_Class], _Class]:
     """Register a class of detectors under a name of its own for `model.architecture`; a decorator.
 
@@ -68,7 +78,9 @@ def register_model(
         name: for `model.architecture`.
         groups: `{group: Settings or Choice}` of its stages, besides those of every detector.
         checks: called with the settings of all groups; raise a ValueError where they do not fit each other.
-        like: another member, whose groups and checks it has, too: "faster_rcnn" where it has the stages of that.
+        like: another member, whose groups, checks and defaults it has, too: "faster_rcnn" where it has the stages of
+            that.
+        defaults: `{group: {key: value}}`, what it has otherwise than the groups themselves, under every profile.
 
     The class decorated derives from `keras_fpn.Detector`, or from `keras_fpn.ClassDetector` where it knows classes. It
     is registered with Keras, too.
@@ -80,18 +92,21 @@ def register_model(
 
         target.architecture = name
         own_groups = {**base.own_groups, **(groups or {})}
-        ARCHITECTURES.add(name, Architecture(name, target, own_groups, (*base.checks, *checks)))
+        own_defaults = {**base.defaults}
+        for group, values in (defaults or {}).items():
+            own_defaults[group] = {**own_defaults.get(group, {}), **values}
+        ARCHITECTURES.add(name, Architecture(name, target, own_groups, (*base.checks, *checks), own_defaults))
         return keras.saving.register_keras_serializable(target.__module__)(target)
 
     return add
 
 
-def _add_own(name, class_name, *stages, checks=()):
+def _add_own(name, class_name, *stages, checks=(), defaults=None):
     groups = {group: kind for stage in stages for group, kind in stage.GROUPS.items()}
-    ARCHITECTURES.add(name, Architecture(name, class_name, groups, checks))
+    ARCHITECTURES.add(name, Architecture(name, class_name, groups, checks, defaults or {}))
 
 
-_CLASSIFIES = (classify_settings.check_levels,)
+_CLASSIFIES = (classify_settings.check_levels, classify_settings.check_boxes)
 _TWO_STAGES = (propose_settings, classify_settings)
 _add_own("faster_rcnn", "keras_fpn.models.faster_rcnn:FasterRCNN", *_TWO_STAGES, checks=_CLASSIFIES)
 _SEGMENTS = (*_CLASSIFIES, mask_settings.check_background)
@@ -106,6 +121,22 @@ _add_own(
     mask_settings,
     keypoint_settings,
     checks=_SEGMENTS,
+)
+_CASCADE = (*_TWO_STAGES, cascade_settings)
+_add_own(
+    "cascade_rcnn",
+    "keras_fpn.models.cascade_rcnn:CascadeRCNN",
+    *_CASCADE,
+    checks=(*_CLASSIFIES, cascade_settings.check_stages),
+    defaults=cascade_settings.DEFAULTS,
+)
+_add_own(
+    "cascade_mask_rcnn",
+    "keras_fpn.models.cascade_mask_rcnn:CascadeMaskRCNN",
+    *_CASCADE,
+    mask_settings,
+    checks=(*_SEGMENTS, cascade_settings.check_stages),
+    defaults=cascade_settings.DEFAULTS,
 )
 _add_own("rpn", "keras_fpn.models.rpn:RPN", propose_settings)
 _add_own("fast_rcnn", "keras_fpn.models.fast_rcnn:FastRCNN", classify_settings, checks=_CLASSIFIES)

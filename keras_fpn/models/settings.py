@@ -1,6 +1,6 @@
 """All settings of a model: what is given on top of its profile's, held against the parts that it names.
 
-    defaults of the parts  <-  differences of the profile  <-  what is given, layer by layer
+    defaults of the parts  <-  of the profile  <-  of the member of the family  <-  what is given, layer by layer
 
 A key that no chosen part reads is refused. Where a later layer names another part (`--set model.backbone.name=...` on
 top of a file), what the earlier ones said to the former part alone is dropped with it.
@@ -114,6 +114,7 @@ def complete(architecture: str, profile: str, layers: Sequence[tuple[str, Mappin
         for group in groups:
             if group not in member.groups:
                 raise UserError(f"{label}{group}: {no_such_group(group, member)}")
+    layers = [(f"{architecture}: ", member.defaults), *layers]
     merged = {
         group: _merged(group, kind, profile, [(label, groups.get(group)) for label, groups in layers])
         for group, kind in member.groups.items()

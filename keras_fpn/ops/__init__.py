@@ -1,7 +1,7 @@
 """Functions on tensors and arrays; they know no layer and no model.
 
     boxes              corners, areas, overlaps, deltas
-    nms                suppression, group by group
+    nms                suppression, group by group; soft_nms: by lower scores
     levels             the level of the pyramid that a RoI is cropped from (equation 1 of the paper)
     octaves            the numbers of levels, and the sides at which they change
     anchor_cells       the anchors of one cell

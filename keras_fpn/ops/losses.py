@@ -71,6 +71,7 @@ def roi_losses(
     target_deltas: tf.Tensor,
     is_valid: tf.Tensor,
     *,
+    num_classes: int,
     box_beta: float,
 ) -> dict[str, tf.Tensor]:
     """Losses of the box head on its sampled RoIs, both divided by the number of sampled RoIs.
@@ -78,23 +79,23 @@ def roi_losses(
     Args:
         class_logits: `[B, S, K + N]`: K classes, then the background, then any that count in the softmax and are no
             class.
-        deltas: `[B, S, K, 4]`; only those of the target class are read.
+        deltas: `[B, S, K, 4]`, of which only those of the target class are read, or `[B, S, 1, 4]` for all classes.
         target_classes: `[B, S]` int, K for background.
         target_deltas: `[B, S, 4]`, read where the target is not background.
         is_valid: `[B, S]` bool; False pads images with fewer RoIs.
+        num_classes: K.
         box_beta: corner of the smooth L1.
 
     Returns:
         `{"roi_class_loss", "roi_box_loss"}`, float32 scalars; 0 where nothing was sampled.
     """
-    num_classes = deltas.shape[2]
     valid = tf.cast(is_valid, tf.float32)
     count = tf.reduce_sum(valid)
     cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=target_classes, logits=tf.cast(class_logits, tf.float32)
     )
-    own_class = tf.minimum(target_classes, num_classes - 1)
-    own_deltas = tf.gather(deltas, own_class, axis=2, batch_dims=2)  # [B, S, 4]
+    own_row = tf.minimum(target_classes, deltas.shape[2] - 1)
+    own_deltas = tf.gather(deltas, own_row, axis=2, batch_dims=2)  # [B, S, 4]
     is_object = is_valid & (target_classes < num_classes)
     box = _box_loss(own_deltas, target_deltas, is_object, box_beta)
     return {

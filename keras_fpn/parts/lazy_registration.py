@@ -16,10 +16,12 @@ REGISTERED = {
     "MaskRCNN": "models.mask_rcnn", "MaskHead": "heads.mask_head",
     "KeypointRCNN": "models.keypoint_rcnn", "KeypointHead": "heads.keypoint_head",
     "MaskKeypointRCNN": "models.mask_keypoint_rcnn",
+    "CascadeRCNN": "models.cascade_rcnn", "CascadeMaskRCNN": "models.cascade_mask_rcnn",
     "SegmentProposals": "models.segment_proposals", "SGD": "models.optimizers", "WarmupMultiStep": "models.optimizers",
     "RPNHead": "heads.rpn", "BoxHead": "heads.box_head", "Conv5Head": "heads.conv5_head",
     "SegmentHead": "heads.segment_head", "UpsampleLike": "necks.resampling", "PixelNormalization": "layers.pixels",
     "AnchorGenerator": "layers.anchors", "ProposalLayer": "layers.proposals", "DetectionLayer": "layers.detections",
+    "ClassAgnosticDetections": "layers.class_agnostic_detections", "SoftDetections": "layers.soft_detections",
     "RoIAlign": "layers.roi_align", "RoIPool": "layers.roi_pool",
     "FrozenBatchNormalization": "layers.normalization", "MaskedBatchNormalization": "layers.normalization",
 }  # fmt: skip

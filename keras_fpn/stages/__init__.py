@@ -5,6 +5,9 @@
     given           proposals that come with the images
     classify        RoI pooling, the box head, detections and losses
     pooling         RoI pooling, as heads are built on it
+    cascade         the same by a row of heads, each on the boxes of the one before
+    cascade_targets
+                    towards what the later ones are trained
     segment         positions of the pyramid, their scores and masks
     mask            a mask for each detection
     targets         which anchors and RoIs are positive, their sampling, towards what they are trained

@@ -16,10 +16,10 @@ from keras_fpn.layers.detections import DetectionLayer
 from keras_fpn.metrics import DETECTIONS
 from keras_fpn.ops.losses import roi_losses
 from keras_fpn.parts.output_fields import STANDARD
-from keras_fpn.stages.classify_settings import BOX_HEADS
+from keras_fpn.stages.classify_settings import BOX_HEADS, SUPPRESSIONS
 from keras_fpn.stages.pooling import build_on_crops, build_pooling
 from keras_fpn.stages.recall import recall
-from keras_fpn.stages.stage import Stage, State, Tensors, Trained
+from keras_fpn.stages.stage import Stage, StageContext, State, Tensors, Trained
 from keras_fpn.stages.targets import roi_targets
 
 if TYPE_CHECKING:
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 class ClassifyStage(Stage):
     """RoI pooling, a head and a detection layer: reads "proposals", gives "detections", see `DetectionLayer`.
 
-    In inference it also leaves "predictions", the class logits and deltas that the detections are made of. In training
-    it leaves "samples", what `targets.roi_targets` drew: other heads of the RoIs train on the same ones.
+    In inference it also leaves "predictions", what `predict` gave. In training it leaves "samples", what
+    `targets.roi_targets` drew: other heads of the RoIs train on the same ones.
+
+    A stage that refines its RoIs before they become detections overrides `predict`, and `train` with `sample` and
+    `learn`.
 
     Args:
         context: see `Stage`.
@@ -50,10 +53,8 @@ class ClassifyStage(Stage):
         suffix = "" if self.name == "roi" else f"_{self.name.removeprefix('roi_')}"
         places = [f"{place}{suffix}" for place in ("roi_pooling", "box_head", "detections")]
         self.roi_pooling = build_pooling(settings["roi_pooling"], context.strides, places[0])
-        options = {key: value for key, value in settings["box_head"].items() if key != "name"}
-        head = BOX_HEADS[settings["box_head"]["name"]]
-        self.box_head = head.build(self.num_classes, context, settings["roi_pooling"], name=places[1], **options)
-        self.detections = DetectionLayer(name=places[2], **settings["detections"])
+        self.box_head = build_head(context, places[1])
+        self.detections = build_detections(context, places[2])
         self.max_detections = self.detections.max_detections
         self.score_threshold = float(self.detections.score_threshold)
         self.loss_names = (f"{self.name}_class_loss", f"{self.name}_box_loss")
@@ -84,55 +85,97 @@ class ClassifyStage(Stage):
         """
         return self.box_head(self.roi_pooling(features, boxes), training=training, is_valid=is_valid)
 
+    def predict(self, features: Tensors, proposals: Tensors, inputs: Tensors) -> tuple[Tensors, tf.Tensor, tf.Tensor]:
+        """The RoIs that detections are made of, and their class logits and deltas, see `classify`.
+
+        The RoIs are as many as the proposals, in their order, `{"boxes": [B, R, 4], "num_proposals": [B], ...}`: here
+        the proposals themselves.
+        """
+        return proposals, *self.classify(features, proposals["boxes"])
+
     def detect(
         self, proposals: Tensors, logits: tf.Tensor, deltas: tf.Tensor, inputs: Tensors
     ) -> dict[str, tf.Tensor]:
-        """Detections of proposals with what `classify` gave of them, see `DetectionLayer`."""
+        """Detections of what `predict` gave, see `DetectionLayer`."""
         return self.detections(
             proposals["boxes"], proposals["num_proposals"], logits, deltas, inputs["image_sizes"]
         )
 
     def infer(self, features: Tensors, state: State) -> dict[str, Any]:
-        predictions = self.classify(features, state["proposals"]["boxes"])
-        detections = self.detect(state["proposals"], *predictions, state["inputs"])
-        return {"predictions": predictions, "detections": detections}
+        predictions = self.predict(features, state["proposals"], state["inputs"])
+        return {"predictions": predictions, "detections": self.detect(*predictions, state["inputs"])}
 
     def signatures(self) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
         return {"raw": self._raw}
 
     def _raw(self, features, state):
         """`{"boxes": [B, R, K, 4], "scores": [B, R, K], "num_proposals": [B]}`, what suppression chooses from."""
-        proposals, sizes = state["proposals"], state["inputs"]["image_sizes"]
-        boxes, count = proposals["boxes"], proposals["num_proposals"]
-        boxes, scores = self.detections.candidates(boxes, count, *state["predictions"], sizes)
+        rois, logits, deltas = state["predictions"]
+        sizes, count = state["inputs"]["image_sizes"], rois["num_proposals"]
+        boxes, scores = self.detections.candidates(rois["boxes"], count, logits, deltas, sizes)
         return {"boxes": boxes, "scores": scores, "num_proposals": count}
 
     def train(
         self, features: Tensors, state: State, targets: Tensors, seed: tf.Tensor, training: bool = True
     ) -> Trained:
+        sampled = self.sample(state, targets, seed)
+        logits, deltas = self.classify(features, sampled["boxes"], training, sampled["is_valid"])
+        return {"samples": sampled}, *self.learn(self.name, logits, deltas, sampled)
+
+    def sample(self, state: State, targets: Tensors, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The RoIs to be trained on and their targets, see `targets.roi_targets`."""
         check_classes(targets["classes"], self.num_classes)
-        settings = self.context.settings
-        sampled = roi_targets(
+        return roi_targets(
             state["proposals"],
             targets,
             seed,
             num_classes=self.num_classes,
-            box_weights=self.detections.box_weights,
-            **settings["roi_targets"],
+            box_weights=self.context.settings["detections"]["box_weights"],
+            **self.context.settings["roi_targets"],
         )
-        logits, deltas = self.classify(features, sampled["boxes"], training, sampled["is_valid"])
+
+    def learn(
+        self, name: str, logits: tf.Tensor, deltas: tf.Tensor, sampled: Tensors
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tuple[tf.Tensor, tf.Tensor]]]:
+        """The losses and the recall of RoIs, see `Stage.train`.
+
+        Args:
+            name: that they begin with.
+            logits, deltas: see `classify`.
+            sampled: the RoIs and their targets, see `targets.roi_targets`.
+        """
         losses = roi_losses(
-            logits, deltas, sampled["classes"], sampled["deltas"], sampled["is_valid"], **settings["roi_losses"]
+            logits,
+            deltas,
+            sampled["classes"],
+            sampled["deltas"],
+            sampled["is_valid"],
+            num_classes=self.num_classes,
+            **self.context.settings["roi_losses"],
         )
-        losses = dict(zip(self.loss_names, losses.values(), strict=True))
+        names = (f"{name}_class_loss", f"{name}_box_loss")
         is_right = tf.argmax(logits, axis=-1, output_type=tf.int32) == sampled["classes"]
         is_object = sampled["is_valid"] & (sampled["classes"] < self.num_classes)
-        return {"samples": sampled}, losses, {self.recall_names[0]: recall(is_right, is_object)}
+        return dict(zip(names, losses.values(), strict=True)), {f"{name}_recall": recall(is_right, is_object)}
 
     def timed_steps(
         self, features: Tensors, state: State
     ) -> Iterator[tuple[str, tuple[Callable, Any]]]:
         proposals, inputs = state["proposals"], state["inputs"]
-        yield "RoI pooling, box head", (lambda given: self.classify(*given), (features, proposals["boxes"]))
-        predictions = self.classify(features, proposals["boxes"])
-        yield "detections", (lambda given: self.detect(*given), (proposals, *predictions, inputs))
+        yield "RoI pooling, box head", (lambda given: self.predict(*given), (features, proposals, inputs))
+        predictions = self.predict(features, proposals, inputs)
+        yield "detections", (lambda given: self.detect(*given), (*predictions, inputs))
+
+
+def build_head(context: StageContext, name: str) -> "keras.layers.Layer":
+    """The layer that `box_head.name` names, under a name of its own."""
+    options = dict(context.settings["box_head"])
+    part = BOX_HEADS[options.pop("name")]
+    return part.build(len(context.classes), context, context.settings["roi_pooling"], name=name, **options)
+
+
+def build_detections(context: StageContext, name: str, **differences: Any) -> DetectionLayer:
+    """The layer that `detections.suppression` names, with the group's settings but for the differences."""
+    options = {**context.settings["detections"], **differences}
+    part = SUPPRESSIONS[options.pop("suppression")]
+    return part.build(len(context.classes), name=name, **options)

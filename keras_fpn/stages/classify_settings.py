@@ -10,6 +10,7 @@ from keras_fpn.parts.registry import Part, Registry
 from keras_fpn.parts.settings import BoxWeights, Channels, Count, Levels, Norm, Probability, Settings, Side
 
 POOLINGS = Registry("pooling", "roi_pooling.method")
+SUPPRESSIONS = Registry("suppression", "detections.suppression")
 BOX_HEADS = Registry("head", "box_head.name")
 _Build = TypeVar("_Build", bound=Callable)
 
@@ -54,7 +55,8 @@ class HeadSettings(Settings):
     initializer: Literal["xavier", "torch_linear"] = "xavier"
     background_logits: Channels = 1
     background_boxes: NonNegativeInt = 0
-    elsewhere = {"torchvision": {"name": "fc"}}
+    class_agnostic_boxes: bool = False
+    elsewhere = {"torchvision": {"name": "fc", "class_agnostic_boxes": False}}
     profiles = {"torchvision": {"initializer": "torch_linear"}}
 
 
@@ -77,8 +79,12 @@ class RoILossSettings(Settings):
 
 
 class DetectionSettings(Settings):
-    """Of `DetectionLayer`."""
+    """Of `DetectionLayer` (suppression "per_class"), of `ClassAgnosticDetections` ("class_agnostic"), in which a box
+    suppresses those of all classes, and of `SoftDetections` ("soft_linear"), in which a better box lowers the scores of
+    those that it overlaps by more than `nms_threshold`, to 1 - IoU of what they were.
+    """
 
+    suppression: str = "per_class"
     score_threshold: Probability = 0.05
     nms_threshold: Probability = 0.5
     max_detections: Count = 100
@@ -87,6 +93,14 @@ class DetectionSettings(Settings):
     conventions = ("box_weights",)
     is_written = True
     profiles = {"torchvision": {"min_size": 1e-2}}
+
+
+class GaussianDetectionSettings(DetectionSettings):
+    """Of `SoftDetections` (suppression "soft_gaussian"): a better box lowers the scores of all others, to exp(-IoU^2 /
+    sigma) of what they were; `nms_threshold` is not read.
+    """
+
+    sigma: PositiveFloat = 0.5
 
 
 def register_box_head(name: str, settings: type[HeadSettings] = HeadSettings) -> Callable[[_Build], _Build]:
@@ -101,6 +115,17 @@ def register_box_head(name: str, settings: type[HeadSettings] = HeadSettings) ->
         return build
 
     return add
+
+
+def check_boxes(groups: Mapping[str, Any]) -> None:
+    """Refuse boxes of no class where all classes share one.
+
+    Raises:
+        ValueError: says so.
+    """
+    head = groups["box_head"]
+    if head["class_agnostic_boxes"] and head["background_boxes"]:
+        raise ValueError("box_head.background_boxes: one box for all classes has none of the background; set it to 0")
 
 
 def check_levels(groups: Mapping[str, Any]) -> None:
@@ -120,10 +145,21 @@ POOLINGS.add("max", Part("max", PoolingSettings, "keras_fpn.layers.roi_pool:RoIP
 BOX_HEADS.add("fc", Part("fc", BoxHeadSettings, "keras_fpn.heads.build:build_fc_head"))
 BOX_HEADS.add("conv5", Part("conv5", HeadSettings, "keras_fpn.heads.build:build_conv5_head"))
 
+SUPPRESSIONS.add("per_class", Part("per_class", DetectionSettings, "keras_fpn.layers.detections:DetectionLayer"))
+SUPPRESSIONS.add(
+    "class_agnostic",
+    Part("class_agnostic", DetectionSettings, "keras_fpn.layers.class_agnostic_detections:ClassAgnosticDetections"),
+)
+_SOFT = "keras_fpn.layers.soft_detections:SoftDetections"
+SUPPRESSIONS.add("soft_linear", Part("soft_linear", DetectionSettings, _SOFT, arguments={"decay": "linear"}))
+SUPPRESSIONS.add(
+    "soft_gaussian", Part("soft_gaussian", GaussianDetectionSettings, _SOFT, arguments={"decay": "gaussian"})
+)
+
 GROUPS = {
     "roi_targets": RoITargetSettings,
     "roi_pooling": Choice(POOLINGS, "method", "align", {"paper": "max"}),
     "box_head": Choice(BOX_HEADS, "name", "fc"),
     "roi_losses": RoILossSettings,
-    "detections": DetectionSettings,
+    "detections": Choice(SUPPRESSIONS, "suppression", "per_class"),
 }

@@ -324,7 +324,8 @@ def test_predictors_that_disagree(r50_tensors, detectron2_tensors, refused):
     cut = {f"{BOXES}.bias": np.zeros(320, np.float32)}
     assert "cls_score has 91 rows, so bbox_pred needs 364, not 320" in refused(r50_tensors | cut)
     agnostic = {f"{BOXES}.bias": np.zeros(4, np.float32)}
-    assert "class-agnostic" in refused(detectron2_tensors | agnostic)
+    assert "class-agnostic), which no model of torchvision has" in refused(r50_tensors | agnostic)
+    assert "of another shape: roi_heads.box_predictor.bbox_pred" in refused(detectron2_tensors | agnostic)
 
 
 def test_class_names_of_a_list_or_a_file(tmp_path):

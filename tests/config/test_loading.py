@@ -15,6 +15,8 @@ from keras_fpn.models.settings import resolve
 from keras_fpn.parts.settings import PROFILES
 
 SHIPPED = [
+    "cascade_mask_rcnn_r50_fpn",
+    "cascade_rcnn_r50_fpn",
     "faster_rcnn_mobilenet_v3_large_320_fpn",
     "faster_rcnn_mobilenet_v3_large_fpn",
     "faster_rcnn_r101_fpn",
@@ -30,6 +32,7 @@ SHIPPED = [
     "mask_rcnn_r50_fpn_v2",
     "rpn_r50_fpn",
     "shapes",
+    "shapes_cascade",
     "shapes_keypoints",
     "shapes_masks",
     "tiny",
@@ -91,6 +94,29 @@ def test_detectron2_trains_mask_rcnn_as_faster_rcnn(name, like):
     assert groups["mask_targets"]["rule"] == "polygon" and groups["mask_pasting"]["rule"] == "detectron2"
     head = groups["mask_head"]
     assert (head["pooling_size"], head["conv_layers"], head["channels"], head["norm"]) == (14, 4, 256, None)
+
+
+def test_detectron2_trains_a_cascade_as_mask_rcnn_with_more_proposals():
+    # configs/Misc/cascade_mask_rcnn_R_50_FPN_1x.yaml; ROI_BOX_CASCADE_HEAD of config/defaults.py.
+    config, other = load_config("cascade_mask_rcnn_r50_fpn"), load_config("mask_rcnn_r50_fpn")
+    assert (config.training, config.data) == (other.training, other.data)
+    groups, others = config.model.groups(), other.model.groups()
+    assert groups["proposals"] == others["proposals"] | {"post_nms_top_k_train": 2000}
+    assert groups["box_head"] == others["box_head"] | {"class_agnostic_boxes": True}
+    same = set(others) - {"proposals", "box_head"}
+    assert {group: groups[group] for group in same} == {group: others[group] for group in same}
+    assert groups["cascade"] == {
+        "positive_ious": [0.6, 0.7], "box_weights": [[20.0, 20.0, 10.0, 10.0], [30.0, 30.0, 15.0, 15.0]],
+    }  # fmt: skip
+    assert (groups["roi_targets"]["positive_iou"], groups["detections"]["box_weights"]) == (0.5, [10.0, 10.0, 5.0, 5.0])
+
+
+def test_the_demos_cascade_differs_from_the_demo_in_its_heads_alone():
+    cascade, plain = load_config("shapes_cascade"), load_config("shapes")
+    assert (cascade.training, cascade.data) == (plain.training, plain.data)
+    groups, others = cascade.model.groups(), plain.model.groups()
+    assert set(groups) - set(others) == {"cascade"}
+    assert {group for group in others if groups[group] != others[group]} == {"box_head"}
 
 
 def test_the_paper_recipe():

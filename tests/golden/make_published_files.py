@@ -6,7 +6,7 @@ commit 02b5c4e2):
     python tests/golden/make_published_files.py MODEL_ZOO.md
 
 `{source: {url: {"reached": {name: number}, "mebibytes": number or null}}}` of the detectors with a pyramid on ResNets
-or MobileNetV3-Large, the RPN and the ImageNet classifiers among them.
+or MobileNetV3-Large, cascades, the RPN and the ImageNet classifiers among them.
 """
 
 import json
@@ -18,7 +18,7 @@ import torchvision
 
 HERE = pathlib.Path(__file__).parent
 MODELS = r"(faster|mask|keypoint)rcnn_|resnet\d+$|mobilenet_v3_large$"
-ROWS = r"(?:faster_rcnn|mask_rcnn|keypoint_rcnn|rpn)_R_\d+_FPN_[13]x"
+ROWS = r"(?:faster_rcnn|(?:cascade_)?mask_rcnn|keypoint_rcnn|rpn)_R_\d+_FPN_[13]x"
 
 
 def torchvisions():
@@ -33,7 +33,7 @@ def detectron2s(page):
     for table in page.split("<!-- TABLE HEADER -->")[1:]:
         heads = [re.sub(r"<br/>", " ", head) for head in re.findall(r"<th[^>]*>(.*?)</th>", table)]
         for row in table.split("<!-- ROW:")[1:]:
-            urls = re.findall(rf'href="([^"]+/COCO-\w+/{ROWS}/[^"]+)">model<', row)
+            urls = re.findall(rf'href="([^"]+/(?:COCO-\w+|Misc)/{ROWS}/[^"]+)">model<', row)
             cells = [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
             if urls:
                 pairs = zip(heads, cells, strict=True)

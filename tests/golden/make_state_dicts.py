@@ -67,6 +67,7 @@ def models():
         yield f"torchvision/{name}", getattr(torchvision.models, name)()
     yield "detectron2/faster_rcnn_R_50_FPN", detectron2_model(50, "GeneralizedRCNN")
     yield "detectron2/mask_rcnn_R_50_FPN", zoo_model("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x")
+    yield "detectron2/cascade_mask_rcnn_R_50_FPN", zoo_model("Misc/cascade_mask_rcnn_R_50_FPN_1x")
     yield "detectron2/faster_rcnn_R_101_FPN", detectron2_model(101, "GeneralizedRCNN")
     yield "detectron2/keypoint_rcnn_R_50_FPN", detectron2_model(50, "GeneralizedRCNN", keypoints=True)
     yield "detectron2/rpn_R_50_FPN", detectron2_model(50, "ProposalNetwork")

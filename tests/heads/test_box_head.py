@@ -203,7 +203,7 @@ def test_a_head_survives_a_file(draws, tmp_path):
     "wrong", [{"initializer": "he"}, {"fc_layers": 3}, {"background_logits": 0}, {"conv_layers": -1}]
 )
 def test_wrong_arguments_are_refused(wrong):
-    with pytest.raises(ValueError, match="initializer|fc_layers"):
+    with pytest.raises(ValueError, match="initializer|fc_layers|background_logits"):
         BoxHead(4, **wrong)
 
 
@@ -211,3 +211,12 @@ def test_wrong_arguments_are_refused(wrong):
 def test_a_wrong_norm_is_told_with_its_key(wrong):
     with pytest.raises(UserError, match=r"box_head\.norm"):
         BoxHead(4, conv_layers=1, **wrong)
+
+
+def test_one_box_for_all_classes():
+    head = BoxHead(4, units=8, class_agnostic_boxes=True)
+    logits, deltas = head(tf.zeros([2, 3, 7, 7, 3]))
+    assert logits.shape == (2, 3, 5) and deltas.shape == (2, 3, 1, 4)
+    assert set(head.class_rows) == {"class_logits"}
+    with pytest.raises(ValueError, match="background_boxes 0 or more, 0 if class_agnostic_boxes"):
+        BoxHead(4, background_boxes=1, class_agnostic_boxes=True)

@@ -19,6 +19,8 @@ from keras_fpn.models.optimizers import SGD
 
 RPN_LOSSES = ["rpn_objectness_loss", "rpn_box_loss"]
 ROI_LOSSES = ["roi_class_loss", "roi_box_loss"]
+CASCADE_LOSSES = [f"{name}_{kind}_loss" for name in ("roi", "roi_2", "roi_3") for kind in ("class", "box")]
+CASCADE_RECALLS = ["rpn_recall", "roi_recall", "roi_2_recall", "roi_3_recall"]
 MASKS = {"mask_head": {"pooling_size": 4, "conv_layers": 1, "channels": 8}, "mask_targets": {"rule": "bitmask"}}
 SEGMENTS = {"units": 24, "canonical_size": 8.0, "samples_per_image": 32, "max_detections": 40}
 KEYPOINTS = {
@@ -39,6 +41,10 @@ MODELS = {
         MASKS | KEYPOINTS, [*RPN_LOSSES, *ROI_LOSSES, "mask_loss", "keypoint_loss"],
         ["rpn_recall", "roi_recall", "keypoint_recall"],
         {"classes": "int32", "masks": "float32", "keypoints": "float32"},
+    ),
+    "cascade_rcnn": ({}, RPN_LOSSES + CASCADE_LOSSES, CASCADE_RECALLS, {"classes": "int32"}),
+    "cascade_mask_rcnn": (
+        MASKS, [*RPN_LOSSES, *CASCADE_LOSSES, "mask_loss"], CASCADE_RECALLS, {"classes": "int32", "masks": "float32"},
     ),
     "fast_rcnn": ({}, ROI_LOSSES, ["roi_recall"], {"classes": "int32"}),
     "rpn": ({}, RPN_LOSSES, ["rpn_recall"], {}),
@@ -68,7 +74,7 @@ def build(name, tiny_settings, **differences):
 
 
 # Their stages are tested by themselves, and another with a head on detections is always tested.
-SLOW = ("keypoint_rcnn", "mask_keypoint_rcnn")
+SLOW = ("keypoint_rcnn", "mask_keypoint_rcnn", "cascade_rcnn", "cascade_mask_rcnn")
 
 
 @pytest.fixture(
@@ -89,7 +95,7 @@ def batch(name, tiny_batch):
     if name == "segment_proposals":
         masks = np.ones((2, 3, SIDE, SIDE), np.uint8)  # every object fills its box
         targets = targets | {"masks": masks}
-    if name.startswith("mask_"):
+    if name.startswith(("mask_", "cascade_mask_")):
         bitmaps = np.zeros((2, 3, 96, 128), np.uint8)
         for image, row in np.argwhere(targets["classes"] >= 0):
             x1, y1, x2, y2 = targets["boxes"][image, row].astype(int)

@@ -61,6 +61,9 @@ TABLE = {
     "box_head.fc_layers": (2, 2, 2),
     "box_head.background_logits": (1, 1, 1),
     "box_head.background_boxes": (0, 0, 0),
+    "box_head.class_agnostic_boxes": (False, False, False),  # detectron2: CLS_AGNOSTIC_BBOX_REG
+    "cascade.positive_ious": ([0.6, 0.7],) * 3,  # detectron2: IOUS and BBOX_REG_WEIGHTS of ROI_BOX_CASCADE_HEAD
+    "cascade.box_weights": ([[20, 20, 10, 10], [30, 30, 15, 15]],) * 3,
     "rpn_losses.box_beta": (0, 1 / 9, 1 / 9),
     "roi_losses.box_beta": (0, 1 / 9, 1),
     "rpn_losses.normalizer": ("samples_per_image", "sampled", "sampled_per_image"),
@@ -83,6 +86,7 @@ TABLE = {
     "detections.score_threshold": (0.05, 0.05, 0.05),
     "detections.nms_threshold": (0.5, 0.5, 0.5),
     "detections.max_detections": (100, 100, 100),
+    "detections.suppression": ("per_class",) * 3,
     "detections.box_weights": ([10, 10, 5, 5],) * 3,
 }
 ALIGN = {"roi_pooling.sampling_ratio": (0, 2), "roi_pooling.aligned": (True, False)}

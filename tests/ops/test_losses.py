@@ -24,7 +24,7 @@ def rpn_of(inputs, **conventions):
 def roi_of(inputs, beta, is_valid=None):
     inputs = {name: tf.constant(value) for name, value in inputs.items()}
     valid = tf.ones(inputs["target_classes"].shape, tf.bool) if is_valid is None else tf.constant(is_valid)
-    return roi_losses(**inputs, is_valid=valid, box_beta=beta)
+    return roi_losses(**inputs, is_valid=valid, num_classes=inputs["deltas"].shape[2], box_beta=beta)
 
 
 @pytest.mark.parametrize("profile", RPN_CONVENTIONS)
@@ -64,6 +64,18 @@ def test_logits_of_no_class_count_in_the_softmax_only(golden):
     assert (targets == inputs["deltas"].shape[2]).any()  # some are background
 
 
+def test_one_box_for_all_classes_has_the_loss_of_the_same_box_for_each(golden):
+    inputs = golden("losses").under("roi/inputs")
+    deltas, classes = inputs["deltas"][:, :, :1], inputs["deltas"].shape[2]
+    arguments = {name: tf.constant(value) for name, value in inputs.items() if name != "deltas"}
+    arguments |= {"is_valid": tf.ones(inputs["target_classes"].shape, tf.bool), "num_classes": classes, "box_beta": 0.0}
+    each = roi_losses(deltas=tf.constant(np.repeat(deltas, classes, axis=2)), **arguments)
+    losses = roi_losses(deltas=tf.constant(deltas), **arguments)
+    assert losses["roi_box_loss"] > 0
+    for name, value in each.items():
+        np.testing.assert_array_equal(losses[name], value)
+
+
 def test_rpn_gradients_equal_torchvision(golden):
     kept = golden("losses").under("rpn/torchvision")
     inputs = {name: tf.constant(value) for name, value in golden("losses").under("rpn/inputs").items()}
@@ -81,7 +93,8 @@ def test_roi_gradients_equal_torchvision(golden):
     valid = tf.ones(inputs["target_classes"].shape, tf.bool)
     with tf.GradientTape() as tape:
         tape.watch([inputs["class_logits"], inputs["deltas"]])
-        total = sum(roi_losses(**inputs, is_valid=valid, box_beta=1 / 9).values())
+        classes = inputs["deltas"].shape[2]
+        total = sum(roi_losses(**inputs, is_valid=valid, num_classes=classes, box_beta=1 / 9).values())
     of_logits, of_deltas = tape.gradient(total, [inputs["class_logits"], inputs["deltas"]])
     np.testing.assert_allclose(of_logits, kept["gradient_of_logits"], atol=1e-8, rtol=1e-4)
     np.testing.assert_allclose(
@@ -169,7 +182,7 @@ def all_losses_and_gradients(rpn, roi, normalizer, beta):
     with tf.GradientTape() as tape:
         tape.watch(watched)
         losses = rpn_losses(**rpn, samples_per_image=8, normalizer=normalizer, box_beta=beta)
-        losses |= roi_losses(**roi, box_beta=beta)
+        losses |= roi_losses(**roi, num_classes=3, box_beta=beta)
         total = sum(losses.values())
     return losses, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(total, watched)]
 
@@ -215,7 +228,8 @@ def test_bfloat16_heads_give_float32_losses(golden):
     inputs = {name: tf.constant(value) for name, value in golden("losses").under("roi/inputs").items()}
     for name in ("class_logits", "deltas"):
         inputs[name] = tf.cast(inputs[name], tf.bfloat16)
-    losses = roi_losses(**inputs, is_valid=tf.ones([2, 40], tf.bool), box_beta=0.0)
+    classes = inputs["deltas"].shape[2]
+    losses = roi_losses(**inputs, is_valid=tf.ones([2, 40], tf.bool), num_classes=classes, box_beta=0.0)
     for name, value in losses.items():
         assert value.dtype == tf.float32
         np.testing.assert_allclose(value, golden("losses")[f"roi/detectron2/{name}"], rtol=2e-2)

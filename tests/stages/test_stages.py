@@ -86,3 +86,23 @@ class Learns(keras_fpn.FasterRCNN):
 @pytest.mark.parametrize(("threshold", "fields"), [(0.4, ()), (0.6, ("masks",))])
 def test_what_a_model_learns_from_may_hang_on_its_settings(threshold, fields):
     assert Learns.fields_to_learn({"detections": {"nms_threshold": threshold}}) == fields
+
+
+def test_one_box_for_all_classes_detects_all_classes(tiny_settings, tiny_batch):
+    """By hand: a class that is the likeliest everywhere is the best detection, whichever it is."""
+    from keras_fpn.console.errors import UserError
+
+    keras.utils.set_random_seed(5)
+    head = tiny_settings()["box_head"] | {"class_agnostic_boxes": True}
+    model = keras_fpn.FasterRCNN(**tiny_settings() | {"box_head": head})
+    inputs, targets = tiny_batch
+    model.box_head.class_logits.bias.assign([0.0, 0.0, 3.0, 0.0, 0.0])
+    found = model(inputs)
+    np.testing.assert_array_equal(found["classes"][:, 0], [2, 2])
+    # Positives of every class have a box to learn, not those of class 0 alone.
+    with tf.GradientTape() as tape:
+        losses, recalls = model.training_losses(inputs, targets, tf.constant([0, 1], tf.int64))
+    assert recalls["roi_recall"][1] > 0 and losses["roi_box_loss"] > 0
+    assert np.abs(tape.gradient(losses["roi_box_loss"], model.box_head.box_deltas.kernel)).max() > 0
+    with pytest.raises(UserError, match="^box_head.background_boxes: one box for all classes has none"):
+        keras_fpn.FasterRCNN(**tiny_settings() | {"box_head": head | {"background_boxes": 1}})

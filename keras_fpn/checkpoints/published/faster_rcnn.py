@@ -12,11 +12,16 @@ from keras_fpn.checkpoints.classes import Classes, classes_of, predictor_rows
 from keras_fpn.checkpoints.published.identity import Identity
 from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
 from keras_fpn.checkpoints.sizes import last_number, places
-from keras_fpn.heads.box_head_names import CLASS_SCORES
+from keras_fpn.heads.box_head_names import BOXES, CLASS_SCORES
 
 
 class BoxHeadKind(PublishedKind):
-    """A file whose predictors of the box head have a row for each class, and where the source has it the background."""
+    """A file whose predictors of the box head have a row for each class, and where the source has it the background.
+
+    `predictors`: names of the two layers, of the scores and of the boxes.
+    """
+
+    predictors = (CLASS_SCORES, BOXES)
 
     @classmethod
     def classes(
@@ -29,12 +34,15 @@ class BoxHeadKind(PublishedKind):
         forced: bool,
     ) -> tuple[Classes, dict[str, Any]]:
         """See `PublishedKind`."""
-        rows = predictor_rows(source, tensors, file, forced)
+        rows = predictor_rows(source, tensors, file, forced, cls.predictors)
         classes = cls.classes_of_rows(source, rows, class_names, metadata, file)
+        boxes = tensors.get(f"{cls.predictors[1]}.bias")
+        # With a single class both kinds of heads have a box.
+        is_agnostic = rows is not None and rows > 2 and boxes is not None and len(boxes) == 4
         return classes, {
             "model.box_head.background_logits": classes.background_logits,
             "model.box_head.background_boxes": classes.background_logits if source.BACKGROUND_HAS_A_BOX else 0,
-        }
+        } | ({"model.box_head.class_agnostic_boxes": True} if is_agnostic else {})
 
     @classmethod
     def classes_of_rows(
@@ -51,7 +59,7 @@ class BoxHeadKind(PublishedKind):
     @classmethod
     def class_rows(cls, tensors: Mapping[str, np.ndarray]) -> int:
         """See `PublishedKind`."""
-        return len(tensors[f"{CLASS_SCORES}.bias"])
+        return len(tensors[f"{cls.predictors[0]}.bias"])
 
 
 class _FasterRCNN(BoxHeadKind):
@@ -128,7 +136,7 @@ class Detectron2FasterRCNN(_FasterRCNN):
         config = "faster_rcnn_r101_fpn" if backbone == "resnet101" else "faster_rcnn_r50_fpn"
         title = f"faster_rcnn_R_{backbone.removeprefix('resnet')}_FPN"
         shared, notes = detectron2.shared_settings(tensors, backbone)
-        return cls.identity(title, config, shared | detectron2_units(tensors), notes)
+        return cls.identity(title, config, shared | detectron2_units(tensors, cls.predictors[0]), notes)
 
 
 def torchvision_sizes(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -159,7 +167,7 @@ def _box_head_depths(tensors):
     return depths if normed or not convolutions else depths | {"model.box_head.norm": None}
 
 
-def detectron2_units(tensors: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """The width of detectron2's box head."""
-    linear = places(tensors, r"roi_heads\.box_head\.fc\d\.weight")
-    return sizes.common_sizes(tensors, {"model.box_head.units": [*linear, (f"{CLASS_SCORES}.weight", 1)]})
+def detectron2_units(tensors: Mapping[str, np.ndarray], class_scores: str = CLASS_SCORES) -> dict[str, int]:
+    """The width of detectron2's box heads, of the last of which `class_scores` names the layer."""
+    linear = places(tensors, r"roi_heads\.box_head\.(\d\.)?fc\d\.weight")
+    return sizes.common_sizes(tensors, {"model.box_head.units": [*linear, (f"{class_scores}.weight", 1)]})

@@ -122,7 +122,14 @@ def current_names(source: str, tensors: Mapping[str, np.ndarray]) -> dict[str, n
 
 
 def kind_of(source: str, tensors: Mapping[str, np.ndarray]) -> type[PublishedKind]:
-    """The kind of a source that a file's names make, the source's default where they make none."""
+    """The kind of a source that a file's names make, the source's default where they make none.
+
+    Of kinds with as many patterns it is the one that more of the tensors belong to.
+    """
     own = [kind for kind in _KINDS if kind.source == source]
     met = [kind for kind in own if all(any(re.search(p, name) for name in tensors) for p in kind.patterns)]
-    return max(met, key=lambda kind: len(kind.patterns), default=None) or next(kind for kind in own if kind.is_default)
+
+    def fit(kind):
+        return len(kind.patterns), sum(map(kind.reads, tensors))
+
+    return max(met, key=fit, default=None) or next(kind for kind in own if kind.is_default)
