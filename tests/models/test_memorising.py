@@ -10,8 +10,8 @@ import pytest
 
 from keras_fpn.data import write_shapes
 
-# In a process of its own, with a thread a core and sums in one order: how far so many steps at a high rate come hangs on
-# both, and the schedule was made for these.
+# In a process of its own, with a thread a core and sums in one order: how far so many steps at a high rate come hangs
+# on both, and the schedule was made for these.
 MEMORISE = """
     import json, sys
     import keras, keras_fpn
