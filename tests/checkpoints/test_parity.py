@@ -44,10 +44,12 @@ def parity():
         pytest.param("fasterrcnn_mobilenet_v3_large_320_fpn", marks=pytest.mark.slow),
         pytest.param("maskrcnn_resnet50_fpn", marks=pytest.mark.slow),
         pytest.param("maskrcnn_resnet50_fpn_v2", marks=pytest.mark.slow),
+        pytest.param("keypointrcnn_resnet50_fpn", marks=pytest.mark.slow),
         pytest.param("faster_rcnn_R_50_FPN_1x", marks=pytest.mark.slow),
         pytest.param("faster_rcnn_R_101_FPN_3x", marks=pytest.mark.slow),
         pytest.param("rpn_R_50_FPN_1x", marks=pytest.mark.slow),
         pytest.param("mask_rcnn_R_50_FPN_3x", marks=pytest.mark.slow),
+        pytest.param("keypoint_rcnn_R_50_FPN_3x", marks=pytest.mark.slow),
     ),
 )
 def compared(request, parity, golden, tmp_path_factory):

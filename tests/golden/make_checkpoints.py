@@ -34,10 +34,12 @@ NAMES = (
     "fasterrcnn_mobilenet_v3_large_320_fpn",
     "maskrcnn_resnet50_fpn",
     "maskrcnn_resnet50_fpn_v2",
+    "keypointrcnn_resnet50_fpn",
     "faster_rcnn_R_50_FPN_1x",
     "faster_rcnn_R_101_FPN_3x",
     "rpn_R_50_FPN_1x",
     "mask_rcnn_R_50_FPN_3x",
+    "keypoint_rcnn_R_50_FPN_3x",
 )
 
 
