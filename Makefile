@@ -65,7 +65,7 @@ package: $(STAMP) ## build wheel and sdist, check them, and train from the wheel
 
 $(PARITY_STAMP):
 	$(PYTHON) -m venv $(PARITY_VENV)
-	$(PARITY_VENV)/bin/python -m pip install --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 numpy==2.4.6 pillow==13.0.0
+	$(PARITY_VENV)/bin/python -m pip install --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 numpy==2.4.6 pillow==13.0.0 pycocotools==2.0.11
 	@touch $@
 
 parity: $(STAMP) $(PARITY_STAMP) ## the converted models against torchvision and detectron2, in runs/parity

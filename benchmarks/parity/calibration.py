@@ -65,7 +65,7 @@ def _hooks(module, result):
             normed.add(convolution)
             hooks.append(part.register_forward_pre_hook(_before_norm(name, convolution, part, result)))
     for name, part in modules.items():
-        if isinstance(part, (nn.Conv2d, nn.Linear)) and name not in normed:
+        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)) and name not in normed:
             hooks.append(part.register_forward_hook(_after_layer(name, part, result)))
     return hooks
 

@@ -36,6 +36,8 @@ class Model:
         suffix: of the checkpoint file, the source's own.
         old_names: whether the published file has torchvision's older names.
         gradients: `{name in the source: (part, layer, variable)}` of this package's model.
+        classes: that its box head tells apart; 0 without one.
+        stem: of the name of its file, where that alone tells it from another model; else its name.
     """
 
     name: str
@@ -44,6 +46,17 @@ class Model:
     suffix: str = ".pth"
     old_names: bool = False
     gradients: dict = dataclasses.field(default_factory=dict)
+    classes: int = 80
+    stem: str = ""
+
+    @property
+    def file(self):
+        """Name of its checkpoint file."""
+        return (self.stem or self.name) + self.suffix
+
+    def truth(self, pictures):
+        """Boxes and classes of pictures, such as `TRUTH`, with classes that it has."""
+        return [(boxes, [label % max(self.classes, 1) for label in labels]) for boxes, labels in pictures]
 
 
 _HEAD = {"rpn.head.conv.0.0.weight": ("rpn_head", "conv_0", "kernel")}
@@ -78,6 +91,18 @@ _MASKS = {
     "roi_heads.mask_head.1.0.weight": ("mask_head", "conv_1", "kernel"),
     "roi_heads.mask_predictor.conv5_mask.weight": ("mask_head", "deconv", "kernel"),
 }
+_KEYPOINTS = {
+    "roi_heads.keypoint_head.2.weight": ("keypoint_head", "conv_1", "kernel"),
+    "roi_heads.keypoint_predictor.kps_score_lowres.weight": ("keypoint_head", "score_lowres", "kernel"),
+}
+_DETECTRON2_MASKS = {
+    "roi_heads.mask_head.mask_fcn2.weight": ("mask_head", "conv_1", "kernel"),
+    "roi_heads.mask_head.deconv.weight": ("mask_head", "deconv", "kernel"),
+}
+_DETECTRON2_KEYPOINTS = {
+    "roi_heads.keypoint_head.conv_fcn2.weight": ("keypoint_head", "conv_1", "kernel"),
+    "roi_heads.keypoint_head.score_lowres.weight": ("keypoint_head", "score_lowres", "kernel"),
+}
 
 MODELS = (
     Model(
@@ -99,9 +124,28 @@ MODELS = (
         gradients=_FIRST | _RESNET | _PYRAMID | _HEAD | _FC7 | _MASKS,
     ),
     Model("maskrcnn_resnet50_fpn_v2", "torchvision", "detector", gradients=_V2 | _RESNET | _PYRAMID | _HEAD | _MASKS),
+    # The weights of today run with a batch-norm epsilon of 0, the older ones with 1e-5.
+    *(
+        Model(
+            name, "torchvision", "detector", old_names=True, classes=1, stem=stem,
+            gradients=_FIRST | _RESNET | _PYRAMID | _HEAD | _FC7 | _KEYPOINTS,
+        )
+        for name, stem in (
+            ("keypointrcnn_resnet50_fpn", "keypointrcnn_resnet50_fpn_coco-fc266e95"),
+            ("keypointrcnn_resnet50_fpn_legacy", "keypointrcnn_resnet50_fpn_coco-9f466800"),
+        )
+    ),
     Model("faster_rcnn_R_50_FPN_1x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
     Model("faster_rcnn_R_101_FPN_3x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
-    Model("rpn_R_50_FPN_1x", "detectron2", "rpn", ".pth", gradients=_DETECTRON2 | _RPN_DELTAS),
+    Model("rpn_R_50_FPN_1x", "detectron2", "rpn", ".pth", gradients=_DETECTRON2 | _RPN_DELTAS, classes=0),
+    *(
+        Model(name, "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2 | _DETECTRON2_MASKS)
+        for name in ("mask_rcnn_R_50_FPN_3x", "mask_rcnn_R_101_FPN_3x")
+    ),
+    Model(
+        "keypoint_rcnn_R_50_FPN_3x", "detectron2", "detector", ".pkl", classes=1,
+        gradients=_DETECTRON2 | _FC2 | _DETECTRON2_KEYPOINTS,
+    ),
     *(
         Model(name, "torchvision", "backbone")
         for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v3_large")

@@ -21,11 +21,13 @@ from keras_fpn.commands.main import import_quietly  # noqa: E402
 import_quietly()
 
 import catalogue  # noqa: E402
+import instances  # noqa: E402
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import stages  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import training_step  # noqa: E402
+from comparison import Comparison  # noqa: E402
 from recording import KEPT  # noqa: E402
 
 from keras_fpn.checkpoints import conversion  # noqa: E402
@@ -36,8 +38,8 @@ from keras_fpn.models.settings import resolve  # noqa: E402
 def run(model, folder):
     started = time.monotonic()
     with np.load(folder / "reference" / f"{model.name}.npz") as arrays:
-        comparison = stages.Comparison(dict(arrays), KEPT, model.source)
-    checkpoint = folder / "checkpoints" / (model.name + model.suffix)
+        comparison = Comparison(dict(arrays), KEPT, model.source)
+    checkpoint = folder / "checkpoints" / model.file
     pictures = {name: folder / "pictures" / f"{name}.jpg" for name in catalogue.PICTURES}
     converting = time.monotonic()
     converted = conversion.convert_checkpoint(checkpoint)
@@ -46,10 +48,13 @@ def run(model, folder):
         _backbone(comparison, converted, pictures)
     else:
         _detector(comparison, model, converted, pictures)
-        smaller = [f"model.resize.min_side={catalogue.TRAINING_SIDE}"]
-        small = conversion.convert_checkpoint(checkpoint, overrides=smaller)
+
+        def small(*overrides):
+            smaller = f"model.resize.min_side={catalogue.TRAINING_SIDE}"
+            return conversion.convert_checkpoint(checkpoint, overrides=[smaller, *overrides])
+
         paths = [pictures[name] for name in catalogue.TRAINING_PICTURES]
-        training_step.compare_training(comparison, small, paths, catalogue.TRUTH, model.gradients)
+        training_step.compare_training(comparison, small, paths, model.truth(catalogue.TRUTH), model.gradients)
     _write(comparison, model, folder / "results" / f"{model.name}.json", time.monotonic() - started, converting)
 
 
@@ -79,6 +84,7 @@ def _write(comparison, model, path, seconds, converting):
         "keras": keras.__version__,
         "differences": comparison.differences,
         "worst": comparison.worst,
+        "heads": instances.summary(comparison),
         "matches": {name: vars(match) for name, match in comparison.matches.items()},
         "counts": {
             name: sum(len(value) for key, value in kept.items() if f"/{name}/" in key and key.endswith("/boxes"))

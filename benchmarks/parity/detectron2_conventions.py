@@ -7,8 +7,12 @@ half-pixel shift and adaptive sampling, L1 losses, the RPN's divided by 256 anch
 """
 
 import math
+import typing
 
 import calibration
+import catalogue
+import detectron2_keypoints
+import detectron2_masks
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -22,6 +26,8 @@ LEVELS = ("P2", "P3", "P4", "P5", "P6")
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 MEAN = (103.53, 116.28, 123.675)
 LARGEST_STEP = math.log(1000 / 16)
+# By their sign in a model's name.
+HEADS = {"mask": detectron2_masks.MaskHead, "keypoint": detectron2_keypoints.KeypointHead}
 
 
 class Convolution(nn.Conv2d):
@@ -150,17 +156,17 @@ def propose(logits, deltas, grid, size, before, after):
     return boxes[kept], scores[kept]
 
 
-def pool(levels, rois):
-    """`[R, 256, 7, 7]`: each RoI read from the level of its size."""
+def pool(levels, rois, side=7):
+    """`[R, 256, side, side]`: each RoI read from the level of its size."""
     owner = torch.cat([torch.full((len(boxes), 1), float(image)) for image, boxes in enumerate(rois)])
     boxes = torch.cat(rois)
     sides = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
     places = (4 + torch.log2(sides / 224 + 1e-8)).floor().clamp(2, 5).long() - 2
-    pooled = torch.zeros(len(boxes), 256, 7, 7)
+    pooled = torch.zeros(len(boxes), 256, side, side)
     for index in range(4):
         rows = (places == index).nonzero()[:, 0]
         regions = torch.cat([owner, boxes], 1)[rows]
-        read = roi_align(levels[LEVELS[index]], regions, 7, 1 / 4 / 2**index, sampling_ratio=-1, aligned=True)
+        read = roi_align(levels[LEVELS[index]], regions, side, 1 / 4 / 2**index, sampling_ratio=-1, aligned=True)
         pooled = pooled.index_put((rows,), read)
     return pooled
 
@@ -187,6 +193,12 @@ def match(boxes, truth, low, high, forced):
     return matched, labels
 
 
+def smooth_l1(differences, beta):
+    """Element by element; the absolute value with a beta of 0."""
+    size = differences.abs()
+    return size if not beta else torch.where(size < beta, 0.5 * size**2 / beta, size - 0.5 * beta)
+
+
 def sample(is_positive, is_negative, count, share):
     """Random indices: positives, at most their share, and negatives for the rest."""
     positive, negative = is_positive.nonzero()[:, 0], is_negative.nonzero()[:, 0]
@@ -194,23 +206,52 @@ def sample(is_positive, is_negative, count, share):
     return positive, negative[torch.randperm(len(negative))[: count - len(positive)]]
 
 
-class Network(nn.Module):
-    """`forward` gives the stages of a normalised batch, `losses` the losses of one with ground truth."""
+class Rois(typing.NamedTuple):
+    """Sampled RoIs of an image, positives first.
 
-    def __init__(self, depth, classifies):
+    Attributes:
+        positive, negative: rows among the candidates.
+        boxes, deltas: `[S, 4]`, and what leads from each to its object.
+        objects: `[S]` row of its object, -1 of none.
+        classes: `[S]`, the number of classes for the background.
+    """
+
+    positive: torch.Tensor
+    negative: torch.Tensor
+    boxes: torch.Tensor
+    objects: torch.Tensor
+    deltas: torch.Tensor
+    classes: torch.Tensor
+
+
+class Network(nn.Module):
+    """`forward` gives the stages of a normalised batch, `losses` the losses of one with ground truth.
+
+    Args:
+        depth: of the ResNet.
+        classes: of the box head; 0 of a network that only proposes.
+        head: "mask", "keypoint" or None: what it says of each detection besides.
+    """
+
+    def __init__(self, depth, classes, head=None):
         super().__init__()
-        # The zoo's network that only proposes says more in inference.
-        self.best, self.best_in_training = (1000 if classifies else 2000), 1000
+        # The zoo's network that only proposes says more in inference, the one of keypoints in training.
+        self.best, self.best_in_training = (1000 if classes else 2000), (1500 if head == "keypoint" else 1000)
+        self.beta = 0.5 if head == "keypoint" else 0.0
+        self.classes, self.heads = classes, []
         self.backbone = Pyramid(depth)
         self.proposal_generator = nn.Module()
         self.proposal_generator.rpn_head = RPNHead()
-        if classifies:
+        if classes:
             self.roi_heads = nn.Module()
             self.roi_heads.box_head = nn.Module()
             self.roi_heads.box_head.fc1, self.roi_heads.box_head.fc2 = nn.Linear(256 * 49, 1024), nn.Linear(1024, 1024)
             self.roi_heads.box_predictor = nn.Module()
-            self.roi_heads.box_predictor.cls_score = nn.Linear(1024, 81)
-            self.roi_heads.box_predictor.bbox_pred = nn.Linear(1024, 320)
+            self.roi_heads.box_predictor.cls_score = nn.Linear(1024, classes + 1)
+            self.roi_heads.box_predictor.bbox_pred = nn.Linear(1024, 4 * classes)
+        if head:
+            self.heads = [HEADS[head](classes)]
+            self.roi_heads.add_module(self.heads[0].part, self.heads[0])
 
     def propose(self, images, sizes, before, after):
         """Taps, levels, raw outputs and anchors of the RPN, proposals."""
@@ -235,24 +276,41 @@ class Network(nn.Module):
 
     def forward(self, images, sizes):
         seen = self.propose(images, sizes, 1000, self.best)
-        if hasattr(self, "roi_heads"):
-            rois = [boxes for boxes, _ in seen["proposals"]]
-            seen["pooled"], seen["class_logits"], seen["box_deltas"] = self.classify(seen["levels"], rois)
+        if not self.classes:
+            seen["detections"] = [
+                (boxes, logits.sigmoid(), torch.zeros(len(boxes), dtype=torch.int64))
+                for boxes, logits in seen["proposals"]
+            ]
+            return seen
+        rois = [boxes for boxes, _ in seen["proposals"]]
+        seen["pooled"], seen["class_logits"], seen["box_deltas"] = self.classify(seen["levels"], rois)
+        outputs = (seen[key].split([len(boxes) for boxes in rois]) for key in ("class_logits", "box_deltas"))
+        seen["detections"] = [detect(*each) for each in zip(rois, *outputs, sizes, strict=True)]
+        found = [boxes for boxes, *_ in seen["detections"]]
+        for head in self.heads:
+            seen[head.name] = head(pool(seen["levels"], found, head.pooled))
         return seen
 
     def losses(self, images, sizes, truth):
-        """Four losses (two without a box head), the samples and the proposals."""
+        """All losses (two without a box head), the samples and the proposals.
+
+        Args:
+            truth: of each image `{"boxes", "classes"}`, and of each head what its `truth` gave.
+        """
         seen = self.propose(images, sizes, 2000, self.best_in_training)
         losses, samples = self._rpn_losses(seen, truth)
         proposals = [boxes for boxes, _ in seen["proposals"]]
-        if hasattr(self, "roi_heads"):
-            more, samples["rois"] = self._roi_losses(seen["levels"], proposals, truth)
-            losses |= more
+        if self.classes:
+            rois = [self._sampled(*each) for each in zip(proposals, truth, strict=True)]
+            samples["rois"] = [(roi.positive.numpy(), roi.negative.numpy()) for roi in rois]
+            losses |= self._roi_losses(seen["levels"], rois)
+            for head in self.heads:
+                losses[head.loss_name] = self._head_loss(head, seen["levels"], rois, truth)
         return losses, samples, proposals
 
     def _rpn_losses(self, seen, truth):
         grid, samples, objectness, boxes = torch.cat(seen["grid"]), [], 0.0, 0.0
-        for image, (truth_boxes, _) in enumerate(truth):
+        for image, truth_boxes in enumerate(one["boxes"] for one in truth):
             matched, labels = match(grid, truth_boxes, 0.3, 0.7, forced=True)
             positive, negative = sample(labels == 1, labels == 0, 256, 0.5)
             samples.append((positive.numpy(), negative.numpy()))
@@ -264,23 +322,35 @@ class Network(nn.Module):
         divisor = 256 * len(truth)
         return {"rpn_objectness_loss": objectness / divisor, "rpn_box_loss": boxes / divisor}, {"anchors": samples}
 
-    def _roi_losses(self, levels, proposals, truth):
-        samples, rois, wanted, classes = [], [], [], []
-        for boxes, (truth_boxes, truth_classes) in zip(proposals, truth, strict=True):
-            candidates = torch.cat([boxes, truth_boxes])
-            matched, labels = match(candidates, truth_boxes, 0.5, 0.5, forced=False)
-            positive, negative = sample(labels == 1, labels == 0, 512, 0.25)
-            samples.append((positive.numpy(), negative.numpy()))
-            rows = torch.cat([positive, negative])
-            rois.append(candidates[rows])
-            wanted.append(encode(candidates[rows], truth_boxes[matched[rows]], (10.0, 10.0, 5.0, 5.0)))
-            classes.append(torch.where(labels[rows] == 1, truth_classes[matched[rows]], 80))
-        _, logits, deltas = self.classify(levels, rois)
-        wanted, classes = torch.cat(wanted), torch.cat(classes)
-        objects = (classes < 80).nonzero()[:, 0]
+    def _sampled(self, proposals, truth):
+        """`Rois` of an image."""
+        candidates = torch.cat([proposals, truth["boxes"]])
+        matched, labels = match(candidates, truth["boxes"], 0.5, 0.5, forced=False)
+        positive, negative = sample(labels == 1, labels == 0, 512, 0.25)
+        rows = torch.cat([positive, negative])
+        objects = torch.where(labels[rows] == 1, matched[rows], -1)
+        wanted = encode(candidates[rows], truth["boxes"][matched[rows]], (10.0, 10.0, 5.0, 5.0))
+        classes = torch.where(objects >= 0, truth["classes"][objects], self.classes)
+        return Rois(positive, negative, candidates[rows], objects, wanted, classes)
+
+    def _roi_losses(self, levels, rois):
+        _, logits, deltas = self.classify(levels, [one.boxes for one in rois])
+        wanted, classes = (torch.cat([getattr(one, key) for one in rois]) for key in ("deltas", "classes"))
+        objects = (classes < self.classes).nonzero()[:, 0]
         own = deltas.reshape(len(deltas), -1, 4)[objects, classes[objects]]
-        box_loss = (own - wanted[objects]).abs().sum() / len(classes)
-        return {"roi_class_loss": F.cross_entropy(logits, classes), "roi_box_loss": box_loss}, samples
+        box_loss = smooth_l1(own - wanted[objects], self.beta).sum() / len(classes)
+        return {"roi_class_loss": F.cross_entropy(logits, classes), "roi_box_loss": box_loss}
+
+    def _head_loss(self, head, levels, rois, truth):
+        """Of the sampled positives that it learns from."""
+        boxes, classes, targets = [], [], []
+        for one, image in zip(rois, truth, strict=True):
+            count = len(one.positive)
+            wanted, chosen = head.targets(image[head.name], one.boxes[:count], one.objects[:count])
+            targets.append(wanted)
+            boxes.append(one.boxes[chosen])
+            classes.append(one.classes[chosen])
+        return head.loss(head(pool(levels, boxes, head.pooled)), targets, torch.cat(classes))
 
 
 class Detector:
@@ -288,7 +358,10 @@ class Detector:
 
     def __init__(self, name, side=None):
         self.name, self.side = name, side or 800
-        self.module = Network(101 if "R_101" in name else 50, not name.startswith("rpn")).eval()
+        family = name.partition("_")[0]
+        self.module = Network(
+            101 if "R_101" in name else 50, catalogue.model_named(name).classes, family if family in HEADS else None
+        ).eval()
 
     def batch(self, paths):
         """Normalised and padded images, their sizes, and the sizes of the files."""
@@ -327,37 +400,48 @@ class Detector:
         if "pooled" in seen:
             deltas = seen["box_deltas"].reshape(len(seen["pooled"]), -1, 4)
             recording.keep_heads(batch, seen["pooled"], seen["class_logits"], deltas)
-        for image, found in enumerate(_answers(seen, sizes)):
-            boxes = found[0] * _ratio(original[image], sizes[image])
-            recording.keep_detections(batch, image, clip_boxes_to_image(boxes, original[image]), *found[1:])
+        found, values = seen["detections"], {head.name: [] for head in self.module.heads}
+        for image, (boxes, scores, classes) in enumerate(found):
+            ratio = _ratio(original[image], sizes[image])
+            boxes = clip_boxes_to_image(boxes * ratio, original[image])
+            recording.keep_detections(batch, image, boxes, scores, classes)
+            for head in self.module.heads:
+                logits = seen[head.name].split([len(one) for one, *_ in found])[image]
+                answers = head.values(logits, found[image][0], classes)
+                values[head.name].append(head.in_picture(answers, boxes, original[image], ratio[:2]))
+        for name, of_images in values.items():
+            recording.keep_instances(batch, name, [boxes for boxes, *_ in found], seen[name], of_images)
 
     def train(self, paths, truth, gradients, recording):
-        """Losses and gradients of one step, and which anchors and RoIs were sampled."""
+        """Losses and gradients of one step, and which anchors and RoIs were sampled.
+
+        A step more for each further rule by which a head may learn, without gradients.
+        """
+        self._step("training", paths, truth, gradients, recording)
+        for head in self.module.heads:
+            for rule in head.rules[1:]:
+                head.rule = rule
+                self._step(rule, paths, truth, [], recording)
+            head.rule = head.rules[0]
+
+    def _step(self, step, paths, truth, gradients, recording):
         torch.manual_seed(0)
         images, sizes, original = self.batch(paths)
-        scaled = [
-            (torch.tensor(boxes, dtype=torch.float32) * _ratio(sizes[image], original[image]), torch.tensor(classes))
-            for image, (boxes, classes) in enumerate(truth)
-        ]
-        losses, samples, proposals = self.module.losses(images, sizes, scaled)
-        self.module.zero_grad()
-        sum(losses.values()).backward()
+        wanted = [self._truth(*each) for each in zip(truth, original, sizes, strict=True)]
+        losses, samples, proposals = self.module.losses(images, sizes, wanted)
         for name, value in losses.items():
-            recording.keep(f"training/losses/{name}", value.detach().numpy())
-        recording.keep_gradients("training", dict(self.module.named_parameters()), gradients)
-        recording.keep_samples("training", samples, proposals)
+            recording.keep(f"{step}/losses/{name}", value.detach().numpy())
+        recording.keep_samples(step, samples, proposals)
+        if gradients:
+            self.module.zero_grad()
+            sum(losses.values()).backward()
+            recording.keep_gradients(step, dict(self.module.named_parameters()), gradients)
 
-
-def _answers(seen, sizes):
-    """Boxes, scores and classes of each image, in pixels of the network's input."""
-    if "pooled" not in seen:
-        for boxes, logits in seen["proposals"]:
-            yield boxes, logits.sigmoid(), torch.zeros(len(boxes), dtype=torch.int64)
-        return
-    counts = [len(boxes) for boxes, _ in seen["proposals"]]
-    logits, deltas = seen["class_logits"].split(counts), seen["box_deltas"].split(counts)
-    for image, (boxes, _) in enumerate(seen["proposals"]):
-        yield detect(boxes, logits[image], deltas[image], sizes[image])
+    def _truth(self, truth, old, new):
+        boxes, classes = truth
+        scaled = torch.tensor(boxes, dtype=torch.float32) * _ratio(new, old)
+        wanted = {"boxes": scaled, "classes": torch.tensor(classes)}
+        return wanted | {head.name: head.truth(boxes, old, new) for head in self.module.heads}
 
 
 def _ratio(to, of):

@@ -74,20 +74,29 @@ def match(ours, theirs, iou_threshold, most, least_score=-np.inf):
         most: boxes that a list may have.
         least_score: below which boxes are dropped.
     """
-    sides = (ours, theirs)
-    near = _distances(ours.boxes, theirs.boxes)
-    near[ours.labels[:, None] != theirs.labels[None]] = np.inf
-    pairs = _pairs(near)
-    lone = [np.setdiff1d(np.arange(len(side.boxes)), pairs[:, axis]) for axis, side in enumerate(sides)]
+    sides, near = (ours, theirs), _near(ours, theirs)
+    paired = _pairs(near)
+    lone = [np.setdiff1d(np.arange(len(side.boxes)), paired[:, axis]) for axis, side in enumerate(sides)]
     excused = sum(map(len, _excused(sides, lone, iou_threshold, most, least_score))) if sum(map(len, lone)) else 0
     result = Match(unmatched=sum(map(len, lone)) - excused, excused=excused)
-    if len(pairs):
-        result.boxes = float(near[pairs[:, 0], pairs[:, 1]].max())
-        result.scores = float(np.abs(ours.scores[pairs[:, 0]] - theirs.scores[pairs[:, 1]]).max())
-        ordered = theirs.scores[pairs[np.argsort(pairs[:, 0]), 1]]
+    if len(paired):
+        result.boxes = float(near[paired[:, 0], paired[:, 1]].max())
+        result.scores = float(np.abs(ours.scores[paired[:, 0]] - theirs.scores[paired[:, 1]]).max())
+        ordered = theirs.scores[paired[np.argsort(paired[:, 0]), 1]]
         gaps = np.maximum.accumulate(ordered[::-1])[::-1] - ordered
         result.gap, result.swapped = float(gaps.max()), int((gaps > 0).sum())
     return result
+
+
+def pairs(ours, theirs):
+    """`[P, 2]` rows of ours and of theirs that are the same box, see `match`."""
+    return _pairs(_near(ours, theirs))
+
+
+def _near(ours, theirs):
+    near = _distances(ours.boxes, theirs.boxes)
+    near[ours.labels[:, None] != theirs.labels[None]] = np.inf
+    return near
 
 
 def _excused(sides, lone, iou_threshold, most, least_score):

@@ -4,6 +4,7 @@ Tensors come as torch gives them, channels second, and are stored as this packag
 """
 
 import hashlib
+import math
 
 import drawn_checkpoints
 import numpy as np
@@ -14,6 +15,14 @@ KEPT = 20000
 def fingerprint(array):
     """Of every bit of a float32 array; 0 and -0 count as one."""
     return hashlib.sha256(np.ascontiguousarray(array + np.float32(0)).tobytes()).hexdigest()
+
+
+def values(arrays, key):
+    """The array that `Recording.keep_values` kept."""
+    array, shape = arrays[key], tuple(arrays[f"{key}/shape"])
+    if array.dtype != np.uint8:
+        return array
+    return np.unpackbits(array, count=math.prod(shape)).astype(bool).reshape(shape)
 
 
 class Recording:
@@ -65,11 +74,24 @@ class Recording:
         self.keep_slice(f"{batch}/class_logits", logits.numpy())
         self.keep_slice(f"{batch}/box_deltas", deltas.numpy())
 
-    def keep_masks(self, batch, boxes, logits):
-        """Boxes of the detections of each image, as the mask head got them, and `[N, K, m, m]` logits of all."""
-        for image, image_boxes in enumerate(boxes):
-            self.keep(f"{batch}/mask_boxes/{image}", image_boxes.numpy())
-        self.keep_slice(f"{batch}/mask_logits", logits.permute(0, 2, 3, 1).numpy())
+    def keep_instances(self, batch, name, boxes, logits, values):
+        """Answers of a head about each detection; lists over images.
+
+        Args:
+            name: of what it gives, "masks" or another.
+            boxes: `[N, 4]` of the detections as the head got them, pixels of the network's input.
+            logits: `[M, C, m, m]` of the detections of all images.
+            values: `[N, ...]` in the picture: `[N, H, W]` bool, whether a pixel is part of the object, or numbers.
+        """
+        self.keep_slice(f"{batch}/{name}/logits", logits.permute(0, 2, 3, 1).numpy())
+        for image, (image_boxes, image_values) in enumerate(zip(boxes, values, strict=True)):
+            self.keep(f"{batch}/{name}/{image}/boxes", image_boxes.numpy())
+            self.keep_values(f"{batch}/{name}/{image}/values", image_values.numpy())
+
+    def keep_values(self, key, array):
+        """An array whole, eight bools to a byte."""
+        self.keep(f"{key}/shape", np.array(array.shape))
+        self.keep(key, np.packbits(array) if array.dtype == bool else array)
 
     def keep_gradients(self, step, parameters, names):
         for name in names:

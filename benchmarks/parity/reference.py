@@ -2,8 +2,8 @@
 
     python benchmarks/parity/reference.py fasterrcnn_resnet50_fpn --out runs/parity
 
-In an environment with torch==2.14.1, torchvision==0.29.1, numpy and pillow; detectron2 if it can be imported, else
-its conventions on torchvision's operators (detectron2_conventions.py).
+In an environment with torch==2.14.1, torchvision==0.29.1, numpy, pillow and pycocotools; detectron2 if it can be
+imported, else its conventions on torchvision's operators (detectron2_conventions.py).
 """
 
 import argparse
@@ -46,7 +46,7 @@ def run(model, folder):
     reference, version = build(model)
     files = pictures.write(folder / "pictures")
     reference.draw([files[name] for name in catalogue.BATCHES[-1]])
-    reference_files.write(model, reference.state_dict(), folder / "checkpoints" / (model.name + model.suffix))
+    reference_files.write(model, reference.state_dict(), folder / "checkpoints" / model.file)
     kept = recording.Recording()
     kept.keep("reference", version)
     kept.keep("torch", torch.__version__)
@@ -58,7 +58,7 @@ def run(model, folder):
         small, _ = build(model, catalogue.TRAINING_SIDE)
         small.module.load_state_dict(reference.state_dict())
         paths = [files[name] for name in catalogue.TRAINING_PICTURES]
-        small.train(paths, catalogue.TRUTH, list(model.gradients), kept)
+        small.train(paths, model.truth(catalogue.TRUTH), list(model.gradients), kept)
     kept.keep("seconds", time.monotonic() - started)
     kept.write(folder / "reference" / f"{model.name}.npz")
 

@@ -4,11 +4,10 @@ import functools
 import sys
 
 import calibration
-import catalogue
-import drawn_checkpoints
 import numpy as np
 import torch
 import torchvision
+import torchvision_heads
 from PIL import Image
 from torchvision.models import detection, feature_extraction
 from torchvision.models.detection._utils import overwrite_eps
@@ -16,25 +15,22 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 
 LEVELS = {5: ("P2", "P3", "P4", "P5", "P6"), 3: ("P5", "P6", "P7")}
 TAPS = {4: ("C2", "C3", "C4", "C5"), 2: ("C5", "C6")}
-# Rows of the predictor in this package's order: classes, background, ids that COCO never used.
-ROWS = (*catalogue.USED_IDS, 0, *catalogue.UNUSED_IDS)
 LOSSES = {
     "loss_objectness": "rpn_objectness_loss",
     "loss_rpn_box_reg": "rpn_box_loss",
     "loss_classifier": "roi_class_loss",
     "loss_box_reg": "roi_box_loss",
-    "loss_mask": "mask_loss",
-}
+} | {head.loss: head.our_loss for head in torchvision_heads.HEADS}
 VERSION = f"torchvision {torchvision.__version__}"
 
 
 def _detector(name):
-    """The detector as its published weights make it: frozen batch norm of epsilon 0, or live batch norm (v2)."""
-    build = getattr(detection, name)
+    """The detector as its published weights make it: frozen batch norm, mostly of epsilon 0, or live (v2)."""
+    build = getattr(detection, name.removesuffix("_legacy"))
     if name.endswith("_v2"):
         return build(weights=None, weights_backbone=None)
     module = _with_frozen_norm(build)
-    if name in ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn"):
+    if name in ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "keypointrcnn_resnet50_fpn"):
         overwrite_eps(module, 0.0)
     return module
 
@@ -69,6 +65,7 @@ class Detector:
 
     def __init__(self, name, side=None):
         self.name, self.module = name, _detector(name).eval()
+        self.heads = torchvision_heads.of(self.module.roi_heads)
         if side is not None:
             self.module.transform.min_size = (side,)
 
@@ -82,8 +79,7 @@ class Detector:
         """Detections and every stage of a batch."""
         seen = {}
         hooks = [module.register_forward_hook(functools.partial(_see, seen, key)) for key, module in self._parts()]
-        if self.module.roi_heads.has_mask():
-            hooks.append(self.module.roi_heads.mask_roi_pool.register_forward_pre_hook(functools.partial(_boxes, seen)))
+        hooks += [hook for head in self.heads for hook in head.watch(self.module.roi_heads, seen)]
         filter_proposals = self.module.rpn.filter_proposals
         self.module.rpn.filter_proposals = lambda *inputs: seen.setdefault("proposals", filter_proposals(*inputs))
         with torch.inference_mode():
@@ -92,8 +88,8 @@ class Detector:
         for hook in hooks:
             hook.remove()
         _keep(recording, batch, seen)
-        if "masks" in seen:
-            recording.keep_masks(batch, seen["mask_boxes"], seen["masks"][:, ROWS])
+        for head in self.heads:
+            head.keep(recording, batch, seen, found)
         for image, detections in enumerate(found):
             recording.keep_detections(batch, image, *(detections[key] for key in ("boxes", "scores", "labels")))
 
@@ -106,8 +102,6 @@ class Detector:
         yield "anchors", module.rpn.anchor_generator
         yield "pooled", module.roi_heads.box_roi_pool
         yield "predicted", module.roi_heads.box_predictor
-        if module.roi_heads.has_mask():
-            yield "masks", module.roi_heads.mask_predictor
 
     def train(self, paths, truth, gradients, recording):
         """Losses and gradients of one step, and which anchors and RoIs were sampled.
@@ -138,13 +132,15 @@ class Detector:
                 pool.register_forward_pre_hook(
                     lambda _, inputs: ({name: level.detach() for name, level in inputs[0].items()}, *inputs[1:])
                 )
-                for pool in (self.module.roi_heads.box_roi_pool, self.module.roi_heads.mask_roi_pool)
-                if pool is not None
+                for pool in (self.module.roi_heads.box_roi_pool, *self._pools())
             ),
         ]
         self._step("live", paths, truth, gradients, recording)
         for hook in hooks:
             hook.remove()
+
+    def _pools(self):
+        return [getattr(self.module.roi_heads, head.pool) for head in self.heads]
 
     def _step(self, step, paths, truth, gradients, recording):
         module = self.module
@@ -158,8 +154,7 @@ class Detector:
         state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
         precision = next(module.parameters()).dtype
         pictures = [read(path).to(precision) for path in paths]
-        masks = module.roi_heads.has_mask()
-        losses = module(pictures, [_target(*each, masks) for each in zip(pictures, truth, strict=True)])
+        losses = module(pictures, [self._target(*each) for each in zip(pictures, truth, strict=True)])
         hook.remove()
         for part, sampler in zip((module.rpn, module.roi_heads), samplers, strict=True):
             part.fg_bg_sampler = sampler
@@ -173,6 +168,13 @@ class Detector:
         module.load_state_dict(state)
 
 
+    def _target(self, picture, truth):
+        boxes, classes = truth
+        ids = torchvision_heads.rows(self.module.roi_heads.box_predictor)
+        target = {"boxes": torch.tensor(boxes, dtype=torch.float32), "labels": torch.tensor(ids)[list(classes)]}
+        return target | {head.name: head.truth(boxes, *picture.shape[1:]) for head in self.heads}
+
+
 def _rounded(images):
     """The pixels of a batch, from here on as they are kept: in float32."""
     kept = images.tensors.float()
@@ -180,23 +182,8 @@ def _rounded(images):
     return kept
 
 
-def _target(picture, truth, has_masks):
-    boxes, labels = truth
-    target = {
-        "boxes": torch.tensor(boxes, dtype=torch.float32),
-        "labels": torch.tensor([catalogue.USED_IDS[label] for label in labels]),
-    }
-    if has_masks:
-        target["masks"] = torch.from_numpy(drawn_checkpoints.masks(boxes, *picture.shape[1:]))
-    return target
-
-
 def _see(seen, key, _, inputs, output):
     seen.setdefault(key, output)
-
-
-def _boxes(seen, _, inputs):
-    seen["mask_boxes"] = inputs[1]
 
 
 def _keep(recording, batch, seen):
@@ -213,11 +200,13 @@ def _keep(recording, batch, seen):
     boxes, probabilities = seen["proposals"]
     recording.keep_proposals(batch, boxes, [scores.double().logit() for scores in probabilities])
     class_logits, box_deltas = seen["predicted"]
-    class_logits = class_logits[:, ROWS]
-    box_deltas = box_deltas.reshape(len(box_deltas), -1, 4)[:, catalogue.USED_IDS]
+    rows = torchvision_heads.ROWS[class_logits.shape[1]]
+    classes = rows[: rows.index(0)]
+    class_logits, box_deltas = class_logits[:, rows], box_deltas.reshape(len(box_deltas), -1, 4)[:, classes]
     recording.keep_heads(batch, seen["pooled"], class_logits, box_deltas)
-    unused = class_logits.softmax(-1)[:, 81:]
-    recording.keep(f"{batch}/unused_probability", np.array([unused.sum(-1).mean(), unused.max()]))
+    unused = class_logits.softmax(-1)[:, len(classes) + 1 :]
+    if unused.shape[1]:
+        recording.keep(f"{batch}/unused_probability", np.array([unused.sum(-1).mean(), unused.max()]))
 
 
 def _sample(sampler, samples, labels):

@@ -18,7 +18,8 @@ import table
 HERE = pathlib.Path(__file__).resolve().parent
 REFERENCE_SIDE = (
     "catalogue.py", "calibration.py", "recording.py", "reference.py", "reference_files.py", "reference_torchvision.py",
-    "reference_detectron2.py", "detectron2_conventions.py", "pictures.py",
+    "reference_detectron2.py", "detectron2_conventions.py", "pictures.py", "torchvision_heads.py",
+    "detectron2_heads.py", "detectron2_masks.py", "detectron2_keypoints.py",
 )  # fmt: skip
 
 
@@ -40,7 +41,7 @@ def run_model(model, reference_python, out):
     """Reference, then comparison, each in a process of its own: what they hold goes back when they end."""
     arguments = [model.name, "--out", str(out)]
     recorded = out / "reference" / f"{model.name}.npz"
-    checkpoint = out / "checkpoints" / (model.name + model.suffix)
+    checkpoint = out / "checkpoints" / model.file
     golden = HERE.parents[1] / "tests" / "golden"
     shared = [golden / "drawn_checkpoints.py", golden / "named_draws.py"]
     done = is_fresh(recorded, [HERE / name for name in REFERENCE_SIDE] + shared) and checkpoint.is_file()

@@ -4,63 +4,14 @@ Every stage is fed with what our own stage before it gave, from the picture file
 reference's proposals, so that the same RoIs are pooled.
 """
 
-import collections
-
-import drawn_checkpoints
+import instances
 import matching
 import numpy as np
 import tensorflow as tf
-from recording import fingerprint
+from comparison import of_all, padded, read
 
-from keras_fpn.inference import detecting, images
+from keras_fpn.inference import detecting
 from keras_fpn.ops import boxes as box_ops
-
-
-class Comparison:
-    """A model against what `recording.Recording` kept of its reference.
-
-    Attributes:
-        differences: `{stage: largest difference}`.
-        matches: `{"proposals" or "detections": matching.Match}` over all images.
-    """
-
-    def __init__(self, kept, most, source):
-        self.kept, self.most, self.source = kept, most, source
-        self.differences = collections.defaultdict(float)
-        self.matches = collections.defaultdict(matching.Match)
-        self.worst = {}
-
-    def relative(self, stage, key, tensor):
-        """Compare a whole tensor of ours with the slice that was kept of theirs."""
-        tensor = np.asarray(tensor)
-        same_shape = tuple(self.kept[f"{key}/shape"]) == tensor.shape
-        ours = drawn_checkpoints.kept_slice(tensor, self.most) if same_shape else np.zeros(0)
-        self.note(stage, key, drawn_checkpoints.relative_difference(ours, self.kept[key]))
-
-    def sorting(self, logits):
-        """Scores that the source sorts proposals by: detectron2 logits, torchvision probabilities."""
-        return logits if self.source == "detectron2" else 1 / (1 + np.exp(-logits.astype(np.float64)))
-
-    def note(self, stage, key, difference):
-        if difference >= self.differences[stage]:
-            self.worst[stage] = key
-        self.differences[stage] = max(self.differences[stage], difference)
-
-    def exact(self, stage, key, array):
-        """Compare every bit."""
-        same = fingerprint(np.asarray(array)) == str(self.kept[f"{key}/fingerprint"])
-        if same:
-            self.note(stage, key, 0.0)
-        else:
-            shape = tuple(self.kept[f"{key}/shape"])
-            ours = drawn_checkpoints.kept_slice(array, self.most)
-            same_shape = shape == np.asarray(array).shape
-            self.note(stage, key, max(float(np.abs(ours - self.kept[key]).max()), 1e-9) if same_shape else np.inf)
-
-
-def read(paths, resize):
-    """The batch that `keras_fpn.detect` makes of picture files."""
-    return detecting.batch([images.read_image(path)[0] for path in paths], resize)
 
 
 def compare_backbone(comparison, model, pixels, resize, batch, paths):
@@ -91,8 +42,7 @@ def compare_stages(comparison, model, batch, paths):
         compare_proposals(comparison, model, batch, image, inputs["image_sizes"], rpn, proposals)
     if hasattr(model, "box_head"):
         compare_heads(comparison, model, features, batch, len(paths))
-    if hasattr(model, "mask_head"):
-        compare_masks(comparison, model, features, batch, len(paths))
+    instances.compare_given(comparison, model, features, inputs, batch, paths)
 
 
 def compare_proposals(comparison, model, batch, image, sizes, rpn, proposals):
@@ -132,27 +82,11 @@ def _edges(model, image, sizes, rpn):
 def compare_heads(comparison, model, features, batch, count):
     """Pooling and the box head on the reference's proposals."""
     rois = [comparison.kept[f"{batch}/proposals/{image}/boxes"] for image in range(count)]
-    pooled = model.roi_pooling(features, _padded(rois))
+    pooled = model.roi_pooling(features, padded(rois))
     logits, deltas = model.box_head(pooled)
-    comparison.relative("pooled", f"{batch}/pooled", _of_all(rois, pooled))
-    comparison.relative("class logits", f"{batch}/class_logits", _of_all(rois, logits))
-    comparison.relative("box deltas", f"{batch}/box_deltas", _of_all(rois, deltas))
-
-
-def compare_masks(comparison, model, features, batch, count):
-    """The mask head on the reference's detections, all channels of it."""
-    rois = [comparison.kept[f"{batch}/mask_boxes/{image}"] for image in range(count)]
-    logits = model.mask_head(model.mask_pooling(features, _padded(rois)))
-    comparison.relative("mask logits", f"{batch}/mask_logits", _of_all(rois, logits))
-
-
-def _padded(rois):
-    most = max(map(len, rois))
-    return tf.constant(np.stack([np.pad(boxes, [(0, most - len(boxes)), (0, 0)]) for boxes in rois]))
-
-
-def _of_all(rois, tensor):
-    return np.concatenate([tensor.numpy()[image, : len(boxes)] for image, boxes in enumerate(rois)])
+    comparison.relative("pooled", f"{batch}/pooled", of_all(rois, pooled))
+    comparison.relative("class logits", f"{batch}/class_logits", of_all(rois, logits))
+    comparison.relative("box deltas", f"{batch}/box_deltas", of_all(rois, deltas))
 
 
 def compare_detections(comparison, model, batch, paths):
@@ -161,9 +95,9 @@ def compare_detections(comparison, model, batch, paths):
     for image, ours in enumerate(found):
         theirs = [comparison.kept[f"{batch}/detections/{image}/{part}"] for part in ("boxes", "scores", "labels")]
         labels = np.array(ours.category_ids) if comparison.source == "torchvision" else ours.classes
-        comparison.matches["detections"] |= matching.match(
-            matching.Ranked(ours.boxes, ours.scores, labels), matching.Ranked(*theirs), *_suppression(model)
-        )
+        sides = matching.Ranked(ours.boxes, ours.scores, labels), matching.Ranked(*theirs)
+        comparison.matches["detections"] |= matching.match(*sides, *_suppression(model))
+        instances.compare_found(comparison, model, batch, image, ours, matching.pairs(*sides))
 
 
 def _suppression(model):

@@ -3,13 +3,14 @@
 import datetime
 import json
 
+import instance_table
 from rich.console import Console
 from rich.table import Table
 
 BOUNDS = {
     **dict.fromkeys(("pixels", "taps", "pyramid", "RPN logits", "RPN deltas"), 1e-4),
     "anchors": 0.0,
-    **dict.fromkeys(("pooled", "class logits", "box deltas", "mask logits", "losses"), 1e-4),
+    **dict.fromkeys(("pooled", "class logits", "box deltas", "losses"), 1e-4),
     "gradients": 1e-3,
     "live gradients": 1e-3,
 }
@@ -18,9 +19,8 @@ LEGIBLE = 240  # columns of the table
 NOTE = """\
 Each cell is the largest difference over all pictures (480x640, 427x640, 333x500, 800x1333 one by one, and the \
 first three in a batch), from the JPEG file on. Pixels to box deltas: |a - b| / (|b| + mean |b|), bound 1e-4; \
-anchors: no bit may differ. Pooled features and the box head are given the reference's proposals, the mask head its \
-detections. Proposals: \
-largest coordinate difference, bound 0.05 px; in brackets how many of all stand in another order, by which \
+anchors: no bit may differ. Pooled features and the box head are given the reference's proposals. Proposals: largest \
+coordinate difference, bound 0.05 px; in brackets how many of all stand in another order, by which \
 difference of their scores at most (bound 1e-4, logits of detectron2 and probabilities of torchvision), and how \
 many only one side has because a decision was rounding's, for one of the six reasons that matching.py checks; \
 any other box that one side lacks puts the row outside. Detections: pixels of the file, bound 0.05 px; scores \
@@ -74,34 +74,50 @@ def headings():
 
 
 def show(found):
-    """Print the table; returns the names of the models that are outside or were not compared."""
-    table, bad = Table(title="Differences from the reference"), []
-    for heading in headings():
-        table.add_column(heading, no_wrap=heading == "model")
-    for name, result in found.items():
-        if result is None:
-            table.add_row(name, "[bold red]no result[/]")
-            bad.append(name)
-            continue
-        cells = row(result)
-        table.add_row(name, *(text if inside else f"[bold red]{text} OUTSIDE[/]" for text, inside in cells))
-        if not all(inside for _, inside in cells):
-            bad.append(name)
+    """Print the tables; returns the names of the models that are outside or were not compared."""
     console = Console(width=max(Console().width, LEGIBLE))  # no name cut short, and no figure
-    console.print(table)
+    bad = [name for name, result in found.items() if result is None]
+    rows, instance_rows = _rows(found)
+    for title, names, cells in (
+        ("Differences from the reference", headings(), rows + [[(name, True), ("no result", False)] for name in bad]),
+        ("Of each detection", instance_table.HEADINGS, instance_rows),
+    ):
+        table = Table(title=title)
+        for heading in names:
+            table.add_column(heading, no_wrap=heading == "model")
+        for row_cells in cells:
+            table.add_row(*(text if inside else f"[bold red]{text} OUTSIDE[/]" for text, inside in row_cells))
+            if not all(inside for _, inside in row_cells):
+                bad.append(row_cells[0][0])
+        if cells:
+            console.print(table)
     console.print(NOTE)
-    return bad
+    console.print(instance_table.NOTE)
+    return list(dict.fromkeys(bad))
+
+
+def _rows(found):
+    """Of both tables, `[[(text, is inside)]]`, of the models that were compared."""
+    done = {name: result for name, result in found.items() if result is not None}
+    instance_rows = [cells for result in done.values() for cells in instance_table.results(result)]
+    return [[(name, True), *row(result)] for name, result in done.items()], instance_rows
 
 
 def markdown(found):
-    """The table as Markdown, under it what it was made with."""
-    done = {name: result for name, result in found.items() if result is not None}
-    bounds = [*map(_number, BOUNDS.values()), f"{BOX} px", f"{BOX} px", _number(SCORE)]
-    rows = [headings(), ["---"] * len(headings()), ["bound", *bounds]]
-    for name, result in done.items():
-        rows.append([name, *(text if inside else f"**{text} outside**" for text, inside in row(result))])
-    lines = [f"| {' | '.join(cells)} |" for cells in rows]
-    made = sorted({f"{result['reference']} (torch {result['torch']})" for result in done.values()})
-    ours = sorted({f"Keras {result['keras']}, TensorFlow {result['tensorflow']}" for result in done.values()})
+    """The tables as Markdown, under them what they were made with."""
+    done = [result for result in found.values() if result is not None]
+    rows, instance_rows = _rows(found)
+    bounds = ["bound", *map(_number, BOUNDS.values()), f"{BOX} px", f"{BOX} px", _number(SCORE)]
+    lines = [*_markdown(headings(), bounds, rows), "", NOTE]
+    if instance_rows:
+        lines += ["", *_markdown(instance_table.HEADINGS, instance_table.bounds(), instance_rows)]
+        lines += ["", instance_table.NOTE]
+    made = sorted({f"{result['reference']} (torch {result['torch']})" for result in done})
+    ours = sorted({f"Keras {result['keras']}, TensorFlow {result['tensorflow']}" for result in done})
     date = datetime.date.today().isoformat()
-    return "\n".join([*lines, "", NOTE, "", f"{'; '.join(ours)} against {'; '.join(made)}; CPU, {date}.", ""])
+    return "\n".join([*lines, "", f"{'; '.join(ours)} against {'; '.join(made)}; CPU, {date}.", ""])
+
+
+def _markdown(names, bounds, rows):
+    texts = [[text if inside else f"**{text} outside**" for text, inside in cells] for cells in rows]
+    return [f"| {' | '.join(cells)} |" for cells in (names, ["---"] * len(names), bounds, *texts)]

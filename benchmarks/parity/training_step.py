@@ -2,31 +2,43 @@
 
 import drawn_checkpoints
 import numpy as np
-import stages
 import tensorflow as tf
+from comparison import read
 
-from keras_fpn.data import transforms
+from keras_fpn.data import fields, transforms
 from keras_fpn.inference import images
+from keras_fpn.layers.roi_pooling import RoIPooling
 from keras_fpn.stages import targets
 
+# Further steps, by the settings of the model that learns in them.
+RULES = {"bitmask": "model.mask_targets.rule=bitmask"}
 
-def compare_training(comparison, model, paths, truth, gradients):
-    """Losses and gradients of each step that the reference recorded, see `reference_torchvision.Detector.train`."""
+
+def compare_training(comparison, convert, paths, truth, gradients):
+    """Losses and gradients of each step that the reference recorded, see its `train`.
+
+    Args:
+        convert: function of overrides of the configuration that gives the model.
+        truth: boxes and classes of each picture, see `catalogue.Model.truth`.
+    """
+    model = convert()
     if "running/losses/rpn_box_loss" not in comparison.kept:
         _compare_step(comparison, model, paths, truth, gradients, "training", training=True)
-        return
-    _compare_step(comparison, model, paths, truth, {}, "training", training=True)
-    _compare_step(comparison, model, paths, truth, gradients, "running", training=False)
-    _compare_step(comparison, _doubled(model, comparison.kept), paths, truth, gradients, "live", training=True)
+    else:
+        _compare_step(comparison, model, paths, truth, {}, "training", training=True)
+        _compare_step(comparison, model, paths, truth, gradients, "running", training=False)
+        _compare_step(comparison, _doubled(model, comparison.kept), paths, truth, gradients, "live", training=True)
+    for step, override in RULES.items():
+        if f"{step}/losses/rpn_box_loss" in comparison.kept:
+            _compare_step(comparison, convert(override), paths, truth, {}, step, training=True)
 
 
 def _doubled(model, kept):
     """The model in float64 from the reference's pixels to its own pooled features, as the reference's step was."""
     double = model.twin("float64")
     object.__setattr__(double.pixels, "call", lambda *_: tf.constant(kept["live/pixels"], tf.float64))
-    for name in ("roi_pooling", "mask_pooling"):
-        if hasattr(double, name):
-            layer = getattr(double, name)
+    for layer in (layer for stage in double.stages for layer in stage.layers().values()):
+        if isinstance(layer, RoIPooling):
             object.__setattr__(layer, "call", _without_gradient(layer.call))
     return double
 
@@ -36,13 +48,14 @@ def _without_gradient(pool):
 
 
 def _compare_step(comparison, model, paths, truth, gradients, step, training):
-    inputs = stages.read(paths, model.settings["resize"])
+    inputs = read(paths, model.settings["resize"])
     state = [variable.numpy() for variable in model.non_trainable_variables]
     _repeat_samples(comparison.kept, step, model, truth)
     variables = {name: _variable(model, place) for name, place in gradients.items()}
     wanted = _targets(inputs, paths, truth)
-    if hasattr(model, "mask_head"):
-        wanted["bitmaps"] = _bitmaps(inputs, paths, truth)
+    known = fields.choose(model.object_fields)
+    for field in (known[name] for name in fields.names_of(model.object_fields)):
+        wanted[field.name] = _rows(field, inputs, paths, truth)
     try:
         with tf.GradientTape() as tape:
             losses, _ = model.training_losses(inputs, wanted, tf.zeros([2], tf.int64), training=training)
@@ -93,20 +106,34 @@ def _targets(inputs, paths, truth):
     return {"boxes": boxes, "classes": classes}
 
 
-def _bitmaps(inputs, paths, truth):
-    """The masks that the reference had, resized as torchvision resizes them: to the nearest pixel, rounded down."""
-    most = max(len(boxes) for boxes, _ in truth)
-    bitmaps = np.zeros((len(truth), most, *inputs["images"].shape[1:3]), np.uint8)
+# Of boxes in a picture, by the name of the field: the rows that both sides draw.
+DRAWN = {
+    "bitmaps": lambda field, boxes, size: drawn_checkpoints.masks(boxes, *size),
+    "polygons": lambda field, boxes, size: drawn_checkpoints.polygons(boxes),
+    "keypoints": lambda field, boxes, size: _moved(drawn_checkpoints.keypoints(boxes, *size), field.offset),
+}
+
+
+def _rows(field, inputs, paths, truth):
+    """What a stage learns from beside boxes and classes, resized by the field itself, padded."""
+    rows = []
     for image, (path, (boxes, _)) in enumerate(zip(paths, truth, strict=True)):
-        old = images.read_image(path)[0].shape[:2]
-        height, width = (int(side) for side in inputs["image_sizes"][image])
-        rows, columns = (
-            np.floor(np.arange(side, dtype=np.float32) * np.float32(of / side)).astype(int)
-            for side, of in zip((height, width), old, strict=True)
-        )
-        masks = drawn_checkpoints.masks(boxes, *old)
-        bitmaps[image, : len(boxes), :height, :width] = masks[:, rows[:, None], columns]
-    return bitmaps
+        size = images.read_image(path)[0].shape[:2]
+        drawn = tf.constant(DRAWN[field.name](field, boxes, size))
+        rows.append(field.scale(drawn, size, inputs["image_sizes"][image]).numpy())
+    shape = np.max([each.shape for each in rows], axis=0)
+    return np.stack([_padded(each, shape, field.padding) for each in rows])
+
+
+def _padded(rows, shape, value):
+    missing = [(0, side - own) for side, own in zip(shape, rows.shape, strict=True)]
+    return np.pad(rows, missing, constant_values=value)
+
+
+def _moved(keypoints, offset):
+    """Keypoints as a field reads them: the offset added, what is not labelled 0."""
+    keypoints[..., :2] += offset
+    return np.where(keypoints[..., 2:] > 0, keypoints, 0).astype(np.float32)
 
 
 def _repeat_samples(kept, step, model, truth):

@@ -50,7 +50,8 @@ def record(source, name, files, state=None, given=None):
         boxes = [torch.from_numpy(given[f"training/proposals/{image}"]) for image in range(2)]
         _give(small.module, [(one, torch.zeros(len(one))) for one in boxes], own)
     paths = [files[picture] for picture in catalogue.TRAINING_PICTURES]
-    small.train(paths, catalogue.TRUTH, list(catalogue.model_named(name).gradients), kept)
+    model = catalogue.model_named(name)
+    small.train(paths, model.truth(catalogue.TRUTH), list(model.gradients), kept)
     for image, (boxes, scores) in enumerate(own[0] if given else ()):
         kept.keep(f"mixed/proposals/{image}/boxes", boxes.numpy())
         kept.keep(f"mixed/proposals/{image}/scores", scores.numpy())
@@ -84,11 +85,15 @@ def compare(ours, theirs):
         if step == "mixed" and stage in SUPPRESSION:
             if key.endswith("/boxes"):
                 matches[stage] |= _match(ours, theirs, stage, key.removesuffix("/boxes"))
-        elif key.startswith("training/proposals"):
+        elif stage == "proposals":
             sides = [matching.Ranked(boxes, np.zeros(len(boxes))) for boxes in (ours[key], value)]
-            matches["training/proposals, boxes"] |= matching.match(*sides, *SUPPRESSION["proposals"])
+            matches[f"{step}/proposals, boxes"] |= matching.match(*sides, *SUPPRESSION["proposals"])
+        elif value.dtype == np.uint8:
+            bits = np.count_nonzero(np.unpackbits(ours[key] ^ value)) / (8 * len(value))
+            differences[f"{step}/{stage}, pixels"] = max(differences[f"{step}/{stage}, pixels"], bits)
         elif value.dtype.kind in "fi" and not key.endswith("/shape"):
             name = key if stage in ("losses", "gradients") else f"{step}/{stage}"
+            name += ", logits" if key.endswith("/logits") else ""
             # detectron2 marks the sampled anchors, which leaves them sorted.
             arrays = [side[key] if stage != "anchors" else np.sort(side[key], None) for side in (ours, theirs)]
             one = drawn_checkpoints.relative_difference(*arrays)

@@ -78,6 +78,32 @@ def masks(boxes, height, width):
     return drawn
 
 
+def polygons(boxes):
+    """`[N, 12, 3]` float32 x, y and number of the part: in each box an octagon, and a quarter that it lacks."""
+    octagon = [[0.95, 0.55], [0.8, 0.9], [0.5, 1], [0.15, 0.85], [0, 0.5], [0.35, 0.4], [0.5, 0.05], [0.85, 0.15]]
+    quarter = [[0.02, 0.03], [0.41, 0.06], [0.3, 0.31], [0.05, 0.38]]
+    numbers = np.repeat([0.0, 1.0], [len(octagon), len(quarter)])[:, None]
+    x1, y1, x2, y2 = np.array(boxes, np.float64).T[:, :, None]
+    x, y = np.array(octagon + quarter).T
+    points = np.stack([x1 + x * (x2 - x1), y1 + y * (y2 - y1)], axis=-1)
+    parts = np.broadcast_to(numbers, (len(boxes), *numbers.shape))
+    return np.concatenate([points, parts], axis=-1).astype(np.float32)
+
+
+def keypoints(boxes, height, width, number=17):
+    """`[N, number, 3]` float32 x, y and 0, 1 or 2 in turn: in each box, some just beside it, the last at its corner."""
+    drawn = np.zeros((len(boxes), number, 3), np.float32)
+    for index, (points, (x1, y1, x2, y2)) in enumerate(zip(drawn, boxes, strict=True)):
+        share = named_draws.generator(f"keypoints/{index}").uniform(-0.05, 1.05, (number, 2))
+        share[-1] = 1
+        places = np.array([x1, y1]) + share * (x2 - x1, y2 - y1)
+        visibility = np.arange(index, index + number) % 3
+        visibility[-1] = 2
+        points[:, :2], points[:, 2] = places.clip(1, (width - 1, height - 1)), visibility
+        points[visibility == 0] = 0
+    return drawn
+
+
 def kept_slice(tensor, most):
     """Every n-th of the flattened tensor, n a prime, so that all channels and places come in turn."""
     flat = np.asarray(tensor).reshape(-1)

@@ -33,9 +33,13 @@ NAMES = (
     "fasterrcnn_mobilenet_v3_large_fpn",
     "fasterrcnn_mobilenet_v3_large_320_fpn",
     "maskrcnn_resnet50_fpn",
+    "maskrcnn_resnet50_fpn_v2",
+    "keypointrcnn_resnet50_fpn",
     "faster_rcnn_R_50_FPN_1x",
     "faster_rcnn_R_101_FPN_3x",
     "rpn_R_50_FPN_1x",
+    "mask_rcnn_R_50_FPN_3x",
+    "keypoint_rcnn_R_50_FPN_3x",
 )
 
 
@@ -50,12 +54,13 @@ def make(name, folder):
     kept = recording.Recording(MOST)
     kept.keep("recipe", json.dumps(detector.draw(paths)))
     kept.keep("made_with", version)
-    settings = {"side": SIDE, "training_side": TRAINING_SIDE, "most": MOST, "sizes": PICTURES, "truth": TRUTH}
+    truth = model.truth(TRUTH)
+    settings = {"side": SIDE, "training_side": TRAINING_SIDE, "most": MOST, "sizes": PICTURES, "truth": truth}
     kept.keep("pictures", json.dumps(settings))
     detector.record("batch", paths, kept)
     small, _ = reference.build(model, TRAINING_SIDE)
     small.module.load_state_dict(detector.state_dict())
-    small.train(paths, TRUTH, list(model.gradients), kept)
+    small.train(paths, truth, list(model.gradients), kept)
     print(name, version, reference.summary(kept, "batch", len(paths)))
     kept.write(HERE / f"checkpoint_{name}.npz")
 
