@@ -1,7 +1,7 @@
 """The pyramids that a configuration can name, and the settings of each; nothing here imports TensorFlow."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from pydantic import NonNegativeFloat, field_validator
 
@@ -22,6 +22,8 @@ class NeckSettings(Settings):
     name: str = "fpn"
     levels: Levels = ["P2", "P3", "P4", "P5", "P6"]
     elsewhere = {"torchvision": {"name": "fpn"}}
+    # {source: number}, how many levels the models of a source have above the coarsest of their backbone.
+    levels_above: ClassVar[dict[str, int]] = {"torchvision": 1}
 
     @field_validator("levels")
     @classmethod
