@@ -10,7 +10,14 @@ from keras_fpn.necks.settings import NECKS
 from keras_fpn.parts.choice import Choice
 from keras_fpn.parts.registry import Part, Registry
 from keras_fpn.parts.settings import Settings
-from keras_fpn.stages import classify_settings, keypoint_settings, mask_settings, propose_settings, segment_settings
+from keras_fpn.stages import (
+    classify_settings,
+    dense_settings,
+    keypoint_settings,
+    mask_settings,
+    propose_settings,
+    segment_settings,
+)
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -86,8 +93,8 @@ def register_model(
     return add
 
 
-def _add_own(name, class_name, *stages, checks=()):
-    groups = {group: kind for stage in stages for group, kind in stage.GROUPS.items()}
+def _add_own(name, class_name, *stages, checks=(), **groups):
+    groups |= {group: kind for stage in stages for group, kind in stage.GROUPS.items()}
     ARCHITECTURES.add(name, Architecture(name, class_name, groups, checks))
 
 
@@ -110,3 +117,10 @@ _add_own(
 _add_own("rpn", "keras_fpn.models.rpn:RPN", propose_settings)
 _add_own("fast_rcnn", "keras_fpn.models.fast_rcnn:FastRCNN", classify_settings, checks=_CLASSIFIES)
 _add_own("segment_proposals", "keras_fpn.models.segment_proposals:SegmentProposals", segment_settings)
+_add_own(
+    "retinanet",
+    "keras_fpn.models.retinanet:RetinaNet",
+    dense_settings,
+    checks=(dense_settings.check_levels,),
+    pyramid=Choice(NECKS, "name", "fpn_strided"),
+)

@@ -42,6 +42,20 @@ class PyramidSettings(NeckSettings):
     conventions = ("norm", "norm_epsilon")
 
 
+class StridedPyramidSettings(PyramidSettings):
+    """Of the pyramid with convolutions of stride 2 above the backbone's coarsest map.
+
+    `top_input`: what the first of them reads, that map ("backbone") or the pyramid's level of it ("pyramid").
+    """
+
+    levels: Levels = ["P3", "P4", "P5", "P6", "P7"]
+    top_input: Literal["backbone", "pyramid"] = "backbone"
+    profiles = {"torchvision": {"top_input": "pyramid"}}
+    conventions = (*PyramidSettings.conventions, "top_input")
+    elsewhere = {"torchvision": {"name": "fpn_strided"}}
+    levels_above: ClassVar[dict[str, int]] = {"torchvision": 2}
+
+
 def register_neck(name: str, settings: type[NeckSettings] = PyramidSettings) -> Callable[[_Build], _Build]:
     """Register what builds a pyramid under a name of its own; a decorator.
 
@@ -64,6 +78,8 @@ def register_neck(name: str, settings: type[NeckSettings] = PyramidSettings) -> 
 def _register_own():
     for name in ("fpn", "bottom_up", "top_down", "finest_level", "fusion", "ssd"):
         NECKS.add(name, Part(name, PyramidSettings, f"keras_fpn.necks.{name}:build_{name}"))
+    strided = "keras_fpn.necks.fpn_strided:build_fpn_strided"
+    NECKS.add("fpn_strided", Part("fpn_strided", StridedPyramidSettings, strided))
     single_scale = "keras_fpn.necks.single_scale:build_single_scale"
     NECKS.add("single_scale", Part("single_scale", NeckSettings, single_scale))
 

@@ -7,6 +7,7 @@
     anchor_cells       the anchors of one cell
     bin_maxima         maxima over the bins of a map
     losses             of the RPN, of RoIs, of segments
+    focal, giou        losses of anchors without sampling: of classes, of boxes
     masks              pasted into images, run-length encoded
     keypoints          places of keypoints from heat maps of boxes
     mask_pasting       pasted by the rules of detectron2 and torchvision

@@ -17,6 +17,8 @@ REGISTERED = {
     "KeypointRCNN": "models.keypoint_rcnn", "KeypointHead": "heads.keypoint_head",
     "MaskKeypointRCNN": "models.mask_keypoint_rcnn",
     "SegmentProposals": "models.segment_proposals", "SGD": "models.optimizers", "WarmupMultiStep": "models.optimizers",
+    "RetinaNet": "models.retinanet", "DenseHead": "heads.dense_head", "LossNormalizer": "layers.loss_normalizer",
+    "DenseDetectionLayer": "layers.dense_detections",
     "RPNHead": "heads.rpn", "BoxHead": "heads.box_head", "Conv5Head": "heads.conv5_head",
     "SegmentHead": "heads.segment_head", "UpsampleLike": "necks.resampling", "PixelNormalization": "layers.pixels",
     "AnchorGenerator": "layers.anchors", "ProposalLayer": "layers.proposals", "DetectionLayer": "layers.detections",
