@@ -37,7 +37,13 @@ class LossNormalizer(FixedArguments, keras.layers.Layer):
         # Of every kind, so that a model may be given another with the weights that it has.
         initial = keras.initializers.Constant(self.initial)
         self.average = self.add_weight(
-            shape=(), initializer=initial, dtype="float32", trainable=False, name="average", aggregation="mean"
+            shape=(),
+            initializer=initial,
+            dtype="float32",
+            trainable=False,
+            autocast=False,
+            aggregation="mean",
+            name="average",
         )
 
     def call(self, counts: tf.Tensor, training: bool = False) -> tf.Tensor:
