@@ -125,6 +125,7 @@ FILES = _by_name([
                  "retinanet_resnet50_fpn_coco-eeacb38b.pth"),
     _torchvision("retinanet_resnet50_fpn_v2", _RETINANET, "box AP 41.5", 146.037,
                  "retinanet_resnet50_fpn_v2_coco-5905b1c5.pth"),
+    _torchvision("fcos_resnet50_fpn", "FCOS", "box AP 39.2", 123.608, "fcos_resnet50_fpn_coco-99b0c9b7.pth"),
     _torchvision("resnet18", _CLASSIFIER, "top-1 69.758", 44.661, "resnet18-f37072fd.pth"),
     _torchvision("resnet34", _CLASSIFIER, "top-1 73.314", 83.275, "resnet34-b627a593.pth"),
     _torchvision("resnet50", _CLASSIFIER, "top-1 76.130", 97.781, "resnet50-0676ba61.pth"),

@@ -7,7 +7,7 @@
     fast_rcnn           on given proposals (table 2)
     faster_rcnn         the whole (tables 3, 5)
     segment_proposals   table 6
-    retinanet           all anchors at once, without proposals
+    retinanet, fcos     all anchors or points at once, without proposals
     mask_rcnn           the whole, and a mask for each detection
     keypoint_detector   one that knows its keypoints
     keypoint_rcnn       the whole, and the keypoints of each detection

@@ -18,6 +18,7 @@ REGISTERED = {
     "MaskKeypointRCNN": "models.mask_keypoint_rcnn",
     "SegmentProposals": "models.segment_proposals", "SGD": "models.optimizers", "WarmupMultiStep": "models.optimizers",
     "RetinaNet": "models.retinanet", "DenseHead": "heads.dense_head", "LossNormalizer": "layers.loss_normalizer",
+    "FCOS": "models.fcos", "FCOSHead": "heads.fcos_head", "PointDetectionLayer": "layers.point_detections",
     "DenseDetectionLayer": "layers.dense_detections",
     "RPNHead": "heads.rpn", "BoxHead": "heads.box_head", "Conv5Head": "heads.conv5_head",
     "SegmentHead": "heads.segment_head", "UpsampleLike": "necks.resampling", "PixelNormalization": "layers.pixels",

@@ -5,6 +5,7 @@
     given           proposals that come with the images
     classify        RoI pooling, the box head, detections and losses
     dense           every anchor at once; dense_targets: what each is trained towards
+    fcos            every point at once; fcos_targets: what each is trained towards
     segment         positions of the pyramid, their scores and masks
     mask            a mask for each detection
     targets         which anchors and RoIs are positive, their sampling, towards what they are trained

@@ -6,7 +6,7 @@
 B images, A_l anchors of a level, N of all levels, K classes, D detections.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -44,18 +44,18 @@ class DenseStage(Stage):
     families = {"detections": (DETECTIONS,)}
     loss_names, recall_names = ("class_loss", "box_loss"), ("class_recall",)
     parts = ("dense_head",)
+    detections_type = DenseDetectionLayer
 
     def __init__(self, context, name=None):
         super().__init__(context, name)
         settings, self.num_classes = context.settings, len(context.classes)
         self.anchors = self.make_anchors(context)
-        number = next(iter(self.anchors.num_anchors.values()))
-        self.dense_head = DenseHead(self.num_classes, number, name="dense_head", **settings["dense_head"])
+        self.dense_head = self.make_head(settings["dense_head"])
         losses = settings["dense_losses"]
         self.loss_normalizer = LossNormalizer(
             losses["normalizer"], losses["initial"], losses["momentum"], name="loss_normalizer"
         )
-        self.detections = DenseDetectionLayer(name="detections", **settings["detections"])
+        self.detections = self.detections_type(name="detections", **settings["detections"])
         self.max_detections = self.detections.max_detections
         self.score_threshold = float(self.detections.score_threshold)
 
@@ -64,6 +64,11 @@ class DenseStage(Stage):
         """The layer that gives the anchors of every level."""
         sizes = of_levels(context.settings["anchors"], context.strides)
         return AnchorGenerator(strides=dict(context.strides), name="anchors", **sizes)
+
+    def make_head(self, settings: Mapping[str, Any]) -> DenseHead:
+        """The head, of its group of settings."""
+        number = next(iter(self.anchors.num_anchors.values()))
+        return DenseHead(self.num_classes, number, name="dense_head", **settings)
 
     def layers(self) -> "dict[str, keras.layers.Layer]":
         return {
@@ -99,13 +104,19 @@ class DenseStage(Stage):
         self, features: Tensors, state: State, targets: Tensors, seed: tf.Tensor, training: bool = True
     ) -> Trained:
         check_classes(targets["classes"], self.num_classes)
-        anchors = tf.concat(list(self.anchors_of(features, state["inputs"]).values()), axis=0)
+        of_levels = self.anchors_of(features, state["inputs"])
+        anchors = tf.concat(list(of_levels.values()), axis=0)
         predictions = {
-            name: tf.cast(tf.concat(list(of_levels.values()), axis=1), tf.float32)
-            for name, of_levels in self.dense_head(features).items()
+            name: tf.cast(tf.concat(list(each.values()), axis=1), tf.float32)
+            for name, each in self.dense_head(features).items()
         }
-        labelled = anchor_labels(anchors, targets, **self.context.settings["anchor_targets"])
+        labelled = self.label(of_levels, targets)
         return {}, *self.losses(predictions, anchors, labelled, training)
+
+    def label(self, anchors: Mapping[str, tf.Tensor], targets: Tensors) -> dict[str, tf.Tensor]:
+        """What the anchors of all levels are trained towards, see `anchor_labels`."""
+        together = tf.concat(list(anchors.values()), axis=0)
+        return anchor_labels(together, targets, **self.context.settings["anchor_targets"])
 
     def losses(
         self, predictions: Tensors, anchors: tf.Tensor, labelled: Tensors, training: bool = True
@@ -116,21 +127,29 @@ class DenseStage(Stage):
             labelled: see `anchor_labels`.
             training: whether the moving average of the normaliser goes on.
         """
-        settings, is_positive = self.context.settings["dense_losses"], labelled["classes"] >= 0
+        is_positive = labelled["classes"] >= 0
         counts = tf.reduce_sum(tf.cast(is_positive, tf.float32), axis=1)
         divisors = self.loss_normalizer(counts, training=training)
-        sums = {
-            "class_loss": self._class_loss(predictions["class_logits"], labelled, settings),
-            "box_loss": settings["box_weight"] * self._box_loss(predictions["box_deltas"], anchors, labelled, settings),
-        }
         logits = tf.boolean_mask(predictions["class_logits"][..., : self.num_classes], is_positive)
         own = tf.boolean_mask(labelled["classes"], is_positive)
         is_right = tf.argmax(logits, axis=-1, output_type=tf.int32) == own
+        sums = self.sums(predictions, anchors, labelled, self.context.settings["dense_losses"])
         losses = {name: tf.reduce_sum(of_images / divisors) for name, of_images in sums.items()}
         return losses, {"class_recall": recall(is_right, tf.ones_like(is_right))}
 
-    def _class_loss(self, logits, labelled, settings):
-        """`[B]`, summed over all anchors that are trained and all logits."""
+    def sums(
+        self, predictions: Tensors, anchors: tf.Tensor, labelled: Tensors, settings: Mapping[str, Any]
+    ) -> dict[str, tf.Tensor]:
+        """`{loss: [B]}`, summed over the anchors of each image; see `losses`."""
+        box_loss = self._box_loss(predictions["box_deltas"], anchors, labelled, settings)
+        return {
+            "class_loss": self.class_loss(predictions["class_logits"], labelled, settings),
+            "box_loss": settings["box_weight"] * box_loss,
+        }
+
+    @staticmethod
+    def class_loss(logits: tf.Tensor, labelled: Tensors, settings: Mapping[str, Any]) -> tf.Tensor:
+        """The focal loss `[B]`, summed over all anchors that are trained and all logits."""
         labels = tf.one_hot(labelled["classes"], tf.shape(logits)[-1])  # of -1 all zeros
         losses = sigmoid_focal_loss(logits, labels, settings["alpha"], settings["gamma"])
         return tf.reduce_sum(tf.where(labelled["is_trained"], tf.reduce_sum(losses, axis=-1), 0.0), axis=-1)

@@ -111,6 +111,22 @@ def test_detectron2s_file(state_dict, write):
         conversion.to_torchvision(model)
 
 
+def test_the_fcos_of_torchvision_goes_there_and_back(state_dict, write):
+    tensors = state_dict("torchvision/fcos_resnet50_fpn")
+    found = conversion.convert(write(tensors, "fcos_resnet50_fpn_coco-99b0c9b7.safetensors"))
+    assert type(found.model) is keras_fpn.FCOS and found.identity.title == "fcos_resnet50_fpn"
+    assert (found.config, found.identity.notes) == ("fcos_r50_fpn", ())
+    settings = found.model.settings
+    assert settings["backbone"]["norm_epsilon"] == 1e-5 and settings["pyramid"]["top_input"] == "pyramid"
+    assert settings["dense_head"].items() >= {"norm": "group_norm", "conv_layers": 4, "unused_logits": 11}.items()
+    last = tensors["head.regression_head.conv.9.weight"]
+    np.testing.assert_array_equal(found.model.dense_head.box_tower[3].kernel, last.transpose(2, 3, 1, 0))
+    expected, back = test_conversion.without_counters(tensors), conversion.to_torchvision(found.model)
+    assert back.keys() == expected.keys()
+    for key, tensor in expected.items():
+        np.testing.assert_array_equal(back[key], tensor, err_msg=key, strict=True)
+
+
 def test_which_file_it_is_and_what_it_reaches(v1_tensors, v2_tensors, state_dict, tmp_path):
     tensors = state_dict("detectron2/retinanet_R_50_FPN")
     for source, given, backbone, config, figure in (

@@ -1,4 +1,4 @@
-"""RetinaNet in each format, held against the model on the same pixels."""
+"""RetinaNet and FCOS in each format, held against the model on the same pixels."""
 
 import keras
 import numpy as np
@@ -18,18 +18,28 @@ SETTINGS = {
     "anchors": {"sizes": {"P4": [16.0, 20.0], "P5": [32.0, 40.0], "P6": [64.0, 80.0]}},
     "detections": {"max_detections": 30, "pre_nms_top_k": 40},
 }
-HEAD = {"channels": 8, "conv_layers": 1}
-NORMED = HEAD | {"norm": "group_norm", "norm_groups": 4, "norm_bias": False, "unused_logits": 2}
+HEAD = {"channels": 8, "conv_layers": 1, "norm": "group_norm", "norm_groups": 4}
 
 
 def built(profile):
     """With scores that differ from place to place, some of them near the threshold."""
     keras.utils.set_random_seed(5)
-    head = NORMED if profile == "torchvision" else HEAD
+    head = HEAD | ({"norm_bias": False, "unused_logits": 2} if profile == "torchvision" else {})
     model = keras_fpn.RetinaNet(**SETTINGS, profile=profile, dense_head=head)
-    scale = 0.3 if profile == "torchvision" else 1e-3
-    for number, layer in enumerate((model.dense_head.class_logits, *model.dense_head.regressors)):
-        layer.kernel.assign(tf.random.stateless_normal(layer.kernel.shape, [1, number], stddev=scale / (1 + number)))
+    for number, layer in enumerate((model.dense_head.class_logits, *model.dense_head.regressors), start=1):
+        layer.kernel.assign(tf.random.stateless_normal(layer.kernel.shape, [1, number], stddev=0.3 / number))
+    return model
+
+
+def built_fcos():
+    """As `built`; its boxes reach some strides far."""
+    keras.utils.set_random_seed(5)
+    settings = {key: value for key, value in SETTINGS.items() if key != "anchors"}
+    model = keras_fpn.FCOS(**settings, profile="torchvision", dense_head=HEAD)
+    for number, layer in enumerate((model.dense_head.class_logits, *model.dense_head.regressors), start=1):
+        layer.kernel.assign(tf.random.stateless_normal(layer.kernel.shape, [1, number], stddev=0.3))
+    model.dense_head.class_logits.bias.assign(tf.fill([3], -2.0))
+    model.dense_head.regressors[0].bias.assign(tf.fill([4], 1.5))
     return model
 
 
@@ -48,6 +58,13 @@ def test_detections_are_the_models(profile, format, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("format", FILES)
+def test_detections_of_points_are_the_models(format, tmp_path):
+    finding = export.export_model(built_fcos(), format, tmp_path / FILES[format]).finding
+    assert finding.detections > 100 and finding.unpaired == 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_fewer_bits(precision, tmp_path):
     pictures = np.random.default_rng(3).integers(0, 255, (4, 64, 96, 3), np.uint8)
@@ -57,13 +74,14 @@ def test_fewer_bits(precision, tmp_path):
     assert done.precision == precision
 
 
-@pytest.mark.parametrize("profile", ["torchvision", "detectron2"])
-def test_all_that_it_detects_is_certain_or_undecided(profile):
-    model = built(profile)
+@pytest.mark.parametrize("member", ["torchvision", "detectron2", "fcos"])
+def test_all_that_it_detects_is_certain_or_undecided(member):
+    model = built_fcos() if member == "fcos" else built(member)
     image = np.random.default_rng(1).uniform(0, 255, (1, 64, 96, 3)).astype(np.float32)
     inputs = {"images": tf.constant(image), "image_sizes": tf.constant([[64, 96]])}
     found = {key: np.asarray(value)[0] for key, value in model(inputs).items()}
     number = int(found["num_detections"])
+    assert number > 10
     answer = undecided.answer(model, inputs)
     for box, score, label in zip(*(found[key][:number] for key in ("boxes", "scores", "classes")), strict=True):
         same = (answer.classes == label) & (np.abs(answer.scores - score) < 1e-5)

@@ -117,7 +117,8 @@ def whole(kept):
     model = named_draws.fill(model_of_parts(detections_per_img=100), "dense.")
     for name, scale in SCALES.items():
         model.get_parameter(name).mul_(scale)
-    mean, std = (torch.tensor(value)[:, None, None] for value in (model.transform.image_mean, model.transform.image_std))
+    statistics = model.transform.image_mean, model.transform.image_std
+    mean, std = (torch.tensor(value)[:, None, None] for value in statistics)
     images = (torch.from_numpy(drawn_pixels()) / 255 - mean) / std
     for image, (height, width) in zip(images, SIZES, strict=True):
         image[:, height:], image[:, :, width:] = 0, 0

@@ -17,7 +17,7 @@ import sys
 import torchvision
 
 HERE = pathlib.Path(__file__).parent
-MODELS = r"(faster|mask|keypoint)rcnn_|retinanet_|resnet\d+$|mobilenet_v3_large$"
+MODELS = r"(faster|mask|keypoint)rcnn_|retinanet_|fcos_|resnet\d+$|mobilenet_v3_large$"
 ROWS = r"(?:faster_rcnn|mask_rcnn|keypoint_rcnn|retinanet|rpn)_R_\d+_FPN_[13]x"
 
 

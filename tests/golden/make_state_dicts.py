@@ -26,6 +26,7 @@ DETECTORS = (
     "keypointrcnn_resnet50_fpn",
     "retinanet_resnet50_fpn",
     "retinanet_resnet50_fpn_v2",
+    "fcos_resnet50_fpn",
 )
 CLASSIFIERS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v3_large", "mobilenet_v2")
 

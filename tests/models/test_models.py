@@ -21,10 +21,11 @@ RPN_LOSSES = ["rpn_objectness_loss", "rpn_box_loss"]
 ROI_LOSSES = ["roi_class_loss", "roi_box_loss"]
 MASKS = {"mask_head": {"pooling_size": 4, "conv_layers": 1, "channels": 8}, "mask_targets": {"rule": "bitmask"}}
 SEGMENTS = {"units": 24, "canonical_size": 8.0, "samples_per_image": 32, "max_detections": 40}
-DENSE = {
-    "pyramid": {"channels": 16}, "anchors": {"sizes": {f"P{k}": [2.0 ** (k + 1), 2.0 ** (k + 1.5)] for k in range(3, 8)}},
-    "anchor_targets": {}, "dense_head": {"channels": 16, "conv_layers": 1},
+TOWERS = {"dense_head": {"channels": 16, "conv_layers": 1}}
+DENSE = TOWERS | {
+    "anchors": {"sizes": {f"P{k}": [2.0 ** (k + 1), 2.0 ** (k + 1.5)] for k in range(3, 8)}}, "anchor_targets": {},
 }  # fmt: skip
+POINTS = {"dense_head": TOWERS["dense_head"] | {"norm_groups": 4}}
 KEYPOINTS = {
     "keypoint_head": {"pooling_size": 4, "conv_layers": 1, "channels": 8}, "keypoint_names": ["top", "tip", "foot"],
 }  # fmt: skip
@@ -46,12 +47,13 @@ MODELS = {
     ),
     "fast_rcnn": ({}, ROI_LOSSES, ["roi_recall"], {"classes": "int32"}),
     "retinanet": (DENSE, ["class_loss", "box_loss"], ["class_recall"], {"classes": "int32"}),
+    "fcos": (POINTS, ["class_loss", "box_loss", "centerness_loss"], ["class_recall"], {"classes": "int32"}),
     "rpn": ({}, RPN_LOSSES, ["rpn_recall"], {}),
     "segment_proposals": (
         {"segments": SEGMENTS}, ["segment_score_loss", "segment_mask_loss"], ["segment_recall"], {"masks": "float32"},
     ),
 }  # fmt: skip
-DRAWS_NOTHING = ("retinanet",)  # learns from all that it could
+DRAWS_NOTHING = ("retinanet", "fcos")  # learns from all that it could
 EVERY = {"boxes": "float32", "scores": "float32", "num_detections": "int32"}
 
 
@@ -74,7 +76,7 @@ def build(name, tiny_settings, **differences):
 
 
 # Their stages are tested by themselves, and another with a head on detections is always tested.
-SLOW = ("keypoint_rcnn", "mask_keypoint_rcnn")
+SLOW = ("keypoint_rcnn", "mask_keypoint_rcnn", "fcos")
 
 
 @pytest.fixture(

@@ -41,5 +41,6 @@ def test_the_focal_loss_of_certain_logits_has_finite_gradients():
     ],
 )
 def test_giou(box, other, expected):
-    for pair in ((box, other), (other, box)):
-        assert float(giou_loss(*map(lambda one: tf.constant(one, tf.float32), pair))) == pytest.approx(expected, abs=1e-5)
+    pair = [tf.constant(one, tf.float32) for one in (box, other)]
+    for first, second in (pair, pair[::-1]):
+        assert float(giou_loss(first, second)) == pytest.approx(expected, abs=1e-5)

@@ -87,7 +87,8 @@ class _RetinaNet(PublishedKind):
         unused = cls.unused_rows[0] if rows is None else rows - len(class_names)
         is_coco = tuple(ids) == coco_classes.IDS
         if unused not in (0, 1, *(cls.unused_rows if is_coco else ())):
-            raise UserError(f"{file}: {who} {len(class_names)} classes, but its predictor has {rows} rows for an anchor")
+            number = len(class_names)
+            raise UserError(f"{file}: {who} {number} classes, but its predictor has {rows} rows for an anchor")
         return Classes(class_names, ids, unused)
 
     @classmethod
@@ -95,8 +96,14 @@ class _RetinaNet(PublishedKind):
         """Width and depth of the towers, in which a convolution comes every `step` numbers."""
         convolutions = [place for place in places(tensors, cls.towers) if tensors[place[0]].ndim == 4]
         settings = sizes.common_sizes(tensors, {"model.dense_head.channels": convolutions})
-        last = last_number(tensors, cls.towers)
+        last = last_number(dict(convolutions), cls.towers)
         return settings | {"model.dense_head.conv_layers": 0 if last is None else last // step + 1}
+
+
+def pyramid_channels(tensors: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """The setting of the channels of torchvision's pyramid."""
+    witnesses = places(tensors, r"backbone\.fpn\.\w+_blocks\.(\d\.0|p\d)\.weight")
+    return sizes.common_sizes(tensors, {"model.pyramid.channels": witnesses})
 
 
 @register_published
@@ -116,8 +123,7 @@ class TorchvisionRetinaNet(_RetinaNet):
             raise UserError(f"{file}: a RetinaNet on MobileNetV3, which torchvision has none of; ResNets are read")
         backbone = backbone or "resnet50"
         is_v2 = f"{names.TORCHVISION_CLASSES}.conv.0.1.weight" in tensors
-        pyramid = places(tensors, r"backbone\.fpn\.\w+_blocks\.(\d\.0|p\d)\.weight")
-        settings = sizes.common_sizes(tensors, {"model.pyramid.channels": pyramid}) | cls._head(tensors, 1)
+        settings = pyramid_channels(tensors) | cls._head(tensors, 1)
         settings |= {"model.backbone.name": backbone} | torchvision.width(tensors)
         title = f"retinanet_{backbone}_fpn{'_v2' if is_v2 else ''}"
         config = f"retinanet_r50_fpn_{'v2' if is_v2 else 'torchvision'}"
@@ -153,7 +159,9 @@ class Detectron2RetinaNet(_RetinaNet):
         shared, notes = detectron2.shared_settings(tensors, backbone)
         norm = tensors.get("head.cls_subnet.1.weight")
         has_norms = norm is not None and norm.ndim == 1
-        head = cls._head(tensors, 3 if has_norms else 2) | ({"model.dense_head.norm": "group_norm"} if has_norms else {})
+        head = cls._head(tensors, 3 if has_norms else 2)
+        if has_norms:
+            head["model.dense_head.norm"] = "group_norm"
         top = tensors.get("backbone.top_block.p6.weight")
         lateral = tensors.get("backbone.fpn_lateral5.weight")
         if top is not None and lateral is not None and top.shape[1:2] != lateral.shape[1:2]:
