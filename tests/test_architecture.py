@@ -186,6 +186,8 @@ LIGHT = (
     "keras_fpn.stages.propose_settings", "keras_fpn.stages.classify_settings", "keras_fpn.stages.segment_settings",
     "keras_fpn.stages.mask_settings",
     "keras_fpn.stages.cascade_settings",
+    "keras_fpn.stages.mask_settings", "keras_fpn.stages.dense_settings",
+    "keras_fpn.stages.fcos_settings",
     "keras_fpn.stages.keypoint_settings",
     "keras_fpn.models.architectures", "keras_fpn.models.settings", "keras_fpn.data.settings", "keras_fpn.data.fields",
     "keras_fpn.data.fields.keypoints",

@@ -5,6 +5,7 @@ import functools
 from keras_fpn.console.errors import UserError
 from keras_fpn.export.onnx.operators import crop_for, nms_mask
 from keras_fpn.export.replacing import replace
+from keras_fpn.layers.dense_detections import DenseDetectionLayer
 from keras_fpn.layers.detections import DetectionLayer
 from keras_fpn.layers.proposals import ProposalLayer
 from keras_fpn.layers.roi_align import RoIAlign
@@ -35,6 +36,7 @@ def _no_soft_suppression(layer, model):
 
 ADAPTERS = {
     ProposalLayer: _native_suppression,
+    DenseDetectionLayer: _native_suppression,
     DetectionLayer: _native_suppression,
     SoftDetections: _no_soft_suppression,
     RoIAlign: _native_crops,

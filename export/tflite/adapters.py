@@ -11,6 +11,7 @@ from keras_fpn.export.tflite.narrow_products import narrow_products
 from keras_fpn.export.tflite.pixels import normalize
 from keras_fpn.export.tflite.roi_align import crop
 from keras_fpn.export.tflite.suppression import nms_mask
+from keras_fpn.layers.dense_detections import DenseDetectionLayer
 from keras_fpn.layers.detections import DetectionLayer
 from keras_fpn.layers.leading_rows import LeadingRows
 from keras_fpn.layers.pixels import PixelNormalization
@@ -54,6 +55,7 @@ def _no_soft_suppression(layer, model):
 ADAPTERS = {
     PixelNormalization: _static_pixels,
     ProposalLayer: _static_suppression,
+    DenseDetectionLayer: _static_suppression,
     DetectionLayer: _static_suppression,
     SoftDetections: _no_soft_suppression,
     LeadingRows: _some_rows_at_a_time,

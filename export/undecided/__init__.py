@@ -8,6 +8,7 @@ gives is no fault if it is among the undecided ones, and only then.
     states        certain, undecided, out: thresholds, cuts and suppression with room for rounding
     proposals     the rule of what proposes
     detections    the rule of what classifies proposals
+    dense         the rule of what classifies all anchors
     segments      the rule of segments' best positions
     keypoints     the rule of the places of keypoints
     answers       the rules by the type of a stage, and the walk through a model's stages

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_fpn.export.type_table import TypeTable
-from keras_fpn.export.undecided import detections, keypoints, proposals, segments
+from keras_fpn.export.undecided import dense, detections, keypoints, proposals, segments
 from keras_fpn.export.undecided.states import IN, SCORE_ROOM, Possible, certain
 from keras_fpn.stages.classify import ClassifyStage
+from keras_fpn.stages.dense import DenseStage
 from keras_fpn.stages.keypoint import KeypointStage
 from keras_fpn.stages.propose import ObjectsStage, ProposeStage
 from keras_fpn.stages.segment import SegmentStage
@@ -27,6 +28,7 @@ RULES = TypeTable(
         ProposeStage: proposals.of_stage,
         ObjectsStage: proposals.of_objects,
         ClassifyStage: detections.of_stage,
+        DenseStage: dense.of_stage,
         SegmentStage: segments.of_stage,
     },
 )

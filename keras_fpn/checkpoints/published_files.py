@@ -104,6 +104,7 @@ def _by_name(files: Iterable[PublishedFile]) -> dict[str, PublishedFile]:
 _BOX, _MASK, _POINTS, _MISC = "COCO-Detection", "COCO-InstanceSegmentation", "COCO-Keypoints", "Misc"
 _FASTER, _MASKED, _KEYPOINT, _CLASSIFIER = "Faster R-CNN", "Mask R-CNN", "Keypoint R-CNN", "ImageNet classifier"
 _CASCADE = "Cascade Mask R-CNN"
+_RETINANET = "RetinaNet"
 FILES = _by_name([
     _torchvision("fasterrcnn_resnet50_fpn", _FASTER, "box AP 37.0", 159.743,
                  "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"),
@@ -121,6 +122,11 @@ FILES = _by_name([
                  "keypointrcnn_resnet50_fpn_coco-fc266e95.pth"),
     _torchvision("keypointrcnn_resnet50_fpn_legacy", _KEYPOINT, "box AP 50.6, keypoint AP 61.1", 226.054,
                  "keypointrcnn_resnet50_fpn_coco-9f466800.pth"),
+    _torchvision("retinanet_resnet50_fpn", _RETINANET, "box AP 36.4", 130.267,
+                 "retinanet_resnet50_fpn_coco-eeacb38b.pth"),
+    _torchvision("retinanet_resnet50_fpn_v2", _RETINANET, "box AP 41.5", 146.037,
+                 "retinanet_resnet50_fpn_v2_coco-5905b1c5.pth"),
+    _torchvision("fcos_resnet50_fpn", "FCOS", "box AP 39.2", 123.608, "fcos_resnet50_fpn_coco-99b0c9b7.pth"),
     _torchvision("resnet18", _CLASSIFIER, "top-1 69.758", 44.661, "resnet18-f37072fd.pth"),
     _torchvision("resnet34", _CLASSIFIER, "top-1 73.314", 83.275, "resnet34-b627a593.pth"),
     _torchvision("resnet50", _CLASSIFIER, "top-1 76.130", 97.781, "resnet50-0676ba61.pth"),
@@ -135,6 +141,9 @@ FILES = _by_name([
     _detectron2(_BOX, "faster_rcnn_R_50_FPN_3x", _FASTER, "box AP 40.2", 137849458, "280758"),
     _detectron2(_BOX, "faster_rcnn_R_101_FPN_3x", _FASTER, "box AP 42.0", 137851257, "f6e8b1"),
     _detectron2(_BOX, "rpn_R_50_FPN_1x", "RPN", "AR1000 58.0", 137258492, "02ce48"),
+    _detectron2(_BOX, "retinanet_R_50_FPN_1x", _RETINANET, "box AP 37.4", 190397773, "bfca0b"),
+    _detectron2(_BOX, "retinanet_R_50_FPN_3x", _RETINANET, "box AP 38.7", 190397829, "5bd44e"),
+    _detectron2(_BOX, "retinanet_R_101_FPN_3x", _RETINANET, "box AP 40.4", 190397697, "971ab9"),
     _detectron2(_MASK, "mask_rcnn_R_50_FPN_1x", _MASKED, "box AP 38.6, mask AP 35.2", 137260431, "a54504"),
     _detectron2(_MASK, "mask_rcnn_R_50_FPN_3x", _MASKED, "box AP 41.0, mask AP 37.2", 137849600, "f10217"),
     _detectron2(_MASK, "mask_rcnn_R_101_FPN_3x", _MASKED, "box AP 42.9, mask AP 38.6", 138205316, "a3ec72"),

@@ -90,21 +90,31 @@ def backbone_entries(backbone: "keras.Model") -> Iterable[Entry]:
 
 def _class_rows(model, rows):
     """Where each of our outputs lies: ours are the classes, then the background, then the rows of no class."""
-    others = model.settings["box_head"]["background_logits"]  # of all predictors, there
+    # Of all predictors of RoIs, there; a head that tells no background has what it says itself.
+    box_head = model.settings.get("box_head")
+    others = box_head["background_logits"] if box_head else rows.others
     if rows.others > others:
         raise UserError("box_head.background_boxes: above box_head.background_logits; torchvision has as many of both")
-    order = _row_order(model, others)
+    order = _row_order(model, others, "box_head.background_logits" if box_head else "rows that stand for no class")
     ours = order[: model.num_classes + rows.others]
-    return [rows.width * row + index for row in ours for index in range(rows.width)], rows.width * len(order)
+    places = [
+        rows.width * (row + len(order) * repeat) + index
+        for repeat in range(rows.repeats)
+        for row in ours
+        for index in range(rows.width)
+    ]
+    return places, rows.width * len(order) * rows.repeats
 
 
-def _row_order(model, background_logits):
-    """Row of the file for each of our logits."""
-    if background_logits == 1:
+def _row_order(model, others, key):
+    """Row of the file for each of our outputs."""
+    if others == 0:
+        return [*range(model.num_classes)]
+    if others == 1:
         return [*range(1, model.num_classes + 1), 0]
-    if background_logits == 1 + len(UNUSED_IDS) and tuple(model.category_ids) == IDS:
+    if others == 1 + len(UNUSED_IDS) and tuple(model.category_ids) == IDS:
         return [*IDS, 0, *UNUSED_IDS]
     raise UserError(
-        f"box_head.background_logits: {background_logits} with {model.num_classes} classes has no counterpart at "
+        f"{key}: {others} with {model.num_classes} classes has no counterpart at "
         "torchvision; 1 has, and 11 with the 80 classes of COCO"
     )

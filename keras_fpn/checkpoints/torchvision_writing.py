@@ -88,8 +88,8 @@ def _check_network(model):
     is_bottleneck = name in RESNETS and RESNETS[name][0]
     if is_bottleneck:
         wanted["backbone"] = {"stride_in": "3x3"}
-    anchors = settings["anchors"]
-    if len(anchors["ratios"]) > 1 and any(len(sizes) > 1 for sizes in anchors["sizes"].values()):
+    anchors = settings.get("anchors")
+    if anchors and len(anchors["ratios"]) > 1 and any(len(sizes) > 1 for sizes in anchors["sizes"].values()):
         wanted["anchors"]["order"] = "ratio_major"
     differing = [
         f"{group}.{key}={settings[group][key]} (torchvision: {value})"
@@ -97,11 +97,16 @@ def _check_network(model):
         for key, value in values.items()
         if settings.get(group, {}).get(key, value) != value
     ]
-    top = max(int(level[1:]) for level in model.backbone.output)
+    last = max(int(level[1:]) for level in model.backbone.output) + _levels_above(model)
     levels = [int(level[1:]) for level in settings["pyramid"]["levels"]]
-    if levels[-1] != top + 1:
-        differing.append(f"pyramid.levels={','.join(settings['pyramid']['levels'])} (torchvision: up to P{top + 1})")
+    if levels[-1] != last:
+        differing.append(f"pyramid.levels={','.join(settings['pyramid']['levels'])} (torchvision: up to P{last})")
     if differing:
         raise UserError(
             f"torchvision cannot run this network: {'; '.join(differing)}. Its weights would give other answers there"
         )
+
+
+def _levels_above(model):
+    """How many levels a pyramid has at torchvision above the coarsest of the backbone."""
+    return dict(_settings_of(model))["pyramid"].levels_above[torchvision.NAME]

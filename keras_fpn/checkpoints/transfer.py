@@ -217,7 +217,8 @@ def _fit_class_rows(part, tensors, source, model):
             continue
         if model.num_classes == source.num_classes:
             others = min(ours[layer].others, theirs[layer].others)
-            tensors[name] = _matched(tensor, variables[name], ours[layer].width, others, source, model)
+            rows = ours[layer]._replace(others=others)
+            tensors[name] = _matched(tensor, variables[name], rows, theirs[layer].repeats, source, model)
         elif tensor.shape == tuple(variables[name].shape):
             # 80 classes and 11 other rows are as many as 90 and 1: predictors must not fit by chance.
             tensors[name] = tensor[..., : ours[layer].width * min(source.num_classes, model.num_classes)]
@@ -254,17 +255,17 @@ def _with_rows(tensor, value, axis, pairs):
     return np.moveaxis(value, 0, axis)
 
 
-def _matched(tensor, variable, width, others, source, model):
+def _matched(tensor, variable, common, their_repeats, source, model):
     """The rows of the same classes, in the model's order; rows that stand for no class, as many as both have."""
-    rows = tensor.reshape(*tensor.shape[:-1], -1, width)
-    if rows.shape[:-2] != variable.shape[:-1]:
+    rows = tensor.reshape(*tensor.shape[:-1], their_repeats, -1, common.width)
+    if rows.shape[:-3] != variable.shape[:-1] or their_repeats != common.repeats:
         return tensor
     order = list(range(model.num_classes))
     if set(source.class_names) == set(model.class_names) and len(set(model.class_names)) == model.num_classes:
         order = [source.class_names.index(name) for name in model.class_names]
-    wanted = variable.numpy().copy().reshape(*variable.shape[:-1], -1, width)
-    common = model.num_classes + others
-    wanted[..., :common, :] = rows[..., [*order, *range(model.num_classes, common)], :]
+    wanted = variable.numpy().copy().reshape(*variable.shape[:-1], common.repeats, -1, common.width)
+    number = model.num_classes + common.others
+    wanted[..., :number, :] = rows[..., [*order, *range(model.num_classes, number)], :]
     return wanted.reshape(variable.shape)
 
 

@@ -29,10 +29,11 @@ or the architecture's where that has one of its own, then the YAML file's, then 
 def page() -> str:
     """Return the page as Markdown."""
     parts = [_HEAD, "## model\n", _architectures()]
-    groups = {group: kind for member in ARCHITECTURES for group, kind in member.groups.items()}
-    for group, kind in groups.items():
-        for title, settings in _variants(group, kind):
-            parts.append(f"### model.{title}\n\n{_text(settings)}\n\n{_table(settings)}")
+    for group, kinds in _groups().items():
+        for kind, members in kinds:
+            for title, settings in _variants(group, kind):
+                of = f" ({', '.join(members)})" if len(kinds) > 1 and not isinstance(kind, Choice) else ""
+                parts.append(f"### model.{title}{of}\n\n{_text(settings)}\n\n{_table(settings)}")
     for name, settings in (
         ("data", with_field_settings()), ("data.train, data.val", SplitSettings), ("training", TrainingSettings),
         ("four_step", FourStepSettings),
@@ -40,6 +41,24 @@ def page() -> str:
         parts.append(f"## {name}\n\n{_text(settings)}{_of_fields() if name == 'data' else ''}\n\n{_table(settings)}")
         parts += _augmentations() if name == "data" else []
     return "\n".join(part.rstrip() + "\n" for part in parts)
+
+
+def _groups():
+    """`{group: [(Settings or Choice, names of the members that have it so), ...]}`; the same parts are one `Choice`."""
+    groups: dict[str, list[tuple[typing.Any, list[str]]]] = {}
+    for member in ARCHITECTURES:
+        for group, kind in member.groups.items():
+            known = groups.setdefault(group, [])
+            same = [names for other, names in known if other is kind or _parts(other) is _parts(kind) is not None]
+            if same:
+                same[0].append(member.name)
+            else:
+                known.append((kind, [member.name]))
+    return groups
+
+
+def _parts(kind):
+    return kind.parts if isinstance(kind, Choice) else None
 
 
 def _architectures():

@@ -8,6 +8,7 @@
     fast_rcnn           on given proposals (table 2)
     faster_rcnn         the whole (tables 3, 5)
     segment_proposals   table 6
+    retinanet, fcos     all anchors or points at once, without proposals
     mask_rcnn           the whole, and a mask for each detection
     cascade_rcnn        the whole with a row of box heads; cascade_mask_rcnn: and masks
     keypoint_detector   one that knows its keypoints

@@ -13,6 +13,8 @@ from keras_fpn.parts.settings import Settings
 from keras_fpn.stages import (
     cascade_settings,
     classify_settings,
+    dense_settings,
+    fcos_settings,
     keypoint_settings,
     mask_settings,
     propose_settings,
@@ -101,8 +103,8 @@ def register_model(
     return add
 
 
-def _add_own(name, class_name, *stages, checks=(), defaults=None):
-    groups = {group: kind for stage in stages for group, kind in stage.GROUPS.items()}
+def _add_own(name, class_name, *stages, checks=(), defaults=None, **groups):
+    groups |= {group: kind for stage in stages for group, kind in stage.GROUPS.items()}
     ARCHITECTURES.add(name, Architecture(name, class_name, groups, checks, defaults or {}))
 
 
@@ -141,3 +143,12 @@ _add_own(
 _add_own("rpn", "keras_fpn.models.rpn:RPN", propose_settings)
 _add_own("fast_rcnn", "keras_fpn.models.fast_rcnn:FastRCNN", classify_settings, checks=_CLASSIFIES)
 _add_own("segment_proposals", "keras_fpn.models.segment_proposals:SegmentProposals", segment_settings)
+_STRIDED = Choice(NECKS, "name", "fpn_strided")
+_add_own(
+    "retinanet",
+    "keras_fpn.models.retinanet:RetinaNet",
+    dense_settings,
+    checks=(dense_settings.check_levels,),
+    pyramid=_STRIDED,
+)
+_add_own("fcos", "keras_fpn.models.fcos:FCOS", fcos_settings, pyramid=_STRIDED)

@@ -9,6 +9,7 @@
     finest_level    the whole pyramid, of which P2 alone is given           rows f
     single_scale    no pyramid: C4 or C5 as it is                           rows a, b
     fusion          all levels on one map, after HyperNet                   a neighbour
+    fpn_strided     from C3 on, with strided convolutions above C5          RetinaNet, FCOS
     ssd             upper levels and further ones, no top-down pathway      a neighbour
 
     stretches, convolutions, resampling

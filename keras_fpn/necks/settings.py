@@ -1,7 +1,7 @@
 """The pyramids that a configuration can name, and the settings of each; nothing here imports TensorFlow."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from pydantic import NonNegativeFloat, field_validator
 
@@ -22,6 +22,8 @@ class NeckSettings(Settings):
     name: str = "fpn"
     levels: Levels = ["P2", "P3", "P4", "P5", "P6"]
     elsewhere = {"torchvision": {"name": "fpn"}}
+    # {source: number}, how many levels the models of a source have above the coarsest of their backbone.
+    levels_above: ClassVar[dict[str, int]] = {"torchvision": 1}
 
     @field_validator("levels")
     @classmethod
@@ -37,7 +39,21 @@ class PyramidSettings(NeckSettings):
     channels: Channels = 256
     norm: Norm | None = None
     norm_epsilon: NonNegativeFloat = 1e-5
-    conventions = ("norm", "norm_epsilon")
+    conventions: ClassVar[tuple[str, ...]] = ("norm", "norm_epsilon")
+
+
+class StridedPyramidSettings(PyramidSettings):
+    """Of the pyramid with convolutions of stride 2 above the backbone's coarsest map.
+
+    `top_input`: what the first of them reads, that map ("backbone") or the pyramid's level of it ("pyramid").
+    """
+
+    levels: Levels = ["P3", "P4", "P5", "P6", "P7"]
+    top_input: Literal["backbone", "pyramid"] = "backbone"
+    profiles = {"torchvision": {"top_input": "pyramid"}}
+    conventions = (*PyramidSettings.conventions, "top_input")
+    elsewhere = {"torchvision": {"name": "fpn_strided"}}
+    levels_above: ClassVar[dict[str, int]] = {"torchvision": 2}
 
 
 def register_neck(name: str, settings: type[NeckSettings] = PyramidSettings) -> Callable[[_Build], _Build]:
@@ -62,6 +78,8 @@ def register_neck(name: str, settings: type[NeckSettings] = PyramidSettings) -> 
 def _register_own():
     for name in ("fpn", "bottom_up", "top_down", "finest_level", "fusion", "ssd"):
         NECKS.add(name, Part(name, PyramidSettings, f"keras_fpn.necks.{name}:build_{name}"))
+    strided = "keras_fpn.necks.fpn_strided:build_fpn_strided"
+    NECKS.add("fpn_strided", Part("fpn_strided", StridedPyramidSettings, strided))
     single_scale = "keras_fpn.necks.single_scale:build_single_scale"
     NECKS.add("single_scale", Part("single_scale", NeckSettings, single_scale))
 

@@ -8,6 +8,8 @@
     bin_maxima         maxima over the bins of a map
     losses             of the RPN, of RoIs, of segments
     mask_losses        of the masks of RoIs
+    focal, giou        losses of anchors without sampling: of classes, of boxes
+    points             boxes by distances from a point, and its centre-ness
     masks              pasted into images, run-length encoded
     keypoints          places of keypoints from heat maps of boxes
     mask_pasting       pasted by the rules of detectron2 and torchvision

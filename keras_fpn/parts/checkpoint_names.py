@@ -76,10 +76,12 @@ class ClassRows(NamedTuple):
     Attributes:
         width: outputs of a class: 1 of a score, 4 of a box.
         others: how many more there are, in units of `width`, that stand for no class.
+        repeats: how often all of that stands there, once for each anchor of a cell.
     """
 
     width: int
     others: int
+    repeats: int = 1
 
 
 class Named(NamedTuple):

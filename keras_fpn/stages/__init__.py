@@ -8,6 +8,8 @@
     cascade         the same by a row of heads, each on the boxes of the one before
     cascade_targets
                     towards what the later ones are trained
+    dense           every anchor at once; dense_targets: what each is trained towards
+    fcos            every point at once; fcos_targets: what each is trained towards
     segment         positions of the pyramid, their scores and masks
     mask            a mask for each detection
     targets         which anchors and RoIs are positive, their sampling, towards what they are trained

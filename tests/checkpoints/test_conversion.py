@@ -397,7 +397,7 @@ def test_source_overrules_what_the_names_tell(r50_tensors, refused):
 @pytest.mark.parametrize(
     ("base", "extra", "told"),
     [
-        ("torchvision/retinanet_resnet50_fpn", {}, "is a RetinaNet (head.classification_head."),
+        (None, {"head.classification_head.module_list.0.weight": (1,)}, "is an SSD (head.classification_head."),
         ("torchvision/mobilenet_v2", {}, "is a classifier of another kind (features."),
         ("torchvision/keypointrcnn_resnet50_fpn", {"roi_heads.mask_head.0.0.weight": (1,)}, "is a Mask R-CNN"),
         ("detectron2/faster_rcnn_R_50_FPN", {"roi_heads.box_head.0.fc1.weight": (1,)}, "is a Cascade R-CNN"),
@@ -416,24 +416,24 @@ def test_another_architecture_is_told_by_its_name(base, extra, told, state_dict,
     assert "; of detectron2 Faster R-CNN with a pyramid, " in message and message.endswith(", RPN")
 
 
-def test_another_kind_of_file_is_one_class_more(state_dict, mobilenet_tensors, monkeypatch, tmp_path):
+def test_another_kind_of_file_is_one_class_more(state_dict, r50_tensors, mobilenet_tensors, monkeypatch, tmp_path):
     known = list(published.kinds())
     monkeypatch.setattr("keras_fpn.checkpoints.published.kind._KINDS", known)
     (faster,) = (kind for kind in known if kind.source == "torchvision" and kind.architecture == "faster_rcnn")
 
     @published.register_published
-    class RetinaNet(faster):
-        architecture, words = "retinanet", "RetinaNet"
-        patterns = (r"^backbone\.body\.", r"^head\.classification_head\.")
+    class PanopticFPN(faster):
+        architecture, words = "panoptic_fpn", "Panoptic FPN"
+        patterns = (*faster.patterns, r"^sem_seg_head\.")
 
     def found(tensors):
         layout = recognition.source_of(tensors, tmp_path)
         return recognition.recognise(layout, layout.current_names(tensors), tmp_path)
 
-    kind, recognised = found(state_dict("torchvision/retinanet_resnet50_fpn"))
-    assert kind is RetinaNet and recognised.architecture == "retinanet"
+    kind, recognised = found(r50_tensors | {"sem_seg_head.predictor.weight": np.ones(1, np.float32)})
+    assert kind is PanopticFPN and recognised.architecture == "panoptic_fpn"
     assert found(mobilenet_tensors)[0] is faster
-    with pytest.raises(UserError, match="is a classifier of another kind .*of torchvision .*RetinaNet"):
+    with pytest.raises(UserError, match="is a classifier of another kind .*of torchvision .*Panoptic FPN"):
         found(state_dict("torchvision/mobilenet_v2"))
 
 

@@ -24,17 +24,26 @@ SHIPPED = [
     "faster_rcnn_r50_fpn_paper",
     "faster_rcnn_r50_fpn_torchvision",
     "faster_rcnn_r50_fpn_v2",
+    "fcos_mobilenet_v3_large_320_fpn",
+    "fcos_r50_fpn",
     "keypoint_rcnn_r50_fpn",
     "keypoint_rcnn_r50_fpn_torchvision",
     "mask_rcnn_r101_fpn",
     "mask_rcnn_r50_fpn",
     "mask_rcnn_r50_fpn_torchvision",
     "mask_rcnn_r50_fpn_v2",
+    "retinanet_mobilenet_v3_large_320_fpn",
+    "retinanet_r101_fpn",
+    "retinanet_r50_fpn",
+    "retinanet_r50_fpn_torchvision",
+    "retinanet_r50_fpn_v2",
     "rpn_r50_fpn",
     "shapes",
     "shapes_cascade",
+    "shapes_fcos",
     "shapes_keypoints",
     "shapes_masks",
+    "shapes_retinanet",
     "tiny",
 ]
 
@@ -182,12 +191,15 @@ def test_the_recipe_of_torchvisions_version_2(name):
         ("faster_rcnn_mobilenet_v3_large_fpn", 19_386_354, 58_896),  # features 0 to 6
         ("mask_rcnn_r50_fpn_torchvision", 44_401_393, 222_400),
         ("mask_rcnn_r50_fpn_v2", 46_359_409, 0),
+        pytest.param("retinanet_r50_fpn_torchvision", 34_014_999, 222_400, marks=pytest.mark.slow),
+        pytest.param("fcos_r50_fpn", 32_269_600, 222_400, marks=pytest.mark.slow),
     ],
 )
 def test_as_many_weights_are_trained_as_at_torchvision(name, published, frozen):
     # `published` is num_params of torchvision's weights, of 91 rows: frozen batch normalisation has no parameters.
     rows = ["model.box_head.background_logits=11", "model.box_head.background_boxes=11"]
     rows += ["model.mask_head.background_masks=11"] if name.startswith("mask") else []
+    rows = ["model.dense_head.unused_logits=11"] if name.startswith(("retinanet", "fcos")) else rows
     settings = load_config(name, rows).model
     kind = ARCHITECTURES[settings.architecture].load()
     model = kind(80, profile=settings.profile, **settings.differences())

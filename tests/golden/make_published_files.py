@@ -17,8 +17,8 @@ import sys
 import torchvision
 
 HERE = pathlib.Path(__file__).parent
-MODELS = r"(faster|mask|keypoint)rcnn_|resnet\d+$|mobilenet_v3_large$"
-ROWS = r"(?:faster_rcnn|(?:cascade_)?mask_rcnn|keypoint_rcnn|rpn)_R_\d+_FPN_[13]x"
+MODELS = r"(faster|mask|keypoint)rcnn_|retinanet_|fcos_|resnet\d+$|mobilenet_v3_large$"
+ROWS = r"(?:faster_rcnn|(?:cascade_)?mask_rcnn|keypoint_rcnn|retinanet|rpn)_R_\d+_FPN_[13]x"
 
 
 def torchvisions():

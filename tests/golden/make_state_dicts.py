@@ -25,6 +25,8 @@ DETECTORS = (
     "maskrcnn_resnet50_fpn",
     "keypointrcnn_resnet50_fpn",
     "retinanet_resnet50_fpn",
+    "retinanet_resnet50_fpn_v2",
+    "fcos_resnet50_fpn",
 )
 CLASSIFIERS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v3_large", "mobilenet_v2")
 
@@ -70,6 +72,7 @@ def models():
     yield "detectron2/cascade_mask_rcnn_R_50_FPN", zoo_model("Misc/cascade_mask_rcnn_R_50_FPN_1x")
     yield "detectron2/faster_rcnn_R_101_FPN", detectron2_model(101, "GeneralizedRCNN")
     yield "detectron2/keypoint_rcnn_R_50_FPN", detectron2_model(50, "GeneralizedRCNN", keypoints=True)
+    yield "detectron2/retinanet_R_50_FPN", zoo_model("COCO-Detection/retinanet_R_50_FPN_1x")
     yield "detectron2/rpn_R_50_FPN", detectron2_model(50, "ProposalNetwork")
 
 

@@ -29,7 +29,7 @@ class PublishedKind:
         patterns: of names of tensors. A file is of this kind if each pattern is met, and no kind with more of them is.
         reached: what the source's own weights reach on COCO val2017, by the configuration that they belong to.
         older_names: `((pattern, replacement), ...)` of whole names of tensors in older files of the kind, and what they
-            are called today.
+            are called today. `patterns` are met under either.
         is_default: whether a file of the source that is of no kind is held against this one, so that what it lacks
             is told tensor by tensor.
     """
@@ -109,11 +109,12 @@ def kinds() -> tuple[type[PublishedKind], ...]:
 
 
 def current_names(source: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """`tensors` of a source under the names that its kinds have today.
+    """`tensors` of a source under the names that their kind has today.
 
-    A tensor keeps an older name where one of today's name is there, too.
+    Two kinds may use one name for different things. A tensor keeps an older name where one of today's name is there,
+    too.
     """
-    older = [pair for kind in _KINDS if kind.source == source for pair in kind.older_names]
+    older = kind_of(source, tensors).older_names
     renamed = {}
     for name, tensor in tensors.items():
         new = next((re.sub(pattern, today, name) for pattern, today in older if re.search(pattern, name)), name)
