@@ -1,4 +1,4 @@
-"""What the stages after the box head say of each detection: given the reference's boxes, and of our own.
+"""Outputs of the stages after the box head for each detection: given the reference's boxes, and of our own.
 
 Given its boxes, the heads' logits are compared, and what becomes of them in the picture. Of our own detections those
 are compared that have a counterpart among the reference's. Another head is another module with a class in `HEADS`.

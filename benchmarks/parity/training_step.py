@@ -115,7 +115,7 @@ DRAWN = {
 
 
 def _rows(field, inputs, paths, truth):
-    """What a stage learns from beside boxes and classes, resized by the field itself, padded."""
+    """Targets of a stage beside boxes and classes, resized by the field itself, padded."""
     rows = []
     for image, (path, (boxes, _)) in enumerate(zip(paths, truth, strict=True)):
         size = images.read_image(path)[0].shape[:2]

@@ -117,7 +117,7 @@ class DenseDetectionLayer(FixedArguments, keras.layers.Layer):
         return boxes, scores, pairs % num_classes
 
     def rank(self, predictions: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """What rises with the score: here the logits. `{name: [B, n, ...]} -> [B, n, K]`"""
+        """Values that rise with the score, here the logits: `{name: [B, n, ...]} -> [B, n, K]`"""
         return predictions["class_logits"]
 
     def score(self, ranks: tf.Tensor) -> tf.Tensor:

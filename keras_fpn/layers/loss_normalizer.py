@@ -1,4 +1,4 @@
-"""What the losses of all anchors are divided by."""
+"""The number that the losses of all anchors are divided by."""
 
 import keras
 import tensorflow as tf

@@ -115,7 +115,7 @@ class DenseStage(Stage):
         return {}, *self.losses(predictions, anchors, labelled, training)
 
     def label(self, anchors: Mapping[str, tf.Tensor], targets: Tensors) -> dict[str, tf.Tensor]:
-        """What the anchors of all levels are trained towards, see `anchor_labels`."""
+        """Targets of the anchors of all levels, see `anchor_labels`."""
         together = tf.concat(list(anchors.values()), axis=0)
         return anchor_labels(together, targets, **self.context.settings["anchor_targets"])
 

@@ -1,4 +1,4 @@
-"""What all anchors of a detector without proposals are trained towards."""
+"""Targets of all anchors of a detector without proposals."""
 
 from collections.abc import Mapping
 

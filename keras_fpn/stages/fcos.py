@@ -41,7 +41,7 @@ class FCOSStage(DenseStage):
         return FCOSHead(self.num_classes, 1, name="dense_head", **settings)
 
     def label(self, anchors: Mapping[str, tf.Tensor], targets: Tensors) -> dict[str, tf.Tensor]:
-        """What the points of all levels are trained towards, see `point_labels`."""
+        """Targets of the points of all levels, see `point_labels`."""
         return point_labels(anchors, targets, **self.context.settings["point_targets"])
 
     def sums(

@@ -1,4 +1,4 @@
-"""What all points of FCOS are trained towards (FCOS, section 3.2, and its centre sampling)."""
+"""Targets of all points of FCOS (FCOS, section 3.2, and its centre sampling)."""
 
 import math
 from collections.abc import Mapping

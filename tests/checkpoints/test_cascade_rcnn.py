@@ -9,9 +9,7 @@ import pytest
 import keras_fpn
 from keras_fpn.checkpoints import conversion, detectron2, published, variables
 from keras_fpn.console.errors import UserError
-from tests.checkpoints import test_conversion
-
-state_dict, write = test_conversion.state_dict, test_conversion.write
+from tests.checkpoints.layouts import BOXES
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +59,7 @@ def test_one_box_for_all_classes_is_told_by_the_file(state_dict, tmp_path):
     """detectron2's CLS_AGNOSTIC_BBOX_REG: four rows of boxes, whatever the classes."""
     plain = state_dict("detectron2/faster_rcnn_R_50_FPN")
     kind, names = published.kind_of("detectron2", plain), (None, {}, tmp_path / "file.pkl", False)
-    agnostic = plain | {f"{test_conversion.BOXES}.bias": np.zeros(4, np.float32)}
+    agnostic = plain | {f"{BOXES}.bias": np.zeros(4, np.float32)}
     assert "model.box_head.class_agnostic_boxes" not in kind.classes(detectron2, plain, *names)[1]
     assert kind.classes(detectron2, agnostic, *names)[1]["model.box_head.class_agnostic_boxes"] is True
 

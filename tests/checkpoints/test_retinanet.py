@@ -11,13 +11,12 @@ import keras_fpn
 from keras_fpn.checkpoints import conversion, published
 from keras_fpn.checkpoints.transfer import start_from
 from keras_fpn.console.errors import UserError
-from tests.checkpoints import test_conversion
+from tests.checkpoints.layouts import UNUSED_IDS, without_counters
 
-state_dict, write = test_conversion.state_dict, test_conversion.write
 SCORES, DELTAS = "head.classification_head.cls_logits", "head.regression_head.bbox_reg"
 EPSILON = "model.backbone.norm_epsilon"
 # The 80 ids that COCO uses, then 0 and the ten that it does not.
-ORDER = [id for id in range(1, 91) if id not in test_conversion.UNUSED_IDS] + [0, *test_conversion.UNUSED_IDS]
+ORDER = [id for id in range(1, 91) if id not in UNUSED_IDS] + [0, *UNUSED_IDS]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ def v2(v2_tensors, write):
 def test_torchvisions_file_is_known_with_its_conventions(v1, v1_tensors):
     assert type(v1.model) is keras_fpn.RetinaNet and v1.identity.title == "retinanet_resnet50_fpn"
     assert (v1.config, v1.identity.notes) == ("retinanet_r50_fpn_torchvision", ())
-    assert v1.num_tensors == len(test_conversion.without_counters(v1_tensors))
+    assert v1.num_tensors == len(without_counters(v1_tensors))
     settings = v1.model.settings
     assert settings["backbone"]["norm_epsilon"] == 0.0 and settings["pyramid"]["top_input"] == "pyramid"
     assert settings["dense_head"]["unused_logits"] == 11 and settings["detections"]["max_detections"] == 300
@@ -66,7 +65,7 @@ def test_each_tensor_of_the_head_has_its_place(v1, v1_tensors):
 
 @pytest.mark.parametrize("name", ("v1", "v2"))
 def test_there_and_back_is_exact_to_the_bit(name, request):
-    tensors = test_conversion.without_counters(request.getfixturevalue(f"{name}_tensors"))
+    tensors = without_counters(request.getfixturevalue(f"{name}_tensors"))
     back = conversion.to_torchvision(request.getfixturevalue(name).model)
     assert back.keys() == tensors.keys()
     for key, tensor in tensors.items():
@@ -121,7 +120,7 @@ def test_the_fcos_of_torchvision_goes_there_and_back(state_dict, write):
     assert settings["dense_head"].items() >= {"norm": "group_norm", "conv_layers": 4, "unused_logits": 11}.items()
     last = tensors["head.regression_head.conv.9.weight"]
     np.testing.assert_array_equal(found.model.dense_head.box_tower[3].kernel, last.transpose(2, 3, 1, 0))
-    expected, back = test_conversion.without_counters(tensors), conversion.to_torchvision(found.model)
+    expected, back = without_counters(tensors), conversion.to_torchvision(found.model)
     assert back.keys() == expected.keys()
     for key, tensor in expected.items():
         np.testing.assert_array_equal(back[key], tensor, err_msg=key, strict=True)

@@ -17,6 +17,7 @@ from keras_fpn.parts.settings import PROFILES
 SHIPPED = [
     "cascade_mask_rcnn_r50_fpn",
     "cascade_rcnn_r50_fpn",
+    "cascade_shapes",
     "faster_rcnn_mobilenet_v3_large_320_fpn",
     "faster_rcnn_mobilenet_v3_large_fpn",
     "faster_rcnn_r101_fpn",
@@ -26,6 +27,7 @@ SHIPPED = [
     "faster_rcnn_r50_fpn_v2",
     "fcos_mobilenet_v3_large_320_fpn",
     "fcos_r50_fpn",
+    "fcos_shapes",
     "keypoint_rcnn_r50_fpn",
     "keypoint_rcnn_r50_fpn_torchvision",
     "mask_rcnn_r101_fpn",
@@ -37,13 +39,11 @@ SHIPPED = [
     "retinanet_r50_fpn",
     "retinanet_r50_fpn_torchvision",
     "retinanet_r50_fpn_v2",
+    "retinanet_shapes",
     "rpn_r50_fpn",
     "shapes",
-    "shapes_cascade",
-    "shapes_fcos",
     "shapes_keypoints",
     "shapes_masks",
-    "shapes_retinanet",
     "tiny",
 ]
 
@@ -121,7 +121,7 @@ def test_detectron2_trains_a_cascade_as_mask_rcnn_with_more_proposals():
 
 
 def test_the_demos_cascade_differs_from_the_demo_in_its_heads_alone():
-    cascade, plain = load_config("shapes_cascade"), load_config("shapes")
+    cascade, plain = load_config("cascade_shapes"), load_config("shapes")
     assert (cascade.training, cascade.data) == (plain.training, plain.data)
     groups, others = cascade.model.groups(), plain.model.groups()
     assert set(groups) - set(others) == {"cascade"}

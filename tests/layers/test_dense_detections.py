@@ -27,7 +27,7 @@ def drawn_anchors():
 
 
 def drawn_predictions(draws, anchors):
-    """What make_dense.py gave to torchvision, `{name: {level: [2, A_l, ...]}}`."""
+    """Inputs that make_dense.py gave to torchvision, `{name: {level: [2, A_l, ...]}}`."""
     counts = [len(own) for own in anchors.values()]
     logits = draws.normal("dense/logits", (2, sum(counts), 5), 1.5) - 4
     deltas = draws.normal("dense/deltas", (2, sum(counts), 4), 0.4)

@@ -37,9 +37,16 @@ C4 = {
     "box_head": {"name": "conv5"},
 }
 VARIANTS |= {"conv5": C4, "live conv5": C4 | VARIANTS["live"]}
+VARIANTS |= {name: {"detections": {"suppression": name}} for name in ("class_agnostic", "soft_linear")}
 SEGMENTS = {"units": 8, "mask_size": 6, "samples_per_image": 8, "max_detections": 5, "canonical_size": 8.0}
 MASKS = {"pooling_size": 3, "conv_layers": 1, "channels": 8, "norm": "batch_norm"}
 KEYPOINTS = {"pooling_size": 3, "conv_layers": 1, "channels": 8}
+TOWERS = {"channels": 16, "conv_layers": 1}
+DENSE = {
+    "RetinaNet": {"dense_head": TOWERS, "anchors": {"sizes": {f"P{k}": [2.0 ** (k + 1)] for k in range(3, 8)}}},
+    "FCOS": {"dense_head": TOWERS | {"norm_groups": 4}},
+}
+TARGETS = {"boxes": [[[10.0, 12, 40, 44]], [[20.0, 30, 60, 50]]], "classes": [[0], [1]]}
 MOST_CALLS = 4  # of one layer
 
 
@@ -110,6 +117,12 @@ def calls(tiny_settings):
         keras_fpn.SegmentProposals(segments=SEGMENTS, **shared)(inputs)
         keras_fpn.MaskRCNN(**tiny_settings(), mask_head=MASKS)(inputs)
         keras_fpn.KeypointRCNN(**tiny_settings(), num_keypoints=3, keypoint_head=KEYPOINTS)(inputs)
+        alike = {key: tiny_settings()[key] for key in ("num_classes", "backbone", "pyramid")}
+        for name, settings in DENSE.items():
+            model = getattr(keras_fpn, name)(**alike, **settings)
+            model(inputs)
+            targets = {key: tf.constant(value) for key, value in TARGETS.items()}
+            model.training_losses(inputs, targets, tf.zeros([2], tf.int64), training=False)
     return {name: list(of_layer.values())[:MOST_CALLS] for name, of_layer in noted.items()}
 
 

@@ -167,7 +167,7 @@ def test_a_row_survives_its_own_yaml(name, tmp_path):
         ("table1_c", "table1_c: no such configuration; did you mean 'paper/table1_c'?"),
         ("paper/table2_c.yaml", "no such configuration file; did you mean 'paper/table2_c'?"),
         ("somewhere/else", "somewhere/else: no such configuration file"),
-        ("xyz", "xyz: no such configuration; valid are faster_rcnn_mobilenet_v3_large_320_fpn, "),
+        ("xyz", "xyz: no such configuration; valid are cascade_mask_rcnn_r50_fpn, "),
     ],
 )
 def test_a_name_that_is_not_shipped_is_one_line_with_the_nearest(name, message):

@@ -35,7 +35,7 @@ def stage():
 
 @pytest.fixture(scope="module")
 def drawn(draws):
-    """What make_fcos.py gave to torchvision."""
+    """Inputs that make_fcos.py gave to torchvision."""
     number = sum(height * width for height, width in GRIDS.values())
     return {
         "class_logits": draws.normal("fcos/logits", (2, number, 5), 1.5) - 2,
