@@ -48,7 +48,7 @@ class Settings(BaseModel):
     into a file of weights beside the tensors, whose shapes do not tell them.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
     profiles: ClassVar[dict[str, dict[str, Any]]] = {}
     conventions: ClassVar[tuple[str, ...]] = ()
     elsewhere: ClassVar[dict[str, dict[str, Any]]] = {}
