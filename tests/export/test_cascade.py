@@ -28,5 +28,5 @@ def model():
 def test_an_exported_cascade_is_the_models(format, model, tmp_path):
     finding = export.export_model(model, format, tmp_path / FILES[format]).finding
     assert finding.detections > 50 and finding.unpaired == 0
-    assert 0 < finding.further["masks"] < 1e-3
+    assert 0 <= finding.further["masks"] < 1e-3  # 0 where TensorFlow itself runs
     assert export.open_artefact(tmp_path / FILES[format]).description.architecture == "cascade_mask_rcnn"

@@ -65,13 +65,9 @@ def test_detections_of_points_are_the_models(format, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float16", "int8"])
-def test_fewer_bits(precision, tmp_path):
-    pictures = np.random.default_rng(3).integers(0, 255, (4, 64, 96, 3), np.uint8)
-    options = {"calibration": pictures} if precision == "int8" else {}
-    out = tmp_path / "model.tflite"
-    done = export.export_model(built("detectron2"), "tflite", out, precision=precision, **options)
-    assert done.precision == precision
+def test_half_the_bits(tmp_path):
+    done = export.export_model(built("detectron2"), "tflite", tmp_path / "model.tflite", precision="float16")
+    assert done.precision == "float16"
 
 
 @pytest.mark.parametrize("member", ["torchvision", "detectron2", "fcos"])
