@@ -3,7 +3,6 @@
 Nothing heavy is imported before a sub-command runs, so `--help` answers at once.
 """
 
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -24,13 +23,14 @@ from keras_fpn.commands import (
 )
 from keras_fpn.commands.parser import Parser, parse
 from keras_fpn.console.exits import exit_code
+from keras_fpn.console.screen import look_less_often
 from keras_fpn.parts import extensions
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (`keras-fpn` is this function)."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    gc.set_threshold(50_000, 20, 20)  # what is imported stays, and looking through it is a tenth of the start
+    look_less_often()
     # Set before anything imports Keras. Level 3 keeps TensorFlow's C++ notes off the screen.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

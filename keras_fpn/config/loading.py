@@ -51,8 +51,8 @@ class Config(Settings):
     data: Annotated[SerializeAsAny[DataSettings], BeforeValidator(_data)] = Field(
         default_factory=lambda: with_field_settings()()
     )
-    training: TrainingSettings = TrainingSettings()
-    four_step: FourStepSettings = FourStepSettings()
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    four_step: FourStepSettings = Field(default_factory=FourStepSettings)
 
     def to_yaml(self) -> str:
         """Return every setting, resolved, as YAML that `load_config` reads back to an equal `Config`."""

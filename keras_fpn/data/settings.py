@@ -53,8 +53,8 @@ class DataSettings(Settings):
     proposals of an image are used, in training and in evaluation.
     """
 
-    train: SplitSettings = SplitSettings()
-    val: SplitSettings = SplitSettings()
+    train: SplitSettings = Field(default_factory=SplitSettings)
+    val: SplitSettings = Field(default_factory=SplitSettings)
     batch_size: Count = 16
     evaluation_batch_size: Count = 1
     min_sides: Annotated[list[Side], Field(min_length=1)] = [640, 672, 704, 736, 768, 800]
