@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def of_stage(
     stage: Any, features: dict[str, tf.Tensor], state: dict[str, Any], possible: dict[str, Possible], room: float
 ) -> dict[str, Possible]:
-    """The rule of a stage with `dense_head`, `anchors_of` and a `DenseDetectionLayer` in `detections`."""
+    """The rule of a stage with `dense_head`, `anchors` and a `DenseDetectionLayer` in `detections`."""
     inputs = state["inputs"]
-    predictions, anchors = stage.dense_head(features), stage.anchors_of(features, inputs)
+    predictions, anchors = stage.dense_head(features), stage.anchors.on(features, inputs["images"])
     sizes = inputs["image_sizes"]
     return {"detections": of_layer(stage.detections, predictions, anchors, sizes, stage.num_classes, room)}
 

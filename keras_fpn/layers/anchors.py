@@ -93,6 +93,11 @@ class AnchorGenerator(FixedArguments, keras.layers.Layer):
         # By name: Keras takes nothing but tensors by position, and sizes may be ints.
         return super().__call__(feature_shapes=feature_shapes, image_shape=image_shape)
 
+    def on(self, features: Mapping[str, tf.Tensor], images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Anchors of feature maps `{level: [B, h, w, C]}` of padded images `[B, H, W, 3]`, see `call`."""
+        shapes = {level: tuple(tf.unstack(tf.shape(feature)[1:3])) for level, feature in features.items()}
+        return self(shapes, tf.unstack(tf.shape(images)[1:3]))
+
     def call(
         self, feature_shapes: Mapping[str, Sequence[int | tf.Tensor]], image_shape: Sequence[int | tf.Tensor]
     ) -> dict[str, tf.Tensor]:

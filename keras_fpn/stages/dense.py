@@ -84,11 +84,6 @@ class DenseStage(Stage):
         self.loss_normalizer.build((None,))
         super().build()
 
-    def anchors_of(self, features: Tensors, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """`{level: [A_l, 4]}` pixels."""
-        shapes = {level: tuple(tf.unstack(tf.shape(feature)[1:3])) for level, feature in features.items()}
-        return self.anchors(shapes, tf.unstack(tf.shape(inputs["images"])[1:3]))
-
     def detect(
         self, predictions: dict[str, dict[str, tf.Tensor]], anchors: dict[str, tf.Tensor], inputs: Tensors
     ) -> dict[str, tf.Tensor]:
@@ -98,21 +93,20 @@ class DenseStage(Stage):
         )
 
     def infer(self, features: Tensors, state: State) -> dict[str, Any]:
-        anchors = self.anchors_of(features, state["inputs"])
+        anchors = self.anchors.on(features, state["inputs"]["images"])
         return {"detections": self.detect(self.dense_head(features), anchors, state["inputs"])}
 
     def train(
         self, features: Tensors, state: State, targets: Tensors, seed: tf.Tensor, training: bool = True
     ) -> Trained:
         check_classes(targets["classes"], self.num_classes)
-        of_levels = self.anchors_of(features, state["inputs"])
-        anchors = tf.concat(list(of_levels.values()), axis=0)
+        by_level = self.anchors.on(features, state["inputs"]["images"])
         predictions = {
             name: tf.cast(tf.concat(list(each.values()), axis=1), tf.float32)
             for name, each in self.dense_head(features).items()
         }
-        labelled = self.label(of_levels, targets)
-        return {}, *self.losses(predictions, anchors, labelled, training)
+        labelled = self.label(by_level, targets)
+        return {}, *self.losses(predictions, tf.concat(list(by_level.values()), axis=0), labelled, training)
 
     def label(self, anchors: Mapping[str, tf.Tensor], targets: Tensors) -> dict[str, tf.Tensor]:
         """Targets of the anchors of all levels, see `anchor_labels`."""
@@ -173,5 +167,5 @@ class DenseStage(Stage):
     ) -> Iterator[tuple[str, tuple[Callable, Any]]]:
         yield self.title, (self.dense_head, features)
         inputs = state["inputs"]
-        given = self.dense_head(features), self.anchors_of(features, inputs), inputs
+        given = self.dense_head(features), self.anchors.on(features, inputs["images"]), inputs
         yield "detections", (lambda given: self.detect(*given), given)

@@ -70,9 +70,7 @@ class ProposeStage(Stage):
         self, features: Tensors, inputs: Tensors
     ) -> dict[str, dict[str, tf.Tensor]]:
         """`{"objectness": {level: [B, A_l]}, "deltas": {level: [B, A_l, 4]}, "anchors": {level: [A_l, 4]}}`."""
-        shapes = {level: tuple(tf.unstack(tf.shape(feature)[1:3])) for level, feature in features.items()}
-        image_shape = tf.unstack(tf.shape(inputs["images"])[1:3])
-        return self.rpn_head(features) | {"anchors": self.anchors(shapes, image_shape)}
+        return self.rpn_head(features) | {"anchors": self.anchors.on(features, inputs["images"])}
 
     def propose(
         self, scored: Mapping[str, Mapping[str, tf.Tensor]], inputs: Tensors, training: bool = False
