@@ -83,7 +83,8 @@ class DenseDetectionLayer(FixedArguments, keras.layers.Layer):
         kept = self._suppressed(boxes, scores, classes, num_classes)
         boxes, scores, places, numbers = best(boxes, tf.where(kept, scores, float("-inf")), self.max_detections)
         classes = _gathered(classes, places)
-        boxes = box_ops.clip(boxes, image_sizes)
+        if self.clip == "after_nms":
+            boxes = box_ops.clip(boxes, image_sizes)
         if not self.keep_empty:
             is_there = tf.sequence_mask(numbers, self.max_detections) & box_ops.larger_than(boxes, 0.0)
             boxes, scores, places, numbers = best(

@@ -1,6 +1,6 @@
 """Targets of all anchors of a detector without proposals."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -29,13 +29,31 @@ def anchor_labels(
         "is_trained": [B, N] bool, False where the anchor is ignored}`.
     """
 
+    def find(boxes, is_object):
+        return match(anchors, boxes, is_object, positive_iou, negative_iou, low_quality_matches)
+
+    return labels_of_images(anchors, ground_truth, find, crowd_ioa)
+
+
+def labels_of_images(
+    places: tf.Tensor, ground_truth: Mapping[str, tf.Tensor], find: Callable[..., tuple], crowd_ioa: float
+) -> dict[str, tf.Tensor]:
+    """Labels as `anchor_labels` returns them, by any rule of which place is of which object.
+
+    Args:
+        places: `[N, 4]` anchors, or cells around points.
+        ground_truth, crowd_ioa: see `anchor_labels`.
+        find: called with the boxes `[G, 4]` of an image and which of them are objects, `[G]` bool; gives the object of
+            each place, `[N]` int32, and labels as `targets.match` does.
+    """
+
     def one_image(image):
         boxes, is_object, is_crowd, classes, _ = image
-        matched, labels = match(anchors, boxes, is_object, positive_iou, negative_iou, low_quality_matches)
-        labels = ignore_crowd(labels, anchors, boxes, is_crowd, crowd_ioa)
+        matched, labels = find(boxes, is_object)
+        labels = ignore_crowd(labels, places, boxes, is_crowd, crowd_ioa)
         is_positive = labels == 1
         own = tf.where(is_positive, tf.gather(classes, matched), -1)
-        return own, tf.where(is_positive[:, None], tf.gather(boxes, matched), anchors), labels >= 0
+        return own, tf.where(is_positive[:, None], tf.gather(boxes, matched), places), labels >= 0
 
     signature = (
         tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, 4], tf.float32), tf.TensorSpec([None], tf.bool)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from keras_fpn.stages.targets import ignore_crowd, images_of
+from keras_fpn.stages.dense_targets import labels_of_images
 
 LEAST, MOST = 4.0, 8.0  # strides: an object is of the level from which its farthest side is so far away
 LARGEST_AREA = 1e8  # square pixels; of two objects the point is of the smaller
@@ -45,22 +45,14 @@ def point_labels(
     """
     bounds, cells = reaches(cells), tf.concat(list(cells.values()), axis=0)
 
-    def one_image(image):
-        boxes, is_object, is_crowd, classes, _ = image
-        matched, is_positive = _match(cells, bounds, boxes, is_object, radius)
-        labels = ignore_crowd(tf.cast(is_positive, tf.int32), cells, boxes, is_crowd, crowd_ioa)
-        own = tf.where(is_positive, tf.gather(classes, matched), -1)
-        return own, tf.where(is_positive[:, None], tf.gather(boxes, matched), cells), labels >= 0
+    def find(boxes, is_object):
+        return _match(cells, bounds, boxes, is_object, radius)
 
-    signature = (
-        tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, 4], tf.float32), tf.TensorSpec([None], tf.bool)
-    )  # fmt: skip
-    labelled = tf.map_fn(one_image, images_of(ground_truth), fn_output_signature=signature)
-    return dict(zip(("classes", "boxes", "is_trained"), labelled, strict=True))
+    return labels_of_images(cells, ground_truth, find, crowd_ioa)
 
 
 def _match(cells, bounds, boxes, is_object, radius):
-    """Of `[N]` points the object `[N]` int32, and whether there is one `[N]` bool."""
+    """Of `[N]` points the object `[N]` int32, and whether there is one, `[N]` int32 1 or 0."""
     points, size = (cells[:, :2] + cells[:, 2:]) / 2, cells[:, 2] - cells[:, 0]
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
     offset = tf.reduce_max(tf.abs(points[:, None] - middles[None]), axis=2)  # [N, G]
@@ -70,4 +62,5 @@ def _match(cells, bounds, boxes, is_object, radius):
     is_of &= (farthest > bounds[:, :1]) & (farthest < bounds[:, 1:])
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     preference = tf.where(is_of, LARGEST_AREA - areas[None], 0.0)
-    return tf.argmax(preference, axis=1, output_type=tf.int32), tf.reduce_any(is_of, axis=1)
+    labels = tf.cast(tf.reduce_any(is_of, axis=1), tf.int32)
+    return tf.argmax(preference, axis=1, output_type=tf.int32), labels
