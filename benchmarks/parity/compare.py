@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1]), str(HERE.parents[1] / "tests" / "golden")]
 
-from keras_fpn.commands.main import import_quietly  # noqa: E402
+from keras_fpn.console.screen import import_quietly  # noqa: E402
 
 import_quietly()
 
