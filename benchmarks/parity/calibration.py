@@ -2,24 +2,16 @@
 
 One forward pass: every convolution and linear layer is scaled as its output is seen, so that what a batch norm
 receives agrees in size with its statistics and all else has a standard deviation of 1. The predictors' mean output is
-taken off their bias, and they get the spread of `SPREADS`: hundreds of detections of many classes, no saturation.
+taken off their bias, and they get the spread that `spreads` has for them: hundreds of detections of many classes.
 """
 
 import re
 
 import catalogue
 import drawn_checkpoints
+import spreads
 import torch
 from torch import nn
-
-# Name of a predictor: (standard deviation of its outputs, mean of its outputs).
-SPREADS = (
-    (r"(rpn\.head\.cls_logits|rpn_head\.objectness_logits)$", 0.6, -1.0),
-    (r"(rpn\.head\.bbox_pred|rpn_head\.anchor_deltas)$", 0.25, 0.0),
-    (r"box_predictor\.cls_score$", 1.0, 0.0),
-    (r"box_predictor\.bbox_pred$", 0.4, 0.0),
-)
-UNUSED_SPREAD, UNUSED_MEAN = 0.15, 0.3
 
 
 def recipe(name, module, run):
@@ -93,14 +85,14 @@ def _before_norm(name, convolution, norm, result):
 
 
 def _after_layer(name, layer, result):
-    spread = next((row[1:] for row in SPREADS if re.search(row[0], name)), None)
+    spread = spreads.of(result["model"], name)
     make = _scaled if spread is None else _spread
 
     def hook(_, inputs, output):
         if f"{name}.weight" not in result["factors"]:
             make(name, output.detach(), layer, spread, result)
             if spread is not None:
-                _lower_unused(name, result)
+                _lower_unused(name, spread, result)
         return _with_recipe(name, layer, output, result)
 
     return hook
@@ -118,21 +110,21 @@ def _scaled(name, output, layer, _, result):
 def _spread(name, output, layer, spread, result):
     values = _channels_last(output) - layer.bias
     # One factor for all: what varies little from box to box would only have its rounding magnified.
-    factors = (spread[0] / values.std(0).square().mean().sqrt()).expand(values.shape[1])
+    factors = (spread.deviation / values.std(0).square().mean().sqrt()).expand(values.shape[1])
     result["factors"][f"{name}.weight"] = [_rounded(value) for value in factors]
-    shifts = spread[1] - values.mean(0) * factors
+    shifts = spread.mean - values.mean(0) * factors
     result["shifts"][f"{name}.bias"] = [_rounded(value) for value in shifts]
 
 
-def _lower_unused(name, result):
-    if not name.endswith("roi_heads.box_predictor.cls_score") or len(result["shifts"][f"{name}.bias"]) != 91:
-        return
-    share = UNUSED_SPREAD / SPREADS[2][1]
+def _lower_unused(name, spread, result):
     factors, shifts = result["factors"][f"{name}.weight"], result["shifts"][f"{name}.bias"]
-    for row in catalogue.UNUSED_IDS:
-        # Nearly the same for every box: visible in each softmax, and never the winner.
-        factors[row] = _rounded(factors[row] * share)
-        shifts[row] = _rounded(shifts[row] * share + UNUSED_MEAN)
+    if spread.unused is None or len(shifts) % catalogue.ROWS:
+        return
+    share = spread.unused.deviation / spread.deviation
+    for row in range(len(shifts)):
+        if row % catalogue.ROWS in spread.unused.ids:
+            factors[row] = _rounded(factors[row] * share)
+            shifts[row] = _rounded((shifts[row] - spread.mean) * share + spread.unused.mean)
 
 
 def _with_recipe(name, layer, output, result):

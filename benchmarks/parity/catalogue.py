@@ -4,9 +4,11 @@ Free of torch and of TensorFlow: both sides read it.
 """
 
 import dataclasses
+import re
 
 # The ids of 1..90 that COCO never gave to a class: torchvision keeps rows for them.
 UNUSED_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+ROWS = 91  # of torchvision's predictors: those ids, and 0
 USED_IDS = tuple(number for number in range(1, 91) if number not in UNUSED_IDS)
 
 PICTURES = {
@@ -160,11 +162,17 @@ def model_named(name):
     raise SystemExit(f"error: no model {name!r}; models are {', '.join(model.name for model in MODELS)}")
 
 
+# torchvision's names of tensors, and those that they had when the files were published.
+OLD_NAMES = (
+    (r"^backbone\.fpn\.(inner|layer)_blocks\.(\d)\.0\.", r"backbone.fpn.\1_blocks.\2."),
+    (r"^rpn\.head\.conv\.0\.0\.", "rpn.head.conv."),
+    *((rf"^roi_heads\.mask_head\.{index}\.0\.", f"roi_heads.mask_head.mask_fcn{index + 1}.") for index in range(4)),
+)
+
+
 def old_name(name):
     """torchvision's name of a tensor before version 0.14, as the published files have it."""
-    parts = name.split(".")
-    if parts[:2] == ["backbone", "fpn"]:
-        return ".".join([*parts[:4], *parts[5:]])
-    if parts[:2] == ["roi_heads", "mask_head"]:
-        return f"roi_heads.mask_head.mask_fcn{int(parts[2]) + 1}.{parts[4]}"
-    return name.replace("rpn.head.conv.0.0.", "rpn.head.conv.")
+    for pattern, old in OLD_NAMES:
+        if re.search(pattern, name):
+            return re.sub(pattern, old, name)
+    return name

@@ -70,9 +70,11 @@ def summary(kept, batch, count):
         if f"{batch}/detections/{image}/scores" in arrays:
             scores, labels = (arrays[f"{batch}/detections/{image}/{key}"] for key in ("scores", "labels"))
             classes = len(np.unique(labels))
-            proposals = len(arrays[f"{batch}/proposals/{image}/boxes"])
             best = f"{scores.max(initial=0):.2f}"
-            lines.append(f"{proposals} proposals, {len(scores)} detections of {classes} classes to {best}")
+            proposals = arrays.get(f"{batch}/proposals/{image}/boxes")
+            if proposals is not None:
+                lines.append(f"{len(proposals)} proposals")
+            lines.append(f"{len(scores)} detections of {classes} classes to {best}")
     if f"{batch}/unused_probability" in arrays:
         mean, most = arrays[f"{batch}/unused_probability"]
         lines.append(f"unused ids {100 * mean:.1f} % (one box and id at most {100 * most:.1f} %)")

@@ -17,9 +17,11 @@ import table
 
 HERE = pathlib.Path(__file__).resolve().parent
 REFERENCE_SIDE = (
-    "catalogue.py", "calibration.py", "recording.py", "reference.py", "reference_files.py", "reference_torchvision.py",
-    "reference_detectron2.py", "detectron2_conventions.py", "pictures.py", "torchvision_heads.py",
-    "detectron2_heads.py", "detectron2_masks.py", "detectron2_keypoints.py",
+    "catalogue.py", "calibration.py", "spreads.py", "recording.py", "reference.py", "reference_files.py", "pictures.py",
+    "hooks.py", "reference_torchvision.py", "torchvision_regions.py", "torchvision_heads.py",
+    "reference_detectron2.py", "detectron2_regions.py", "detectron2_heads.py",
+    "detectron2_conventions.py", "detectron2_masks.py",
+    "detectron2_keypoints.py",
 )  # fmt: skip
 
 
