@@ -39,6 +39,7 @@ class Model:
         old_names: whether the published file has torchvision's older names.
         gradients: `{name in the source: (part, layer, variable)}` of this package's model.
         classes: that its box head tells apart; 0 without one.
+        training: overrides of the configuration of the file, so that what is trained is what the reference trains.
         stem: of the name of its file, where that alone tells it from another model; else its name.
     """
 
@@ -49,6 +50,7 @@ class Model:
     old_names: bool = False
     gradients: dict = dataclasses.field(default_factory=dict)
     classes: int = 80
+    training: tuple[str, ...] = ()
     stem: str = ""
 
     @property
@@ -89,6 +91,27 @@ _V2 = {
     "backbone.body.layer4.2.bn2.weight": ("backbone", "res5_2_norm2", "gamma"),
     "roi_heads.box_head.3.0.weight": ("box_head", "conv_3", "kernel"),
 }
+_DENSE = {
+    "head.classification_head.conv.2.0.weight": ("dense_head", "class_conv_2", "kernel"),
+    "head.regression_head.bbox_reg.weight": ("dense_head", "box_deltas", "kernel"),
+}
+_DENSE_V2 = {
+    "backbone.body.conv1.weight": ("backbone", "stem_conv", "kernel"),
+    "backbone.body.layer4.2.bn2.weight": ("backbone", "res5_2_norm2", "gamma"),
+    "head.regression_head.conv.1.1.weight": ("dense_head", "box_norm_1", "gamma"),
+}
+_FCOS = {
+    "head.classification_head.conv.6.weight": ("dense_head", "class_conv_2", "kernel"),
+    "head.regression_head.conv.4.weight": ("dense_head", "box_norm_1", "gamma"),
+    "head.regression_head.bbox_reg.weight": ("dense_head", "distances", "kernel"),
+    "head.regression_head.bbox_ctrness.weight": ("dense_head", "centerness", "kernel"),
+}
+# Their pyramids begin with C3.
+_STRIDED = {
+    "backbone.fpn.inner_blocks.1.0.weight": ("pyramid", "lateral_C4", "kernel"),
+    "backbone.fpn.layer_blocks.0.0.weight": ("pyramid", "output_P3", "kernel"),
+    "backbone.fpn.extra_blocks.p6.weight": ("pyramid", "downsample_P6", "kernel"),
+}
 _MASKS = {
     "roi_heads.mask_head.1.0.weight": ("mask_head", "conv_1", "kernel"),
     "roi_heads.mask_predictor.conv5_mask.weight": ("mask_head", "deconv", "kernel"),
@@ -104,6 +127,14 @@ _DETECTRON2_MASKS = {
 _DETECTRON2_KEYPOINTS = {
     "roi_heads.keypoint_head.conv_fcn2.weight": ("keypoint_head", "conv_1", "kernel"),
     "roi_heads.keypoint_head.score_lowres.weight": ("keypoint_head", "score_lowres", "kernel"),
+}
+_DETECTRON2_DENSE = {
+    "backbone.bottom_up.res3.0.conv1.weight": ("backbone", "res3_0_conv1", "kernel"),
+    "backbone.bottom_up.res5.2.conv2.weight": ("backbone", "res5_2_conv2", "kernel"),
+    "backbone.fpn_lateral3.weight": ("pyramid", "lateral_C3", "kernel"),
+    "backbone.top_block.p6.weight": ("pyramid", "downsample_P6", "kernel"),
+    "head.cls_subnet.4.weight": ("dense_head", "class_conv_2", "kernel"),
+    "head.bbox_pred.weight": ("dense_head", "box_deltas", "kernel"),
 }
 
 MODELS = (
@@ -137,6 +168,19 @@ MODELS = (
             ("keypointrcnn_resnet50_fpn_legacy", "keypointrcnn_resnet50_fpn_coco-9f466800"),
         )
     ),
+    Model(
+        "retinanet_resnet50_fpn", "torchvision", "detector", old_names=True,
+        gradients=_FIRST | _RESNET | _STRIDED | _DENSE,
+    ),
+    # Live batch norm, as of the other v2.
+    Model(
+        "retinanet_resnet50_fpn_v2", "torchvision", "detector", gradients=_RESNET | _STRIDED | _DENSE | _DENSE_V2,
+        training=("model.backbone.freeze_at=0",),
+    ),
+    Model(
+        "fcos_resnet50_fpn", "torchvision", "detector", old_names=True,
+        gradients=_FIRST | _RESNET | _STRIDED | _FCOS,
+    ),
     Model("faster_rcnn_R_50_FPN_1x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
     Model("faster_rcnn_R_101_FPN_3x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
     Model("rpn_R_50_FPN_1x", "detectron2", "rpn", ".pth", gradients=_DETECTRON2 | _RPN_DELTAS, classes=0),
@@ -147,6 +191,10 @@ MODELS = (
     Model(
         "keypoint_rcnn_R_50_FPN_3x", "detectron2", "detector", ".pkl", classes=1,
         gradients=_DETECTRON2 | _FC2 | _DETECTRON2_KEYPOINTS,
+    ),
+    *(
+        Model(name, "detectron2", "detector", ".pkl", gradients=_DETECTRON2_DENSE)
+        for name in ("retinanet_R_50_FPN_1x", "retinanet_R_50_FPN_3x", "retinanet_R_101_FPN_3x")
     ),
     *(
         Model(name, "torchvision", "backbone")
@@ -167,6 +215,7 @@ OLD_NAMES = (
     (r"^backbone\.fpn\.(inner|layer)_blocks\.(\d)\.0\.", r"backbone.fpn.\1_blocks.\2."),
     (r"^rpn\.head\.conv\.0\.0\.", "rpn.head.conv."),
     *((rf"^roi_heads\.mask_head\.{index}\.0\.", f"roi_heads.mask_head.mask_fcn{index + 1}.") for index in range(4)),
+    *((rf"^(head\.\w+_head\.conv)\.{index}\.0\.", rf"\1.{2 * index}.") for index in range(4)),
 )
 
 

@@ -51,7 +51,7 @@ def run(model, folder):
 
         def small(*overrides):
             smaller = f"model.resize.min_side={catalogue.TRAINING_SIDE}"
-            return conversion.convert_checkpoint(checkpoint, overrides=[smaller, *overrides])
+            return conversion.convert_checkpoint(checkpoint, overrides=[smaller, *model.training, *overrides])
 
         paths = [pictures[name] for name in catalogue.TRAINING_PICTURES]
         training_step.compare_training(comparison, small, paths, model.truth(catalogue.TRUTH), model.gradients)

@@ -4,6 +4,7 @@ import pathlib
 
 import calibration
 import detectron2
+import detectron2_dense
 import detectron2_regions
 import hooks
 import numpy as np
@@ -20,7 +21,7 @@ from detectron2.structures import BoxMode
 from detectron2.utils.events import EventStorage
 
 # What follows the pyramid; another kind of it is another module with a class here.
-KINDS = (detectron2_regions.Regions,)
+KINDS = (detectron2_regions.Regions, detectron2_dense.Dense)
 # Where an installed package has them, and where its source does.
 ZOO = (
     pathlib.Path(detectron2.__file__).parent / "model_zoo" / "configs",

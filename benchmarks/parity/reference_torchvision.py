@@ -7,6 +7,7 @@ import hooks
 import numpy as np
 import torch
 import torchvision
+import torchvision_dense
 import torchvision_regions
 from PIL import Image
 from torchvision.models import detection, feature_extraction
@@ -14,10 +15,10 @@ from torchvision.models.detection._utils import overwrite_eps
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 # What follows the pyramid; another kind of it is another module with a class here.
-KINDS = (torchvision_regions.Regions,)
+KINDS = (torchvision_regions.Regions, torchvision_dense.Dense)
 # Whose published weights run so.
 ZERO_EPSILON = (
-    "fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "keypointrcnn_resnet50_fpn"
+    "fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "keypointrcnn_resnet50_fpn", "retinanet_resnet50_fpn"
 )  # fmt: skip
 VERSION = f"torchvision {torchvision.__version__}"
 

@@ -18,9 +18,9 @@ import table
 HERE = pathlib.Path(__file__).resolve().parent
 REFERENCE_SIDE = (
     "catalogue.py", "calibration.py", "spreads.py", "recording.py", "reference.py", "reference_files.py", "pictures.py",
-    "hooks.py", "reference_torchvision.py", "torchvision_regions.py", "torchvision_heads.py",
-    "reference_detectron2.py", "detectron2_regions.py", "detectron2_heads.py",
-    "detectron2_conventions.py", "detectron2_masks.py",
+    "hooks.py", "dense_record.py", "reference_torchvision.py", "torchvision_regions.py", "torchvision_heads.py",
+    "torchvision_dense.py", "reference_detectron2.py", "detectron2_regions.py", "detectron2_heads.py",
+    "detectron2_dense.py", "detectron2_conventions.py", "detectron2_masks.py",
     "detectron2_keypoints.py",
 )  # fmt: skip
 

@@ -4,17 +4,19 @@ Every stage is fed with what our own stage before it gave, from the picture file
 Another kind of head is another module with a class in `KINDS`.
 """
 
+import dense
 import instances
 import matching
 import numpy as np
 import regions
 from comparison import read
+from PIL import Image
 
 from keras_fpn.inference import detecting
 
 # What follows the pyramid, in the order of the stages: `is_in` tells whether a model has it, `compare` compares it on a
 # batch, and `suppression` gives overlap, count and least score that its boxes went through.
-KINDS = (regions.Proposals(), regions.BoxHead())
+KINDS = (regions.Proposals(), regions.BoxHead(), dense.Dense())
 
 
 def kinds_of(model):
@@ -42,6 +44,8 @@ def compare_stages(comparison, model, batch, paths):
     for kind in kinds_of(model):
         kind.compare(comparison, model, features, inputs, batch)
     instances.compare_given(comparison, model, features, inputs, batch, paths)
+    left = comparison.left(batch)
+    assert not left, f"recorded of the reference, and not compared: {', '.join(left)}"
 
 
 def compare_detections(comparison, model, batch, paths):
@@ -50,6 +54,17 @@ def compare_detections(comparison, model, batch, paths):
     for image, ours in enumerate(found):
         theirs = [comparison.kept[f"{batch}/detections/{image}/{part}"] for part in ("boxes", "scores", "labels")]
         labels = np.array(ours.category_ids) if comparison.source == "torchvision" else ours.classes
-        sides = matching.Ranked(ours.boxes, ours.scores, labels), matching.Ranked(*theirs)
+        edges = _edges(comparison, batch, image, paths[image])
+        lists = (ours.boxes, ours.scores, labels), theirs
+        sides = [matching.Ranked(*each, edge=edge) for each, edge in zip(lists, edges, strict=True)]
         comparison.matches["detections"] |= matching.match(*sides, *kinds_of(model)[-1].suppression(model))
         instances.compare_found(comparison, model, batch, image, ours, matching.pairs(*sides))
+
+
+def _edges(comparison, batch, image, path):
+    """Of our detections and of the reference's, in pixels of the picture; see `Comparison.edges`."""
+    with Image.open(path) as picture:
+        width, height = picture.size
+    inner_height, inner_width = comparison.kept[f"{batch}/image_sizes"][image]
+    scale = np.array([width / inner_width, height / inner_height] * 2)
+    return [edge * scale for edge in comparison.edges.get((batch, image), [np.zeros((0, 4))] * 2)]
