@@ -136,6 +136,11 @@ _DETECTRON2_DENSE = {
     "head.cls_subnet.4.weight": ("dense_head", "class_conv_2", "kernel"),
     "head.bbox_pred.weight": ("dense_head", "box_deltas", "kernel"),
 }
+_DETECTRON2_CASCADE = {
+    "roi_heads.box_head.0.fc2.weight": ("box_head", "fc2", "kernel"),
+    "roi_heads.box_head.1.fc2.weight": ("box_head_2", "fc2", "kernel"),
+    "roi_heads.box_predictor.2.bbox_pred.weight": ("box_head_3", "box_deltas", "kernel"),
+}
 
 MODELS = (
     Model(
@@ -195,6 +200,10 @@ MODELS = (
     *(
         Model(name, "detectron2", "detector", ".pkl", gradients=_DETECTRON2_DENSE)
         for name in ("retinanet_R_50_FPN_1x", "retinanet_R_50_FPN_3x", "retinanet_R_101_FPN_3x")
+    ),
+    *(
+        Model(name, "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _DETECTRON2_CASCADE | _DETECTRON2_MASKS)
+        for name in ("cascade_mask_rcnn_R_50_FPN_1x", "cascade_mask_rcnn_R_50_FPN_3x")
     ),
     *(
         Model(name, "torchvision", "backbone")

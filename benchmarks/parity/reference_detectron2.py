@@ -4,6 +4,7 @@ import pathlib
 
 import calibration
 import detectron2
+import detectron2_cascade
 import detectron2_dense
 import detectron2_regions
 import hooks
@@ -21,13 +22,13 @@ from detectron2.structures import BoxMode
 from detectron2.utils.events import EventStorage
 
 # What follows the pyramid; another kind of it is another module with a class here.
-KINDS = (detectron2_regions.Regions, detectron2_dense.Dense)
+KINDS = (detectron2_cascade.Cascade, detectron2_regions.Regions, detectron2_dense.Dense)
 # Where an installed package has them, and where its source does.
 ZOO = (
     pathlib.Path(detectron2.__file__).parent / "model_zoo" / "configs",
     pathlib.Path(detectron2.__file__).parents[1] / "configs",
 )
-FOLDERS = ("COCO-*",)
+FOLDERS = ("COCO-*", "Misc")
 VERSION = f"detectron2 {detectron2.__version__}"
 
 

@@ -20,7 +20,7 @@ REFERENCE_SIDE = (
     "catalogue.py", "calibration.py", "spreads.py", "recording.py", "reference.py", "reference_files.py", "pictures.py",
     "hooks.py", "dense_record.py", "reference_torchvision.py", "torchvision_regions.py", "torchvision_heads.py",
     "torchvision_dense.py", "reference_detectron2.py", "detectron2_regions.py", "detectron2_heads.py",
-    "detectron2_dense.py", "detectron2_conventions.py", "detectron2_masks.py",
+    "detectron2_cascade.py", "detectron2_dense.py", "detectron2_conventions.py", "detectron2_masks.py",
     "detectron2_keypoints.py",
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ Every stage is fed with what our own stage before it gave, from the picture file
 Another kind of head is another module with a class in `KINDS`.
 """
 
+import cascade
 import dense
 import instances
 import matching
@@ -16,7 +17,7 @@ from keras_fpn.inference import detecting
 
 # What follows the pyramid, in the order of the stages: `is_in` tells whether a model has it, `compare` compares it on a
 # batch, and `suppression` gives overlap, count and least score that its boxes went through.
-KINDS = (regions.Proposals(), regions.BoxHead(), dense.Dense())
+KINDS = (regions.Proposals(), regions.BoxHead(), cascade.FurtherHeads(), dense.Dense())
 
 
 def kinds_of(model):

@@ -21,7 +21,7 @@ NOTE = """\
 Each cell is the largest difference over all pictures (480x640, 427x640, 333x500, 800x1333 one by one, and the \
 first three in a batch), from the JPEG file on. Pixels to box deltas: |a - b| / (|b| + mean |b|), bound 1e-4; \
 anchors: no bit may differ, nor of the cells around FCOS's points. Pooled features and the box head are given the \
-reference's proposals. Dense: \
+reference's proposals, the further box heads of a cascade the boxes that the reference's head before them gave. Dense: \
 the head of a detector without proposals, of all levels, its boxes as deltas or as distances. Proposals: largest \
 coordinate difference, bound 0.05 px; in brackets how many of all stand in another order, by which \
 difference of their scores at most (bound 1e-4, logits of detectron2 and probabilities of torchvision), and how \
