@@ -18,6 +18,8 @@ PICTURES = {
     "800x1333": (800, 1333),
 }
 BATCHES = (("480x640",), ("427x640",), ("333x500",), ("800x1333",), ("480x640", "333x500", "427x640"))
+# Exit code of reference.py about a model that needs detectron2 itself, where it is not.
+NEEDS_DETECTRON2 = 3
 # Of training: pictures, ground truth in pixels of the picture, the shorter side that the transform makes.
 TRAINING_PICTURES = ("480x640", "333x500")
 TRAINING_SIDE = 256
