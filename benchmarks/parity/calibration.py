@@ -2,24 +2,16 @@
 
 One forward pass: every convolution and linear layer is scaled as its output is seen, so that what a batch norm
 receives agrees in size with its statistics and all else has a standard deviation of 1. The predictors' mean output is
-taken off their bias, and they get the spread of `SPREADS`: hundreds of detections of many classes, no saturation.
+taken off their bias, and they get the spread that `spreads` has for them: hundreds of detections of many classes.
 """
 
 import re
 
 import catalogue
 import drawn_checkpoints
+import spreads
 import torch
 from torch import nn
-
-# Name of a predictor: (standard deviation of its outputs, mean of its outputs).
-SPREADS = (
-    (r"(rpn\.head\.cls_logits|rpn_head\.objectness_logits)$", 0.6, -1.0),
-    (r"(rpn\.head\.bbox_pred|rpn_head\.anchor_deltas)$", 0.25, 0.0),
-    (r"box_predictor\.cls_score$", 1.0, 0.0),
-    (r"box_predictor\.bbox_pred$", 0.4, 0.0),
-)
-UNUSED_SPREAD, UNUSED_MEAN = 0.15, 0.3
 
 
 def recipe(name, module, run):
@@ -36,11 +28,14 @@ def recipe(name, module, run):
     }
     result = {"model": name, "shapes": shapes, "factors": {}, "shifts": {}}
     load(module, result)
-    hooks = _hooks(module, result)
+    moments = {}
+    hooks = _hooks(module, result, moments)
     with torch.no_grad():
         run()
     for hook in hooks:
         hook.remove()
+    for layer, of_levels in moments.items():
+        _spread(layer, *of_levels, spreads.of(name, layer), result)
     load(module, result)
     return result
 
@@ -56,7 +51,7 @@ def _is_norm(module):
     return "running_mean" in dict(module.named_buffers(recurse=False))
 
 
-def _hooks(module, result):
+def _hooks(module, result, moments):
     modules = dict(module.named_modules())
     hooks, normed = [], set()
     for name, part in modules.items():
@@ -66,7 +61,7 @@ def _hooks(module, result):
             hooks.append(part.register_forward_pre_hook(_before_norm(name, convolution, part, result)))
     for name, part in modules.items():
         if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)) and name not in normed:
-            hooks.append(part.register_forward_hook(_after_layer(name, part, result)))
+            hooks.append(part.register_forward_hook(_after_layer(name, part, result, moments)))
     return hooks
 
 
@@ -92,15 +87,21 @@ def _before_norm(name, convolution, norm, result):
     return hook
 
 
-def _after_layer(name, layer, result):
-    spread = next((row[1:] for row in SPREADS if re.search(row[0], name)), None)
-    make = _scaled if spread is None else _spread
+def _after_layer(name, layer, result, moments):
+    spread = spreads.of(result["model"], name)
 
     def hook(_, inputs, output):
-        if f"{name}.weight" not in result["factors"]:
-            make(name, output.detach(), layer, spread, result)
-            if spread is not None:
-                _lower_unused(name, result)
+        is_new = f"{name}.weight" not in result["factors"]
+        if spread is None:
+            if is_new:
+                _scale(name, output.detach(), layer, result)
+        elif is_new or spread.over_levels:
+            values = _channels_last(output.detach()) - layer.bias
+            means, variances = moments.setdefault(name, ([], [])) if spread.over_levels else ([], [])
+            means.append(values.mean(0))
+            variances.append(values.std(0).square())
+            if is_new:
+                _spread(name, means, variances, spread, result)
         return _with_recipe(name, layer, output, result)
 
     return hook
@@ -110,29 +111,32 @@ def _channels_last(values):
     return values.movedim(1, -1).flatten(0, -2)
 
 
-def _scaled(name, output, layer, _, result):
+def _scale(name, output, layer, result):
     bias = 0.0 if layer.bias is None else layer.bias
     result["factors"][f"{name}.weight"] = _rounded(1 / (_channels_last(output) - bias).std())
 
 
-def _spread(name, output, layer, spread, result):
-    values = _channels_last(output) - layer.bias
+def _spread(name, means, variances, spread, result):
+    """Factors and shifts of a predictor; lists over levels of the moments of each of its outputs."""
+    mean = torch.stack(means).mean(0)
+    variance = torch.stack([own + (each - mean).square() for own, each in zip(variances, means, strict=True)]).mean(0)
     # One factor for all: what varies little from box to box would only have its rounding magnified.
-    factors = (spread[0] / values.std(0).square().mean().sqrt()).expand(values.shape[1])
+    factors = (spread.deviation / variance.mean().sqrt()).expand(len(mean))
     result["factors"][f"{name}.weight"] = [_rounded(value) for value in factors]
-    shifts = spread[1] - values.mean(0) * factors
+    shifts = spread.mean - mean * factors
     result["shifts"][f"{name}.bias"] = [_rounded(value) for value in shifts]
+    _lower_unused(name, spread, result)
 
 
-def _lower_unused(name, result):
-    if not name.endswith("roi_heads.box_predictor.cls_score") or len(result["shifts"][f"{name}.bias"]) != 91:
-        return
-    share = UNUSED_SPREAD / SPREADS[2][1]
+def _lower_unused(name, spread, result):
     factors, shifts = result["factors"][f"{name}.weight"], result["shifts"][f"{name}.bias"]
-    for row in catalogue.UNUSED_IDS:
-        # Nearly the same for every box: visible in each softmax, and never the winner.
-        factors[row] = _rounded(factors[row] * share)
-        shifts[row] = _rounded(shifts[row] * share + UNUSED_MEAN)
+    if spread.unused is None or len(shifts) % catalogue.ROWS:
+        return
+    share = spread.unused.deviation / spread.deviation
+    for row in range(len(shifts)):
+        if row % catalogue.ROWS in spread.unused.ids:
+            factors[row] = _rounded(factors[row] * share)
+            shifts[row] = _rounded((shifts[row] - spread.mean) * share + spread.unused.mean)
 
 
 def _with_recipe(name, layer, output, result):

@@ -4,9 +4,11 @@ Free of torch and of TensorFlow: both sides read it.
 """
 
 import dataclasses
+import re
 
 # The ids of 1..90 that COCO never gave to a class: torchvision keeps rows for them.
 UNUSED_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+ROWS = 91  # of torchvision's predictors: those ids, and 0
 USED_IDS = tuple(number for number in range(1, 91) if number not in UNUSED_IDS)
 
 PICTURES = {
@@ -16,6 +18,8 @@ PICTURES = {
     "800x1333": (800, 1333),
 }
 BATCHES = (("480x640",), ("427x640",), ("333x500",), ("800x1333",), ("480x640", "333x500", "427x640"))
+# Exit code of reference.py about a model that needs detectron2 itself, where it is not.
+NEEDS_DETECTRON2 = 3
 # Of training: pictures, ground truth in pixels of the picture, the shorter side that the transform makes.
 TRAINING_PICTURES = ("480x640", "333x500")
 TRAINING_SIDE = 256
@@ -37,6 +41,7 @@ class Model:
         old_names: whether the published file has torchvision's older names.
         gradients: `{name in the source: (part, layer, variable)}` of this package's model.
         classes: that its box head tells apart; 0 without one.
+        training: overrides of the configuration of the file, so that what is trained is what the reference trains.
         stem: of the name of its file, where that alone tells it from another model; else its name.
     """
 
@@ -47,6 +52,7 @@ class Model:
     old_names: bool = False
     gradients: dict = dataclasses.field(default_factory=dict)
     classes: int = 80
+    training: tuple[str, ...] = ()
     stem: str = ""
 
     @property
@@ -87,6 +93,27 @@ _V2 = {
     "backbone.body.layer4.2.bn2.weight": ("backbone", "res5_2_norm2", "gamma"),
     "roi_heads.box_head.3.0.weight": ("box_head", "conv_3", "kernel"),
 }
+_DENSE = {
+    "head.classification_head.conv.2.0.weight": ("dense_head", "class_conv_2", "kernel"),
+    "head.regression_head.bbox_reg.weight": ("dense_head", "box_deltas", "kernel"),
+}
+_DENSE_V2 = {
+    "backbone.body.conv1.weight": ("backbone", "stem_conv", "kernel"),
+    "backbone.body.layer4.2.bn2.weight": ("backbone", "res5_2_norm2", "gamma"),
+    "head.regression_head.conv.1.1.weight": ("dense_head", "box_norm_1", "gamma"),
+}
+_FCOS = {
+    "head.classification_head.conv.6.weight": ("dense_head", "class_conv_2", "kernel"),
+    "head.regression_head.conv.4.weight": ("dense_head", "box_norm_1", "gamma"),
+    "head.regression_head.bbox_reg.weight": ("dense_head", "distances", "kernel"),
+    "head.regression_head.bbox_ctrness.weight": ("dense_head", "centerness", "kernel"),
+}
+# Their pyramids begin with C3.
+_STRIDED = {
+    "backbone.fpn.inner_blocks.1.0.weight": ("pyramid", "lateral_C4", "kernel"),
+    "backbone.fpn.layer_blocks.0.0.weight": ("pyramid", "output_P3", "kernel"),
+    "backbone.fpn.extra_blocks.p6.weight": ("pyramid", "downsample_P6", "kernel"),
+}
 _MASKS = {
     "roi_heads.mask_head.1.0.weight": ("mask_head", "conv_1", "kernel"),
     "roi_heads.mask_predictor.conv5_mask.weight": ("mask_head", "deconv", "kernel"),
@@ -102,6 +129,19 @@ _DETECTRON2_MASKS = {
 _DETECTRON2_KEYPOINTS = {
     "roi_heads.keypoint_head.conv_fcn2.weight": ("keypoint_head", "conv_1", "kernel"),
     "roi_heads.keypoint_head.score_lowres.weight": ("keypoint_head", "score_lowres", "kernel"),
+}
+_DETECTRON2_DENSE = {
+    "backbone.bottom_up.res3.0.conv1.weight": ("backbone", "res3_0_conv1", "kernel"),
+    "backbone.bottom_up.res5.2.conv2.weight": ("backbone", "res5_2_conv2", "kernel"),
+    "backbone.fpn_lateral3.weight": ("pyramid", "lateral_C3", "kernel"),
+    "backbone.top_block.p6.weight": ("pyramid", "downsample_P6", "kernel"),
+    "head.cls_subnet.4.weight": ("dense_head", "class_conv_2", "kernel"),
+    "head.bbox_pred.weight": ("dense_head", "box_deltas", "kernel"),
+}
+_DETECTRON2_CASCADE = {
+    "roi_heads.box_head.0.fc2.weight": ("box_head", "fc2", "kernel"),
+    "roi_heads.box_head.1.fc2.weight": ("box_head_2", "fc2", "kernel"),
+    "roi_heads.box_predictor.2.bbox_pred.weight": ("box_head_3", "box_deltas", "kernel"),
 }
 
 MODELS = (
@@ -135,6 +175,19 @@ MODELS = (
             ("keypointrcnn_resnet50_fpn_legacy", "keypointrcnn_resnet50_fpn_coco-9f466800"),
         )
     ),
+    Model(
+        "retinanet_resnet50_fpn", "torchvision", "detector", old_names=True,
+        gradients=_FIRST | _RESNET | _STRIDED | _DENSE,
+    ),
+    # Live batch norm, as of the other v2.
+    Model(
+        "retinanet_resnet50_fpn_v2", "torchvision", "detector", gradients=_RESNET | _STRIDED | _DENSE | _DENSE_V2,
+        training=("model.backbone.freeze_at=0",),
+    ),
+    Model(
+        "fcos_resnet50_fpn", "torchvision", "detector", old_names=True,
+        gradients=_FIRST | _RESNET | _STRIDED | _FCOS,
+    ),
     Model("faster_rcnn_R_50_FPN_1x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
     Model("faster_rcnn_R_101_FPN_3x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
     Model("rpn_R_50_FPN_1x", "detectron2", "rpn", ".pth", gradients=_DETECTRON2 | _RPN_DELTAS, classes=0),
@@ -145,6 +198,14 @@ MODELS = (
     Model(
         "keypoint_rcnn_R_50_FPN_3x", "detectron2", "detector", ".pkl", classes=1,
         gradients=_DETECTRON2 | _FC2 | _DETECTRON2_KEYPOINTS,
+    ),
+    *(
+        Model(name, "detectron2", "detector", ".pkl", gradients=_DETECTRON2_DENSE)
+        for name in ("retinanet_R_50_FPN_1x", "retinanet_R_50_FPN_3x", "retinanet_R_101_FPN_3x")
+    ),
+    *(
+        Model(name, "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _DETECTRON2_CASCADE | _DETECTRON2_MASKS)
+        for name in ("cascade_mask_rcnn_R_50_FPN_1x", "cascade_mask_rcnn_R_50_FPN_3x")
     ),
     *(
         Model(name, "torchvision", "backbone")
@@ -160,11 +221,18 @@ def model_named(name):
     raise SystemExit(f"error: no model {name!r}; models are {', '.join(model.name for model in MODELS)}")
 
 
+# torchvision's names of tensors, and those that they had when the files were published.
+OLD_NAMES = (
+    (r"^backbone\.fpn\.(inner|layer)_blocks\.(\d)\.0\.", r"backbone.fpn.\1_blocks.\2."),
+    (r"^rpn\.head\.conv\.0\.0\.", "rpn.head.conv."),
+    *((rf"^roi_heads\.mask_head\.{index}\.0\.", f"roi_heads.mask_head.mask_fcn{index + 1}.") for index in range(4)),
+    *((rf"^(head\.\w+_head\.conv)\.{index}\.0\.", rf"\1.{2 * index}.") for index in range(4)),
+)
+
+
 def old_name(name):
     """torchvision's name of a tensor before version 0.14, as the published files have it."""
-    parts = name.split(".")
-    if parts[:2] == ["backbone", "fpn"]:
-        return ".".join([*parts[:4], *parts[5:]])
-    if parts[:2] == ["roi_heads", "mask_head"]:
-        return f"roi_heads.mask_head.mask_fcn{int(parts[2]) + 1}.{parts[4]}"
-    return name.replace("rpn.head.conv.0.0.", "rpn.head.conv.")
+    for pattern, old in OLD_NAMES:
+        if re.search(pattern, name):
+            return re.sub(pattern, old, name)
+    return name

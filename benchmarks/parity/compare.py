@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1]), str(HERE.parents[1] / "tests" / "golden")]
 
-from keras_fpn.commands.main import import_quietly  # noqa: E402
+from keras_fpn.console.screen import import_quietly  # noqa: E402
 
 import_quietly()
 
@@ -51,7 +51,7 @@ def run(model, folder):
 
         def small(*overrides):
             smaller = f"model.resize.min_side={catalogue.TRAINING_SIDE}"
-            return conversion.convert_checkpoint(checkpoint, overrides=[smaller, *overrides])
+            return conversion.convert_checkpoint(checkpoint, overrides=[smaller, *model.training, *overrides])
 
         paths = [pictures[name] for name in catalogue.TRAINING_PICTURES]
         training_step.compare_training(comparison, small, paths, model.truth(catalogue.TRUTH), model.gradients)

@@ -19,6 +19,9 @@ class Comparison:
         differences: `{stage: largest difference}`.
         matches: `{"proposals" or "detections": matching.Match}` over all images.
         agreements: `{"masks, given" or the like: agreement.Agreement}` over all images, see `instances`.
+        compared: keys of the slices that `relative` and `exact` looked at.
+        edges: `{(batch, image): pair}` of `matching.Ranked.edge` of our detections and of the reference's, in pixels of
+            the network's input, where levels are cut before the suppression of detections.
         answers: `{(name, batch, image): instances.Answers}`, ours about the reference's boxes.
     """
 
@@ -29,13 +32,22 @@ class Comparison:
         self.agreements = collections.defaultdict(agreement.Agreement)
         self.answers = {}
         self.worst = {}
+        self.compared = set()
+        self.edges = {}
 
     def relative(self, stage, key, tensor):
         """Compare a whole tensor of ours with the slice that was kept of theirs."""
+        self.compared.add(key)
         tensor = np.asarray(tensor)
         same_shape = tuple(self.kept[f"{key}/shape"]) == tensor.shape
         ours = drawn_checkpoints.kept_slice(tensor, self.most) if same_shape else np.zeros(0)
         self.note(stage, key, drawn_checkpoints.relative_difference(ours, self.kept[key]))
+
+    def left(self, batch):
+        """Keys of the slices of a batch that were kept and not compared; what stands in pictures is not among them."""
+        slices = {key.removesuffix("/shape") for key in self.kept if key.startswith(f"{batch}/")}
+        slices = {key for key in slices if f"{key}/shape" in self.kept and not key.endswith("/values")}
+        return sorted(slices - self.compared)
 
     def sorting(self, logits):
         """Scores that the source sorts proposals by: detectron2 logits, torchvision probabilities."""
@@ -48,6 +60,7 @@ class Comparison:
 
     def exact(self, stage, key, array):
         """Compare every bit."""
+        self.compared.add(key)
         same = fingerprint(np.asarray(array)) == str(self.kept[f"{key}/fingerprint"])
         if same:
             self.note(stage, key, 0.0)

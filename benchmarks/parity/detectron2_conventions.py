@@ -21,6 +21,7 @@ from PIL import Image
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d, batched_nms, box_iou, clip_boxes_to_image, roi_align
 
+MODELS = r"((faster|mask|keypoint)_rcnn|rpn)_R_(50|101)_FPN_\dx"  # what is written out here
 VERSION = f"detectron2's conventions on torchvision {torchvision.__version__}"
 LEVELS = ("P2", "P3", "P4", "P5", "P6")
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}

@@ -54,8 +54,12 @@ class Recording:
             flat = [tensor.detach().permute(0, 2, 3, 1).reshape(count, -1).numpy() for tensor in (objectness, offsets)]
             self.keep_slice(f"{batch}/objectness/{level}", flat[0])
             self.keep_slice(f"{batch}/rpn_deltas/{level}", flat[1].reshape(count, -1, 4))
-            self.keep_slice(f"{batch}/anchors/{level}", boxes.numpy())
-            self.keep(f"{batch}/anchors/{level}/fingerprint", fingerprint(boxes.numpy()))
+            self.keep_anchors(batch, level, boxes)
+
+    def keep_anchors(self, batch, level, boxes):
+        """`[h w A, 4]` of a level, and a fingerprint of all of them."""
+        self.keep_slice(f"{batch}/anchors/{level}", boxes.numpy())
+        self.keep(f"{batch}/anchors/{level}/fingerprint", fingerprint(boxes.numpy()))
 
     def keep_proposals(self, batch, boxes, scores):
         """Lists over images: boxes and logits."""

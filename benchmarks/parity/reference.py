@@ -3,11 +3,12 @@
     python benchmarks/parity/reference.py fasterrcnn_resnet50_fpn --out runs/parity
 
 In an environment with torch==2.14.1, torchvision==0.29.1, numpy, pillow and pycocotools; detectron2 if it can be
-imported, else its conventions on torchvision's operators (detectron2_conventions.py).
+imported, else its conventions on torchvision's operators (detectron2_conventions.py), which not all models have.
 """
 
 import argparse
 import pathlib
+import re
 import sys
 import time
 import warnings
@@ -36,6 +37,10 @@ def build(model, side=None):
         import detectron2  # noqa: F401
     except ImportError:
         import detectron2_conventions as source
+
+        if not re.fullmatch(source.MODELS, model.name):
+            print(f"  {model.name}: needs detectron2 itself, which cannot be imported here", flush=True)
+            sys.exit(catalogue.NEEDS_DETECTRON2)
     else:
         import reference_detectron2 as source
     return source.Detector(model.name, side), source.VERSION
@@ -70,9 +75,11 @@ def summary(kept, batch, count):
         if f"{batch}/detections/{image}/scores" in arrays:
             scores, labels = (arrays[f"{batch}/detections/{image}/{key}"] for key in ("scores", "labels"))
             classes = len(np.unique(labels))
-            proposals = len(arrays[f"{batch}/proposals/{image}/boxes"])
             best = f"{scores.max(initial=0):.2f}"
-            lines.append(f"{proposals} proposals, {len(scores)} detections of {classes} classes to {best}")
+            proposals = arrays.get(f"{batch}/proposals/{image}/boxes")
+            if proposals is not None:
+                lines.append(f"{len(proposals)} proposals")
+            lines.append(f"{len(scores)} detections of {classes} classes to {best}")
     if f"{batch}/unused_probability" in arrays:
         mean, most = arrays[f"{batch}/unused_probability"]
         lines.append(f"unused ids {100 * mean:.1f} % (one box and id at most {100 * most:.1f} %)")

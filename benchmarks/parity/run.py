@@ -17,9 +17,11 @@ import table
 
 HERE = pathlib.Path(__file__).resolve().parent
 REFERENCE_SIDE = (
-    "catalogue.py", "calibration.py", "recording.py", "reference.py", "reference_files.py", "reference_torchvision.py",
-    "reference_detectron2.py", "detectron2_conventions.py", "pictures.py", "torchvision_heads.py",
-    "detectron2_heads.py", "detectron2_masks.py", "detectron2_keypoints.py",
+    "catalogue.py", "calibration.py", "spreads.py", "recording.py", "reference.py", "reference_files.py", "pictures.py",
+    "hooks.py", "dense_record.py", "reference_torchvision.py", "torchvision_regions.py", "torchvision_heads.py",
+    "torchvision_dense.py", "reference_detectron2.py", "detectron2_regions.py", "detectron2_heads.py",
+    "detectron2_cascade.py", "detectron2_dense.py", "detectron2_conventions.py", "detectron2_masks.py",
+    "detectron2_keypoints.py",
 )  # fmt: skip
 
 
@@ -29,29 +31,36 @@ def is_fresh(result, sources):
 
 
 def step(command, title):
-    """Run a command, its output to ours; returns whether it succeeded."""
+    """Run a command, its output to ours; returns its exit code."""
     print(f"{time.strftime('%H:%M:%S')}  {title}", flush=True)
     code = subprocess.run(command, check=False).returncode
-    if code:
+    if code not in (0, catalogue.NEEDS_DETECTRON2):
         print(f"error: {title}: exit code {code}", file=sys.stderr, flush=True)
-    return code == 0
+    return code
 
 
 def run_model(model, reference_python, out):
-    """Reference, then comparison, each in a process of its own: what they hold goes back when they end."""
+    """Reference, then comparison, each in a process of its own: what they hold goes back when they end.
+
+    Returns:
+        Whether the model can be compared here.
+    """
     arguments = [model.name, "--out", str(out)]
     recorded = out / "reference" / f"{model.name}.npz"
     checkpoint = out / "checkpoints" / model.file
     golden = HERE.parents[1] / "tests" / "golden"
     shared = [golden / "drawn_checkpoints.py", golden / "named_draws.py"]
     done = is_fresh(recorded, [HERE / name for name in REFERENCE_SIDE] + shared) and checkpoint.is_file()
-    if not done and not step([reference_python, str(HERE / "reference.py"), *arguments], f"{model.name}: reference"):
-        return
+    if not done:
+        code = step([reference_python, str(HERE / "reference.py"), *arguments], f"{model.name}: reference")
+        if code:
+            return code != catalogue.NEEDS_DETECTRON2
     result = out / "results" / f"{model.name}.json"
     package = list((HERE.parents[1] / "keras_fpn").rglob("*.py"))
     if not is_fresh(result, [recorded, *HERE.glob("*.py"), *package]):
         result.unlink(missing_ok=True)
         step([sys.executable, str(HERE / "compare.py"), *arguments], f"{model.name}: this package")
+    return True
 
 
 def main():
@@ -62,13 +71,16 @@ def main():
     arguments = parser.parse_args()
     models = [catalogue.model_named(name) for name in arguments.models] or list(catalogue.MODELS)
     started = time.monotonic()
-    for model in models:
-        run_model(model, arguments.reference, arguments.out)
-    found = table.results(arguments.out, models)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    compared = [model for model in models if run_model(model, arguments.reference, arguments.out)]
+    found = table.results(arguments.out, compared)
     bad = table.show(found)
     path = arguments.out / "parity.md"
     path.write_text(table.markdown(found))
     print(f"\n{path} has the table as Markdown; {(time.monotonic() - started) / 60:.0f} minutes")
+    if len(compared) < len(models):
+        names = ", ".join(model.name for model in models if model not in compared)
+        print(f"not compared, for want of detectron2 itself (make parity DETECTRON2=FOLDER): {names}")
     if bad:
         sys.exit(f"outside a bound: {', '.join(bad)}")
 

@@ -1,17 +1,28 @@
 """The Keras side: a converted model run stage by stage on the reference's files, each compared with what it kept.
 
-Every stage is fed with what our own stage before it gave, from the picture file on; only the box head gets the
-reference's proposals, so that the same RoIs are pooled.
+Every stage is fed with what our own stage before it gave, from the picture file on, unless its kind says otherwise.
+Another kind of head is another module with a class in `KINDS`.
 """
 
+import cascade
+import dense
 import instances
 import matching
 import numpy as np
-import tensorflow as tf
-from comparison import of_all, padded, read
+import regions
+from comparison import read
+from PIL import Image
 
 from keras_fpn.inference import detecting
-from keras_fpn.ops import boxes as box_ops
+
+# What follows the pyramid, in the order of the stages: `is_in` tells whether a model has it, `compare` compares it on a
+# batch, and `suppression` gives overlap, count and least score that its boxes went through.
+KINDS = (regions.Proposals(), regions.BoxHead(), cascade.FurtherHeads(), dense.Dense())
+
+
+def kinds_of(model):
+    """Those behind the pyramid of a model; the last gives the detections."""
+    return [kind for kind in KINDS if kind.is_in(model)]
 
 
 def compare_backbone(comparison, model, pixels, resize, batch, paths):
@@ -31,62 +42,11 @@ def compare_stages(comparison, model, batch, paths):
     features = model.features(inputs)
     for name, tensor in features.items():
         comparison.relative("pyramid", f"{batch}/pyramid/{name}", tensor)
-    stage = model.stages[0]
-    rpn = stage.score_anchors(features, inputs)
-    proposals = stage.propose(rpn, inputs)
-    for name in features:
-        comparison.relative("RPN logits", f"{batch}/objectness/{name}", rpn["objectness"][name])
-        comparison.relative("RPN deltas", f"{batch}/rpn_deltas/{name}", rpn["deltas"][name])
-        comparison.exact("anchors", f"{batch}/anchors/{name}", rpn["anchors"][name].numpy())
-    for image in range(len(paths)):
-        compare_proposals(comparison, model, batch, image, inputs["image_sizes"], rpn, proposals)
-    if hasattr(model, "box_head"):
-        compare_heads(comparison, model, features, batch, len(paths))
+    for kind in kinds_of(model):
+        kind.compare(comparison, model, features, inputs, batch)
     instances.compare_given(comparison, model, features, inputs, batch, paths)
-
-
-def compare_proposals(comparison, model, batch, image, sizes, rpn, proposals):
-    count, settings = int(proposals["num_proposals"][image]), model.settings["proposals"]
-    theirs = [comparison.kept[f"{batch}/proposals/{image}/{part}"] for part in ("boxes", "scores")]
-    ours = [proposals[part][image, :count].numpy() for part in ("boxes", "scores")]
-    edges = _edges(model, image, sizes, rpn)
-    sides = (
-        matching.Ranked(boxes, comparison.sorting(scores), edge=edge)
-        for (boxes, scores), edge in zip((ours, theirs), edges, strict=True)
-    )
-    least = settings["score_threshold"] or -np.inf
-    comparison.matches["proposals"] |= matching.match(
-        *sides, settings["nms_threshold"], settings["post_nms_top_k_test"], least
-    )
-
-
-def _edges(model, image, sizes, rpn):
-    """`[E, 4]` our boxes at the cut of each level: the last that the suppression sees, and the first that it does not.
-
-    Within and beyond are ours to tell: there the reference may differ, by what is in a tie with the cut.
-    """
-    count, edges = model.settings["proposals"]["pre_nms_top_k_test"], ([], [])
-    for level, anchors in rpn["anchors"].items():
-        logits = rpn["objectness"][level][image].numpy()
-        order = np.argsort(-logits, kind="stable")
-        if len(order) <= count:
-            continue
-        for edge, rows in zip(edges, (order[:count], order[count:]), strict=True):
-            rows = rows[np.abs(logits[rows] - logits[order[count - 1]]) < matching.TIE]
-            deltas = tf.gather(rpn["deltas"][level][image], rows)
-            boxes = box_ops.decode(deltas, tf.gather(anchors, rows), model.proposals.box_weights)
-            edge.append(box_ops.clip(boxes, sizes[image]).numpy())
-    return [np.concatenate([np.zeros((0, 4)), *edge]) for edge in edges]
-
-
-def compare_heads(comparison, model, features, batch, count):
-    """Pooling and the box head on the reference's proposals."""
-    rois = [comparison.kept[f"{batch}/proposals/{image}/boxes"] for image in range(count)]
-    pooled = model.roi_pooling(features, padded(rois))
-    logits, deltas = model.box_head(pooled)
-    comparison.relative("pooled", f"{batch}/pooled", of_all(rois, pooled))
-    comparison.relative("class logits", f"{batch}/class_logits", of_all(rois, logits))
-    comparison.relative("box deltas", f"{batch}/box_deltas", of_all(rois, deltas))
+    left = comparison.left(batch)
+    assert not left, f"recorded of the reference, and not compared: {', '.join(left)}"
 
 
 def compare_detections(comparison, model, batch, paths):
@@ -95,15 +55,17 @@ def compare_detections(comparison, model, batch, paths):
     for image, ours in enumerate(found):
         theirs = [comparison.kept[f"{batch}/detections/{image}/{part}"] for part in ("boxes", "scores", "labels")]
         labels = np.array(ours.category_ids) if comparison.source == "torchvision" else ours.classes
-        sides = matching.Ranked(ours.boxes, ours.scores, labels), matching.Ranked(*theirs)
-        comparison.matches["detections"] |= matching.match(*sides, *_suppression(model))
+        edges = _edges(comparison, batch, image, paths[image])
+        lists = (ours.boxes, ours.scores, labels), theirs
+        sides = [matching.Ranked(*each, edge=edge) for each, edge in zip(lists, edges, strict=True)]
+        comparison.matches["detections"] |= matching.match(*sides, *kinds_of(model)[-1].suppression(model))
         instances.compare_found(comparison, model, batch, image, ours, matching.pairs(*sides))
 
 
-def _suppression(model):
-    """Overlap, count and least score that detections went through."""
-    if hasattr(model, "box_head"):
-        settings = model.settings["detections"]
-        return settings["nms_threshold"], settings["max_detections"], settings["score_threshold"]
-    settings = model.settings["proposals"]
-    return settings["nms_threshold"], settings["post_nms_top_k_test"]
+def _edges(comparison, batch, image, path):
+    """Of our detections and of the reference's, in pixels of the picture; see `Comparison.edges`."""
+    with Image.open(path) as picture:
+        width, height = picture.size
+    inner_height, inner_width = comparison.kept[f"{batch}/image_sizes"][image]
+    scale = np.array([width / inner_width, height / inner_height] * 2)
+    return [edge * scale for edge in comparison.edges.get((batch, image), [np.zeros((0, 4))] * 2)]

@@ -2,16 +2,18 @@
 
 import drawn_checkpoints
 import numpy as np
+import samples
 import tensorflow as tf
 from comparison import read
 
 from keras_fpn.data import fields, transforms
 from keras_fpn.inference import images
 from keras_fpn.layers.roi_pooling import RoIPooling
-from keras_fpn.stages import targets
 
 # Further steps, by the settings of the model that learns in them.
 RULES = {"bitmask": "model.mask_targets.rule=bitmask"}
+# Steps in float64, see the `train` of the references.
+DOUBLE = ("live", "double")
 
 
 def compare_training(comparison, convert, paths, truth, gradients):
@@ -21,22 +23,25 @@ def compare_training(comparison, convert, paths, truth, gradients):
         convert: function of overrides of the configuration that gives the model.
         truth: boxes and classes of each picture, see `catalogue.Model.truth`.
     """
-    model = convert()
-    if "running/losses/rpn_box_loss" not in comparison.kept:
-        _compare_step(comparison, model, paths, truth, gradients, "training", training=True)
-    else:
-        _compare_step(comparison, model, paths, truth, {}, "training", training=True)
-        _compare_step(comparison, model, paths, truth, gradients, "running", training=False)
-        _compare_step(comparison, _doubled(model, comparison.kept), paths, truth, gradients, "live", training=True)
+    model, kept = convert(), comparison.kept
+    later = [step for step in ("running", *DOUBLE) if _is_recorded(kept, step)]
+    _compare_step(comparison, model, paths, truth, {} if later else gradients, "training", training=True)
+    for step in later:
+        own = _doubled(model, kept[f"{step}/pixels"]) if step in DOUBLE else model
+        _compare_step(comparison, own, paths, truth, gradients, step, training=step in DOUBLE)
     for step, override in RULES.items():
-        if f"{step}/losses/rpn_box_loss" in comparison.kept:
+        if _is_recorded(comparison.kept, step):
             _compare_step(comparison, convert(override), paths, truth, {}, step, training=True)
 
 
-def _doubled(model, kept):
+def _is_recorded(kept, step):
+    return any(key.startswith(f"{step}/losses/") for key in kept)
+
+
+def _doubled(model, pixels):
     """The model in float64 from the reference's pixels to its own pooled features, as the reference's step was."""
     double = model.twin("float64")
-    object.__setattr__(double.pixels, "call", lambda *_: tf.constant(kept["live/pixels"], tf.float64))
+    object.__setattr__(double.pixels, "call", lambda *_: tf.constant(pixels, tf.float64))
     for layer in (layer for stage in double.stages for layer in stage.layers().values()):
         if isinstance(layer, RoIPooling):
             object.__setattr__(layer, "call", _without_gradient(layer.call))
@@ -50,21 +55,20 @@ def _without_gradient(pool):
 def _compare_step(comparison, model, paths, truth, gradients, step, training):
     inputs = read(paths, model.settings["resize"])
     state = [variable.numpy() for variable in model.non_trainable_variables]
-    _repeat_samples(comparison.kept, step, model, truth)
     variables = {name: _variable(model, place) for name, place in gradients.items()}
     wanted = _targets(inputs, paths, truth)
     known = fields.choose(model.object_fields)
     for field in (known[name] for name in fields.names_of(model.object_fields)):
         wanted[field.name] = _rows(field, inputs, paths, truth)
     try:
-        with tf.GradientTape() as tape:
+        with samples.repeated(comparison.kept, step, model, len(truth)), tf.GradientTape() as tape:
             losses, _ = model.training_losses(inputs, wanted, tf.zeros([2], tf.int64), training=training)
             loss = tf.add_n(list(losses.values()))
         found = dict(zip(variables, tape.gradient(loss, list(variables.values())), strict=True))
     finally:
-        targets.sample = _SAMPLE
         for variable, value in zip(model.non_trainable_variables, state, strict=True):
             variable.assign(value)  # what live batch norm learnt in the step
+    assert len(losses) == sum(key.startswith(f"{step}/losses/") for key in comparison.kept), "other losses"
     for name, value in losses.items():
         theirs = float(comparison.kept[f"{step}/losses/{name}"])
         comparison.note("losses", f"{step}/{name}", abs(float(value) - theirs) / max(abs(theirs), 1e-12))
@@ -77,9 +81,6 @@ def _compare_step(comparison, model, paths, truth, gradients, step, training):
 
 def _as_theirs(kernel):
     return kernel.transpose(3, 2, 0, 1) if kernel.ndim == 4 else kernel.T
-
-
-_SAMPLE = targets.sample
 
 
 def _variable(model, place):
@@ -134,42 +135,3 @@ def _moved(keypoints, offset):
     """Keypoints as a field reads them: the offset added, what is not labelled 0."""
     keypoints[..., :2] += offset
     return np.where(keypoints[..., 2:] > 0, keypoints, 0).astype(np.float32)
-
-
-def _repeat_samples(kept, step, model, truth):
-    """Let the sampler give the reference's samples, and the proposals be the reference's, which these number.
-
-    The labels from which we would have sampled must agree with theirs. Works without a graph only: each call takes
-    the next of the list.
-    """
-    count = len(truth)
-    proposals = [kept[f"{step}/proposals/{image}"] for image in range(count)]
-    most = max(map(len, proposals))
-    queue = [_sampled(kept, f"{step}/anchors", image) for image in range(count)]
-    if hasattr(model, "box_head"):
-        given = {
-            "boxes": tf.constant(np.stack([np.pad(boxes, [(0, most - len(boxes)), (0, 0)]) for boxes in proposals])),
-            "scores": tf.zeros([count, most]),
-            "num_proposals": tf.constant([len(boxes) for boxes in proposals]),
-        }
-        object.__setattr__(model.proposals, "call", lambda *_, **__: given)
-        for image, boxes in enumerate(proposals):
-            # Ground truth follows the proposals: with us, after the padding of the batch.
-            sampled = _sampled(kept, f"{step}/rois", image)
-            queue.append([np.where(rows < len(boxes), rows, rows + most - len(boxes)) for rows in sampled])
-
-    def sample(labels, num_samples, positive_fraction, seed):
-        positive, negative = queue.pop(0)
-        rows = np.concatenate([positive, negative])
-        is_positive = np.arange(num_samples) < len(positive)
-        expected = np.where(is_positive[: len(rows)], 1, 0)
-        assert (labels.numpy()[rows] == expected).all(), "labels of the sampled boxes differ from the reference's"
-        indices = np.pad(rows, (0, num_samples - len(rows))).astype(np.int32)
-        is_valid = np.arange(num_samples) < len(rows)
-        return tf.constant(indices), tf.constant(is_positive), tf.constant(is_valid)
-
-    targets.sample = sample
-
-
-def _sampled(kept, stage, image):
-    return [kept[f"{stage}/{image}/{sign}"] for sign in ("positive", "negative")]

@@ -40,6 +40,11 @@ NAMES = (
     "rpn_R_50_FPN_1x",
     "mask_rcnn_R_50_FPN_3x",
     "keypoint_rcnn_R_50_FPN_3x",
+    "retinanet_resnet50_fpn",
+    "retinanet_resnet50_fpn_v2",
+    "fcos_resnet50_fpn",
+    "retinanet_R_50_FPN_1x",
+    "cascade_mask_rcnn_R_50_FPN_1x",
 )
 
 
