@@ -1,24 +1,48 @@
-"""Residual networks with taps C2..C5 (He et al., CVPR 2016).
+"""Residual networks with taps C2..C5 (He et al., CVPR 2016), and those with grouped convolutions (ResNeXt, CVPR 2017).
 
 Padding is explicit and symmetric: TensorFlow's "same" pads a stride-2 convolution on the bottom and right only,
 which shifts every feature by half a cell against the weights that were trained elsewhere.
 """
 
 from types import MappingProxyType
+from typing import NamedTuple
 
 import keras
 
 from keras_fpn.backbones.resnet_names import CHECKPOINT_NAMES, STAGES
 from keras_fpn.backbones.settings import STRIDES
+from keras_fpn.console.errors import UserError
+from keras_fpn.layers.grouped_convolution import GroupedConv2D
 from keras_fpn.layers.normalization import MaskedBatchNormalization, build_norm
 
-# name: (bottleneck blocks, blocks in each of the stages 2..5)
+PUBLISHED_WIDTH = 64  # of the stem, in all published models
+
+
+class Architecture(NamedTuple):
+    """Blocks of a network.
+
+    Attributes:
+        bottleneck: whether a block is three convolutions, 1x1, 3x3, 1x1, or two of 3x3.
+        blocks: how many there are in each of the stages 2..5.
+        groups: of the 3x3 convolutions.
+        group_width: channels of each group in stage 2, where the stem has 64.
+    """
+
+    bottleneck: bool
+    blocks: tuple[int, ...]
+    groups: int = 1
+    group_width: int = PUBLISHED_WIDTH
+
+
 ARCHITECTURES = {
-    "resnet18": (False, (2, 2, 2, 2)),
-    "resnet34": (False, (3, 4, 6, 3)),
-    "resnet50": (True, (3, 4, 6, 3)),
-    "resnet101": (True, (3, 4, 23, 3)),
-    "resnet152": (True, (3, 8, 36, 3)),
+    "resnet18": Architecture(False, (2, 2, 2, 2)),
+    "resnet34": Architecture(False, (3, 4, 6, 3)),
+    "resnet50": Architecture(True, (3, 4, 6, 3)),
+    "resnet101": Architecture(True, (3, 4, 23, 3)),
+    "resnet152": Architecture(True, (3, 8, 36, 3)),
+    "resnext50_32x4d": Architecture(True, (3, 4, 6, 3), 32, 4),
+    "resnext101_32x8d": Architecture(True, (3, 4, 23, 3), 32, 8),
+    "resnext101_64x4d": Architecture(True, (3, 4, 23, 3), 64, 4),
 }
 CONV5 = STAGES[-1]
 STRIDE_IN = ("3x3", "first_1x1")
@@ -38,13 +62,13 @@ def build_resnet(
     """Functional model image -> {"C2".."C5"}, each tap the last residual sum of its stage after the ReLU.
 
     Args:
-        name: "resnet18", "resnet34", "resnet50", "resnet101" or "resnet152".
+        name: "resnet50", or another key of `ARCHITECTURES`.
         stride_in: bottleneck convolution that carries a stage's stride: "3x3" (torchvision) or "first_1x1" (the
             original Caffe models, detectron2's MSRA weights). Basic blocks have it in their first 3x3.
         norm: "frozen_batch_norm" or "batch_norm" (live).
         norm_epsilon: epsilon of either.
         freeze_at: stages that are not trained, counted from the stem: 0 none, 1 the stem, 2 the stem and res2, ...
-        width: channels of the stem and of the narrowest convolution, 64 in all published models.
+        width: channels of the stem, 64 in all published models; every other convolution is as much wider as there.
 
     Returns:
         `keras.Model` from `[B, H, W, 3]` normalised pixels to `{"Ck": [B, ceil(H / 2^k), ceil(W / 2^k), C_k]}`, with
@@ -52,8 +76,9 @@ def build_resnet(
 
     Raises:
         ValueError: for an unknown `name` or `stride_in`.
+        UserError: a width that leaves no whole number of channels for each group.
     """
-    _check(name, stride_in)
+    _check(name, stride_in, width)
     apply = _Layers(norm, norm_epsilon)
     image = keras.Input((None, None, 3), name="image")
     x = apply.convolution(image, width, 7, 2, "stem", "conv", "norm", relu=True)
@@ -87,10 +112,10 @@ def build_conv5(
         the model then has the maps as its only input.
 
     Raises:
-        ValueError: see `build_resnet`.
+        ValueError, UserError: see `build_resnet`.
     """
-    _check(name, stride_in)
-    channels = width * 2 ** (CONV5 - 3) * (4 if ARCHITECTURES[name][0] else 1)
+    _check(name, stride_in, width)
+    channels = width * 2 ** (CONV5 - 3) * (4 if ARCHITECTURES[name].bottleneck else 1)
     maps = keras.Input((None, None, channels), name="maps")
     is_live = norm == "batch_norm"
     is_valid = keras.Input((1, 1), dtype="bool", name="is_valid") if is_live else None
@@ -100,11 +125,17 @@ def build_conv5(
     return model
 
 
-def _check(name, stride_in):
+def _check(name, stride_in, width):
     if name not in ARCHITECTURES:
         raise ValueError(f"name must be one of {', '.join(ARCHITECTURES)}, not {name!r}")
     if stride_in not in STRIDE_IN:
         raise ValueError(f"stride_in must be one of {STRIDE_IN}, not {stride_in!r}")
+    least = PUBLISHED_WIDTH // ARCHITECTURES[name].group_width
+    if width % least:
+        raise UserError(
+            f"backbone.width: {width} gives the {ARCHITECTURES[name].groups} groups of {name} no whole number of "
+            f"channels; give a multiple of {least}"
+        )
 
 
 class _Layers:
@@ -119,7 +150,7 @@ class _Layers:
         self.norm, self.norm_epsilon = norm, norm_epsilon
         self.is_valid = is_valid
 
-    def convolution(self, x, filters, kernel_size, strides, block, conv, norm, relu=False, frozen_gamma=1.0):
+    def convolution(self, x, filters, kernel_size, strides, block, conv, norm, relu=False, frozen_gamma=1.0, groups=1):
         if kernel_size > 1:
             x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{block}_{conv}_pad")(x)
         elif strides > 1:
@@ -127,13 +158,15 @@ class _Layers:
             # its memory for narrow layers and batches of one.
             x = keras.layers.MaxPooling2D(1, strides=strides, name=f"{block}_{conv}_subsample")(x)
             strides = 1
-        x = keras.layers.Conv2D(
+        kind, arguments = (keras.layers.Conv2D, {}) if groups == 1 else (GroupedConv2D, {"groups": groups})
+        x = kind(
             filters,
             kernel_size,
             strides=strides,
             use_bias=False,
             kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
             name=f"{block}_{conv}",
+            **arguments,
         )(x)
         x = self.normalize(x, f"{block}_{norm}", frozen_gamma)
         return keras.layers.ReLU(name=f"{block}_{norm}_relu")(x) if relu else x
@@ -146,26 +179,30 @@ class _Layers:
 
 def _stage(apply, x, name, stage, stride_in, width):
     """The blocks of one stage, the first with the stride where there is one."""
-    bottleneck, blocks = ARCHITECTURES[name]
+    bottleneck, blocks, groups, group_width = ARCHITECTURES[name]
     strides = (1, 2) if stride_in == "3x3" else (2, 1)
     channels = width * 2 ** (stage - 2)
+    inner = channels * groups * group_width // PUBLISHED_WIDTH
     for block in range(blocks[stage - 2]):
         downsample = stage > 2 and block == 0
         block_name = f"res{stage}_{block}"
         if bottleneck:
-            x = _bottleneck(apply, x, channels, strides if downsample else (1, 1), block_name, block == 0)
+            own = strides if downsample else (1, 1)
+            x = _bottleneck(apply, x, channels, (inner, groups), own, block_name, block == 0)
         else:
             x = _basic(apply, x, channels, 2 if downsample else 1, block_name, downsample)
     return x
 
 
-def _bottleneck(apply, x, channels, strides, name, project):
+def _bottleneck(apply, x, channels, middle, strides, name, project):
+    """A block of three convolutions, of which `middle` has the channels and the groups of the 3x3."""
+    inner, groups = middle
     shortcut = x
     if project:
         stride = strides[0] * strides[1]
         shortcut = apply.convolution(x, 4 * channels, 1, stride, name, "shortcut_conv", "shortcut_norm")
-    x = apply.convolution(x, channels, 1, strides[0], name, "conv1", "norm1", relu=True)
-    x = apply.convolution(x, channels, 3, strides[1], name, "conv2", "norm2", relu=True)
+    x = apply.convolution(x, inner, 1, strides[0], name, "conv1", "norm1", relu=True)
+    x = apply.convolution(x, inner, 3, strides[1], name, "conv2", "norm2", relu=True, groups=groups)
     x = apply.convolution(x, 4 * channels, 1, 1, name, "conv3", "norm3", frozen_gamma=FROZEN_BRANCH_GAMMA)
     return _merge(x, shortcut, name)
 

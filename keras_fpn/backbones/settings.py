@@ -1,7 +1,7 @@
 """The backbones that a configuration can name, and the settings of each; nothing here imports TensorFlow."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, NonNegativeFloat
 
@@ -14,6 +14,8 @@ _Build = TypeVar("_Build", bound=Callable)
 STRIDES = {"C2": 4, "C3": 8, "C4": 16, "C5": 32}
 MOBILENET_V3_STRIDES = STRIDES | {"C6": 32}
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+# Number of blocks, groups of the 3x3 convolutions, channels of a group.
+RESNEXTS = ("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d")
 # What each family's own `preprocess_input` does, in our terms; families not listed rescale inside the network.
 _CAFFE = {"channel_order": "BGR", "mean": [103.939, 116.779, 123.68], "std": [1.0, 1.0, 1.0]}
 _TENSORFLOW = {"channel_order": "RGB", "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5]}
@@ -69,6 +71,13 @@ class ResNetSettings(MobileNetV3Settings):
     profiles = {"torchvision": {"stride_in": "3x3"}}
 
 
+class ResNeXtSettings(ResNetSettings):
+    """Of the ResNeXts: those of the ResNets, but that the stride of a stage is in its 3x3 at every source."""
+
+    stride_in: Literal["3x3", "first_1x1"] = "3x3"
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {}
+
+
 def register_backbone(
     name: str, settings: type[BackboneSettings] = BackboneSettings, *, pixels: Mapping[str, Any] | None = None
 ) -> Callable[[_Build], _Build]:
@@ -103,8 +112,9 @@ def strides_of(name: str) -> dict[str, int] | None:
 
 def _register_own():
     target = "keras_fpn.backbones.resnet:build_resnet"
-    for name in RESNETS:
-        BACKBONES.add(name, Part(name, ResNetSettings, target, {"name": name}, {"strides": STRIDES}))
+    for names, settings in ((RESNETS, ResNetSettings), (RESNEXTS, ResNeXtSettings)):
+        for name in names:
+            BACKBONES.add(name, Part(name, settings, target, {"name": name}, {"strides": STRIDES}))
     mobilenet = "mobilenet_v3_large"
     target = "keras_fpn.backbones.mobilenet_v3:build_mobilenet_v3_large"
     facts = {"strides": MOBILENET_V3_STRIDES}

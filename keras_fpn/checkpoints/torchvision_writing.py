@@ -85,7 +85,7 @@ def _check_network(model):
     if torchvision.NAME not in getattr(model.backbone, "checkpoint_names", {}):
         raise UserError(f"backbone {name}: not among torchvision's; its weights have no names there")
     wanted = {group: dict(kind.elsewhere.get(torchvision.NAME, {})) for group, kind in _settings_of(model)}
-    is_bottleneck = name in RESNETS and RESNETS[name][0]
+    is_bottleneck = name in RESNETS and RESNETS[name].bottleneck
     if is_bottleneck:
         wanted["backbone"] = {"stride_in": "3x3"}
     anchors = settings.get("anchors")

@@ -91,6 +91,9 @@ def test_live_normalisation_has_the_same_weights_and_inference(golden, draws):
         ("resnet50", 23_508_032),
         pytest.param("resnet101", 42_500_160, marks=pytest.mark.slow),
         pytest.param("resnet152", 58_143_808, marks=pytest.mark.slow),
+        ("resnext50_32x4d", 22_979_904),
+        pytest.param("resnext101_32x8d", 86_742_336, marks=pytest.mark.slow),
+        pytest.param("resnext101_64x4d", 81_406_272, marks=pytest.mark.slow),
     ],
 )
 def test_number_of_parameters(name, parameters):
@@ -251,6 +254,7 @@ def test_unknown_names_and_missing_weights_are_told_in_one_line(monkeypatch, tmp
         ({"name": "resnet18", "norm": "batch_norm", "norm_epsilon": 0.0}, "backbone.norm_epsilon: 0 .* 1e-5"),
         ({"name": "resnet50", "weights": "imagenet"}, "resnet50 takes none; .* train --weights resnet50,"),
         ({"name": "mobilenet_v3_large", "weights": "imagenet"}, "weights: .* train --weights mobilenet_v3_large,"),
+        ({"name": "resnext101_32x8d", "width": 12}, "backbone.width: 12 .* 32 groups .* give a multiple of 8"),
         ({"name": "MobileNetV2", "freeze_at": 6}, "backbone.freeze_at: 6"),
         ({"name": "resnet18", "freeze_at": -1}, "backbone.freeze_at: -1"),
     ],
