@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_fpn.backbones.settings import RESNEXTS
 from keras_fpn.checkpoints import sizes
 from keras_fpn.checkpoints.entries import Entry
 from keras_fpn.checkpoints.entries import entries as named_entries
@@ -20,6 +21,8 @@ BACKGROUND_HAS_A_BOX = False
 BODY = "backbone.bottom_up."
 RESNET_BLOCK = re.escape(BODY) + r"res(?P<stage>\d)\.(?P<block>\d+)\.conv(?P<number>\d)\.weight"
 HEAD = "proposal_generator.rpn_head."
+# Its ResNeXt, unlike its other backbones, was trained on colours that are divided by their deviations (BGR).
+RESNEXT_STD = [57.375, 57.12, 58.395]
 
 
 def current_names(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
@@ -51,6 +54,12 @@ def resnet_convolutions(tensors: Mapping[str, np.ndarray]) -> tuple[str, str]:
     return f"{BODY}stem.conv1.weight", f"{BODY}res2.0.conv2.weight"
 
 
+def short_name(backbone: str) -> str:
+    """Name of a backbone in the titles of its models: "R_50", "X_101_32x8d"."""
+    kind, number = re.fullmatch(r"(resnet|resnext)(.+)", backbone).groups()  # type: ignore[union-attr]
+    return f"{'X' if kind == 'resnext' else 'R'}_{number}"
+
+
 def shared_settings(tensors: Mapping[str, np.ndarray], backbone: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Settings that a file of a detector on a pyramid tells: pixels, backbone, pyramid and RPN.
 
@@ -58,19 +67,20 @@ def shared_settings(tensors: Mapping[str, np.ndarray], backbone: str) -> tuple[d
         `({"model.group.key": value}, notes)`.
     """
     witnesses = {
-        "model.backbone.width": [(f"{BODY}stem.conv1.weight", 0), (f"{BODY}res2.0.conv1.weight", 0)],
+        "model.backbone.width": [(f"{BODY}stem.conv1.weight", 0), (f"{BODY}res2.0.conv1.weight", 1)],
         "model.pyramid.channels": sizes.places(tensors, r"backbone\.fpn_(lateral|output)\d\.weight"),
         "model.rpn.channels": [(f"{HEAD}conv.weight", 0)],
     }
-    settings = {"model.backbone.name": backbone} | sizes.common_sizes(tensors, witnesses) | _pixels(tensors)
+    settings = {"model.backbone.name": backbone} | sizes.common_sizes(tensors, witnesses) | _pixels(tensors, backbone)
     return settings, _pixel_notes(settings)
 
 
-def _pixels(tensors):
-    """The pixel settings that older files carry."""
+def _pixels(tensors, backbone):
+    """The pixel settings that older files carry, and those of a backbone otherwise than all others'."""
     names = {"model.pixels.mean": "pixel_mean", "model.pixels.std": "pixel_std"}
+    own = {"model.pixels.std": RESNEXT_STD} if backbone in RESNEXTS else {}
     # As short as the number that was written into the configuration: 103.53, not 103.52999878.
-    return {
+    return own | {
         key: [float(str(value)) for value in np.ravel(tensors[name]).astype(np.float32)]
         for key, name in names.items()
         if name in tensors

@@ -228,6 +228,8 @@ def test_detectron2_proposal_network(state_dict, write):
         ("detectron2/faster_rcnn_R_101_FPN", "faster_rcnn_r101_fpn", 550),
         ("torchvision/resnet101", "faster_rcnn_r50_fpn_torchvision", 520),
         ("torchvision/resnet152", "faster_rcnn_r50_fpn_torchvision", 775),
+        ("detectron2/faster_rcnn_X_101_32x8d_FPN", "faster_rcnn_x101_fpn", 550),
+        ("torchvision/resnext50_32x4d", "faster_rcnn_r50_fpn_torchvision", 265),
         ("torchvision/mobilenet_v3_large", "faster_rcnn_mobilenet_v3_large_fpn", 262),
     ],
 )
@@ -401,7 +403,7 @@ def test_source_overrules_what_the_names_tell(r50_tensors, refused):
         ("torchvision/mobilenet_v2", {}, "is a classifier of another kind (features."),
         ("torchvision/keypointrcnn_resnet50_fpn", {"roi_heads.mask_head.0.0.weight": (1,)}, "is a Mask R-CNN"),
         ("detectron2/faster_rcnn_R_50_FPN", {"roi_heads.box_head.0.fc1.weight": (1,)}, "is a Cascade R-CNN"),
-        ("detectron2/faster_rcnn_R_50_FPN", {"backbone.bottom_up.res2.0.conv2.weight": (32, 1, 3, 3)}, "a ResNeXt"),
+        ("detectron2/faster_rcnn_R_50_FPN", {"backbone.bottom_up.res2.0.conv2.weight": (32, 2, 3, 3)}, "a ResNeXt"),
         ("torchvision/resnet50", {"layer1.0.conv2.weight": (16, 16, 3, 3)}, "a wide ResNet"),
         (None, {"state.0.momentum_buffer": (3,)}, "is the state of an optimizer"),
         (None, {"conv1_w": (3,)}, "is a Detectron or Caffe2 file"),
