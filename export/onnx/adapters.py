@@ -6,6 +6,7 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.export.onnx.operators import crop_for, nms_mask
 from keras_fpn.export.replacing import replace
 from keras_fpn.layers.dense_detections import DenseDetectionLayer
+from keras_fpn.layers.dense_suppressions import SoftDenseDetections
 from keras_fpn.layers.detections import DetectionLayer
 from keras_fpn.layers.proposals import ProposalLayer
 from keras_fpn.layers.roi_align import RoIAlign
@@ -38,6 +39,7 @@ ADAPTERS = {
     ProposalLayer: _native_suppression,
     DenseDetectionLayer: _native_suppression,
     DetectionLayer: _native_suppression,
+    SoftDenseDetections: _no_soft_suppression,
     SoftDetections: _no_soft_suppression,
     RoIAlign: _native_crops,
     RoIPool: _no_maxima,

@@ -12,6 +12,7 @@ from keras_fpn.export.tflite.pixels import normalize
 from keras_fpn.export.tflite.roi_align import crop
 from keras_fpn.export.tflite.suppression import nms_mask
 from keras_fpn.layers.dense_detections import DenseDetectionLayer
+from keras_fpn.layers.dense_suppressions import SoftDenseDetections
 from keras_fpn.layers.detections import DetectionLayer
 from keras_fpn.layers.leading_rows import LeadingRows
 from keras_fpn.layers.pixels import PixelNormalization
@@ -57,6 +58,7 @@ ADAPTERS = {
     ProposalLayer: _static_suppression,
     DenseDetectionLayer: _static_suppression,
     DetectionLayer: _static_suppression,
+    SoftDenseDetections: _no_soft_suppression,
     SoftDetections: _no_soft_suppression,
     LeadingRows: _some_rows_at_a_time,
     RoIAlign: _crops_by_products,

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from keras_fpn.export.undecided.states import Possible, above, cut, large_enough, nms_states, within_the_best
+from keras_fpn.export.undecided.states import OUT, Possible, above, cut, large_enough, nms_states, within_the_best
+from keras_fpn.layers.dense_suppressions import ClassAgnosticDenseDetections, SoftDenseDetections
 from keras_fpn.ops import boxes as box_ops
 
 if TYPE_CHECKING:
@@ -44,10 +45,25 @@ def of_layer(
     boxes, scores, classes, states = (np.concatenate(parts) for parts in zip(*levels, strict=True))
     clipped = box_ops.clip(tf.constant(boxes), image_sizes[0]).numpy()
     suppressed = clipped if layer.clip == "before_nms" else boxes
-    for label in np.unique(classes):
-        rows = np.flatnonzero(classes == label)
-        states[rows] = nms_states(suppressed[rows], scores[rows], states[rows], layer.nms_threshold, room)
+    if isinstance(layer, SoftDenseDetections):
+        scores = _lowered(layer, suppressed, scores, classes, states, num_classes, room)
+        states = np.minimum(states, above(scores, layer.score_threshold, room))
+    else:
+        groups = np.zeros_like(classes) if isinstance(layer, ClassAgnosticDenseDetections) else classes
+        for group in np.unique(groups):
+            rows = np.flatnonzero(groups == group)
+            states[rows] = nms_states(suppressed[rows], scores[rows], states[rows], layer.nms_threshold, room)
     states = within_the_best(scores, states, layer.max_detections, room)
     if not layer.keep_empty:
         states = np.minimum(states, large_enough(clipped, 0.0))
     return Possible.of(clipped, scores, states, classes)
+
+
+def _lowered(layer, boxes, scores, classes, states, num_classes, room):
+    """`[N]` scores after soft suppression: no box is dropped by another, and which lowers which, scores decide."""
+    scores = np.where(states == OUT, -np.inf, scores).astype(np.float32)
+    lowered = layer.lowered(
+        tf.constant(boxes[None]), tf.constant(scores[None]), tf.constant(classes[None], tf.int32), num_classes,
+        layer.score_threshold - room,
+    )  # fmt: skip
+    return lowered[0].numpy()

@@ -1,6 +1,6 @@
 """Settings of a training run; nothing here imports TensorFlow."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -9,6 +9,10 @@ from keras_fpn.parts.settings import Probability, Settings, Share
 
 class TrainingSettings(Settings):
     """The length and the optimizer of a run. Its length is given in `steps` or in `epochs`, not in both.
+
+    `optimizer`: "sgd" is that of the published recipes, with `momentum`, and adds `weight_decay` times the weights to
+    their gradient; "adamw" (Loshchilov and Hutter 2019; `keras.optimizers.AdamW`) takes it, times the rate, off the
+    weights, and wants about a twentieth of the rate and a hundred times the decay.
 
     `milestones` are shares of the run ("60/90": after 60k of 90k steps) at which the learning rate is
     multiplied by `gamma`; `warmup_steps` rise linearly from `warmup_factor` times it. `steps_per_epoch`: how
@@ -24,6 +28,7 @@ class TrainingSettings(Settings):
     steps: PositiveInt | None = 90_000
     epochs: PositiveInt | None = None
     steps_per_epoch: PositiveInt | None = None
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: PositiveFloat = 0.02
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegativeFloat = 1e-4

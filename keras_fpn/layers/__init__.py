@@ -13,6 +13,8 @@
                       the same with other ways of suppression
     dense_detections  scores and deltas of every anchor -> the best boxes of an image
     point_detections  the same of points
+    dense_suppressions
+                      both with other ways of suppression
     loss_normalizer   what sums over all anchors are divided by
     leading_rows      how many rows of a batch are not padding alone
     fixed_arguments   arguments of a layer that can be read and not changed

@@ -14,7 +14,8 @@ from keras_fpn.ops.nms import best, nms_mask
 class DenseDetectionLayer(FixedArguments, keras.layers.Layer):
     """Per level the best pairs of an anchor and a class, decoded; then suppression per class; then the best of all.
 
-    An anchor may give detections of several classes.
+    An anchor may give detections of several classes. Another way of suppression is a class derived from this one with a
+    `choose` of its own, registered in `DENSE_SUPPRESSIONS`.
 
     Args:
         score_threshold: probabilities above it are kept.
@@ -80,8 +81,8 @@ class DenseDetectionLayer(FixedArguments, keras.layers.Layer):
         boxes, scores, classes = (tf.concat(parts, axis=1) for parts in zip(*levels, strict=True))  # [B, N, ...]
         if self.clip == "before_nms":
             boxes = box_ops.clip(boxes, image_sizes)
-        kept = self._suppressed(boxes, scores, classes, num_classes)
-        boxes, scores, places, numbers = best(boxes, tf.where(kept, scores, float("-inf")), self.max_detections)
+        scores = self.choose(boxes, scores, classes, num_classes)
+        boxes, scores, places, numbers = best(boxes, scores, self.max_detections)
         classes = _gathered(classes, places)
         if self.clip == "after_nms":
             boxes = box_ops.clip(boxes, image_sizes)
@@ -129,16 +130,29 @@ class DenseDetectionLayer(FixedArguments, keras.layers.Layer):
         """Boxes `[B, n, 4]` of predictions `{name: [B, n, ...]}` and anchors `[B, n, 4]`."""
         return box_ops.decode(predictions["box_deltas"], anchors, self.box_weights)
 
-    def _suppressed(self, boxes, scores, classes, num_classes):
-        """`[B, N]` bool: which boxes no better one of their class suppresses."""
-        number = tf.shape(scores)[1]
-        is_of = classes[:, None] == tf.range(num_classes)[None, :, None]  # [B, K, N]
-        class_scores = tf.reshape(tf.where(is_of, scores[:, None], float("-inf")), [-1, number])
-        class_boxes = tf.reshape(tf.tile(boxes[:, None], [1, num_classes, 1, 1]), [-1, number, 4])
+    def choose(self, boxes: tf.Tensor, scores: tf.Tensor, classes: tf.Tensor, num_classes: int) -> tf.Tensor:
+        """Scores `[B, N]` after suppression, minus infinity of what is dropped.
+
+        Args:
+            boxes, scores, classes: `[B, N, 4]`, `[B, N]` and `[B, N]`, see `candidates`.
+            num_classes: K.
+        """
+        class_boxes, class_scores = self.by_class(boxes, scores, classes, num_classes)
         kept = self.suppression(
             class_boxes, class_scores, self.nms_threshold, self.max_detections, self.score_threshold
         )
-        return tf.reduce_any(tf.reshape(kept, [-1, num_classes, number]), axis=1)
+        kept = tf.reduce_any(tf.reshape(kept, [-1, num_classes, tf.shape(scores)[1]]), axis=1)
+        return tf.where(kept, scores, float("-inf"))
+
+    @staticmethod
+    def by_class(
+        boxes: tf.Tensor, scores: tf.Tensor, classes: tf.Tensor, num_classes: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Boxes `[B * K, N, 4]` and scores `[B * K, N]` of each class by itself, minus infinity of those of others."""
+        number = tf.shape(scores)[1]
+        is_of = classes[:, None] == tf.range(num_classes)[None, :, None]  # [B, K, N]
+        class_scores = tf.reshape(tf.where(is_of, scores[:, None], float("-inf")), [-1, number])
+        return tf.reshape(tf.tile(boxes[:, None], [1, num_classes, 1, 1]), [-1, number, 4]), class_scores
 
 
 def _gathered(classes, places):

@@ -11,7 +11,9 @@ CUBIC = -0.75  # torch's; OpenCV's and ONNX's, too
 TAPS = 4
 
 
-def decode(logits: tf.Tensor, boxes: tf.Tensor, score: str = "probability") -> tf.Tensor:
+def decode(
+    logits: tf.Tensor, boxes: tf.Tensor, score: str = "probability", least_pixels: int = 1
+) -> tf.Tensor:
     """Place and score of each keypoint.
 
     Args:
@@ -19,6 +21,8 @@ def decode(logits: tf.Tensor, boxes: tf.Tensor, score: str = "probability") -> t
         boxes: `[N, 4]` x1, y1, x2, y2 in pixels; a side below 1 counts as 1.
         score: "logit" gives the resized logit there (torchvision); "probability" the exponential of it over the sum
             of those of the m x m cells (detectron2). The latter mixes two resolutions: it may exceed 1.
+        least_pixels: a map is resized to no fewer along each axis, however small its box; 1 in both sources, which so
+            place the keypoints of a box of 8 pixels on whole ones of them, m cells or not.
 
     Returns:
         `[N, K, 3]` float32: x, y in pixels, score.
@@ -30,16 +34,17 @@ def decode(logits: tf.Tensor, boxes: tf.Tensor, score: str = "probability") -> t
         raise ValueError(f"score must be logit or probability, not {score!r}")
     logits, boxes = tf.cast(logits, tf.float32), tf.cast(boxes, tf.float32)
     sides = tf.maximum(tf.reverse(boxes[:, 2:] - boxes[:, :2], [1]), 1.0)  # height, width
+    numbers = tf.maximum(tf.math.ceil(sides), tf.cast(least_pixels, tf.float32))
     # One box at a time: no two have the same number of pixels, and a large one fills megabytes.
     places = tf.map_fn(
         _highest,
-        (logits, sides),
+        (logits, numbers),
         fn_output_signature=tf.TensorSpec([logits.shape[-1], 3], tf.float32),
         parallel_iterations=1,
     )
     pixels, highest = places[..., :2], places[..., 2:]  # [N, K, 2] x, y; [N, K, 1]
     # Sides are no whole numbers of pixels: those of the resized map are a little narrower.
-    ratio = tf.reverse(sides / tf.math.ceil(sides), [1])[:, None]
+    ratio = tf.reverse(sides / numbers, [1])[:, None]
     points = (pixels + 0.5) * ratio + boxes[:, None, :2]
     if score == "probability":
         side, number = logits.shape[2:]
@@ -48,14 +53,13 @@ def decode(logits: tf.Tensor, boxes: tf.Tensor, score: str = "probability") -> t
     return tf.concat([points, highest], axis=-1)
 
 
-def _highest(maps_and_sides):
+def _highest(maps_and_numbers):
     """The first pixel, row by row, with the highest value of each map resized: `[K, 3]` x, y, the value.
 
-    Of `[m, m, K]` and `[2]` height and width.
+    Of `[m, m, K]` and `[2]`, the pixels of height and width.
     """
-    maps, sides = maps_and_sides
+    maps, (height, width) = maps_and_numbers[0], tf.unstack(maps_and_numbers[1])
     side, number = maps.shape[0], maps.shape[-1]
-    height, width = tf.unstack(tf.math.ceil(sides))
     rows, columns = cubic_weights(height, side), cubic_weights(width, side)
     maps = tf.reshape(tf.transpose(maps, [0, 2, 1]), [side, number * side])
     maps = tf.reshape(tf.matmul(rows, maps), [-1, side])  # [h * K, m]

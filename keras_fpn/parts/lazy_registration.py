@@ -21,6 +21,8 @@ REGISTERED = {
     "RetinaNet": "models.retinanet", "DenseHead": "heads.dense_head", "LossNormalizer": "layers.loss_normalizer",
     "FCOS": "models.fcos", "FCOSHead": "heads.fcos_head", "PointDetectionLayer": "layers.point_detections",
     "DenseDetectionLayer": "layers.dense_detections",
+    "ClassAgnosticDenseDetections": "layers.dense_suppressions", "SoftDenseDetections": "layers.dense_suppressions",
+    "ClassAgnosticPointDetections": "layers.dense_suppressions", "SoftPointDetections": "layers.dense_suppressions",
     "RPNHead": "heads.rpn", "BoxHead": "heads.box_head", "Conv5Head": "heads.conv5_head",
     "SegmentHead": "heads.segment_head", "UpsampleLike": "necks.resampling", "PixelNormalization": "layers.pixels",
     "AnchorGenerator": "layers.anchors", "ProposalLayer": "layers.proposals", "DetectionLayer": "layers.detections",

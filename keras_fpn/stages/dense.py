@@ -14,7 +14,6 @@ import tensorflow as tf
 from keras_fpn.data.batches import check_classes
 from keras_fpn.heads.dense_head import DenseHead
 from keras_fpn.layers.anchors import AnchorGenerator
-from keras_fpn.layers.dense_detections import DenseDetectionLayer
 from keras_fpn.layers.loss_normalizer import LossNormalizer
 from keras_fpn.metrics import DETECTIONS
 from keras_fpn.ops import boxes as box_ops
@@ -22,6 +21,7 @@ from keras_fpn.ops.focal import sigmoid_focal_loss
 from keras_fpn.ops.giou import giou_loss
 from keras_fpn.ops.losses import smooth_l1
 from keras_fpn.parts.output_fields import STANDARD
+from keras_fpn.stages.dense_settings import DENSE_SUPPRESSIONS
 from keras_fpn.stages.dense_targets import anchor_labels
 from keras_fpn.stages.propose_settings import of_levels
 from keras_fpn.stages.recall import recall
@@ -45,7 +45,7 @@ class DenseStage(Stage):
     loss_names: tuple[str, ...] = ("class_loss", "box_loss")
     recall_names = ("class_recall",)
     parts = ("dense_head",)
-    detections_type = DenseDetectionLayer
+    suppressions = DENSE_SUPPRESSIONS
 
     def __init__(self, context, name=None):
         super().__init__(context, name)
@@ -56,7 +56,8 @@ class DenseStage(Stage):
         self.loss_normalizer = LossNormalizer(
             losses["normalizer"], losses["initial"], losses["momentum"], name="loss_normalizer"
         )
-        self.detections = self.detections_type(name="detections", **settings["detections"])
+        options = dict(settings["detections"])
+        self.detections = self.suppressions[options.pop("suppression")].build(name="detections", **options)
         self.max_detections = self.detections.max_detections
         self.score_threshold = float(self.detections.score_threshold)
 

@@ -5,9 +5,12 @@ from typing import Any, Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from keras_fpn.parts.choice import Choice
+from keras_fpn.parts.registry import Part, Registry
 from keras_fpn.parts.settings import BoxWeights, Channels, Count, Level, Positives, Probability, Settings
 from keras_fpn.stages.propose_settings import AnchorSettings
 
+DENSE_SUPPRESSIONS = Registry("suppression", "detections.suppression")
 _LEVELS: dict[Level, int] = {"P3": 32, "P4": 64, "P5": 128, "P6": 256, "P7": 512}  # the least side
 _SIZES: dict[Level, list[float]] = {
     level: [size * 2.0 ** (step / 3) for step in range(3)] for level, size in _LEVELS.items()
@@ -89,8 +92,11 @@ class DenseLossSettings(Settings):
 
 
 class DenseDetectionSettings(Settings):
-    """Of `DenseDetectionLayer`."""
+    """Of `DenseDetectionLayer` (suppression "per_class"), and of `ClassAgnosticDenseDetections` ("class_agnostic") and
+    `SoftDenseDetections` ("soft_linear"), see `DetectionSettings`.
+    """
 
+    suppression: str = "per_class"
     score_threshold: Probability = 0.05
     pre_nms_top_k: Count = 1000
     nms_threshold: Probability = 0.5
@@ -104,6 +110,12 @@ class DenseDetectionSettings(Settings):
         "torchvision": {"max_detections": 300, "clip": "before_nms", "keep_empty": True},
         "paper": {"clip": "before_nms", "keep_empty": True},
     }
+
+
+class GaussianDenseDetectionSettings(DenseDetectionSettings):
+    """Of `SoftDenseDetections` (suppression "soft_gaussian"), see `GaussianDetectionSettings`."""
+
+    sigma: PositiveFloat = 0.5
 
 
 def check_levels(groups: Mapping[str, Any]) -> None:
@@ -128,10 +140,19 @@ def check_levels(groups: Mapping[str, Any]) -> None:
             )
 
 
+_OTHERS = "keras_fpn.layers.dense_suppressions:"
+for _part in (
+    Part("per_class", DenseDetectionSettings, "keras_fpn.layers.dense_detections:DenseDetectionLayer"),
+    Part("class_agnostic", DenseDetectionSettings, f"{_OTHERS}ClassAgnosticDenseDetections"),
+    Part("soft_linear", DenseDetectionSettings, f"{_OTHERS}SoftDenseDetections", {"decay": "linear"}),
+    Part("soft_gaussian", GaussianDenseDetectionSettings, f"{_OTHERS}SoftDenseDetections", {"decay": "gaussian"}),
+):
+    DENSE_SUPPRESSIONS.add(_part.name, _part)
+
 GROUPS = {
     "anchors": DenseAnchorSettings,
     "dense_head": DenseHeadSettings,
     "anchor_targets": DenseTargetSettings,
     "dense_losses": DenseLossSettings,
-    "detections": DenseDetectionSettings,
+    "detections": Choice(DENSE_SUPPRESSIONS, "suppression", "per_class"),
 }

@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from keras_fpn.heads.fcos_head import FCOSHead
 from keras_fpn.layers.anchors import AnchorGenerator
-from keras_fpn.layers.point_detections import PointDetectionLayer
 from keras_fpn.ops.giou import giou_loss
 from keras_fpn.ops.points import centerness, decode_distances, encode_distances
 from keras_fpn.stages.dense import DenseStage
+from keras_fpn.stages.fcos_settings import POINT_SUPPRESSIONS
 from keras_fpn.stages.fcos_targets import point_labels
 from keras_fpn.stages.stage import StageContext, Tensors
 
@@ -28,7 +28,7 @@ class FCOSStage(DenseStage):
     """
 
     loss_names = ("class_loss", "box_loss", "centerness_loss")
-    detections_type = PointDetectionLayer
+    suppressions = POINT_SUPPRESSIONS
 
     @staticmethod
     def make_anchors(context: StageContext) -> AnchorGenerator:

@@ -4,8 +4,12 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat
 
+from keras_fpn.parts.choice import Choice
+from keras_fpn.parts.registry import Part, Registry
 from keras_fpn.parts.settings import Probability, Settings
 from keras_fpn.stages.dense_settings import DenseDetectionSettings, DenseHeadSettings
+
+POINT_SUPPRESSIONS = Registry("suppression", "detections.suppression")
 
 
 class PointSettings(Settings):
@@ -52,7 +56,9 @@ class FCOSLossSettings(Settings):
 
 
 class PointDetectionSettings(DenseDetectionSettings):
-    """Of `PointDetectionLayer`."""
+    """Of `PointDetectionLayer` (suppression "per_class"), and of `ClassAgnosticPointDetections` ("class_agnostic") and
+    `SoftPointDetections` ("soft_linear"), see `DetectionSettings`.
+    """
 
     score_threshold: Probability = 0.2
     nms_threshold: Probability = 0.6
@@ -62,10 +68,25 @@ class PointDetectionSettings(DenseDetectionSettings):
     }
 
 
+class GaussianPointDetectionSettings(PointDetectionSettings):
+    """Of `SoftPointDetections` (suppression "soft_gaussian"), see `GaussianDetectionSettings`."""
+
+    sigma: PositiveFloat = 0.5
+
+
+_OTHERS = "keras_fpn.layers.dense_suppressions:"
+for _part in (
+    Part("per_class", PointDetectionSettings, "keras_fpn.layers.point_detections:PointDetectionLayer"),
+    Part("class_agnostic", PointDetectionSettings, f"{_OTHERS}ClassAgnosticPointDetections"),
+    Part("soft_linear", PointDetectionSettings, f"{_OTHERS}SoftPointDetections", {"decay": "linear"}),
+    Part("soft_gaussian", GaussianPointDetectionSettings, f"{_OTHERS}SoftPointDetections", {"decay": "gaussian"}),
+):
+    POINT_SUPPRESSIONS.add(_part.name, _part)
+
 GROUPS = {
     "points": PointSettings,
     "dense_head": FCOSHeadSettings,
     "point_targets": PointTargetSettings,
     "dense_losses": FCOSLossSettings,
-    "detections": PointDetectionSettings,
+    "detections": Choice(POINT_SUPPRESSIONS, "suppression", "per_class"),
 }

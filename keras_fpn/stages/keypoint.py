@@ -91,7 +91,8 @@ class KeypointStage(Stage):
         """Keypoints `[B, R, K, 3]` of RoIs `[B, R, 4]`."""
         number = self.keypoint_head.num_keypoints
         logits = tf.reshape(self.heat_maps(features, boxes), [-1, self.side, self.side, number])
-        places = decode(logits, tf.reshape(boxes, [-1, 4]), self.settings["keypoint_places"]["score"])
+        settings = self.settings["keypoint_places"]
+        places = decode(logits, tf.reshape(boxes, [-1, 4]), settings["score"], settings["least_pixels"])
         return tf.reshape(places, [*tf.unstack(tf.shape(boxes)[:2]), number, 3])
 
     def infer(self, features: Tensors, state: State) -> dict[str, Any]:

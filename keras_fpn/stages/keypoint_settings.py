@@ -41,8 +41,8 @@ class KeypointPlaceSettings(Settings):
     `names`, `skeleton`, `of_classes` (for each class the keypoints that it has, counted from 0; null: all) and
     `skeletons` (for each class its own pairs, where they differ) come from the data set. `offset`: what is added to the
     places in an annotation file before they are learnt from and taken off those of results: 0.5 takes them for pixels
-    and goes by their centres (detectron2), 0 takes them as they are (torchvision). `score`: see
-    `ops.keypoints.decode`.
+    and goes by their centres (detectron2), 0 takes them as they are (torchvision). `score`, `least_pixels`:
+    see `ops.keypoints.decode`.
     """
 
     names: list[Name] | None = None
@@ -51,6 +51,7 @@ class KeypointPlaceSettings(Settings):
     skeletons: list[list[Bone]] | None = None
     offset: NonNegativeFloat = 0.5
     score: Literal["probability", "logit"] = "probability"
+    least_pixels: Side = 1
     conventions = ("offset",)
     is_written = True
     profiles = {"torchvision": {"offset": 0.0, "score": "logit"}}

@@ -5,6 +5,8 @@ import logging
 import math
 from typing import NamedTuple
 
+import keras
+
 from keras_fpn.config.loading import Config
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.memory import machine_memory
@@ -81,7 +83,8 @@ def _check_batch(config, num_images):
         )  # fmt: skip
 
 
-def make_optimizer(config: Config, schedule: Schedule) -> optimizers.SGD:
+def make_optimizer(config: Config, schedule: Schedule) -> keras.optimizers.Optimizer:
+    """The optimizer that `training.optimizer` names, with the run's learning rates."""
     settings = config.training
     learning_rate = optimizers.WarmupMultiStep(
         settings.learning_rate,
@@ -90,12 +93,10 @@ def make_optimizer(config: Config, schedule: Schedule) -> optimizers.SGD:
         milestones=[round(share * schedule.total_steps) for share in settings.milestones],
         gamma=settings.gamma,
     )
-    return optimizers.SGD(
-        learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        global_clipnorm=settings.clip_norm,
-    )
+    options = {"weight_decay": settings.weight_decay, "global_clipnorm": settings.clip_norm}
+    if settings.optimizer == "adamw":
+        return keras.optimizers.AdamW(learning_rate, **options)
+    return optimizers.SGD(learning_rate, momentum=settings.momentum, **options)
 
 
 def stretches_from(step: int, schedule: Schedule) -> list[Stretch]:

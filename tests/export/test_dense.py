@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import keras_fpn
 from keras_fpn import export
+from keras_fpn.console.errors import UserError
 from keras_fpn.export import undecided
 
 FILES = {"saved_model": "served", "tflite": "model.tflite", "onnx": "model.onnx"}
@@ -64,15 +65,41 @@ def test_detections_of_points_are_the_models(format, tmp_path):
     assert finding.detections > 100 and finding.unpaired == 0
 
 
+def suppressing(member, name):
+    return (built_fcos() if member == "fcos" else built("detectron2")).with_settings(detections={"suppression": name})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("member", ["retinanet", "fcos"])
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [("class_agnostic", "onnx"), ("class_agnostic", "tflite"), ("soft_linear", "saved_model"),
+     ("soft_gaussian", "saved_model")],
+)  # fmt: skip
+def test_ways_of_suppression_are_the_models(member, name, format, tmp_path):
+    finding = export.export_model(suppressing(member, name), format, tmp_path / FILES[format]).finding
+    assert finding.detections > 50 and finding.unpaired == 0
+
+
+@pytest.mark.parametrize("format", ["onnx", "tflite"])
+@pytest.mark.parametrize("member", ["retinanet", "fcos"])
+def test_soft_suppression_is_refused_outside_tensorflow(member, format, tmp_path):
+    with pytest.raises(UserError, match='^detections.suppression: "soft_gaussian" '):
+        export.export_model(suppressing(member, "soft_gaussian"), format, tmp_path / FILES[format])
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_half_the_bits(tmp_path):
     done = export.export_model(built("detectron2"), "tflite", tmp_path / "model.tflite", precision="float16")
     assert done.precision == "float16"
 
 
+@pytest.mark.parametrize("suppression", ["per_class", "class_agnostic", "soft_linear"])
 @pytest.mark.parametrize("member", ["torchvision", "detectron2", "fcos"])
-def test_all_that_it_detects_is_certain_or_undecided(member):
+def test_all_that_it_detects_is_certain_or_undecided(member, suppression):
     model = built_fcos() if member == "fcos" else built(member)
+    model = model.with_settings(detections={"suppression": suppression})
     image = np.random.default_rng(1).uniform(0, 255, (1, 64, 96, 3)).astype(np.float32)
     inputs = {"images": tf.constant(image), "image_sizes": tf.constant([[64, 96]])}
     found = {key: np.asarray(value)[0] for key, value in model(inputs).items()}

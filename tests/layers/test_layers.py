@@ -123,6 +123,8 @@ def calls(tiny_settings):
             model(inputs)
             targets = {key: tf.constant(value) for key, value in TARGETS.items()}
             model.training_losses(inputs, targets, tf.zeros([2], tf.int64), training=False)
+            for suppression in ("class_agnostic", "soft_linear"):
+                model.with_settings(detections={"suppression": suppression})(inputs)
     return {name: list(of_layer.values())[:MOST_CALLS] for name, of_layer in noted.items()}
 
 

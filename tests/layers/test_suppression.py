@@ -8,6 +8,12 @@ import tensorflow as tf
 import keras_fpn
 from keras_fpn.console.errors import UserError
 from keras_fpn.layers.class_agnostic_detections import ClassAgnosticDetections
+from keras_fpn.layers.dense_suppressions import (
+    ClassAgnosticDenseDetections,
+    ClassAgnosticPointDetections,
+    SoftDenseDetections,
+    SoftPointDetections,
+)
 from keras_fpn.layers.soft_detections import SoftDetections
 from keras_fpn.models.settings import resolve
 
@@ -62,7 +68,7 @@ def detected(layer, boxes, scores):
 def assert_found(found, expected, boxes):
     """`expected`: `[(score, row, class), ...]`."""
     expected = sorted(expected, reverse=True)[:MOST]
-    assert 5 < len(expected)
+    assert 4 < len(expected)
     np.testing.assert_allclose(found[1], [score for score, _, _ in expected], atol=1e-5)
     np.testing.assert_allclose(found[0], boxes[0, [row for _, row, _ in expected]], atol=1e-3)
     np.testing.assert_array_equal(found[2], [label for _, _, label in expected])
@@ -89,6 +95,51 @@ def test_boxes_may_suppress_those_of_all_classes(drawn):
     expected = [(score, place // CLASSES, place % CLASSES) for score, place in found]
     assert len(expected) < MOST and len({row for _, row, _ in expected}) == len(expected)
     assert_found(detected(layer, boxes, scores), expected, boxes)
+
+
+def densely_detected(layer, boxes, scores):
+    """The same boxes as anchors of two levels that nothing moves, and probabilities that are the layer's scores."""
+    scores = tf.constant(scores[..., :CLASSES])
+    if isinstance(layer, SoftPointDetections | ClassAgnosticPointDetections):
+        root, outwards = tf.square(scores), tf.fill([1, ROIS, 4], 0.5)  # of a cell that the box fills
+        given = {"class_logits": tf.math.log(root / (1 - root)), "distances": outwards}
+        given["centerness"] = tf.fill([1, ROIS, 1], 50.0)
+    else:
+        given = {"class_logits": tf.math.log(scores / (1 - scores)), "box_deltas": tf.zeros([1, ROIS, 4])}
+    parts = {"P3": slice(0, 12), "P4": slice(12, ROIS)}
+    predictions = {name: {level: value[:, rows] for level, rows in parts.items()} for name, value in given.items()}
+    anchors = {level: tf.constant(boxes[0, rows]) for level, rows in parts.items()}
+    found = tf.function(layer)(predictions, anchors, tf.constant([[200, 200]]), num_classes=CLASSES)
+    count = int(found["num_detections"][0])
+    return [np.asarray(found[name])[0, :count] for name in ("boxes", "scores", "classes")]
+
+
+@pytest.mark.parametrize("decay", ["linear", "gaussian"])
+@pytest.mark.parametrize("kind", [SoftDenseDetections, SoftPointDetections])
+def test_soft_suppression_of_all_anchors_is_that_of_rois(kind, decay, drawn):
+    boxes, scores = squares(drawn)
+    layer = kind(decay, SIGMA, nms_threshold=NMS, max_detections=MOST)
+    expected = [
+        (score, row, label) for label in range(CLASSES)
+        for score, row in suppressed(boxes[0], scores[0, :, label], decay)
+    ]  # fmt: skip
+    assert_found(densely_detected(layer, boxes, scores), expected, boxes)
+
+
+@pytest.mark.parametrize("kind", [ClassAgnosticDenseDetections, ClassAgnosticPointDetections])
+def test_boxes_of_all_anchors_may_suppress_those_of_all_classes(kind, drawn):
+    boxes, scores = squares(drawn)
+    found = suppressed(np.repeat(boxes[0], CLASSES, axis=0), scores[0, :, :CLASSES].reshape(-1), "hard")
+    expected = [(score, place // CLASSES, place % CLASSES) for score, place in found]
+    assert len({row for _, row, _ in expected}) == len(expected)
+    layer = kind(nms_threshold=NMS, max_detections=MOST)
+    assert_found(densely_detected(layer, boxes, scores), expected, boxes)
+
+
+def squares(drawn):
+    """The drawn boxes 40 pixels wide and high, as the cells of points are, inside the image."""
+    corner = drawn[0][..., :2].clip(0, 159)
+    return np.concatenate([corner, corner + 40], axis=-1), drawn[1]
 
 
 @pytest.mark.parametrize("decay", ["linear", "gaussian"])
@@ -122,6 +173,19 @@ def test_each_is_chosen_by_its_name(tiny_settings, tiny_batch):
     assert len({scores.tobytes() for scores in found.values()}) == 4
 
 
+@pytest.mark.parametrize(("member", "kind"), [("RetinaNet", "Dense"), ("FCOS", "Point")])
+def test_dense_members_choose_by_the_same_names(member, kind, tiny_settings):
+    alike = {key: tiny_settings()[key] for key in ("num_classes", "backbone", "pyramid")}
+    model = getattr(keras_fpn, member)(**alike)
+    kinds = {"per_class": f"{kind}DetectionLayer", "class_agnostic": f"ClassAgnostic{kind}Detections"}
+    for name in ("per_class", "class_agnostic", "soft_linear", "soft_gaussian"):
+        changed = model.with_settings(detections={"suppression": name})
+        assert type(changed.detections).__name__ == kinds.get(name, f"Soft{kind}Detections")
+        assert getattr(changed.detections, "decay", name.removeprefix("soft_")) == name.removeprefix("soft_")
+        assert changed.detections.pre_nms_top_k == 1000
+
+
+@pytest.mark.parametrize("architecture", ["faster_rcnn", "retinanet", "fcos"])
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -130,7 +194,7 @@ def test_each_is_chosen_by_its_name(tiny_settings, tiny_batch):
         ({"suppression": "soft_gaussian", "sigma": 0.0}, "detections.sigma: input should be greater than 0"),
     ],
 )
-def test_wrong_settings_are_told_with_their_key(wrong, message):
+def test_wrong_settings_are_told_with_their_key(architecture, wrong, message):
     with pytest.raises(UserError) as error:
-        resolve("faster_rcnn", "detectron2", {"detections": wrong})
+        resolve(architecture, "detectron2", {"detections": wrong})
     assert str(error.value).startswith(message) and "\n" not in str(error.value)

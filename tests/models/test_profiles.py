@@ -83,6 +83,7 @@ TABLE = {
     "keypoint_losses.weight": (1, 1, 1),
     "keypoint_places.offset": (0.5, 0, 0.5),
     "keypoint_places.score": ("probability", "logit", "probability"),
+    "keypoint_places.least_pixels": (1, 1, 1),
     "detections.score_threshold": (0.05, 0.05, 0.05),
     "detections.nms_threshold": (0.5, 0.5, 0.5),
     "detections.max_detections": (100, 100, 100),

@@ -48,6 +48,20 @@ def test_one_peak(box, x, y, logit, probability):
         assert float(score) == pytest.approx(probability, abs=1e-5)
 
 
+def test_a_small_box_is_resolved_to_the_cells_of_its_map_where_so_many_pixels_are_asked_for():
+    maps = np.zeros((1, SIDE, SIDE, 1), np.float32)
+    maps[0, 28, 14] = 5.0
+    small = tf.constant([[2.0, 3.0, 10.0, 11.0]])
+    # By hand: an eighth of a box of 8 pixels is 7 cells; cell 14 has its centre at 14.5 / 7 pixels, 28 at 28.5 / 7.
+    found = keypoints.decode(tf.constant(maps), small, "logit", least_pixels=SIDE).numpy()[0, 0]
+    np.testing.assert_allclose(found, [2 + 14.5 / 7, 3 + 28.5 / 7, 5.0], atol=1e-5)
+    coarse = keypoints.decode(tf.constant(maps), small, "logit").numpy()[0, 0]
+    np.testing.assert_allclose(coarse[:2] % 1, 0.5, atol=1e-5)  # whole pixels of the box
+    large = tf.constant([[10.0, 20.0, 110.0, 220.0]])
+    both = (keypoints.decode(tf.constant(maps), large, "logit", least_pixels=number) for number in (1, SIDE))
+    np.testing.assert_array_equal(*both)
+
+
 def test_first_of_equals():
     boxes = tf.constant([[10.0, 20.0, 90.0, 120.0]])
     found = keypoints.decode(tf.zeros([1, SIDE, SIDE, 2]), boxes).numpy()[0]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+import keras_fpn
 from keras_fpn.commands import main as cli
 from keras_fpn.config.loading import load_config
 from keras_fpn.console.errors import UserError
@@ -35,13 +36,14 @@ def shapes(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def runs(shapes, tmp_path_factory):
+@pytest.fixture(scope="module", params=("sgd", pytest.param("adamw", marks=pytest.mark.slow)))
+def runs(shapes, tmp_path_factory, request):
     """Folders of two runs, and what was printed of the second: one to the end; one that Ctrl-C stops in the middle of
     an epoch, that then goes on to the end, and that is resumed once more."""
     folder = tmp_path_factory.mktemp("runs")
     whole, stopped = str(folder / "whole"), str(folder / "stopped")
     options = ["--data", str(shapes), "--set", "training.evaluate_every=2"]
+    options += ["--set", f"training.optimizer={request.param}"]
     assert cli.main(["train", "tiny", "--out", whole, *options]) == 0
     train, printed = training.train, io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
@@ -76,6 +78,12 @@ def test_a_run_leaves_its_folder(runs):
     metrics = json.loads((whole / "metrics.json").read_text())
     assert {"AP", "AP50", "APs", "AR100", "proposals/AR100", "proposals/AR1000"} <= set(metrics)
     assert list((whole / "logs").rglob("events.out*"))
+
+
+def test_the_optimizer_is_the_one_that_is_asked_for(runs):
+    named = yaml.safe_load((runs[0] / "config.yaml").read_text())["training"]["optimizer"]
+    optimizer = training.load_model(runs[0] / "last.keras").optimizer
+    assert type(optimizer) is {"sgd": keras_fpn.SGD, "adamw": keras.optimizers.AdamW}[named]
 
 
 def test_the_configuration_it_ran_is_complete(runs, shapes):

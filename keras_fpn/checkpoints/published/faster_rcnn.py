@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_fpn.checkpoints import detectron2, sizes, torchvision
 from keras_fpn.checkpoints.classes import Classes, classes_of, predictor_rows
+from keras_fpn.checkpoints.published.coco_v1 import epsilon_of_coco_v1
 from keras_fpn.checkpoints.published.identity import Identity
 from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
 from keras_fpn.checkpoints.sizes import last_number, places
@@ -99,7 +100,8 @@ class TorchvisionFasterRCNN(_FasterRCNN):
         settings = torchvision_sizes(tensors) | {"model.backbone.name": backbone} | torchvision.width(tensors)
         if is_v2 or backbone != "resnet50":
             return cls.identity(title, config, settings)
-        epsilon, notes = cls._coco_v1_epsilon(tensors, file)
+        rows = sizes.common_size(tensors, [(f"{CLASS_SCORES}.bias", 0)])
+        epsilon, notes = epsilon_of_coco_v1(rows == torchvision.COCO_ROWS, cls.coco_v1_r50 in file.name)
         return cls.identity(title, config, settings | epsilon, notes)
 
     @classmethod
@@ -111,16 +113,6 @@ class TorchvisionFasterRCNN(_FasterRCNN):
         )
         notes = () if "320" in file.name else (note,)
         return cls.identity(f"fasterrcnn_{name}", f"faster_rcnn_{name}", torchvision_sizes(tensors), notes)
-
-    @classmethod
-    def _coco_v1_epsilon(cls, tensors, file):
-        """The batch-norm epsilon that a ResNet-50 without normed pyramid runs with, and what to tell about it."""
-        if sizes.common_size(tensors, [(f"{CLASS_SCORES}.bias", 0)]) != torchvision.COCO_ROWS:
-            note = "batch-norm epsilon 1e-5, with which torchvision builds; weights trained from its COCO_V1, which it"
-            return {}, (note + " runs with 0, need --set model.backbone.norm_epsilon=0",)
-        note = "batch-norm epsilon 0, with which torchvision runs its COCO_V1; weights of another training on COCO need"
-        note += " --set model.backbone.norm_epsilon=1e-5"
-        return {"model.backbone.norm_epsilon": 0.0}, () if cls.coco_v1_r50 in file.name else (note,)
 
 
 @register_published

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_fpn.checkpoints import detectron2, sizes, torchvision
 from keras_fpn.checkpoints.classes import Classes
+from keras_fpn.checkpoints.published.coco_v1 import epsilon_of_coco_v1
 from keras_fpn.checkpoints.published.faster_rcnn import BoxHeadKind, detectron2_units, torchvision_sizes
 from keras_fpn.checkpoints.published.identity import Identity
 from keras_fpn.checkpoints.published.kind import register_published
@@ -87,13 +88,12 @@ class TorchvisionKeypointRCNN(_KeypointRCNN):
         rows, number = (sizes.common_size(tensors, [(f"{name}.bias", 0)]) for name in (CLASS_SCORES, cls.scores))
         if COCO_LEGACY in file.name:
             return {}, ()
-        if (rows, number) != (_PERSON_ROWS, len(coco_keypoints.NAMES)):
-            note = "batch-norm epsilon 1e-5, with which torchvision builds; weights trained from its COCO_V1, which it"
-            return {}, (f"{note} runs with 0, need --set model.backbone.norm_epsilon=0",)
-        note = "batch-norm epsilon 0, with which torchvision runs its COCO_V1; its COCO_LEGACY, whose tensors have the"
-        note += f" same names ({COCO_LEGACY} in that of the file), and weights of another training need --set"
-        note += " model.backbone.norm_epsilon=1e-5"
-        return {"model.backbone.norm_epsilon": 0.0}, () if COCO_V1 in file.name else (note,)
+        is_coco = (rows, number) == (_PERSON_ROWS, len(coco_keypoints.NAMES))
+        others = (
+            f"its COCO_LEGACY, whose tensors have the same names ({COCO_LEGACY} in that of the file), and weights of "
+            "another training"
+        )
+        return epsilon_of_coco_v1(is_coco, COCO_V1 in file.name, others)
 
 
 @register_published

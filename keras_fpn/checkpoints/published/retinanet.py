@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_fpn.checkpoints import detectron2, sizes, torchvision
 from keras_fpn.checkpoints.classes import Classes
+from keras_fpn.checkpoints.published.coco_v1 import epsilon_of_coco_v1
 from keras_fpn.checkpoints.published.identity import Identity
 from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
 from keras_fpn.checkpoints.sizes import last_number, places
@@ -131,18 +132,9 @@ class TorchvisionRetinaNet(_RetinaNet):
         config = f"retinanet_r50_fpn_{'v2' if is_v2 else 'torchvision'}"
         if is_v2 or backbone != "resnet50":
             return Identity(cls.source, cls.architecture, title, config, settings)
-        epsilon, notes = cls._epsilon(tensors, file)
+        is_coco = cls._rows(tensors, file, forced=True) == _COCO + _UNUSED
+        epsilon, notes = epsilon_of_coco_v1(is_coco, COCO_V1 in file.name)
         return Identity(cls.source, cls.architecture, title, config, settings | epsilon, notes)
-
-    @classmethod
-    def _epsilon(cls, tensors, file):
-        """The batch-norm epsilon that version 1 runs with, and what to tell about it."""
-        if cls._rows(tensors, file, forced=True) != _COCO + _UNUSED:
-            note = "batch-norm epsilon 1e-5, with which torchvision builds; weights trained from its COCO_V1, which it"
-            return {}, (note + " runs with 0, need --set model.backbone.norm_epsilon=0",)
-        note = "batch-norm epsilon 0, with which torchvision runs its COCO_V1; weights of another training on COCO need"
-        note += " --set model.backbone.norm_epsilon=1e-5"
-        return {"model.backbone.norm_epsilon": 0.0}, () if COCO_V1 in file.name else (note,)
 
 
 @register_published
