@@ -10,7 +10,7 @@ from typing import NamedTuple
 import keras
 
 from keras_fpn.backbones.resnet_names import CHECKPOINT_NAMES, STAGES
-from keras_fpn.backbones.settings import STRIDES
+from keras_fpn.backbones.settings import resnet_strides
 from keras_fpn.console.errors import UserError
 from keras_fpn.layers.grouped_convolution import GroupedConv2D
 from keras_fpn.layers.normalization import MaskedBatchNormalization, build_norm
@@ -58,6 +58,7 @@ def build_resnet(
     norm_epsilon: float = 1e-5,
     freeze_at: int = 2,
     width: int = 64,
+    res5_dilation: int = 1,
 ) -> keras.Model:
     """Functional model image -> {"C2".."C5"}, each tap the last residual sum of its stage after the ReLU.
 
@@ -69,10 +70,11 @@ def build_resnet(
         norm_epsilon: epsilon of either.
         freeze_at: stages that are not trained, counted from the stem: 0 none, 1 the stem, 2 the stem and res2, ...
         width: channels of the stem, 64 in all published models; every other convolution is as much wider as there.
+        res5_dilation: 2 dilates all 3x3 convolutions of stage 5, which then has no stride.
 
     Returns:
-        `keras.Model` from `[B, H, W, 3]` normalised pixels to `{"Ck": [B, ceil(H / 2^k), ceil(W / 2^k), C_k]}`, with
-        `strides`, `{"Ck": 2^k}`.
+        `keras.Model` from `[B, H, W, 3]` normalised pixels to `{"Ck": [B, ceil(H / s), ceil(W / s), C_k]}`, with
+        `strides`, the s: `{"Ck": 2^k}`, but C4's for a C5 that is dilated.
 
     Raises:
         ValueError: for an unknown `name` or `stride_in`.
@@ -86,9 +88,10 @@ def build_resnet(
     x = keras.layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
     taps = {}
     for stage in STAGES:
-        taps[f"C{stage}"] = x = _stage(apply, x, name, stage, stride_in, width)
+        dilation = res5_dilation if stage == CONV5 else 1
+        taps[f"C{stage}"] = x = _stage(apply, x, name, stage, stride_in, width, dilation)
     model = keras.Model(image, taps, name=name)
-    model.strides = dict(STRIDES)
+    model.strides = resnet_strides({"res5_dilation": res5_dilation})
     model.checkpoint_names = MappingProxyType(CHECKPOINT_NAMES)
     _freeze(model, freeze_at)
     return model
@@ -101,13 +104,15 @@ def build_conv5(
     norm_epsilon: float = 1e-5,
     freeze_at: int = 2,
     width: int = 64,
+    res5_dilation: int = 1,
 ) -> keras.Model:
     """Functional model of conv5 alone, for the head of the C4 baseline: what `build_resnet` has between C4 and C5.
 
     Arguments are those of the backbone, and so are the layers' names, `res5_*`; `freeze_at` 5 does not train them.
 
     Returns:
-        `keras.Model` from `[maps [N, h, w, C_4], is_valid [N, 1, 1] bool]` to `[N, ceil(h / 2), ceil(w / 2), C_5]`.
+        `keras.Model` from `[maps [N, h, w, C_4], is_valid [N, 1, 1] bool]` to `[N, ceil(h / 2), ceil(w / 2), C_5]`, or
+        `[N, h, w, C_5]` with dilation.
         Crops that are not valid stay out of the statistics of live batch normalisation; frozen ones do not ask, and
         the model then has the maps as its only input.
 
@@ -119,7 +124,7 @@ def build_conv5(
     maps = keras.Input((None, None, channels), name="maps")
     is_live = norm == "batch_norm"
     is_valid = keras.Input((1, 1), dtype="bool", name="is_valid") if is_live else None
-    x = _stage(_Layers(norm, norm_epsilon, is_valid), maps, name, CONV5, stride_in, width)
+    x = _stage(_Layers(norm, norm_epsilon, is_valid), maps, name, CONV5, stride_in, width, res5_dilation)
     model = keras.Model([maps, is_valid] if is_live else maps, x, name="conv5")
     _freeze(model, freeze_at)
     return model
@@ -150,23 +155,24 @@ class _Layers:
         self.norm, self.norm_epsilon = norm, norm_epsilon
         self.is_valid = is_valid
 
-    def convolution(self, x, filters, kernel_size, strides, block, conv, norm, relu=False, frozen_gamma=1.0, groups=1):
+    def convolution(self, x, filters, kernel_size, strides, block, conv, norm, *, relu=False, frozen_gamma=1.0, **more):
+        """`more`: `groups` and `dilation_rate` of the convolution, where they are not 1."""
         if kernel_size > 1:
-            x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{block}_{conv}_pad")(x)
+            border = kernel_size // 2 * more.get("dilation_rate", 1)
+            x = keras.layers.ZeroPadding2D(border, name=f"{block}_{conv}_pad")(x)
         elif strides > 1:
             # The same numbers as a strided 1x1 convolution, whose gradient in oneDNN (TensorFlow 2.21) writes beyond
             # its memory for narrow layers and batches of one.
             x = keras.layers.MaxPooling2D(1, strides=strides, name=f"{block}_{conv}_subsample")(x)
             strides = 1
-        kind, arguments = (keras.layers.Conv2D, {}) if groups == 1 else (GroupedConv2D, {"groups": groups})
-        x = kind(
+        x = (GroupedConv2D if "groups" in more else keras.layers.Conv2D)(
             filters,
             kernel_size,
             strides=strides,
             use_bias=False,
             kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
             name=f"{block}_{conv}",
-            **arguments,
+            **more,
         )(x)
         x = self.normalize(x, f"{block}_{norm}", frozen_gamma)
         return keras.layers.ReLU(name=f"{block}_{norm}_relu")(x) if relu else x
@@ -177,42 +183,43 @@ class _Layers:
         return build_norm(self.norm, self.norm_epsilon, name, frozen_gamma=frozen_gamma)(x)
 
 
-def _stage(apply, x, name, stage, stride_in, width):
+def _stage(apply, x, name, stage, stride_in, width, dilation=1):
     """The blocks of one stage, the first with the stride where there is one."""
     bottleneck, blocks, groups, group_width = ARCHITECTURES[name]
     strides = (1, 2) if stride_in == "3x3" else (2, 1)
     channels = width * 2 ** (stage - 2)
     inner = channels * groups * group_width // PUBLISHED_WIDTH
+    more = {"groups": groups, "dilation_rate": dilation}
+    more = {key: value for key, value in more.items() if value > 1}
     for block in range(blocks[stage - 2]):
-        downsample = stage > 2 and block == 0
+        downsample = stage > 2 and block == 0 and dilation == 1
         block_name = f"res{stage}_{block}"
         if bottleneck:
             own = strides if downsample else (1, 1)
-            x = _bottleneck(apply, x, channels, (inner, groups), own, block_name, block == 0)
+            x = _bottleneck(apply, x, (inner, 4 * channels), own, block_name, block == 0, more)
         else:
-            x = _basic(apply, x, channels, 2 if downsample else 1, block_name, downsample)
+            x = _basic(apply, x, channels, 2 if downsample else 1, block_name, stage > 2 and block == 0, more)
     return x
 
 
-def _bottleneck(apply, x, channels, middle, strides, name, project):
-    """A block of three convolutions, of which `middle` has the channels and the groups of the 3x3."""
-    inner, groups = middle
-    shortcut = x
+def _bottleneck(apply, x, channels, strides, name, project, more):
+    """A block of three convolutions; `channels` are those inside and those that leave it, `more` is the 3x3's."""
+    shortcut, (inner, outer) = x, channels
     if project:
         stride = strides[0] * strides[1]
-        shortcut = apply.convolution(x, 4 * channels, 1, stride, name, "shortcut_conv", "shortcut_norm")
+        shortcut = apply.convolution(x, outer, 1, stride, name, "shortcut_conv", "shortcut_norm")
     x = apply.convolution(x, inner, 1, strides[0], name, "conv1", "norm1", relu=True)
-    x = apply.convolution(x, inner, 3, strides[1], name, "conv2", "norm2", relu=True, groups=groups)
-    x = apply.convolution(x, 4 * channels, 1, 1, name, "conv3", "norm3", frozen_gamma=FROZEN_BRANCH_GAMMA)
+    x = apply.convolution(x, inner, 3, strides[1], name, "conv2", "norm2", relu=True, **more)
+    x = apply.convolution(x, outer, 1, 1, name, "conv3", "norm3", frozen_gamma=FROZEN_BRANCH_GAMMA)
     return _merge(x, shortcut, name)
 
 
-def _basic(apply, x, channels, stride, name, project):
+def _basic(apply, x, channels, stride, name, project, more):
     shortcut = x
     if project:
         shortcut = apply.convolution(x, channels, 1, stride, name, "shortcut_conv", "shortcut_norm")
-    x = apply.convolution(x, channels, 3, stride, name, "conv1", "norm1", relu=True)
-    x = apply.convolution(x, channels, 3, 1, name, "conv2", "norm2", frozen_gamma=FROZEN_BRANCH_GAMMA)
+    x = apply.convolution(x, channels, 3, stride, name, "conv1", "norm1", relu=True, **more)
+    x = apply.convolution(x, channels, 3, 1, name, "conv2", "norm2", frozen_gamma=FROZEN_BRANCH_GAMMA, **more)
     return _merge(x, shortcut, name)
 
 

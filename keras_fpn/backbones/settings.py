@@ -63,11 +63,17 @@ class MobileNetV3Settings(BackboneSettings):
 
 
 class ResNetSettings(MobileNetV3Settings):
-    """Of the ResNets: also the convolution that carries a stage's stride, and the channels of the stem."""
+    """Of the ResNets: also the convolution that carries a stage's stride, and the channels of the stem.
+
+    `res5_dilation`: 2 leaves C5 at the stride of C4, and spreads the 3x3 convolutions of all its blocks instead, those
+    of the first, too (detectron2's DC5).
+    """
 
     stride_in: Literal["3x3", "first_1x1"] = "first_1x1"
     width: Channels = 64
-    conventions = ("stride_in",)  # the epsilon is taken over with the statistics
+    res5_dilation: Literal[1, 2] = 1
+    conventions = ("stride_in", "res5_dilation")  # the epsilon is taken over with the statistics
+    elsewhere = {"torchvision": {"res5_dilation": 1}}
     profiles = {"torchvision": {"stride_in": "3x3"}}
 
 
@@ -105,16 +111,22 @@ def default_pixels(name: str) -> dict[str, Any] | None:
     return BACKBONES[name].facts.get("pixels") if name in BACKBONES else None
 
 
-def strides_of(name: str) -> dict[str, int] | None:
-    """`{"C2": 4, ...}` of a backbone, or None where only the built network says them."""
-    return BACKBONES[name].facts.get("strides")
+def strides_of(settings: Mapping[str, Any]) -> dict[str, int] | None:
+    """`{"C2": 4, ...}` of the backbone that settings name, or None where only the built network says them."""
+    strides = BACKBONES[settings["name"]].facts.get("strides")
+    return strides(settings) if callable(strides) else strides
+
+
+def resnet_strides(settings: Mapping[str, Any]) -> dict[str, int]:
+    """`{"C2": 4, ...}` of a ResNet: with a dilated res5, C5's is C4's."""
+    return STRIDES | ({"C5": STRIDES["C4"]} if settings["res5_dilation"] > 1 else {})
 
 
 def _register_own():
     target = "keras_fpn.backbones.resnet:build_resnet"
     for names, settings in ((RESNETS, ResNetSettings), (RESNEXTS, ResNeXtSettings)):
         for name in names:
-            BACKBONES.add(name, Part(name, settings, target, {"name": name}, {"strides": STRIDES}))
+            BACKBONES.add(name, Part(name, settings, target, {"name": name}, {"strides": resnet_strides}))
     mobilenet = "mobilenet_v3_large"
     target = "keras_fpn.backbones.mobilenet_v3:build_mobilenet_v3_large"
     facts = {"strides": MOBILENET_V3_STRIDES}

@@ -1,4 +1,4 @@
-"""detectron2's detectors on a pyramid: what their files have in common; the names stand beside the parts."""
+"""detectron2's detectors: what their files have in common; the names stand beside the parts."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 NAME = "detectron2"
 COCO_ROWS = len(IDS) + 1
 BACKGROUND_HAS_A_BOX = False
-BODY = "backbone.bottom_up."
-RESNET_BLOCK = re.escape(BODY) + r"res(?P<stage>\d)\.(?P<block>\d+)\.conv(?P<number>\d)\.weight"
+BODY, BODY_ALONE = "backbone.bottom_up.", "backbone."  # under a pyramid and without one
+RESNET_BLOCK = r"(backbone\.(bottom_up\.)?|roi_heads\.)res(?P<stage>\d)\.(?P<block>\d+)\.conv(?P<number>\d)\.weight"
 HEAD = "proposal_generator.rpn_head."
 # Its ResNeXt, unlike its other backbones, was trained on colours that are divided by their deviations (BGR).
 RESNEXT_STD = [57.375, 57.12, 58.395]
@@ -51,7 +51,12 @@ def backbone_of(tensors: Mapping[str, np.ndarray]) -> str | None:
 
 def resnet_convolutions(tensors: Mapping[str, np.ndarray]) -> tuple[str, str]:
     """Names of the first convolution of a ResNet, and of the 3x3 one of its first block."""
-    return f"{BODY}stem.conv1.weight", f"{BODY}res2.0.conv2.weight"
+    body = _body(tensors)
+    return f"{body}stem.conv1.weight", f"{body}res2.0.conv2.weight"
+
+
+def _body(tensors):
+    return BODY if any(name.startswith(BODY) for name in tensors) else BODY_ALONE
 
 
 def short_name(backbone: str) -> str:
@@ -61,13 +66,14 @@ def short_name(backbone: str) -> str:
 
 
 def shared_settings(tensors: Mapping[str, np.ndarray], backbone: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Settings that a file of a detector on a pyramid tells: pixels, backbone, pyramid and RPN.
+    """Settings that a file of a detector tells: pixels, backbone, pyramid and RPN.
 
     Returns:
         `({"model.group.key": value}, notes)`.
     """
+    body = _body(tensors)
     witnesses = {
-        "model.backbone.width": [(f"{BODY}stem.conv1.weight", 0), (f"{BODY}res2.0.conv1.weight", 1)],
+        "model.backbone.width": [(f"{body}stem.conv1.weight", 0), (f"{body}res2.0.conv1.weight", 1)],
         "model.pyramid.channels": sizes.places(tensors, r"backbone\.fpn_(lateral|output)\d\.weight"),
         "model.rpn.channels": [(f"{HEAD}conv.weight", 0)],
     }

@@ -119,6 +119,23 @@ def test_strides_are_declared():
     assert build_backbone(settings("resnet18", width=4)).strides == {"C2": 4, "C3": 8, "C4": 16, "C5": 32}
 
 
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50_32x4d"])
+def test_a_dilated_res5_has_the_stride_of_c4_in_every_block(name):
+    """detectron2's DC5 (modeling/backbone/resnet.py): dilation 2 in all blocks of res5, the first has no stride."""
+    plain, dilated = (build_backbone(settings(name, width=16, res5_dilation=number)) for number in (1, 2))
+    assert dilated.strides == {"C2": 4, "C3": 8, "C4": 16, "C5": 16}
+    taps = dilated(tf.zeros([1, 65, 97, 3]))
+    assert taps["C5"].shape[1:3] == taps["C4"].shape[1:3] == (5, 7)
+    rates = {
+        layer.name: layer.dilation_rate[0]
+        for layer in dilated.layers
+        if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (3, 3)
+    }
+    assert {rate for name, rate in rates.items() if name.startswith("res5_")} == {2}
+    assert {rate for name, rate in rates.items() if not name.startswith("res5_")} == {1}
+    assert [each.shape for each in plain.weights] == [each.shape for each in dilated.weights]
+
+
 # --- by hand: TensorFlow's padding, Keras' batch normalisation
 
 

@@ -13,6 +13,9 @@ import pytest
 import tensorflow as tf
 
 from keras_fpn.checkpoints import conversion, detectron2, variables
+from keras_fpn.checkpoints.recognition import recognise
+from keras_fpn.config.loading import load_config
+from tests.checkpoints.layouts import unfolded
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 LOSSES = {
@@ -31,7 +34,7 @@ def drawn():
 
 @pytest.fixture(
     scope="module",
-    params=("faster_rcnn_X_101_32x8d_FPN_3x",),
+    params=("faster_rcnn_X_101_32x8d_FPN_3x", "faster_rcnn_R_50_DC5_1x"),
 )
 def case(request, golden, drawn, tmp_path_factory):
     """`(what was kept, tensors, the converted model, its inputs, its targets)` of a model of the zoo."""
@@ -73,6 +76,27 @@ def stages(case):
     _, _, model, inputs, _ = case
     (propose, features, _), (classify, _, state) = model.steps(inputs)
     return propose, classify, features, state
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "figures"),
+    [
+        ("faster_rcnn_X_101_32x8d_FPN", "faster_rcnn_x101_fpn", "box AP 43.0 (3x schedule)"),
+        ("faster_rcnn_R_50_DC5", "faster_rcnn_r50_dc5", "box AP 37.3 (1x schedule) or 39.0 (3x)"),
+    ],
+)
+def test_which_file_it_is_and_what_it_reaches(name, config, figures, tmp_path):
+    """Of the published layout (golden/make_state_dicts.py), which is the configuration's in every size."""
+    layout = json.loads((GOLDEN / "state_dicts.json").read_text())[f"detectron2/{name}"]
+    shapes = {f"{module}.{last}": shape for module, stored in layout for last, shape in unfolded(stored)}
+    tensors = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
+    kind, found = recognise(detectron2, tensors, tmp_path / "model_final.pkl")
+    assert (found.architecture, found.title, found.config) == ("faster_rcnn", name, config)
+    assert kind.reached[config] == figures and found.notes == ()
+    model = load_config(config).model.groups()
+    for key, value in found.settings.items():
+        _, group, setting = key.split(".")
+        assert model[group][setting] == value, key
 
 
 def close(drawn, kept, key, ours, bound=1e-4, most="most"):
