@@ -34,7 +34,7 @@ def drawn():
 
 @pytest.fixture(
     scope="module",
-    params=("faster_rcnn_X_101_32x8d_FPN_3x", "faster_rcnn_R_50_DC5_1x"),
+    params=("faster_rcnn_X_101_32x8d_FPN_3x", "faster_rcnn_R_50_DC5_1x", "faster_rcnn_R_50_C4_1x"),
 )
 def case(request, golden, drawn, tmp_path_factory):
     """`(what was kept, tensors, the converted model, its inputs, its targets)` of a model of the zoo."""
@@ -83,6 +83,7 @@ def stages(case):
     [
         ("faster_rcnn_X_101_32x8d_FPN", "faster_rcnn_x101_fpn", "box AP 43.0 (3x schedule)"),
         ("faster_rcnn_R_50_DC5", "faster_rcnn_r50_dc5", "box AP 37.3 (1x schedule) or 39.0 (3x)"),
+        ("faster_rcnn_R_50_C4", "faster_rcnn_r50_c4", "box AP 35.7 (1x schedule) or 38.4 (3x)"),
     ],
 )
 def test_which_file_it_is_and_what_it_reaches(name, config, figures, tmp_path):

@@ -21,6 +21,7 @@ SHIPPED = [
     "faster_rcnn_mobilenet_v3_large_320_fpn",
     "faster_rcnn_mobilenet_v3_large_fpn",
     "faster_rcnn_r101_fpn",
+    "faster_rcnn_r50_c4",
     "faster_rcnn_r50_dc5",
     "faster_rcnn_r50_fpn",
     "faster_rcnn_r50_fpn_paper",

@@ -25,3 +25,19 @@ class Detectron2DC5(Detectron2FasterRCNN):
         shared, notes = detectron2.shared_settings(tensors, backbone)
         title = f"faster_rcnn_{detectron2.short_name(backbone)}_DC5"
         return cls.identity(title, "faster_rcnn_r50_dc5", shared | detectron2_units(tensors), notes)
+
+
+@register_published
+class Detectron2C4(Detectron2FasterRCNN):
+    """faster_rcnn_R_50_C4 and faster_rcnn_R_101_C4 of the model zoo: on C4, with res5 in the head."""
+
+    words, is_default = "Faster R-CNN on C4", False
+    patterns = (*Detectron2DC5.patterns, r"^roi_heads\.res5\.")
+    reached = {"faster_rcnn_r50_c4": "box AP 35.7 (1x schedule) or 38.4 (3x)"}
+
+    @classmethod
+    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
+        backbone = backbone or "resnet50"
+        settings, notes = detectron2.shared_settings(tensors, backbone)
+        title = f"faster_rcnn_{detectron2.short_name(backbone)}_C4"
+        return cls.identity(title, "faster_rcnn_r50_c4", settings, notes)
