@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_fpn
 from keras_fpn.checkpoints import conversion, detectron2, variables
 from keras_fpn.checkpoints.recognition import recognise
 from keras_fpn.config.loading import load_config
@@ -159,6 +160,15 @@ def test_detections_are_the_same(case, stages):
         np.testing.assert_array_equal(found["classes"][image, :number], theirs["classes"])
         np.testing.assert_allclose(found["scores"][image, :number], theirs["scores"], atol=1e-4)
         np.testing.assert_allclose(found["boxes"][image, :number], theirs["boxes"], atol=0.01)
+
+
+def test_the_model_comes_back_from_its_file(case, stages, tmp_path):
+    _, _, model, inputs, _ = case
+    model.save(tmp_path / "model.keras")
+    again = keras_fpn.load_model(tmp_path / "model.keras")
+    assert again.get_config() == model.get_config()
+    for key, value in again(inputs).items():
+        np.testing.assert_array_equal(value, stages[-1]["detections"][key], err_msg=key)
 
 
 def test_losses_and_gradients_of_a_training_step_are_the_same(case, drawn):
