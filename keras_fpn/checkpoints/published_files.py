@@ -73,7 +73,8 @@ def hint(name: str | os.PathLike) -> str:
     """`"; did you mean X?"` for what is nearly a name or is the file of one, else where the names are listed."""
     text = os.fspath(name)
     named = {file.file_name: file.name for file in FILES.values()} | {name: name for name in FILES}
-    close = difflib.get_close_matches(Path(str(text)).name, list(named), n=1, cutoff=0.75)
+    named = {key.lower(): name for key, name in named.items()}  # "fpn" is nearer to "FPN" than to "C4"
+    close = difflib.get_close_matches(Path(str(text)).name.lower(), list(named), n=1, cutoff=0.75)
     if close:
         return f"; did you mean the published {named[close[0]]!r}?"
     return "; keras-fpn weights lists the names of published files"
