@@ -190,6 +190,7 @@ MODELS = (
     ),
     Model("faster_rcnn_R_50_FPN_1x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
     Model("faster_rcnn_R_101_FPN_3x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
+    Model("faster_rcnn_X_101_32x8d_FPN_3x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
     Model("rpn_R_50_FPN_1x", "detectron2", "rpn", ".pth", gradients=_DETECTRON2 | _RPN_DELTAS, classes=0),
     *(
         Model(name, "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2 | _DETECTRON2_MASKS)
@@ -209,7 +210,9 @@ MODELS = (
     ),
     *(
         Model(name, "torchvision", "backbone")
-        for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v3_large")
+        for name in (
+            "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "mobilenet_v3_large"
+        )
     ),
 )  # fmt: skip
 

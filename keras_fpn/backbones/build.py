@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_fpn.backbones.resnet import build_conv5 as build_resnet_conv5
-from keras_fpn.backbones.settings import BACKBONES, RESNETS
+from keras_fpn.backbones.settings import BACKBONES, RESNETS, RESNEXTS
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
 from keras_fpn.layers.normalization import NORMS
@@ -55,9 +55,10 @@ def build_conv5(settings: Mapping[str, Any]) -> keras.Model:
         UserError: the network is none of this package's ResNets, the only ones with a conv5.
     """
     options = {key: value for key, value in settings.items() if key != "weights"}
-    if options["name"] not in RESNETS:
+    known = (*RESNETS, *RESNEXTS)
+    if options["name"] not in known:
         raise UserError(
-            f"box_head.name: conv5 is a stage of {', '.join(RESNETS)}; {options['name']} has none of its own, so"
+            f"box_head.name: conv5 is a stage of {', '.join(known)}; {options['name']} has none of its own, so"
             " set box_head.name=fc or backbone.name to one of these"
         )
     return build_resnet_conv5(**options)

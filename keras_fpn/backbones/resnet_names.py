@@ -16,15 +16,26 @@ def _torchvision(prefix):
     return table
 
 
+def detectron2_blocks(prefix: str) -> dict[str, str]:
+    """The table of detectron2's names of stages under a prefix."""
+    return {
+        r"res(\d)_(\d+)_conv(\d)": rf"{prefix}res\1.\2.conv\3",
+        r"res(\d)_(\d+)_norm(\d)": rf"{prefix}res\1.\2.conv\3.norm",
+        r"res(\d)_(\d+)_shortcut_conv": rf"{prefix}res\1.\2.shortcut",
+        r"res(\d)_(\d+)_shortcut_norm": rf"{prefix}res\1.\2.shortcut.norm",
+    }
+
+
+def _detectron2(backbone, model):
+    """Of a detector without a pyramid the network is the whole of what is called backbone there."""
+    pyramid = getattr(model, "pyramid", None)
+    prefix = "backbone.bottom_up." if pyramid is None or pyramid.weights else "backbone."
+    stem = {"stem_conv": f"{prefix}stem.conv1", "stem_norm": f"{prefix}stem.conv1.norm"}
+    return stem | detectron2_blocks(prefix)
+
+
 CHECKPOINT_NAMES = {
     "torchvision": _torchvision("backbone.body."),
     "torchvision classifier": _torchvision(""),
-    "detectron2": {
-        "stem_conv": "backbone.bottom_up.stem.conv1",
-        "stem_norm": "backbone.bottom_up.stem.conv1.norm",
-        r"res(\d)_(\d+)_conv(\d)": r"backbone.bottom_up.res\1.\2.conv\3",
-        r"res(\d)_(\d+)_norm(\d)": r"backbone.bottom_up.res\1.\2.conv\3.norm",
-        r"res(\d)_(\d+)_shortcut_conv": r"backbone.bottom_up.res\1.\2.shortcut",
-        r"res(\d)_(\d+)_shortcut_norm": r"backbone.bottom_up.res\1.\2.shortcut.norm",
-    },
+    "detectron2": _detectron2,
 }

@@ -1,7 +1,7 @@
 """The backbones that a configuration can name, and the settings of each; nothing here imports TensorFlow."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, NonNegativeFloat
 
@@ -14,6 +14,8 @@ _Build = TypeVar("_Build", bound=Callable)
 STRIDES = {"C2": 4, "C3": 8, "C4": 16, "C5": 32}
 MOBILENET_V3_STRIDES = STRIDES | {"C6": 32}
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+# Number of blocks, groups of the 3x3 convolutions, channels of a group.
+RESNEXTS = ("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d")
 # What each family's own `preprocess_input` does, in our terms; families not listed rescale inside the network.
 _CAFFE = {"channel_order": "BGR", "mean": [103.939, 116.779, 123.68], "std": [1.0, 1.0, 1.0]}
 _TENSORFLOW = {"channel_order": "RGB", "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5]}
@@ -61,12 +63,25 @@ class MobileNetV3Settings(BackboneSettings):
 
 
 class ResNetSettings(MobileNetV3Settings):
-    """Of the ResNets: also the convolution that carries a stage's stride, and the channels of the stem."""
+    """Of the ResNets: also the convolution that carries a stage's stride, and the channels of the stem.
+
+    `res5_dilation`: 2 leaves C5 at the stride of C4, and spreads the 3x3 convolutions of all its blocks instead, those
+    of the first, too (detectron2's DC5).
+    """
 
     stride_in: Literal["3x3", "first_1x1"] = "first_1x1"
     width: Channels = 64
-    conventions = ("stride_in",)  # the epsilon is taken over with the statistics
+    res5_dilation: Literal[1, 2] = 1
+    conventions = ("stride_in", "res5_dilation")  # the epsilon is taken over with the statistics
+    elsewhere = {"torchvision": {"res5_dilation": 1}}
     profiles = {"torchvision": {"stride_in": "3x3"}}
+
+
+class ResNeXtSettings(ResNetSettings):
+    """Of the ResNeXts: those of the ResNets, but that the stride of a stage is in its 3x3 at every source."""
+
+    stride_in: Literal["3x3", "first_1x1"] = "3x3"
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {}
 
 
 def register_backbone(
@@ -96,15 +111,22 @@ def default_pixels(name: str) -> dict[str, Any] | None:
     return BACKBONES[name].facts.get("pixels") if name in BACKBONES else None
 
 
-def strides_of(name: str) -> dict[str, int] | None:
-    """`{"C2": 4, ...}` of a backbone, or None where only the built network says them."""
-    return BACKBONES[name].facts.get("strides")
+def strides_of(settings: Mapping[str, Any]) -> dict[str, int] | None:
+    """`{"C2": 4, ...}` of the backbone that settings name, or None where only the built network says them."""
+    strides = BACKBONES[settings["name"]].facts.get("strides")
+    return strides(settings) if callable(strides) else strides
+
+
+def resnet_strides(settings: Mapping[str, Any]) -> dict[str, int]:
+    """`{"C2": 4, ...}` of a ResNet: with a dilated res5, C5's is C4's."""
+    return STRIDES | ({"C5": STRIDES["C4"]} if settings["res5_dilation"] > 1 else {})
 
 
 def _register_own():
     target = "keras_fpn.backbones.resnet:build_resnet"
-    for name in RESNETS:
-        BACKBONES.add(name, Part(name, ResNetSettings, target, {"name": name}, {"strides": STRIDES}))
+    for names, settings in ((RESNETS, ResNetSettings), (RESNEXTS, ResNeXtSettings)):
+        for name in names:
+            BACKBONES.add(name, Part(name, settings, target, {"name": name}, {"strides": resnet_strides}))
     mobilenet = "mobilenet_v3_large"
     target = "keras_fpn.backbones.mobilenet_v3:build_mobilenet_v3_large"
     facts = {"strides": MOBILENET_V3_STRIDES}

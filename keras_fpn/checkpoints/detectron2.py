@@ -1,4 +1,4 @@
-"""detectron2's detectors on a pyramid: what their files have in common; the names stand beside the parts."""
+"""detectron2's detectors: what their files have in common; the names stand beside the parts."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_fpn.backbones.settings import RESNEXTS
 from keras_fpn.checkpoints import sizes
 from keras_fpn.checkpoints.entries import Entry
 from keras_fpn.checkpoints.entries import entries as named_entries
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 NAME = "detectron2"
 COCO_ROWS = len(IDS) + 1
 BACKGROUND_HAS_A_BOX = False
-BODY = "backbone.bottom_up."
-RESNET_BLOCK = re.escape(BODY) + r"res(?P<stage>\d)\.(?P<block>\d+)\.conv(?P<number>\d)\.weight"
+BODY, BODY_ALONE = "backbone.bottom_up.", "backbone."  # under a pyramid and without one
+RESNET_BLOCK = r"(backbone\.(bottom_up\.)?|roi_heads\.)res(?P<stage>\d)\.(?P<block>\d+)\.conv(?P<number>\d)\.weight"
 HEAD = "proposal_generator.rpn_head."
+# Its ResNeXt, unlike its other backbones, was trained on colours that are divided by their deviations (BGR).
+RESNEXT_STD = [57.375, 57.12, 58.395]
 
 
 def current_names(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
@@ -48,29 +51,42 @@ def backbone_of(tensors: Mapping[str, np.ndarray]) -> str | None:
 
 def resnet_convolutions(tensors: Mapping[str, np.ndarray]) -> tuple[str, str]:
     """Names of the first convolution of a ResNet, and of the 3x3 one of its first block."""
-    return f"{BODY}stem.conv1.weight", f"{BODY}res2.0.conv2.weight"
+    body = _body(tensors)
+    return f"{body}stem.conv1.weight", f"{body}res2.0.conv2.weight"
+
+
+def _body(tensors):
+    return BODY if any(name.startswith(BODY) for name in tensors) else BODY_ALONE
+
+
+def short_name(backbone: str) -> str:
+    """Name of a backbone in the titles of its models: "R_50", "X_101_32x8d"."""
+    kind, number = re.fullmatch(r"(resnet|resnext)(.+)", backbone).groups()  # type: ignore[union-attr]
+    return f"{'X' if kind == 'resnext' else 'R'}_{number}"
 
 
 def shared_settings(tensors: Mapping[str, np.ndarray], backbone: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Settings that a file of a detector on a pyramid tells: pixels, backbone, pyramid and RPN.
+    """Settings that a file of a detector tells: pixels, backbone, pyramid and RPN.
 
     Returns:
         `({"model.group.key": value}, notes)`.
     """
+    body = _body(tensors)
     witnesses = {
-        "model.backbone.width": [(f"{BODY}stem.conv1.weight", 0), (f"{BODY}res2.0.conv1.weight", 0)],
+        "model.backbone.width": [(f"{body}stem.conv1.weight", 0), (f"{body}res2.0.conv1.weight", 1)],
         "model.pyramid.channels": sizes.places(tensors, r"backbone\.fpn_(lateral|output)\d\.weight"),
         "model.rpn.channels": [(f"{HEAD}conv.weight", 0)],
     }
-    settings = {"model.backbone.name": backbone} | sizes.common_sizes(tensors, witnesses) | _pixels(tensors)
+    settings = {"model.backbone.name": backbone} | sizes.common_sizes(tensors, witnesses) | _pixels(tensors, backbone)
     return settings, _pixel_notes(settings)
 
 
-def _pixels(tensors):
-    """The pixel settings that older files carry."""
+def _pixels(tensors, backbone):
+    """The pixel settings that older files carry, and those of a backbone otherwise than all others'."""
     names = {"model.pixels.mean": "pixel_mean", "model.pixels.std": "pixel_std"}
+    own = {"model.pixels.std": RESNEXT_STD} if backbone in RESNEXTS else {}
     # As short as the number that was written into the configuration: 103.53, not 103.52999878.
-    return {
+    return own | {
         key: [float(str(value)) for value in np.ravel(tensors[name]).astype(np.float32)]
         for key, name in names.items()
         if name in tensors

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from keras_fpn.backbones.resnet import ARCHITECTURES, PUBLISHED_WIDTH
 from keras_fpn.checkpoints.published.kind import PublishedKind, kinds
 from keras_fpn.console.errors import UserError
 
@@ -63,19 +64,25 @@ def refuse_other_heads(tensors: Mapping[str, np.ndarray], file: str | os.PathLik
 def refuse_other_blocks(
     tensors: Mapping[str, np.ndarray], stem: str, convolution: str, file: str | os.PathLike
 ) -> None:
-    """Refuse ResNeXts, wide ResNets and group normalisation: the names are a ResNet's, the network is another.
+    """Refuse ResNeXts of other groups, wide ResNets and group normalisation: the names are those of our networks.
 
     Args:
         stem: name of the first convolution's kernel.
-        convolution: name of a block's 3x3 kernel, which is as wide as the stem in our ResNets.
+        convolution: name of the first block's 3x3 kernel.
     """
     if any(name not in tensors or tensors[name].ndim != 4 for name in (stem, convolution)):
         return
     width, (filters, inputs, *_) = tensors[stem].shape[0], tensors[convolution].shape
-    if inputs != filters or filters != width:
+    if (filters, inputs) not in _middles(width):
         kind = "a ResNeXt (grouped convolutions)" if inputs < filters else "a wide ResNet"
         shape = list(tensors[convolution].shape)
         raise UserError(f"{file}: the backbone is {kind}: {convolution} is {shape}; {readable()}")
     if not any(name.endswith(".running_var") for name in tensors):
         what = "has no batch-norm statistics, so its normalisation is another (group norm?)"
         raise UserError(f"{file}: {what}; {readable()}")
+
+
+def _middles(width):
+    """`{(channels, channels of a group)}` of the first 3x3 convolutions of our networks with a stem so wide."""
+    groups = {(of.groups, of.group_width * width // PUBLISHED_WIDTH) for of in ARCHITECTURES.values()}
+    return {(number * channels, channels) for number, channels in groups}

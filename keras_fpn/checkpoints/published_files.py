@@ -73,7 +73,8 @@ def hint(name: str | os.PathLike) -> str:
     """`"; did you mean X?"` for what is nearly a name or is the file of one, else where the names are listed."""
     text = os.fspath(name)
     named = {file.file_name: file.name for file in FILES.values()} | {name: name for name in FILES}
-    close = difflib.get_close_matches(Path(str(text)).name, list(named), n=1, cutoff=0.75)
+    named = {key.lower(): name for key, name in named.items()}  # "fpn" is nearer to "FPN" than to "C4"
+    close = difflib.get_close_matches(Path(str(text)).name.lower(), list(named), n=1, cutoff=0.75)
     if close:
         return f"; did you mean the published {named[close[0]]!r}?"
     return "; keras-fpn weights lists the names of published files"
@@ -135,11 +136,23 @@ FILES = _by_name([
     _torchvision("resnet101_v2", _CLASSIFIER, "top-1 81.886", 170.53, "resnet101-cd907fc2.pth"),
     _torchvision("resnet152", _CLASSIFIER, "top-1 78.312", 230.434, "resnet152-394f9c45.pth"),
     _torchvision("resnet152_v2", _CLASSIFIER, "top-1 82.284", 230.474, "resnet152-f82ba261.pth"),
+    _torchvision("resnext50_32x4d", _CLASSIFIER, "top-1 77.618", 95.789, "resnext50_32x4d-7cdf4587.pth"),
+    _torchvision("resnext50_32x4d_v2", _CLASSIFIER, "top-1 81.198", 95.833, "resnext50_32x4d-1a0047aa.pth"),
+    _torchvision("resnext101_32x8d", _CLASSIFIER, "top-1 79.312", 339.586, "resnext101_32x8d-8ba56ff5.pth"),
+    _torchvision("resnext101_32x8d_v2", _CLASSIFIER, "top-1 82.834", 339.673, "resnext101_32x8d-110c445d.pth"),
+    _torchvision("resnext101_64x4d", _CLASSIFIER, "top-1 83.246", 319.318, "resnext101_64x4d-173b62eb.pth"),
     _torchvision("mobilenet_v3_large", _CLASSIFIER, "top-1 74.042", 21.114, "mobilenet_v3_large-8738ca79.pth"),
     _torchvision("mobilenet_v3_large_v2", _CLASSIFIER, "top-1 75.274", 21.107, "mobilenet_v3_large-5c1a4163.pth"),
     _detectron2(_BOX, "faster_rcnn_R_50_FPN_1x", _FASTER, "box AP 37.9", 137257794, "b275ba"),
     _detectron2(_BOX, "faster_rcnn_R_50_FPN_3x", _FASTER, "box AP 40.2", 137849458, "280758"),
     _detectron2(_BOX, "faster_rcnn_R_101_FPN_3x", _FASTER, "box AP 42.0", 137851257, "f6e8b1"),
+    _detectron2(_BOX, "faster_rcnn_X_101_32x8d_FPN_3x", _FASTER, "box AP 43.0", 139173657, "68b088"),
+    _detectron2(_BOX, "faster_rcnn_R_50_C4_1x", _FASTER, "box AP 35.7", 137257644, "721ade"),
+    _detectron2(_BOX, "faster_rcnn_R_50_C4_3x", _FASTER, "box AP 38.4", 137849393, "f97cb7"),
+    _detectron2(_BOX, "faster_rcnn_R_101_C4_3x", _FASTER, "box AP 41.1", 138204752, "298dad"),
+    _detectron2(_BOX, "faster_rcnn_R_50_DC5_1x", _FASTER, "box AP 37.3", 137847829, "51d356"),
+    _detectron2(_BOX, "faster_rcnn_R_50_DC5_3x", _FASTER, "box AP 39.0", 137849425, "68d202"),
+    _detectron2(_BOX, "faster_rcnn_R_101_DC5_3x", _FASTER, "box AP 40.6", 138204841, "3e0943"),
     _detectron2(_BOX, "rpn_R_50_FPN_1x", "RPN", "AR1000 58.0", 137258492, "02ce48"),
     _detectron2(_BOX, "retinanet_R_50_FPN_1x", _RETINANET, "box AP 37.4", 190397773, "bfca0b"),
     _detectron2(_BOX, "retinanet_R_50_FPN_3x", _RETINANET, "box AP 38.7", 190397829, "5bd44e"),
@@ -147,8 +160,12 @@ FILES = _by_name([
     _detectron2(_MASK, "mask_rcnn_R_50_FPN_1x", _MASKED, "box AP 38.6, mask AP 35.2", 137260431, "a54504"),
     _detectron2(_MASK, "mask_rcnn_R_50_FPN_3x", _MASKED, "box AP 41.0, mask AP 37.2", 137849600, "f10217"),
     _detectron2(_MASK, "mask_rcnn_R_101_FPN_3x", _MASKED, "box AP 42.9, mask AP 38.6", 138205316, "a3ec72"),
+    _detectron2(_MASK, "mask_rcnn_X_101_32x8d_FPN_3x", _MASKED, "box AP 44.3, mask AP 39.5", 139653917, "2d9806"),
     _detectron2(_MISC, "cascade_mask_rcnn_R_50_FPN_1x", _CASCADE, "box AP 42.1, mask AP 36.4", 138602847, "e9d89b"),
     _detectron2(_MISC, "cascade_mask_rcnn_R_50_FPN_3x", _CASCADE, "box AP 44.3, mask AP 38.5", 144998488, "480dd8"),
     _detectron2(_POINTS, "keypoint_rcnn_R_50_FPN_1x", _KEYPOINT, "box AP 53.6, keypoint AP 64.0", 137261548, "04e291"),
     _detectron2(_POINTS, "keypoint_rcnn_R_50_FPN_3x", _KEYPOINT, "box AP 55.4, keypoint AP 65.5", 137849621, "a6e10b"),
+    _detectron2(
+        _POINTS, "keypoint_rcnn_X_101_32x8d_FPN_3x", _KEYPOINT, "box AP 57.3, keypoint AP 66.0", 139686956, "5ad38f"
+    ),
 ])  # fmt: skip

@@ -15,12 +15,19 @@ def resnet_name(tensors: Mapping[str, np.ndarray], convolution: str) -> str | No
         convolution: pattern of the names of each block's convolutions, with groups `stage`, `block`, `number`.
     """
     blocks: dict[str, set[str]] = {}
-    bottleneck = False
+    bottleneck, groups = False, []
     for match in filter(None, (re.fullmatch(convolution, name) for name in tensors)):
         blocks.setdefault(match["stage"], set()).add(match["block"])
         bottleneck |= match["number"] == "3"
+        groups += [_groups(tensors[match.string])] if match["number"] == "2" else []
     counts = tuple(len(blocks[stage]) for stage in sorted(blocks))
-    return next((name for name, found in ARCHITECTURES.items() if found == (bottleneck, counts)), None)
+    found = bottleneck, counts, max(groups, key=groups.count, default=1)  # one tensor that is wrong is no witness
+    return next((name for name, of in ARCHITECTURES.items() if (of.bottleneck, of.blocks, of.groups) == found), None)
+
+
+def _groups(kernel):
+    """Groups of a convolution that gives as many channels as it reads."""
+    return max(kernel.shape[0] // kernel.shape[1], 1) if kernel.ndim == 4 and kernel.shape[1] else 1
 
 
 def common_size(tensors: Mapping[str, np.ndarray], places: Iterable[tuple[str, int]]) -> int | None:

@@ -71,7 +71,7 @@ def resnet_convolutions(tensors: Mapping[str, np.ndarray]) -> tuple[str, str]:
 
 def width(tensors: Mapping[str, np.ndarray], prefix: str = BODY) -> dict[str, int]:
     """The setting of a ResNet's width."""
-    found = sizes.common_size(tensors, [(f"{prefix}conv1.weight", 0), (f"{prefix}layer1.0.conv1.weight", 0)])
+    found = sizes.common_size(tensors, [(f"{prefix}conv1.weight", 0), (f"{prefix}layer1.0.conv1.weight", 1)])
     return {"model.backbone.width": found} if found else {}
 
 

@@ -85,9 +85,9 @@ def _check_network(model):
     if torchvision.NAME not in getattr(model.backbone, "checkpoint_names", {}):
         raise UserError(f"backbone {name}: not among torchvision's; its weights have no names there")
     wanted = {group: dict(kind.elsewhere.get(torchvision.NAME, {})) for group, kind in _settings_of(model)}
-    is_bottleneck = name in RESNETS and RESNETS[name][0]
+    is_bottleneck = name in RESNETS and RESNETS[name].bottleneck
     if is_bottleneck:
-        wanted["backbone"] = {"stride_in": "3x3"}
+        wanted["backbone"]["stride_in"] = "3x3"
     anchors = settings.get("anchors")
     if anchors and len(anchors["ratios"]) > 1 and any(len(sizes) > 1 for sizes in anchors["sizes"].values()):
         wanted["anchors"]["order"] = "ratio_major"

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from keras_fpn.backbones.resnet_names import detectron2_blocks
 from keras_fpn.heads.box_head import build_dense, check_predictors, class_rows, predict, predictors
+from keras_fpn.heads.box_head_names import BOXES, CLASS_SCORES
 from keras_fpn.layers.fixed_arguments import FixedArguments
 from keras_fpn.parts.checkpoint_names import ClassRows
 
@@ -31,6 +33,10 @@ class Conv5Head(FixedArguments, keras.layers.Layer):
     Raises:
         ValueError: for an unknown `initializer` or a number of logits or boxes out of range.
     """
+
+    checkpoint_names = {
+        "detectron2": {"class_logits": CLASS_SCORES, "box_deltas": BOXES} | detectron2_blocks("roi_heads."),
+    }
 
     def __init__(
         self,

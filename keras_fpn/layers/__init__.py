@@ -1,6 +1,8 @@
 """Keras layers, in the order in which data meets them.
 
     pixels            RGB 0..255 -> what the backbone was trained on
+    grouped_convolution
+                      convolutions in groups of channels
     normalization     batch normalisation that is frozen, or leaves padding out
     anchors           reference boxes of every level
     proposals         objectness and deltas -> the best boxes

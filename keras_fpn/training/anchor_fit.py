@@ -124,7 +124,7 @@ def anchor_grid(config: Config, sizes: Mapping[str, Sequence[float]], ratios: Se
 
 def _strides(config: Config) -> dict[str, int]:
     backbone = config.model.groups()["backbone"]
-    strides = strides_of(backbone["name"])
+    strides = strides_of(backbone)
     if strides is None:  # of an extension: only the network says
         from keras_fpn.backbones.build import build_backbone
 

@@ -91,6 +91,9 @@ def test_live_normalisation_has_the_same_weights_and_inference(golden, draws):
         ("resnet50", 23_508_032),
         pytest.param("resnet101", 42_500_160, marks=pytest.mark.slow),
         pytest.param("resnet152", 58_143_808, marks=pytest.mark.slow),
+        ("resnext50_32x4d", 22_979_904),
+        pytest.param("resnext101_32x8d", 86_742_336, marks=pytest.mark.slow),
+        pytest.param("resnext101_64x4d", 81_406_272, marks=pytest.mark.slow),
     ],
 )
 def test_number_of_parameters(name, parameters):
@@ -114,6 +117,23 @@ def test_taps_have_strides_4_to_32_rounded_up(size):
 
 def test_strides_are_declared():
     assert build_backbone(settings("resnet18", width=4)).strides == {"C2": 4, "C3": 8, "C4": 16, "C5": 32}
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50_32x4d"])
+def test_a_dilated_res5_has_the_stride_of_c4_in_every_block(name):
+    """detectron2's DC5 (modeling/backbone/resnet.py): dilation 2 in all blocks of res5, the first has no stride."""
+    plain, dilated = (build_backbone(settings(name, width=16, res5_dilation=number)) for number in (1, 2))
+    assert dilated.strides == {"C2": 4, "C3": 8, "C4": 16, "C5": 16}
+    taps = dilated(tf.zeros([1, 65, 97, 3]))
+    assert taps["C5"].shape[1:3] == taps["C4"].shape[1:3] == (5, 7)
+    rates = {
+        layer.name: layer.dilation_rate[0]
+        for layer in dilated.layers
+        if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (3, 3)
+    }
+    assert {rate for name, rate in rates.items() if name.startswith("res5_")} == {2}
+    assert {rate for name, rate in rates.items() if not name.startswith("res5_")} == {1}
+    assert [each.shape for each in plain.weights] == [each.shape for each in dilated.weights]
 
 
 # --- by hand: TensorFlow's padding, Keras' batch normalisation
@@ -251,6 +271,7 @@ def test_unknown_names_and_missing_weights_are_told_in_one_line(monkeypatch, tmp
         ({"name": "resnet18", "norm": "batch_norm", "norm_epsilon": 0.0}, "backbone.norm_epsilon: 0 .* 1e-5"),
         ({"name": "resnet50", "weights": "imagenet"}, "resnet50 takes none; .* train --weights resnet50,"),
         ({"name": "mobilenet_v3_large", "weights": "imagenet"}, "weights: .* train --weights mobilenet_v3_large,"),
+        ({"name": "resnext101_32x8d", "width": 12}, "backbone.width: 12 .* 32 groups .* give a multiple of 8"),
         ({"name": "MobileNetV2", "freeze_at": 6}, "backbone.freeze_at: 6"),
         ({"name": "resnet18", "freeze_at": -1}, "backbone.freeze_at: -1"),
     ],

@@ -228,6 +228,8 @@ def test_detectron2_proposal_network(state_dict, write):
         ("detectron2/faster_rcnn_R_101_FPN", "faster_rcnn_r101_fpn", 550),
         ("torchvision/resnet101", "faster_rcnn_r50_fpn_torchvision", 520),
         ("torchvision/resnet152", "faster_rcnn_r50_fpn_torchvision", 775),
+        ("detectron2/faster_rcnn_X_101_32x8d_FPN", "faster_rcnn_x101_fpn", 550),
+        ("torchvision/resnext50_32x4d", "faster_rcnn_r50_fpn_torchvision", 265),
         ("torchvision/mobilenet_v3_large", "faster_rcnn_mobilenet_v3_large_fpn", 262),
     ],
 )
@@ -362,11 +364,15 @@ def test_networks_that_torchvision_does_not_have_are_not_written(tiny_settings):
         conversion.to_torchvision(keras_fpn.FasterRCNN(**settings))
 
 
-def test_what_torchvision_cannot_run_is_not_written(tiny_model, detectron2_r50):
+def test_what_torchvision_cannot_run_is_not_written(tiny_model, tiny_settings, detectron2_r50):
     with pytest.raises(UserError, match="pixels.channel_order=BGR .*roi_pooling.aligned=True .*other answers there"):
         conversion.to_torchvision(tiny_model)
     with pytest.raises(UserError, match="backbone.stride_in=first_1x1"):
         conversion.to_torchvision(detectron2_r50.model)
+    dilated = tiny_settings() | {"profile": "torchvision"}
+    dilated["backbone"] |= {"res5_dilation": 2}
+    with pytest.raises(UserError, match="backbone.res5_dilation=2 .torchvision: 1."):
+        conversion.to_torchvision(keras_fpn.FasterRCNN(**dilated))
 
 
 # Wrong files --------------------------------------------------------------------------------------------------------
@@ -401,7 +407,8 @@ def test_source_overrules_what_the_names_tell(r50_tensors, refused):
         ("torchvision/mobilenet_v2", {}, "is a classifier of another kind (features."),
         ("torchvision/keypointrcnn_resnet50_fpn", {"roi_heads.mask_head.0.0.weight": (1,)}, "is a Mask R-CNN"),
         ("detectron2/faster_rcnn_R_50_FPN", {"roi_heads.box_head.0.fc1.weight": (1,)}, "is a Cascade R-CNN"),
-        ("detectron2/faster_rcnn_R_50_FPN", {"backbone.bottom_up.res2.0.conv2.weight": (32, 1, 3, 3)}, "a ResNeXt"),
+        ("detectron2/faster_rcnn_R_50_FPN", {"backbone.bottom_up.res2.0.conv2.weight": (32, 2, 3, 3)}, "a ResNeXt"),
+        ("detectron2/faster_rcnn_R_50_C4", {"roi_heads.mask_head.deconv.weight": (1,)}, "is a Mask R-CNN"),
         ("torchvision/resnet50", {"layer1.0.conv2.weight": (16, 16, 3, 3)}, "a wide ResNet"),
         (None, {"state.0.momentum_buffer": (3,)}, "is the state of an optimizer"),
         (None, {"conv1_w": (3,)}, "is a Detectron or Caffe2 file"),
@@ -413,7 +420,7 @@ def test_another_architecture_is_told_by_its_name(base, extra, told, state_dict,
     tensors = state_dict(base) if base else {}
     message = refused(tensors | {name: np.ones(shape, np.float32) for name, shape in extra.items()})
     assert message.startswith(("is", "the backbone is", "none of")) and told in message
-    assert "; of detectron2 Faster R-CNN with a pyramid, " in message and message.endswith(", RPN")
+    assert "; of detectron2 Faster R-CNN with a pyramid, " in message and message.endswith(", Faster R-CNN on C4")
 
 
 def test_another_kind_of_file_is_one_class_more(state_dict, r50_tensors, mobilenet_tensors, monkeypatch, tmp_path):

@@ -21,10 +21,13 @@ SHIPPED = [
     "faster_rcnn_mobilenet_v3_large_320_fpn",
     "faster_rcnn_mobilenet_v3_large_fpn",
     "faster_rcnn_r101_fpn",
+    "faster_rcnn_r50_c4",
+    "faster_rcnn_r50_dc5",
     "faster_rcnn_r50_fpn",
     "faster_rcnn_r50_fpn_paper",
     "faster_rcnn_r50_fpn_torchvision",
     "faster_rcnn_r50_fpn_v2",
+    "faster_rcnn_x101_fpn",
     "fcos_mobilenet_v3_large_320_fpn",
     "fcos_r50_fpn",
     "fcos_shapes",
@@ -34,6 +37,7 @@ SHIPPED = [
     "mask_rcnn_r50_fpn",
     "mask_rcnn_r50_fpn_torchvision",
     "mask_rcnn_r50_fpn_v2",
+    "mask_rcnn_x101_fpn",
     "retinanet_mobilenet_v3_large_320_fpn",
     "retinanet_r101_fpn",
     "retinanet_r50_fpn",
@@ -91,7 +95,8 @@ def test_defaults_are_detectron2_r50_fpn_1x():
 
 
 @pytest.mark.parametrize(
-    ("name", "like"), [("mask_rcnn_r50_fpn", "faster_rcnn_r50_fpn"), ("mask_rcnn_r101_fpn", "faster_rcnn_r101_fpn")]
+    ("name", "like"),
+    [(f"mask_rcnn_{backbone}_fpn", f"faster_rcnn_{backbone}_fpn") for backbone in ("r50", "r101", "x101")],
 )
 def test_detectron2_trains_mask_rcnn_as_faster_rcnn(name, like):
     # configs/COCO-InstanceSegmentation/*.yaml differ from COCO-Detection's in MODEL.MASK_ON; masks are polygons, pooled

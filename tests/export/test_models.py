@@ -112,6 +112,25 @@ def test_a_c4_detector_with_conv5_in_the_head(format, tmp_path):
     assert finding.detections > 50
 
 
+def network(name):
+    """A detector on a dilated C5, or on the pyramid of a ResNeXt."""
+    if name == "dilated":
+        own = proposing("single_scale C5") | CLASSIFYING | {"roi_pooling": {"levels": ["C5"]}}
+        own["pyramid"] = proposing("single_scale C5")["pyramid"]
+        return built(keras_fpn.FasterRCNN, **own | {"backbone": SHARED["backbone"] | {"res5_dilation": 2}})
+    anchors = {"sizes": {"P3": [16.0], "P4": [32.0]}}
+    backbone = {"name": "resnext50_32x4d", "width": 16, "freeze_at": 0}
+    return built(keras_fpn.FasterRCNN, **SHARED | PROPOSING | CLASSIFYING | {"anchors": anchors, "backbone": backbone})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "tflite", "saved_model"])
+@pytest.mark.parametrize("name", ["dilated", "resnext"])
+def test_dilated_and_grouped_convolutions(name, format, tmp_path):
+    finding = export.export_model(network(name), format, out_of(format, tmp_path)).finding
+    assert finding.detections > 50 and finding.unpaired == 0
+
+
 def test_max_pooling_of_its_regions_has_no_operator_outside_tensorflow(tmp_path):
     model = c4_detector(roi_pooling={"levels": ["C4"], "output_size": 14, "method": "max"})
     for format in ("tflite", "onnx"):

@@ -5,8 +5,8 @@ commit 02b5c4e2):
 
     python tests/golden/make_published_files.py MODEL_ZOO.md
 
-`{source: {url: {"reached": {name: number}, "mebibytes": number or null}}}` of the detectors with a pyramid on ResNets
-or MobileNetV3-Large, cascades, the RPN and the ImageNet classifiers among them.
+`{source: {url: {"reached": {name: number}, "mebibytes": number or null}}}` of the detectors with a pyramid on ResNets,
+ResNeXts or MobileNetV3-Large, Faster R-CNNs without one, cascades, the RPN and the ImageNet classifiers among them.
 """
 
 import json
@@ -17,8 +17,11 @@ import sys
 import torchvision
 
 HERE = pathlib.Path(__file__).parent
-MODELS = r"(faster|mask|keypoint)rcnn_|retinanet_|fcos_|resnet\d+$|mobilenet_v3_large$"
-ROWS = r"(?:faster_rcnn|(?:cascade_)?mask_rcnn|keypoint_rcnn|retinanet|rpn)_R_\d+_FPN_[13]x"
+MODELS = r"(faster|mask|keypoint)rcnn_|retinanet_|fcos_|resnet\d+$|resnext\d+_\d+x\d+d$|mobilenet_v3_large$"
+ROWS = (
+    r"(?:(?:faster_rcnn|(?:cascade_)?mask_rcnn|keypoint_rcnn|retinanet|rpn)_(?:R_\d+|X_101_32x8d)_FPN_[13]x"
+    r"|faster_rcnn_R_\d+_(?:C4|DC5)_[13]x)"
+)
 
 
 def torchvisions():

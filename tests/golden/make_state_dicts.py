@@ -28,7 +28,10 @@ DETECTORS = (
     "retinanet_resnet50_fpn_v2",
     "fcos_resnet50_fpn",
 )
-CLASSIFIERS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v3_large", "mobilenet_v2")
+CLASSIFIERS = (
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "mobilenet_v3_large",
+    "mobilenet_v2",
+)  # fmt: skip
 
 
 def detectron2_model(depth, meta_architecture, keypoints=False):
@@ -71,6 +74,9 @@ def models():
     yield "detectron2/mask_rcnn_R_50_FPN", zoo_model("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x")
     yield "detectron2/cascade_mask_rcnn_R_50_FPN", zoo_model("Misc/cascade_mask_rcnn_R_50_FPN_1x")
     yield "detectron2/faster_rcnn_R_101_FPN", detectron2_model(101, "GeneralizedRCNN")
+    yield "detectron2/faster_rcnn_X_101_32x8d_FPN", zoo_model("COCO-Detection/faster_rcnn_X_101_32x8d_FPN_3x")
+    yield "detectron2/faster_rcnn_R_50_DC5", zoo_model("COCO-Detection/faster_rcnn_R_50_DC5_1x")
+    yield "detectron2/faster_rcnn_R_50_C4", zoo_model("COCO-Detection/faster_rcnn_R_50_C4_1x")
     yield "detectron2/keypoint_rcnn_R_50_FPN", detectron2_model(50, "GeneralizedRCNN", keypoints=True)
     yield "detectron2/retinanet_R_50_FPN", zoo_model("COCO-Detection/retinanet_R_50_FPN_1x")
     yield "detectron2/rpn_R_50_FPN", detectron2_model(50, "ProposalNetwork")

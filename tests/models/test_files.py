@@ -123,13 +123,15 @@ def test_a_file_that_asks_for_more_is_refused_in_a_line_and_nothing_is_imported(
 
 
 def test_a_file_from_before_a_setting_was_there_has_its_default(golden_file, golden, maker, tmp_path):
-    """Boxes of each class and suppression per class are what there was: such a file means what it meant."""
+    """Boxes of each class, suppression per class and a stride in res5 are what there was: it means what it meant."""
 
     def change(config):
         del config["config"]["box_head"]["class_agnostic_boxes"], config["config"]["detections"]["suppression"]
+        del config["config"]["backbone"]["res5_dilation"]
 
     model = keras_fpn.load_model(_rewritten(golden_file, tmp_path / "before.keras", change))
     assert model.settings["box_head"]["class_agnostic_boxes"] is False
     assert model.settings["detections"]["suppression"] == "per_class"
+    assert model.settings["backbone"]["res5_dilation"] == 1
     for name, value in model.predict(maker.image(), verbose=0).items():
         np.testing.assert_allclose(value, golden("model_format")[name], rtol=1e-4, atol=1e-4, err_msg=name)

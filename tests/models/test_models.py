@@ -31,9 +31,26 @@ POINTS = {"dense_head": TOWERS["dense_head"] | {"norm_groups": 4}}
 KEYPOINTS = {
     "keypoint_head": {"pooling_size": 4, "conv_layers": 1, "channels": 8}, "keypoint_names": ["top", "tip", "foot"],
 }  # fmt: skip
-# {name: (settings besides the tiny ones, losses, recalls, outputs of its own)}
+
+
+def on_one_map(level, **groups):
+    """Settings of a detector without a pyramid."""
+    anchors = {"sizes": {level: [8.0, 16.0, 32.0, 64.0, 128.0]}}
+    return {"pyramid": {"name": "single_scale", "levels": [level]}, "anchors": anchors} | groups
+
+
+C4 = on_one_map("C4", roi_pooling={"levels": ["C4"], "output_size": 6, "sampling_ratio": 2}, box_head={"name": "conv5"})
+DC5 = on_one_map(
+    "C5", roi_pooling={"levels": ["C5"], "sampling_ratio": 2},
+    backbone={"name": "resnet18", "width": 8, "freeze_at": 0, "norm": "batch_norm", "res5_dilation": 2},
+)  # fmt: skip
+# {name, and which of its kind: (settings besides the tiny ones, losses, recalls, outputs of its own)}
 MODELS = {
     "faster_rcnn": ({}, RPN_LOSSES + ROI_LOSSES, ["rpn_recall", "roi_recall"], {"classes": "int32"}),
+    **{
+        f"faster_rcnn {name}": (own, RPN_LOSSES + ROI_LOSSES, ["rpn_recall", "roi_recall"], {"classes": "int32"})
+        for name, own in {"C4": C4, "DC5": DC5}.items()
+    },
     "mask_rcnn": (
         MASKS, [*RPN_LOSSES, *ROI_LOSSES, "mask_loss"], ["rpn_recall", "roi_recall"],
         {"classes": "int32", "masks": "float32"},
@@ -65,7 +82,7 @@ EVERY = {"boxes": "float32", "scores": "float32", "num_detections": "int32"}
 
 def build(name, tiny_settings, **differences):
     """A new, seeded, compiled tiny model that trains live batch normalisation."""
-    architecture = ARCHITECTURES[name]
+    architecture = ARCHITECTURES[name.split()[0]]
     known = {*architecture.groups, "seed", "num_classes", "class_names"}
     if not issubclass(architecture.load(), keras_fpn.ClassDetector):
         known -= {"num_classes", "class_names"}
@@ -82,7 +99,10 @@ def build(name, tiny_settings, **differences):
 
 
 # Their stages are tested by themselves, and another with a head on detections is always tested.
-SLOW = ("keypoint_rcnn", "mask_keypoint_rcnn", "cascade_rcnn", "cascade_mask_rcnn", "fcos")
+SLOW = (
+    "keypoint_rcnn", "mask_keypoint_rcnn", "cascade_rcnn", "cascade_mask_rcnn", "fcos",
+    "faster_rcnn C4", "faster_rcnn DC5",
+)  # fmt: skip
 
 
 @pytest.fixture(
@@ -146,7 +166,7 @@ def same(first, second):
 
 
 def test_every_member_is_here():
-    assert set(MODELS) == set(ARCHITECTURES.names())
+    assert {name.split()[0] for name in MODELS} == set(ARCHITECTURES.names())
 
 
 def test_fit_names_each_loss_and_recall_and_so_does_validation(name, trained):

@@ -53,6 +53,8 @@ def _generator(config, strides):
         ("faster_rcnn_r50_fpn_paper", {"P2": 4, "P3": 8, "P4": 16, "P5": 32, "P6": 64}),
         ("faster_rcnn_r50_fpn_torchvision", {"P2": 4, "P3": 8, "P4": 16, "P5": 32, "P6": 64}),
         ("faster_rcnn_mobilenet_v3_large_fpn", {"P5": 32, "P6": 32, "P7": 64}),
+        ("faster_rcnn_r50_c4", {"C4": 16}),
+        ("faster_rcnn_r50_dc5", {"C5": 16}),
     ],
 )
 def test_the_best_anchor_is_that_of_all_anchors(name, strides):

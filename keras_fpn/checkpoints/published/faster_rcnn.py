@@ -73,6 +73,7 @@ class _FasterRCNN(BoxHeadKind):
         "faster_rcnn_mobilenet_v3_large_320_fpn": "box AP 22.8",
         "faster_rcnn_r50_fpn": "box AP 37.9 (1x schedule) or 40.2 (3x)",
         "faster_rcnn_r101_fpn": "box AP 42.0 (3x schedule)",
+        "faster_rcnn_x101_fpn": "box AP 43.0 (3x schedule)",
     }
 
     @classmethod
@@ -116,17 +117,18 @@ class TorchvisionFasterRCNN(_FasterRCNN):
 
 @register_published
 class Detectron2FasterRCNN(_FasterRCNN):
-    """faster_rcnn_R_50_FPN and faster_rcnn_R_101_FPN of the model zoo."""
+    """faster_rcnn_R_50_FPN, faster_rcnn_R_101_FPN and faster_rcnn_X_101_32x8d_FPN of the model zoo."""
 
     source = detectron2.NAME
     words = "Faster R-CNN with a pyramid"
     patterns: tuple[str, ...] = (r"^proposal_generator\.", r"^roi_heads\.box_predictor\.cls_score\.")
+    configs = {"resnet101": "faster_rcnn_r101_fpn", "resnext101_32x8d": "faster_rcnn_x101_fpn"}
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
         backbone = backbone or "resnet50"
-        config = "faster_rcnn_r101_fpn" if backbone == "resnet101" else "faster_rcnn_r50_fpn"
-        title = f"faster_rcnn_R_{backbone.removeprefix('resnet')}_FPN"
+        config = cls.configs.get(backbone, "faster_rcnn_r50_fpn")
+        title = f"faster_rcnn_{detectron2.short_name(backbone)}_FPN"
         shared, notes = detectron2.shared_settings(tensors, backbone)
         return cls.identity(title, config, shared | detectron2_units(tensors, cls.predictors[0]), notes)
 

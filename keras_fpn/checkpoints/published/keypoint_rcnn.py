@@ -110,5 +110,5 @@ class Detectron2KeypointRCNN(_KeypointRCNN):
         shared, notes = detectron2.shared_settings(tensors, backbone)
         head = cls._head(tensors, last_number(tensors, _HEAD + r"conv_fcn(\d+)\.weight"))
         settings = shared | detectron2_units(tensors) | head
-        title = f"keypoint_rcnn_R_{backbone.removeprefix('resnet')}_FPN"
+        title = f"keypoint_rcnn_{detectron2.short_name(backbone)}_FPN"
         return Identity(cls.source, cls.architecture, title, "keypoint_rcnn_r50_fpn", settings, notes)

@@ -161,5 +161,5 @@ class Detectron2RetinaNet(_RetinaNet):
         if top is not None and lateral is not None and top.shape[1:2] != lateral.shape[1:2]:
             head["model.pyramid.top_input"] = "pyramid"
         config = "retinanet_r101_fpn" if backbone == "resnet101" else "retinanet_r50_fpn"
-        title = f"retinanet_R_{backbone.removeprefix('resnet')}_FPN"
+        title = f"retinanet_{detectron2.short_name(backbone)}_FPN"
         return Identity(cls.source, cls.architecture, title, config, shared | head, notes)

@@ -24,5 +24,5 @@ class Detectron2RPN(PublishedKind):
     def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
         backbone = backbone or "resnet50"
         settings, notes = detectron2.shared_settings(tensors, backbone)
-        title = f"rpn_R_{backbone.removeprefix('resnet')}_FPN"
+        title = f"rpn_{detectron2.short_name(backbone)}_FPN"
         return Identity(cls.source, cls.architecture, title, "rpn_r50_fpn", settings, notes)
