@@ -20,6 +20,7 @@ from detectron2.data.transforms import ResizeShortestEdge
 from detectron2.modeling import build_model
 from detectron2.structures import BoxMode
 from detectron2.utils.events import EventStorage
+from torchvision.ops import boxes
 
 # What follows the pyramid; another kind of it is another module with a class here.
 KINDS = (detectron2_cascade.Cascade, detectron2_regions.Regions, detectron2_dense.Dense)
@@ -111,16 +112,17 @@ class Detector:
         """Losses and gradients of one step, and what was sampled in it.
 
         A step more for each further rule by which a head may learn, without gradients. What can be computed in float64
-        throughout (`in_double` of its kind) has its gradients of one such step, "double".
+        throughout (`in_double` of its kind) has its gradients of one such step, "double", and so has what lies under
+        many ReLUs (`deep`).
         """
-        in_double = self.kind.in_double
+        in_double = [name for name in gradients if self.kind.in_double or name.startswith(self.kind.deep)]
         self.module.train()
-        self._step("training", paths, truth, [] if in_double else gradients, recording)
+        self._step("training", paths, truth, [name for name in gradients if name not in in_double], recording)
         for rule in (rule for head in self.kind.heads for rule in head.rules):
             self._step(rule, paths, truth, [], recording)
         if in_double:
             self.module.double()
-            self._double_step("double", paths, truth, gradients, recording)
+            self._double_step("double", paths, truth, in_double, recording)
             self.module.float()
         self.module.eval()
 
@@ -135,8 +137,12 @@ class Detector:
             images.tensor = kept.double()
             return images
 
+        batched_nms = boxes.batched_nms
         self.module.preprocess_image = preprocess_and_keep
+        # Its boxes stay in float32, and torchvision wants the scores alike.
+        boxes.batched_nms = lambda given, scores, *others: batched_nms(given, scores.float(), *others)
         self._step(step, paths, truth, gradients, recording)
+        boxes.batched_nms = batched_nms
         del self.module.preprocess_image
 
     def _step(self, step, paths, truth, gradients, recording):

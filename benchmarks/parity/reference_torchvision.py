@@ -97,19 +97,23 @@ class Detector:
         Live batch norm magnifies rounding in a deep random network: its own float32 and float64 gradients differ by
         a hundredth. So there are three steps: "training" in float32, of which the losses alone are kept; "running",
         whose gradients are by the statistics of the file; and "live" in float64, by those of the batch. What can be
-        computed in float64 throughout (`in_double` of its kind) has its gradients of one such step, "double".
+        computed in float64 throughout (`in_double` of its kind) has its gradients of one such step, "double", and so
+        has what lies under many ReLUs (`deep`).
         """
         module = self.module.train()
         live = [part for part in module.modules() if isinstance(part, torch.nn.BatchNorm2d)]
         in_double = self.kind.in_double
-        self._step("training", paths, truth, [] if live or in_double else gradients, recording)
+        deep = [name for name in gradients if name.startswith(self.kind.deep)]
+        rest = [name for name in gradients if name not in deep]
+        self._step("training", paths, truth, [] if live or in_double else rest, recording)
         if live and not in_double:
             for part in live:
                 part.eval()
             self._step("running", paths, truth, gradients, recording)
-        if live or in_double:
+        if live or in_double or deep:
             module.double().train()
-            self._double_step("double" if in_double else "live", paths, truth, gradients, recording)
+            wanted = gradients if live or in_double else deep
+            self._double_step("live" if live and not in_double else "double", paths, truth, wanted, recording)
             module.float()
         module.eval()
 

@@ -24,11 +24,15 @@ def compare_training(comparison, convert, paths, truth, gradients):
         truth: boxes and classes of each picture, see `catalogue.Model.truth`.
     """
     model, kept = convert(), comparison.kept
-    later = [step for step in ("running", *DOUBLE) if _is_recorded(kept, step)]
-    _compare_step(comparison, model, paths, truth, {} if later else gradients, "training", training=True)
-    for step in later:
+    unseen = set(gradients)
+    for step in ("training", "running", *DOUBLE):
+        if not _is_recorded(kept, step):
+            continue
         own = _doubled(model, kept[f"{step}/pixels"]) if step in DOUBLE else model
-        _compare_step(comparison, own, paths, truth, gradients, step, training=step in DOUBLE)
+        recorded = {name: place for name, place in gradients.items() if f"{step}/gradients/{name}" in kept}
+        unseen -= set(recorded)
+        _compare_step(comparison, own, paths, truth, recorded, step, training=step != "running")
+    assert not unseen, f"no gradients recorded of {', '.join(sorted(unseen))}"
     for step, override in RULES.items():
         if _is_recorded(comparison.kept, step):
             _compare_step(comparison, convert(override), paths, truth, {}, step, training=True)

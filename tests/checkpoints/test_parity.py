@@ -145,10 +145,7 @@ def test_losses_of_a_training_step_are_the_same(compared):
     assert compared.differences["losses"] < 1e-4, compared.worst["losses"]
 
 
-def test_gradients_of_a_training_step_are_the_same(compared, request):
-    if "[keypointrcnn_resnet50_fpn]" in request.node.name:
-        reason = "0.0025 at roi_heads.keypoint_head.2.weight, not explained yet; losses and logits are within bounds"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+def test_gradients_of_a_training_step_are_the_same(compared):
     assert compared.differences["gradients"] < 1e-3, compared.worst["gradients"]
 
 
