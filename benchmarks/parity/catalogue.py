@@ -143,6 +143,20 @@ _DETECTRON2_CASCADE = {
     "roi_heads.box_head.1.fc2.weight": ("box_head_2", "fc2", "kernel"),
     "roi_heads.box_predictor.2.bbox_pred.weight": ("box_head_3", "box_deltas", "kernel"),
 }
+_ONE_MAP = {
+    "backbone.res3.0.conv1.weight": ("backbone", "res3_0_conv1", "kernel"),
+    "backbone.res4.5.conv2.weight": ("backbone", "res4_5_conv2", "kernel"),
+    "proposal_generator.rpn_head.conv.weight": ("rpn_head", "conv_0", "kernel"),
+    "proposal_generator.rpn_head.anchor_deltas.weight": ("rpn_head", "deltas", "kernel"),
+}
+_DC5 = _ONE_MAP | {
+    "backbone.res5.0.conv2.weight": ("backbone", "res5_0_conv2", "kernel"),
+    "backbone.res5.2.conv2.weight": ("backbone", "res5_2_conv2", "kernel"),
+}
+_C4 = _ONE_MAP | {
+    "roi_heads.res5.0.conv1.weight": ("box_head", "res5_0_conv1", "kernel"),
+    "roi_heads.res5.2.conv2.weight": ("box_head", "res5_2_conv2", "kernel"),
+}
 
 MODELS = (
     Model(
@@ -191,6 +205,8 @@ MODELS = (
     Model("faster_rcnn_R_50_FPN_1x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
     Model("faster_rcnn_R_101_FPN_3x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
     Model("faster_rcnn_X_101_32x8d_FPN_3x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
+    Model("faster_rcnn_R_50_DC5_1x", "detectron2", "detector", ".pkl", gradients=_DC5 | _FC2),
+    Model("faster_rcnn_R_50_C4_1x", "detectron2", "detector", ".pkl", gradients=_C4),
     Model("rpn_R_50_FPN_1x", "detectron2", "rpn", ".pth", gradients=_DETECTRON2 | _RPN_DELTAS, classes=0),
     *(
         Model(name, "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2 | _DETECTRON2_MASKS)

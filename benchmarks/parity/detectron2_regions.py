@@ -7,7 +7,10 @@ import detectron2_heads
 import hooks
 import torch
 
-LEVELS = ("P2", "P3", "P4", "P5", "P6")
+
+def level(name):
+    """Name here of a map: "P2" of "p2", and "C4" of "res4", which a detector without a pyramid reads as it is."""
+    return f"C{name[-1]}" if name.startswith("res") else name.upper()
 
 
 class Regions:
@@ -60,13 +63,15 @@ class Regions:
         yield "rpn", self.module.proposal_generator.rpn_head
         yield "anchors", self.module.proposal_generator.anchor_generator
         if hasattr(self.module, "roi_heads"):
-            yield "pooled", self.module.roi_heads.box_pooler
-            yield "predicted", self.module.roi_heads.box_predictor
+            heads = self.module.roi_heads
+            yield "pooled", heads.box_pooler if hasattr(heads, "box_pooler") else heads.pooler
+            yield "predicted", heads.box_predictor
 
     def keep(self, recording, batch, seen, found):
         """Record a batch; `found` are the network's detections."""
         logits, deltas = seen["rpn"]
-        recording.keep_rpn(batch, LEVELS, logits, deltas, [anchors.tensor for anchors in seen["anchors"]])
+        levels = [level(name) for name in self.module.proposal_generator.in_features]
+        recording.keep_rpn(batch, levels, logits, deltas, [anchors.tensor for anchors in seen["anchors"]])
         recording.keep_proposals(batch, *zip(*seen["proposals"], strict=True))
         if "predicted" in seen:
             logits, deltas = seen["predicted"]

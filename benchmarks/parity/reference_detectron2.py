@@ -95,15 +95,16 @@ class Detector:
         """Detections and every stage of a batch."""
         seen, backbone = {}, self.module.backbone
         elements = [self.read(path) for path in paths]
-        parts = (("taps", backbone.bottom_up), ("pyramid", backbone))
+        parts = (("taps", getattr(backbone, "bottom_up", backbone)), ("pyramid", backbone))
         with hooks.watched(seen, parts), self.kind.watched(seen), torch.inference_mode():
             found = self.module(elements)
         # The one tensor that no hook sees: made once more by the same lines.
         images = _normalised(self.module, elements)
         recording.keep(f"{batch}/image_sizes", np.array(images.image_sizes))
         recording.keep_maps(f"{batch}/pixels", {"all": images.tensor})
-        recording.keep_maps(f"{batch}/taps", {f"C{name[-1]}": tensor for name, tensor in seen["taps"].items()})
-        recording.keep_maps(f"{batch}/pyramid", {name.upper(): tensor for name, tensor in seen["pyramid"].items()})
+        for part in ("taps", "pyramid"):
+            maps = {detectron2_regions.level(name): tensor for name, tensor in seen[part].items()}
+            recording.keep_maps(f"{batch}/{part}", maps)
         self.kind.keep(recording, batch, seen, found)
         for image, result in enumerate(found):
             recording.keep_detections(batch, image, *self.kind.found(result))
