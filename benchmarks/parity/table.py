@@ -32,8 +32,9 @@ any other box that one side lacks puts the row outside. Detections: pixels of th
 trained) the losses are by the batch's statistics and the gradients by the file's; live gradients are by the \
 batch's, on both sides in float64, since float32 is a hundredth from it in either framework: of the RPN's losses \
 back to the first layer, and of the heads of RoIs back to the pooled features. Gradients of detectors without \
-proposals, and of the convolutions of keypoint heads, are in float64 on both sides, of live batch norm by the batch's statistics: in float32 a ReLU whose input is \
-within rounding of 0 may let a gradient through on one side alone, and move it by some thousandths."""
+proposals, and of the convolutions of keypoint heads, are in float64 on both sides, of live batch norm by the batch's \
+statistics: in float32 a ReLU whose input is within rounding of 0 may let a gradient through on one side alone, and \
+move it by some thousandths."""
 
 
 def results(folder, models):
