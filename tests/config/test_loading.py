@@ -363,7 +363,7 @@ def test_an_empty_file_is_the_defaults(tmp_path):
 
 def test_an_unknown_name_says_the_nearest():
     with pytest.raises(UserError, match="did you mean 'faster_rcnn_r50_fpn'"):
-        load_config("faster_rcnn_r50")
+        load_config("faster_rcnn_r50_fp")
     with pytest.raises(UserError, match="no such configuration file"):
         load_config("here/is/none.yaml")
 

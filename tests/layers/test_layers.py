@@ -7,6 +7,7 @@ a detector below uses it; one that none uses fails `test_every_registered_layer_
 
 import importlib
 import inspect
+import itertools
 import json
 import pkgutil
 
@@ -37,6 +38,7 @@ C4 = {
     "box_head": {"name": "conv5"},
 }
 VARIANTS |= {"conv5": C4, "live conv5": C4 | VARIANTS["live"]}
+VARIANTS |= {"grouped": {"backbone": {"name": "resnext50_32x4d", "width": 16}}}
 VARIANTS |= {name: {"detections": {"suppression": name}} for name in ("class_agnostic", "soft_linear")}
 SEGMENTS = {"units": 8, "mask_size": 6, "samples_per_image": 8, "max_detections": 5, "canonical_size": 8.0}
 MASKS = {"pooling_size": 3, "conv_layers": 1, "channels": 8, "norm": "batch_norm"}
@@ -118,13 +120,15 @@ def calls(tiny_settings):
         keras_fpn.MaskRCNN(**tiny_settings(), mask_head=MASKS)(inputs)
         keras_fpn.KeypointRCNN(**tiny_settings(), num_keypoints=3, keypoint_head=KEYPOINTS)(inputs)
         alike = {key: tiny_settings()[key] for key in ("num_classes", "backbone", "pyramid")}
+        dense = []
         for name, settings in DENSE.items():
             model = getattr(keras_fpn, name)(**alike, **settings)
             model(inputs)
             targets = {key: tf.constant(value) for key, value in TARGETS.items()}
             model.training_losses(inputs, targets, tf.zeros([2], tf.int64), training=False)
-            for suppression in ("class_agnostic", "soft_linear"):
-                model.with_settings(detections={"suppression": suppression})(inputs)
+            dense.append(model)
+        for model, suppression in itertools.product(dense, ("class_agnostic", "soft_linear")):
+            model.with_settings(detections={"suppression": suppression})(inputs)
     return {name: list(of_layer.values())[:MOST_CALLS] for name, of_layer in noted.items()}
 
 
@@ -252,7 +256,8 @@ def test_layers_take_bfloat16_features(calls, name):
 def test_settings_cannot_change(calls, name):
     """A graph may have been made with them, which would not follow."""
     layer = calls[name][0].layer
-    if name.rpartition(">")[2] in ("FrozenBatchNormalization", "MaskedBatchNormalization", "UpsampleLike"):
+    of_keras = ("FrozenBatchNormalization", "MaskedBatchNormalization", "UpsampleLike", "GroupedConv2D")
+    if name.rpartition(">")[2] in of_keras:
         pytest.skip("has no settings, or those of Keras' own layer")
     assert isinstance(layer, FixedArguments) and layer.setting_names
     for setting in layer.setting_names:
