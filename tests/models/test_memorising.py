@@ -9,8 +9,8 @@ import pytest
 
 from keras_fpn.data import write_shapes
 
-# Pictures of 128 px, which the configurations enlarge to 256: the smallest objects have 10 px, cells of the finest
-# level measure 2.
+# Pictures of 128 px, which the configurations enlarge to 256 and 320: the smallest objects have 10 px, cells of the
+# finest level measure 2 or less.
 SHARED = (
     "training.steps=600", "training.steps_per_epoch=200", "data.batch_size=4", "data.horizontal_flip=false",
     "training.optimizer=adamw", "training.learning_rate=0.002", "training.weight_decay=0.01",
@@ -37,7 +37,7 @@ def four(tmp_path_factory):
     ("config", "settings", "least"),
     [
         ("shapes_masks", MASKS, {"AP": 0.95, "mask/AP": 0.88, "mask/AP50": 0.99}),
-        ("shapes_keypoints", (), {"AP": 0.95, "keypoints/AP": 0.95}),
+        ("shapes_keypoints", (), {"keypoints/AP": 0.95}),
     ],
 )
 def test_four_images_are_memorised(config, settings, least, four, tmp_path):
