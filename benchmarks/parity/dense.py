@@ -2,6 +2,7 @@
 
 import matching
 import numpy as np
+import regions
 import tensorflow as tf
 
 from keras_fpn.ops import boxes as box_ops
@@ -33,8 +34,7 @@ class Dense:
             comparison.edges[batch, image] = _edges(model, own, anchors, size)
 
     def suppression(self, model):
-        settings = model.settings["detections"]
-        return settings["nms_threshold"], settings["max_detections"], settings["score_threshold"]
+        return regions.suppression_of_detections(model)
 
 
 def _edges(model, predictions, anchors, size):

@@ -18,8 +18,7 @@ class Regions:
 
     Attributes:
         losses: what detectron2 and this package call them.
-        in_double: whether this package, too, computes all of it in float64 where it is told so.
-        deep: see `torchvision_regions.Regions`.
+        in_double: see `torchvision_regions.Regions`.
         heads: of each detection, see `detectron2_heads`.
     """
 
@@ -30,7 +29,7 @@ class Regions:
         "loss_box_reg": "roi_box_loss",
     } | {head.loss: head.our_loss for head in detectron2_heads.HEADS}
 
-    in_double, deep = False, ("roi_heads.keypoint_head.conv_fcn",)
+    in_double = ("roi_heads.keypoint_head.conv_fcn",)
 
     def __init__(self, module):
         self.module, self.heads = module, detectron2_heads.of(module)

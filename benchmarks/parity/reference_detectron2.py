@@ -112,11 +112,10 @@ class Detector:
     def train(self, paths, truth, gradients, recording):
         """Losses and gradients of one step, and what was sampled in it.
 
-        A step more for each further rule by which a head may learn, without gradients. What can be computed in float64
-        throughout (`in_double` of its kind) has its gradients of one such step, "double", and so has what lies under
-        many ReLUs (`deep`).
+        A step more for each further rule by which a head may learn, without gradients. Gradients in float64
+        (`in_double` of its kind) are of a step of their own, "double".
         """
-        in_double = [name for name in gradients if self.kind.in_double or name.startswith(self.kind.deep)]
+        in_double = [name for name in gradients if name.startswith(self.kind.in_double)]
         self.module.train()
         self._step("training", paths, truth, [name for name in gradients if name not in in_double], recording)
         for rule in (rule for head in self.kind.heads for rule in head.rules):

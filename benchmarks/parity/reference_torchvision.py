@@ -96,25 +96,24 @@ class Detector:
 
         Live batch norm magnifies rounding in a deep random network: its own float32 and float64 gradients differ by
         a hundredth. So there are three steps: "training" in float32, of which the losses alone are kept; "running",
-        whose gradients are by the statistics of the file; and "live" in float64, by those of the batch. What can be
-        computed in float64 throughout (`in_double` of its kind) has its gradients of one such step, "double", and so
-        has what lies under many ReLUs (`deep`).
+        whose gradients are by the statistics of the file; and "live" in float64, by those of the batch. Other
+        gradients in float64 (`in_double` of its kind) are of a step "double"; where those are all, it is the last.
         """
         module = self.module.train()
         live = [part for part in module.modules() if isinstance(part, torch.nn.BatchNorm2d)]
-        in_double = self.kind.in_double
-        deep = [name for name in gradients if name.startswith(self.kind.deep)]
-        rest = [name for name in gradients if name not in deep]
-        self._step("training", paths, truth, [] if live or in_double else rest, recording)
-        if live and not in_double:
+        in_double = [name for name in gradients if name.startswith(self.kind.in_double)]
+        rest = [name for name in gradients if name not in in_double]
+        self._step("training", paths, truth, [] if live else rest, recording)
+        if live and rest:
             for part in live:
                 part.eval()
             self._step("running", paths, truth, gradients, recording)
-        if live or in_double or deep:
             module.double().train()
-            wanted = gradients if live or in_double else deep
-            self._double_step("live" if live and not in_double else "double", paths, truth, wanted, recording)
-            module.float()
+            self._double_step("live", paths, truth, gradients, recording)
+        elif in_double:
+            module.double()
+            self._double_step("double", paths, truth, in_double, recording)
+        module.float()
         module.eval()
 
     def _double_step(self, step, paths, truth, gradients, recording):

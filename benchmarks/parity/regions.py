@@ -48,8 +48,13 @@ class BoxHead:
         comparison.relative("box deltas", f"{batch}/box_deltas", of_all(rois, deltas))
 
     def suppression(self, model):
-        settings = model.settings["detections"]
-        return settings["nms_threshold"], settings["max_detections"], settings["score_threshold"]
+        return suppression_of_detections(model)
+
+
+def suppression_of_detections(model):
+    """See `stages.KINDS`."""
+    settings = model.settings["detections"]
+    return settings["nms_threshold"], settings["max_detections"], settings["score_threshold"]
 
 
 def _compare_proposals(comparison, model, batch, image, sizes, rpn, proposals):
