@@ -122,15 +122,22 @@ class Detectron2FasterRCNN(_FasterRCNN):
     source = detectron2.NAME
     words = "Faster R-CNN with a pyramid"
     patterns: tuple[str, ...] = (r"^proposal_generator\.", r"^roi_heads\.box_predictor\.cls_score\.")
+    # What it finds objects on, in its titles; the configuration, and those of other backbones.
+    suffix, config = "FPN", "faster_rcnn_r50_fpn"
     configs = {"resnet101": "faster_rcnn_r101_fpn", "resnext101_32x8d": "faster_rcnn_x101_fpn"}
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
         backbone = backbone or "resnet50"
-        config = cls.configs.get(backbone, "faster_rcnn_r50_fpn")
-        title = f"faster_rcnn_{detectron2.short_name(backbone)}_FPN"
+        config = cls.configs.get(backbone, cls.config)
+        title = f"faster_rcnn_{detectron2.short_name(backbone)}_{cls.suffix}"
         shared, notes = detectron2.shared_settings(tensors, backbone)
-        return cls.identity(title, config, shared | detectron2_units(tensors, cls.predictors[0]), notes)
+        return cls.identity(title, config, shared | cls.head_sizes(tensors), notes)
+
+    @classmethod
+    def head_sizes(cls, tensors: Mapping[str, np.ndarray]) -> dict[str, int]:
+        """Settings of the box head that its tensors tell."""
+        return detectron2_units(tensors, cls.predictors[0])
 
 
 def torchvision_sizes(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -1,13 +1,10 @@
 """detectron2's Faster R-CNNs without a pyramid: RPN and RoIs on one map of stride 16."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
-from keras_fpn.checkpoints import detectron2
-from keras_fpn.checkpoints.published.faster_rcnn import Detectron2FasterRCNN, detectron2_units
-from keras_fpn.checkpoints.published.identity import Identity
+from keras_fpn.checkpoints.published.faster_rcnn import Detectron2FasterRCNN
 from keras_fpn.checkpoints.published.kind import register_published
 
 
@@ -17,14 +14,8 @@ class Detectron2DC5(Detectron2FasterRCNN):
 
     words, is_default = "Faster R-CNN on a dilated C5", False
     patterns = (*Detectron2FasterRCNN.patterns, r"^backbone\.res\d\.")
+    suffix, config, configs = "DC5", "faster_rcnn_r50_dc5", {}
     reached = {"faster_rcnn_r50_dc5": "box AP 37.3 (1x schedule) or 39.0 (3x)"}
-
-    @classmethod
-    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
-        backbone = backbone or "resnet50"
-        shared, notes = detectron2.shared_settings(tensors, backbone)
-        title = f"faster_rcnn_{detectron2.short_name(backbone)}_DC5"
-        return cls.identity(title, "faster_rcnn_r50_dc5", shared | detectron2_units(tensors), notes)
 
 
 @register_published
@@ -33,11 +24,10 @@ class Detectron2C4(Detectron2FasterRCNN):
 
     words, is_default = "Faster R-CNN on C4", False
     patterns = (*Detectron2DC5.patterns, r"^roi_heads\.res5\.")
+    suffix, config, configs = "C4", "faster_rcnn_r50_c4", {}
     reached = {"faster_rcnn_r50_c4": "box AP 35.7 (1x schedule) or 38.4 (3x)"}
 
     @classmethod
-    def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
-        backbone = backbone or "resnet50"
-        settings, notes = detectron2.shared_settings(tensors, backbone)
-        title = f"faster_rcnn_{detectron2.short_name(backbone)}_C4"
-        return cls.identity(title, "faster_rcnn_r50_c4", settings, notes)
+    def head_sizes(cls, tensors: Mapping[str, np.ndarray]) -> dict[str, int]:
+        """None: it is as wide as the backbone."""
+        return {}
