@@ -10,7 +10,6 @@ from keras_fpn.parts.registry import Part, Registry
 from keras_fpn.parts.settings import BoxWeights, Channels, Count, Level, Positives, Probability, Settings
 from keras_fpn.stages.propose_settings import AnchorSettings
 
-DENSE_SUPPRESSIONS = Registry("suppression", "detections.suppression")
 _LEVELS: dict[Level, int] = {"P3": 32, "P4": 64, "P5": 128, "P6": 256, "P7": 512}  # the least side
 _SIZES: dict[Level, list[float]] = {
     level: [size * 2.0 ** (step / 3) for step in range(3)] for level, size in _LEVELS.items()
@@ -140,14 +139,33 @@ def check_levels(groups: Mapping[str, Any]) -> None:
             )
 
 
-_OTHERS = "keras_fpn.layers.dense_suppressions:"
-for _part in (
-    Part("per_class", DenseDetectionSettings, "keras_fpn.layers.dense_detections:DenseDetectionLayer"),
-    Part("class_agnostic", DenseDetectionSettings, f"{_OTHERS}ClassAgnosticDenseDetections"),
-    Part("soft_linear", DenseDetectionSettings, f"{_OTHERS}SoftDenseDetections", {"decay": "linear"}),
-    Part("soft_gaussian", GaussianDenseDetectionSettings, f"{_OTHERS}SoftDenseDetections", {"decay": "gaussian"}),
-):
-    DENSE_SUPPRESSIONS.add(_part.name, _part)
+def suppressions_of(
+    layer: str, kind: str, settings: type[DenseDetectionSettings], gaussian: type[DenseDetectionSettings]
+) -> Registry:
+    """Registry of the ways of `detections.suppression` where all anchors, or all points, are classified.
+
+    Args:
+        layer: "module:name" of the layer that suppresses per class.
+        kind: "Dense" or "Point", as the names of the others in `layers.dense_suppressions` end.
+        settings, gaussian: of all of them, and of "soft_gaussian".
+    """
+    others = "keras_fpn.layers.dense_suppressions:"
+    parts = (
+        Part("per_class", settings, layer),
+        Part("class_agnostic", settings, f"{others}ClassAgnostic{kind}Detections"),
+        Part("soft_linear", settings, f"{others}Soft{kind}Detections", {"decay": "linear"}),
+        Part("soft_gaussian", gaussian, f"{others}Soft{kind}Detections", {"decay": "gaussian"}),
+    )
+    registry = Registry("suppression", "detections.suppression")
+    for part in parts:
+        registry.add(part.name, part)
+    return registry
+
+
+DENSE_SUPPRESSIONS = suppressions_of(
+    "keras_fpn.layers.dense_detections:DenseDetectionLayer",
+    "Dense", DenseDetectionSettings, GaussianDenseDetectionSettings,
+)  # fmt: skip
 
 GROUPS = {
     "anchors": DenseAnchorSettings,

@@ -5,11 +5,8 @@ from typing import Literal
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from keras_fpn.parts.choice import Choice
-from keras_fpn.parts.registry import Part, Registry
 from keras_fpn.parts.settings import Probability, Settings
-from keras_fpn.stages.dense_settings import DenseDetectionSettings, DenseHeadSettings
-
-POINT_SUPPRESSIONS = Registry("suppression", "detections.suppression")
+from keras_fpn.stages.dense_settings import DenseDetectionSettings, DenseHeadSettings, suppressions_of
 
 
 class PointSettings(Settings):
@@ -74,14 +71,10 @@ class GaussianPointDetectionSettings(PointDetectionSettings):
     sigma: PositiveFloat = 0.5
 
 
-_OTHERS = "keras_fpn.layers.dense_suppressions:"
-for _part in (
-    Part("per_class", PointDetectionSettings, "keras_fpn.layers.point_detections:PointDetectionLayer"),
-    Part("class_agnostic", PointDetectionSettings, f"{_OTHERS}ClassAgnosticPointDetections"),
-    Part("soft_linear", PointDetectionSettings, f"{_OTHERS}SoftPointDetections", {"decay": "linear"}),
-    Part("soft_gaussian", GaussianPointDetectionSettings, f"{_OTHERS}SoftPointDetections", {"decay": "gaussian"}),
-):
-    POINT_SUPPRESSIONS.add(_part.name, _part)
+POINT_SUPPRESSIONS = suppressions_of(
+    "keras_fpn.layers.point_detections:PointDetectionLayer",
+    "Point", PointDetectionSettings, GaussianPointDetectionSettings,
+)  # fmt: skip
 
 GROUPS = {
     "points": PointSettings,
