@@ -103,9 +103,12 @@ def test_initialisation_of_the_profiles():
         assert 0.5 * fan_in**-0.5 < np.abs(layer.bias.numpy()).max() <= fan_in**-0.5 * 1.001
 
 
-# Not of no crops: TensorFlow's oneDNN convolution then gives the shape of its input, on some processors. Models never
-# ask, see LeadingRows.
-@pytest.mark.parametrize("count", (1, 3))
+# On some processors TensorFlow's oneDNN convolution of nothing gives the shape of its input. Models never ask for it:
+# see LeadingRows.
+_IS_WRONG = tf.nn.conv2d(tf.zeros([0, 3, 3, 1]), tf.zeros([3, 3, 1, 2]), 1, "SAME").shape[-1] != 2
+
+
+@pytest.mark.parametrize("count", (pytest.param(0, marks=pytest.mark.skipif(_IS_WRONG, reason="TensorFlow's")), 1, 3))
 def test_shapes(count):
     assert MaskHead(4, channels=8)(tf.zeros([2, count, 3, 3, 3])).shape == (2, count, 6, 6, 4)
 

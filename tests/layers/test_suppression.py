@@ -68,7 +68,7 @@ def detected(layer, boxes, scores):
 def assert_found(found, expected, boxes):
     """`expected`: `[(score, row, class), ...]`."""
     expected = sorted(expected, reverse=True)[:MOST]
-    assert 4 < len(expected)
+    assert 5 < len(expected)
     np.testing.assert_allclose(found[1], [score for score, _, _ in expected], atol=1e-5)
     np.testing.assert_allclose(found[0], boxes[0, [row for _, row, _ in expected]], atol=1e-3)
     np.testing.assert_array_equal(found[2], [label for _, _, label in expected])
@@ -137,9 +137,9 @@ def test_boxes_of_all_anchors_may_suppress_those_of_all_classes(kind, drawn):
 
 
 def squares(drawn):
-    """The drawn boxes 40 pixels wide and high, as the cells of points are, inside the image."""
-    corner = drawn[0][..., :2].clip(0, 159)
-    return np.concatenate([corner, corner + 40], axis=-1), drawn[1]
+    """The drawn corners with 24 pixels each way, squares as the cells of points are, inside the image."""
+    corner = drawn[0][..., :2].clip(0, 175)
+    return np.concatenate([corner, corner + 24], axis=-1), drawn[1]
 
 
 @pytest.mark.parametrize("decay", ["linear", "gaussian"])
