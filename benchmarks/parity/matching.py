@@ -49,8 +49,9 @@ class Ranked:
         boxes: `[N, 4]` pixels.
         scores: `[N]`, as the source sorts by.
         labels: `[N]`; boxes of different labels never match nor suppress each other.
-        edge: `[E, 4]` boxes that this side may have and the other lack, because they stand at the cut of their level
-            of the pyramid: of those before the suppression, the last within and the first beyond, in a tie.
+        edge: `[E, 4]` boxes that this side may have and the other lack. They stand at the cut of their level of the
+            pyramid: of those before the suppression, the last within and the first beyond, in a tie. Or they are made
+            of a proposal that the other side lacks for one of these reasons.
     """
 
     boxes: np.ndarray
@@ -93,6 +94,12 @@ def pairs(ours, theirs):
     return _pairs(_near(ours, theirs))
 
 
+def lone(ours, theirs):
+    """`[N, 4]` boxes that the other list lacks, for each of the two."""
+    paired = _pairs(_near(ours, theirs))
+    return [np.delete(side.boxes, paired[:, axis], axis=0) for axis, side in enumerate((ours, theirs))]
+
+
 def _near(ours, theirs):
     near = _distances(ours.boxes, theirs.boxes)
     near[ours.labels[:, None] != theirs.labels[None]] = np.inf
@@ -102,7 +109,7 @@ def _near(ours, theirs):
 def _excused(sides, lone, iou_threshold, most, least_score):
     """Rows of each list that rounding explains, a set for each side.
 
-    1. The box stands at the cut of its level, or its score at the least score.
+    1. The box stands at the cut of its level, is made of a proposal that does, or its score stands at the least score.
     2. A better one of its own list overlaps it by the threshold, no further off than rounding reaches.
     3. Both lists are full, and it and the other's last box, somewhere else, are in a tie for the last place.
     4. In the other list it was suppressed by a better box that is lone and excused.

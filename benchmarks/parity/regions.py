@@ -57,19 +57,51 @@ def suppression_of_detections(model):
     return settings["nms_threshold"], settings["max_detections"], settings["score_threshold"]
 
 
+def note_ties(comparison, model, inputs, batch):
+    """Note as `Comparison.edges` what is detected in proposals that our graph or the reference alone has.
+
+    The graph of the whole model rounds in another way than its stages run one by one. Its proposals are compared, too,
+    so that none is lone without an excuse.
+    """
+    stage, features = model.stages[0], model.features(inputs)
+    graph = tf.function(model.inference, input_signature=[model.input_specs()])
+    rpn, proposals = stage.score_anchors(features, inputs), graph(inputs)["proposals"]
+    for image in range(len(inputs["image_sizes"])):
+        sides = _compare_proposals(comparison, model, batch, image, inputs["image_sizes"], rpn, proposals)
+        lone = matching.lone(*sides)
+        found = [_detected_in(model, features, inputs, image, boxes) for boxes in lone]
+        before = comparison.edges.get((batch, image), [np.zeros((0, 4))] * 2)
+        comparison.edges[batch, image] = [np.concatenate(pair) for pair in zip(before, found, strict=True)]
+
+
+def _detected_in(model, features, inputs, image, proposals):
+    """`[E, 4]` boxes that each of `[N, 4]` proposals of an image would give without the others."""
+    (stage,) = (stage for stage in model.stages if "detections" in stage.outputs)
+    found = [np.zeros((0, 4))]
+    for proposal in proposals:
+        boxes = np.zeros([len(inputs["image_sizes"]), 1, 4], np.float32)
+        boxes[image, 0] = proposal
+        alone = {"boxes": tf.constant(boxes), "num_proposals": tf.ones(len(boxes), tf.int32)}
+        detections = stage.infer(features, {"proposals": alone, "inputs": inputs})["detections"]
+        found.append(detections["boxes"][image, : int(detections["num_detections"][image])].numpy())
+    return np.concatenate(found)
+
+
 def _compare_proposals(comparison, model, batch, image, sizes, rpn, proposals):
+    """Note how the proposals of an image match, and return both sides, `matching.Ranked`."""
     count, settings = int(proposals["num_proposals"][image]), model.settings["proposals"]
     theirs = [comparison.kept[f"{batch}/proposals/{image}/{part}"] for part in ("boxes", "scores")]
     ours = [proposals[part][image, :count].numpy() for part in ("boxes", "scores")]
     edges = _edges(model, image, sizes, rpn)
-    sides = (
+    sides = [
         matching.Ranked(boxes, comparison.sorting(scores), edge=edge)
         for (boxes, scores), edge in zip((ours, theirs), edges, strict=True)
-    )
+    ]
     least = settings["score_threshold"] or -np.inf
     comparison.matches["proposals"] |= matching.match(
         *sides, settings["nms_threshold"], settings["post_nms_top_k_test"], least
     )
+    return sides
 
 
 def _edges(model, image, sizes, rpn):

@@ -52,14 +52,28 @@ def compare_stages(comparison, model, batch, paths):
 def compare_detections(comparison, model, batch, paths):
     """Picture files in, detections in their own pixels out, through the public door."""
     found = detecting.detect_together(model, [str(path) for path in paths], threshold=0.0)
-    for image, ours in enumerate(found):
-        theirs = [comparison.kept[f"{batch}/detections/{image}/{part}"] for part in ("boxes", "scores", "labels")]
-        labels = np.array(ours.category_ids) if comparison.source == "torchvision" else ours.classes
-        edges = _edges(comparison, batch, image, paths[image])
-        lists = (ours.boxes, ours.scores, labels), theirs
-        sides = [matching.Ranked(*each, edge=edge) for each, edge in zip(lists, edges, strict=True)]
-        comparison.matches["detections"] |= matching.match(*sides, *kinds_of(model)[-1].suppression(model))
+
+    def match_all():
+        pictures = enumerate(zip(found, paths, strict=True))
+        return [_match_detections(comparison, model, batch, image, *each) for image, each in pictures]
+
+    matches = match_all()
+    if any(match.unmatched for match, _ in matches) and hasattr(model, "rpn_head"):
+        regions.note_ties(comparison, model, read(paths, model.settings["resize"]), batch)
+        matches = match_all()
+    for image, (ours, (match, sides)) in enumerate(zip(found, matches, strict=True)):
+        comparison.matches["detections"] |= match
         instances.compare_found(comparison, model, batch, image, ours, matching.pairs(*sides))
+
+
+def _match_detections(comparison, model, batch, image, ours, path):
+    """The `matching.Match` of our detections of a picture, an `ImageDetections`, and both sides."""
+    theirs = [comparison.kept[f"{batch}/detections/{image}/{part}"] for part in ("boxes", "scores", "labels")]
+    labels = np.array(ours.category_ids) if comparison.source == "torchvision" else ours.classes
+    lists = (ours.boxes, ours.scores, labels), theirs
+    edges = _edges(comparison, batch, image, path)
+    sides = [matching.Ranked(*each, edge=edge) for each, edge in zip(lists, edges, strict=True)]
+    return matching.match(*sides, *kinds_of(model)[-1].suppression(model)), sides
 
 
 def _edges(comparison, batch, image, path):
