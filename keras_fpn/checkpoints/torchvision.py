@@ -6,6 +6,7 @@ models have older names for the pyramid and the RPN (`current_names`).
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,6 +62,21 @@ def backbone_of(tensors: Mapping[str, np.ndarray]) -> str | None:
     if (prefix.rstrip(".") or "features") + MOBILENET_LAST in tensors:
         return "mobilenet_v3_large"
     return sizes.resnet_name(tensors, re.escape(prefix) + RESNET_BLOCK)
+
+
+def resnet_of(backbone: str | None, kind: str, file: Path) -> str:
+    """The backbone of a detector that torchvision has on ResNets alone.
+
+    Args:
+        backbone: see `backbone_of`; ResNet-50 where it is None.
+        kind: of detector, with its article.
+
+    Raises:
+        UserError: it is another network.
+    """
+    if backbone == "mobilenet_v3_large":
+        raise UserError(f"{file}: {kind} on MobileNetV3, which torchvision has none of; ResNets are read")
+    return backbone or "resnet50"
 
 
 def resnet_convolutions(tensors: Mapping[str, np.ndarray]) -> tuple[str, str]:

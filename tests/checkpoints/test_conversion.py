@@ -401,6 +401,22 @@ def test_source_overrules_what_the_names_tell(r50_tensors, refused):
 
 
 @pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("maskrcnn_resnet50_fpn", "a Mask R-CNN"),
+        ("keypointrcnn_resnet50_fpn", "a Keypoint R-CNN"),
+        ("retinanet_resnet50_fpn", "a RetinaNet"),
+        ("fcos_resnet50_fpn", "an FCOS"),
+    ],
+)
+def test_detectors_on_mobilenet_that_torchvision_has_none_of(name, kind, state_dict, mobilenet_tensors, write):
+    heads = {key: value for key, value in state_dict(f"torchvision/{name}").items() if ".body." not in key}
+    body = {key: value for key, value in mobilenet_tensors.items() if ".body." in key}
+    with pytest.raises(UserError, match=f"{kind} on MobileNetV3, which torchvision has none of; ResNets are read"):
+        conversion.convert(write(body | heads, f"{name}.safetensors"))
+
+
+@pytest.mark.parametrize(
     ("base", "extra", "told"),
     [
         (None, {"head.classification_head.module_list.0.weight": (1,)}, "is an SSD (head.classification_head."),

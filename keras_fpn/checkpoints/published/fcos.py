@@ -9,7 +9,6 @@ from keras_fpn.checkpoints import torchvision
 from keras_fpn.checkpoints.published.identity import Identity
 from keras_fpn.checkpoints.published.kind import register_published
 from keras_fpn.checkpoints.published.retinanet import TorchvisionRetinaNet, pyramid_channels
-from keras_fpn.console.errors import UserError
 from keras_fpn.heads.fcos_head import CENTERNESS
 
 
@@ -25,9 +24,7 @@ class TorchvisionFCOS(TorchvisionRetinaNet):
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
-        if backbone == "mobilenet_v3_large":
-            raise UserError(f"{file}: an FCOS on MobileNetV3, which torchvision has none of; ResNets are read")
-        backbone = backbone or "resnet50"
+        backbone = torchvision.resnet_of(backbone, "an FCOS", file)
         settings = pyramid_channels(tensors) | cls._head(tensors, 3) | torchvision.width(tensors)
         title = f"fcos_{backbone}_fpn"
         settings |= {"model.backbone.name": backbone}

@@ -72,7 +72,7 @@ class TorchvisionKeypointRCNN(_KeypointRCNN):
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
-        backbone = backbone or "resnet50"
+        backbone = torchvision.resnet_of(backbone, "a Keypoint R-CNN", file)
         last = last_number(tensors, _HEAD + r"(\d+)\.weight")  # a ReLU behind each convolution
         head = cls._head(tensors, None if last is None else last // 2 + 1)
         settings = torchvision_sizes(tensors) | {"model.backbone.name": backbone} | torchvision.width(tensors) | head

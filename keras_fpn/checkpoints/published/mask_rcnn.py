@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_fpn.checkpoints import sizes
+from keras_fpn.checkpoints import sizes, torchvision
 from keras_fpn.checkpoints.published.faster_rcnn import Detectron2FasterRCNN, TorchvisionFasterRCNN
 from keras_fpn.checkpoints.published.identity import Identity
 from keras_fpn.checkpoints.published.kind import register_published
 from keras_fpn.checkpoints.sizes import last_number, places
-from keras_fpn.console.errors import UserError
 from keras_fpn.heads.mask_head_names import DETECTRON2_LOGITS, OLDER_NAMES
 
 _PATTERN = r"^roi_heads\.mask_"
@@ -57,8 +56,7 @@ class TorchvisionMaskRCNN(TorchvisionFasterRCNN):
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
-        if backbone == "mobilenet_v3_large":
-            raise UserError(f"{file}: a Mask R-CNN on MobileNetV3, which torchvision has none of; ResNets are read")
+        backbone = torchvision.resnet_of(backbone, "a Mask R-CNN", file)
         return _of_masks(super().recognise(tensors, backbone, file), tensors, _HEAD + r"(\d)\.0\.weight", 0)
 
     @classmethod

@@ -122,9 +122,7 @@ class TorchvisionRetinaNet(_RetinaNet):
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
-        if backbone == "mobilenet_v3_large":
-            raise UserError(f"{file}: a RetinaNet on MobileNetV3, which torchvision has none of; ResNets are read")
-        backbone = backbone or "resnet50"
+        backbone = torchvision.resnet_of(backbone, "a RetinaNet", file)
         is_v2 = f"{names.TORCHVISION_CLASSES}.conv.0.1.weight" in tensors
         settings = pyramid_channels(tensors) | cls._head(tensors, 1)
         settings |= {"model.backbone.name": backbone} | torchvision.width(tensors)
