@@ -44,8 +44,9 @@ SPREADS = (
     # The rows that are not used: nearly the same for every box, visible in each softmax, and never the winner.
     Spread(r"roi_heads\.box_predictor\.(\d\.)?cls_score$", 1.0, 0.0, Unused(UNUSED_IDS, 0.15, 0.3)),
     Spread(r"box_predictor\.(\d\.)?bbox_pred$", 0.4, 0.0),
-    # As sure of most pixels as trained ones are: of logits around 0 every other pixel is nearly in a tie with a half.
-    Spread(r"(mask_predictor\.mask_fcn_logits|mask_head\.predictor)$", 5.0, 0.0),
+    # Most of a mask is inside, as of trained ones: of logits around 0 the outline goes through every other cell, and
+    # the last digits of a box decide about some pixel of many masks.
+    Spread(r"(mask_predictor\.mask_fcn_logits|mask_head\.predictor)$", 1.0, 1.5),
     # Without means of their own levels look alike to the towers, and no level has all detections.
     Spread(
         r"^(retinanet|fcos)_\w+/backbone\.(fpn\.layer_blocks\.\d\.0|fpn\.extra_blocks\.p\d|fpn_output\d|top_block\.p\d)$",
