@@ -1,16 +1,16 @@
-"""Train torchvision's Mask R-CNN on the embedded data set by the recipe of `shapes_masks`, and measure it.
+"""Train a detector of torchvision's on the embedded data set by the recipe of a configuration, and measure it.
 
 In an environment of its own (torch==2.14.1, torchvision==0.29.1, pycocotools), beside
 
     keras-fpn data shapes DATA --images 1000
-    keras-fpn train shapes_masks --data DATA --out RUN --set training.seed=K
+    keras-fpn train CONFIG --data DATA --out RUN --set training.seed=K
 
-    python benchmarks/torchvision_training.py DATA [--seed 0] [--steps 800] [--boxes-alone]
+    python benchmarks/torchvision_training.py DATA [--config shapes_masks] [--seed 0] [--steps 800]
 
-The network, the sampling and the rates are those of configs/shapes_masks.yaml, built of torchvision's own classes.
-Two of its conventions are not torchvision's, since they help small objects: RoIAlign shifts by half a pixel and anchors
-are not rounded; both are taken over here, so that what differs is the code alone. Prints the losses by epoch, the time
-of a step and COCO's AP, boxes and masks, on the held-out images.
+The network, the sampling and the rates are those of the configuration, built of torchvision's own classes. Two of its
+conventions are not torchvision's, since they help small objects: RoIAlign shifts by half a pixel and anchors are not
+rounded; both are taken over here, so that what differs is the code alone. Prints the losses by epoch, the time of a
+step and COCO's AP, boxes and masks, on the held-out images.
 """
 
 import argparse
@@ -37,7 +37,9 @@ from torchvision.ops import feature_pyramid_network, poolers
 
 WIDTH, CHANNELS, SIDE, BATCH = 16, 64, 256, 8
 SIZES = ((12,), (24,), (48,), (96,), (160,))
-BASE_RATE, WARM_UP, WARM_UP_FACTOR, CLIP = 0.02, 50, 0.01, 10.0
+DENSE_SIZES = ((12, 15, 19), (24, 30, 38), (48, 60, 76), (96, 121, 152), (160, 202, 254))
+RATIOS = ((0.5, 1.0, 2.0),) * 5
+WARM_UP, WARM_UP_FACTOR, CLIP = 50, 0.01, 10.0
 EPOCH = 100
 TARGETS = ("boxes", "labels", "masks")
 
@@ -73,34 +75,34 @@ class Anchors(detection.anchor_utils.AnchorGenerator):
         return torch.stack([-widths, -heights, widths, heights], 1) / 2
 
 
-def network(boxes_alone):
-    """The detector of `shapes_masks`, or of `shapes`."""
+def pyramid(first, top):
+    """The backbone of all, with a pyramid on its stages from the index `first` on."""
+    layers = {f"layer{index + 1}": str(index - first) for index in range(first, 4)}
+    widths = [WIDTH * 2**index for index in range(first, 4)]
+    return detection.backbone_utils.BackboneWithFPN(Backbone(), layers, widths, CHANNELS, top)
+
+
+def with_proposals(masks):
+    """The Faster R-CNN of `shapes`, or with masks that of `shapes_masks`."""
     poolers.roi_align = functools.partial(torchvision.ops.roi_align, aligned=True)
-    body = detection.backbone_utils.BackboneWithFPN(
-        Backbone(),
-        {f"layer{index + 1}": str(index) for index in range(4)},
-        [WIDTH * 2**index for index in range(4)],
-        CHANNELS,
-        feature_pyramid_network.LastLevelMaxPool(),
-    )
     pool = functools.partial(poolers.MultiScaleRoIAlign, ["0", "1", "2", "3"], sampling_ratio=2)
     heads = {
         "box_roi_pool": pool(output_size=7),
         "box_head": faster_rcnn.TwoMLPHead(CHANNELS * 49, 256),
         "box_predictor": faster_rcnn.FastRCNNPredictor(256, 5),
     }
-    if not boxes_alone:
+    if masks:
         heads |= {
             "mask_roi_pool": pool(output_size=14),
             "mask_head": mask_rcnn.MaskRCNNHeads(CHANNELS, (64, 64), 1),
             "mask_predictor": mask_rcnn.MaskRCNNPredictor(64, 64, 5),
         }
-    make = detection.FasterRCNN if boxes_alone else detection.MaskRCNN
+    make = detection.MaskRCNN if masks else detection.FasterRCNN
     return make(
-        body,
+        pyramid(0, feature_pyramid_network.LastLevelMaxPool()),
         min_size=SIDE,
         max_size=SIDE,
-        rpn_anchor_generator=Anchors(SIZES, ((0.5, 1.0, 2.0),) * 5),
+        rpn_anchor_generator=Anchors(SIZES, RATIOS),
         rpn_pre_nms_top_n_train=300,
         rpn_pre_nms_top_n_test=500,
         rpn_post_nms_top_n_train=200,
@@ -111,8 +113,25 @@ def network(boxes_alone):
     )
 
 
-def read(folder, half):
-    """`(COCO, [(image, picture, target)])` of a half, all in memory."""
+def retinanet():
+    """That of `retinanet_shapes`; it has no row for a background."""
+    backbone = pyramid(1, feature_pyramid_network.LastLevelP6P7(CHANNELS, CHANNELS))
+    anchors = Anchors(DENSE_SIZES, RATIOS)
+    return detection.RetinaNet(
+        backbone, 4, min_size=SIDE, max_size=SIDE, anchor_generator=anchors, detections_per_img=100
+    )
+
+
+# {configuration: (network, learning rate, label of the first class)}
+RECIPES = {
+    "shapes": (functools.partial(with_proposals, masks=False), 0.02, 1),
+    "shapes_masks": (functools.partial(with_proposals, masks=True), 0.02, 1),
+    "retinanet_shapes": (retinanet, 0.01, 0),
+}
+
+
+def read(folder, half, first):
+    """`(COCO, [(image, picture, target)])` of a half, all in memory; labels begin with `first`."""
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(folder / "annotations" / f"instances_{half}.json"))
     rows = []
@@ -122,7 +141,7 @@ def read(folder, half):
         boxes = np.array([found["bbox"] for found in objects], np.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         masks = np.array([coco.annToMask(found) for found in objects], np.uint8).reshape(-1, *pixels.shape[:2])
-        labels = np.array([found["category_id"] for found in objects], np.int64)
+        labels = np.array([found["category_id"] for found in objects], np.int64) - 1 + first
         target = {name: torch.from_numpy(array) for name, array in zip(TARGETS, (boxes, labels, masks), strict=True)}
         rows.append((image, torch.from_numpy(pixels.transpose(2, 0, 1).copy()), target))
     return coco, rows
@@ -151,9 +170,9 @@ def rate_at(step, steps):
     return 0.1**passed * (WARM_UP_FACTOR * (1 - progress) + progress)
 
 
-def train(model, rows, steps, seed):
+def train(model, rows, rate, steps, seed):
     """Train; returns the seconds of each step, without reading its batch."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=BASE_RATE, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, functools.partial(rate_at, steps=steps))
     seconds, sums = [], {}
     model.train()
@@ -177,7 +196,7 @@ def train(model, rows, steps, seed):
 
 
 @torch.inference_mode()
-def measure(model, coco, rows):
+def measure(model, coco, rows, first):
     """`{kind: AP}` of the held-out images."""
     model.eval()
     results = []
@@ -186,7 +205,8 @@ def measure(model, coco, rows):
         corners = found["boxes"].numpy()
         sides = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
         for row, box in enumerate(sides):
-            result = {"image_id": image["id"], "category_id": int(found["labels"][row]), "bbox": box.tolist()}
+            category = int(found["labels"][row]) + 1 - first
+            result = {"image_id": image["id"], "category_id": category, "bbox": box.tolist()}
             if "masks" in found:
                 mask = np.asfortranarray(found["masks"][row, 0].numpy() > 0.5)
                 result["segmentation"] = run_lengths.encode(mask)
@@ -207,22 +227,23 @@ def _precision(coco, results, kind):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=pathlib.Path, help="folder that `keras-fpn data shapes` wrote")
+    parser.add_argument("--config", choices=list(RECIPES), default="shapes_masks", help="whose recipe it is")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--boxes-alone", action="store_true", help="Faster R-CNN, the recipe of `shapes`")
     parser.add_argument("--no-measure", action="store_true", help="time steps only")
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
-    model = network(arguments.boxes_alone)
-    _, rows = read(arguments.data, "train")
+    network, rate, first = RECIPES[arguments.config]
+    model = network()
+    _, rows = read(arguments.data, "train", first)
     number = sum(parameter.numel() for parameter in model.parameters())
     print(f"torchvision {torchvision.__version__}, {number:,} parameters", flush=True)
     start = time.perf_counter()
-    seconds = train(model, rows, arguments.steps, arguments.seed)
+    seconds = train(model, rows, rate, arguments.steps, arguments.seed)
     print(f"{arguments.steps} steps in {(time.perf_counter() - start) / 60:.1f} minutes")
     print(f"  whole {1000 * statistics.median(seconds[len(seconds) // 4 :]):9.1f} ms   a step, without reading")
     if not arguments.no_measure:
-        print(json.dumps(measure(model, *read(arguments.data, "val"))))
+        print(json.dumps(measure(model, *read(arguments.data, "val", first), first)))
 
 
 if __name__ == "__main__":
