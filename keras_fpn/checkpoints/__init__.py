@@ -4,6 +4,7 @@
               what `keras-fpn convert` does: file -> model, and back
     files     read_checkpoint, write_safetensors: the file formats
     pickles   pickles read as data
+    keras_hub presets of KerasHub's RetinaNet, under torchvision's names
     tensors   tensors that still lie in their file
     torchvision, detectron2
               the sources: names, the order of classes, the backbone of a file

@@ -1,4 +1,4 @@
-"""Checkpoint files in and out: torch (zip and the older form), safetensors, npz, detectron2's pickles.
+"""Checkpoint files in and out: torch (zip and the older form), safetensors, npz, detectron2's pickles, KerasHub's.
 
 The format is told by the content, never by the suffix. Nothing in a file is executed and torch is not needed.
 A file claims sizes; all of them are held against the bytes that are there before memory is taken.
@@ -18,7 +18,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from keras_fpn.checkpoints import pickles
+from keras_fpn.checkpoints import keras_hub, pickles
 from keras_fpn.checkpoints.tensors import BFLOAT16, Memory, Storage, StoredTensor, as_numbers, numeric_type, shown
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import whole_or_not_at_all
@@ -43,7 +43,7 @@ MISTAKES = {
     b"\x1f\x8b": "is compressed; unpack it with gunzip",
     b"\xff\xd8\xff": "is a picture, not a checkpoint; keras-fpn detect finds objects in pictures",
     b"\x89png": "is a picture, not a checkpoint; keras-fpn detect finds objects in pictures",
-    b"\x89hdf": "is an HDF5 file, not a torch, safetensors or npz checkpoint",
+    b"\x89hdf": "is an HDF5 file, not a torch, safetensors or npz checkpoint; of a preset of KerasHub name the folder",
 }
 
 
@@ -63,9 +63,10 @@ class Checkpoint:
 def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     """All numeric tensors of a checkpoint file as a `Checkpoint`, without executing anything in it.
 
-    Reads torch's `.pth`/`.pt` (zip, and the form before 1.6), `.safetensors`, `.npz` and detectron2's `.pkl`. Weights
-    one level down under "model", "state_dict" or "model_state_dict" are entered, and all that stands beside them is
-    left alone; "module." or "model." is dropped where every name starts with it.
+    Reads torch's `.pth`/`.pt` (zip, and the form before 1.6), `.safetensors`, `.npz`, detectron2's `.pkl` and the
+    folder of a preset of KerasHub's RetinaNet. Weights one level down under "model", "state_dict" or
+    "model_state_dict" are entered, and all that stands beside them is left alone; "module." or "model." is dropped
+    where every name starts with it.
 
     UserError, one line with the file's name and the mend: it does not exist, is no checkpoint, is damaged or cut
     short, claims more than it holds, names a Python object that is no tensor, holds no tensors, or NaN or
@@ -74,6 +75,8 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     path = pathlib.Path(path)
     try:
         check_begins_right(path)
+        if keras_hub.is_preset(path):
+            return Checkpoint(_as_numbers(keras_hub.stored(path), keras_hub.num_bytes(path)), {})
         stored, metadata = _stored(path)
         return Checkpoint(_as_numbers(stored, path.stat().st_size), metadata)
     except UserError as error:
@@ -104,6 +107,8 @@ def check_begins_right(path: pathlib.Path) -> None:
     Raises:
         UserError: there is no file, or it is empty, a page, a tar archive ...
     """
+    if keras_hub.is_preset(path):
+        return
     if path.is_dir():
         raise UserError("is a folder; name the checkpoint file in it")
     if not path.exists():
