@@ -6,7 +6,7 @@ import tensorflow as tf
 
 import keras_fpn
 from keras_fpn import export
-from tests.export.test_members import FILES, MASKS, SHARED
+from tests.export.small import FILES, MASKS, SHARED
 
 
 @pytest.fixture(scope="module")

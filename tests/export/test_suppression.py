@@ -6,7 +6,7 @@ import pytest
 import keras_fpn
 from keras_fpn import export
 from keras_fpn.console.errors import UserError
-from tests.export.test_members import FILES, SHARED
+from tests.export.small import FILES, SHARED
 
 
 def suppressing(name):

@@ -5,14 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_fpn.ops import keypoints
-
-SIDE = 56
-
-
-def heat_maps(draws, boxes, number):
-    """Those of the golden script: a mean over 5 x 5 cells of noise, times 8; of the cells there are at the border."""
-    noise = draws.normal("keypoint_decode/logits", (len(boxes), number, SIDE, SIDE)).transpose(0, 2, 3, 1)
-    return 8 * tf.nn.avg_pool2d(noise, 5, 1, "SAME")
+from tests.ops.heat_maps import SIDE, heat_maps
 
 
 def test_equals_torchvision(golden, draws):

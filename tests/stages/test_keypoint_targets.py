@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.stages.keypoint_targets import are_near, check_keypoints, encode, keypoint_loss, keypoint_rois
-from tests.ops.test_keypoints import heat_maps
+from tests.ops.heat_maps import heat_maps
 
 PLAIN = {"normalizer": "visible", "weight": 1.0, "positives_per_image": 128}
 
