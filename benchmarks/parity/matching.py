@@ -12,6 +12,7 @@ import numpy as np
 BOX_BOUND = 0.05  # pixels: nearer boxes are the same box
 TIE = 1e-4  # what scores, and overlaps, may differ by between the two sides
 EXCLUSIVE_TIE = 1e-5  # of the scores of two boxes that suppress each other
+LEAST_SIDE = 1e-3  # pixels: a box without extent has none of its own
 ANOTHER_BOX = 1.0  # pixel: of one box the two sides never differ so much
 
 
@@ -78,10 +79,12 @@ def match(ours, theirs, iou_threshold, most, least_score=-np.inf):
     sides, near = (ours, theirs), _near(ours, theirs)
     paired = _pairs(near)
     lone = [np.setdiff1d(np.arange(len(side.boxes)), paired[:, axis]) for axis, side in enumerate(sides)]
-    excused = sum(map(len, _excused(sides, lone, iou_threshold, most, least_score))) if sum(map(len, lone)) else 0
-    result = Match(unmatched=sum(map(len, lone)) - excused, excused=excused)
+    distance = float(near[paired[:, 0], paired[:, 1]].max(initial=0))
+    excused = 0
+    if sum(map(len, lone)):
+        excused = sum(map(len, _excused(sides, lone, iou_threshold, most, least_score, distance)))
+    result = Match(unmatched=sum(map(len, lone)) - excused, excused=excused, boxes=distance)
     if len(paired):
-        result.boxes = float(near[paired[:, 0], paired[:, 1]].max())
         result.scores = float(np.abs(ours.scores[paired[:, 0]] - theirs.scores[paired[:, 1]]).max())
         ordered = theirs.scores[paired[np.argsort(paired[:, 0]), 1]]
         gaps = np.maximum.accumulate(ordered[::-1])[::-1] - ordered
@@ -106,11 +109,12 @@ def _near(ours, theirs):
     return near
 
 
-def _excused(sides, lone, iou_threshold, most, least_score):
-    """Rows of each list that rounding explains, a set for each side.
+def _excused(sides, lone, iou_threshold, most, least_score, distance):
+    """Rows of each list that rounding explains, a set for each side; `distance` is the largest of matched boxes.
 
     1. The box stands at the cut of its level, is made of a proposal that does, or its score stands at the least score.
-    2. A better one of its own list overlaps it by the threshold, no further off than rounding reaches.
+    2. A better one of its own list overlaps it by the threshold, no further off than rounding reaches: by `TIE`, or as
+       far as sides move an overlap that are the distance off; of a box of a pixel's width that is far.
     3. Both lists are full, and it and the other's last box, somewhere else, are in a tie for the last place.
     4. In the other list it was suppressed by a better box that is lone and excused.
     5. Its list is full, and it stands in one of the last places: as many as the other list has more excused boxes.
@@ -118,7 +122,7 @@ def _excused(sides, lone, iou_threshold, most, least_score):
        the two are in a tie: whichever comes first suppresses the other.
     """
     excused = [
-        {row for row in rows if _is_borderline(side, row, iou_threshold, least_score)}
+        {row for row in rows if _is_borderline(side, row, iou_threshold, least_score, distance)}
         for side, rows in zip(sides, lone, strict=True)
     ]
     if _tie_for_last_place(sides, lone, iou_threshold, most):
@@ -143,12 +147,15 @@ def _excused(sides, lone, iou_threshold, most, least_score):
     return excused
 
 
-def _is_borderline(side, row, iou_threshold, least_score):
+def _is_borderline(side, row, iou_threshold, least_score, distance):
     """Reasons 1 and 2."""
-    at_edge = (_distances(side.edge, side.boxes[row : row + 1]) < BOX_BOUND).any()
+    box = side.boxes[row]
+    at_edge = (_distances(side.edge, box[None]) < BOX_BOUND).any()
     better = np.flatnonzero(side.labels[:row] == side.labels[row])
-    overlaps = _overlaps(side.boxes[better], side.boxes[row])
-    at_threshold = (np.abs(overlaps - iou_threshold) < TIE).any()
+    overlaps = _overlaps(side.boxes[better], box)
+    # Of the intersection and of the union, by the two sides of each axis.
+    reach = TIE + 2 * distance * (1 / np.maximum(box[2:] - box[:2], LEAST_SIDE)).sum()
+    at_threshold = (np.abs(overlaps - iou_threshold) < reach).any()
     return at_edge or at_threshold or abs(side.scores[row] - least_score) < TIE
 
 

@@ -126,6 +126,18 @@ def test_overlap_with_a_worse_box_or_another_class_excuses_nothing(compare):
     assert compare((boxes, scores, np.array([1, 2])), (boxes[:1], scores[:1], np.array([1]))).unmatched == 1
 
 
+@pytest.mark.parametrize(("distance", "excused"), [(0.0, 0), (0.002, 1)])
+@pytest.mark.parametrize("width", [1.5, 150.0])
+def test_overlap_of_a_thin_box_hangs_on_the_last_digits_of_its_sides(compare, width, distance, excused):
+    """A box and its half and 0.0004 of it: what a side is off by that is matched moves the overlap of the thin one."""
+    far = np.array([[500.0, 0.0, 510.0, 10.0]])
+    whole, half = [0.0, 0.0, width, 100.0], [0.0, 0.0, 0.5004 * width, 100.0]
+    ours = np.array([[500.0 + distance, 0.0, 510.0, 10.0], whole])
+    found = compare((ours, np.array([0.9, 0.8])), (np.array([*far, whole, half]), np.array([0.9, 0.8, 0.7])))
+    assert found.excused == (excused if width < 2 else 0)
+    assert found.unmatched == 1 - found.excused
+
+
 # Reason 3: a tie for the last place -------------------------------------------------------------------------------
 
 
