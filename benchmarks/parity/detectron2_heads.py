@@ -3,9 +3,12 @@
 Another head is another class in `HEADS`.
 """
 
+import contextlib
+
 import drawn_checkpoints
 import numpy as np
 import torch
+from detectron2.structures import PolygonMasks
 from pycocotools import mask as coco
 
 OFFSET = 0.5  # that detectron2 adds to keypoints as it reads COCO's files
@@ -49,6 +52,11 @@ class Head:
         """`[{key: value}]` of the annotations of boxes in a picture; see `detection_utils`."""
         raise NotImplementedError
 
+    @contextlib.contextmanager
+    def learning(self, step, recording):
+        """Keep what it learns from in a training step, where that hangs on the last digits of a box."""
+        yield
+
 
 class Masks(Head):
     name, pooler, loss, our_loss = "masks", "mask_pooler", "loss_mask", "mask_loss"
@@ -73,6 +81,21 @@ class Masks(Head):
             masks = drawn_checkpoints.masks(boxes, *size)
             return [{"segmentation": coco.encode(np.asfortranarray(mask))} for mask in masks]
         return [{"segmentation": _parts(points)} for points in drawn_checkpoints.polygons(boxes)]
+
+    @contextlib.contextmanager
+    def learning(self, step, recording):
+        cut, images = PolygonMasks.crop_and_resize, iter(range(recording.most))
+
+        def cut_and_keep(polygons, *arguments):
+            targets = cut(polygons, *arguments)
+            recording.keep_values(f"{step}/mask_targets/{next(images)}", targets.numpy())
+            return targets
+
+        PolygonMasks.crop_and_resize = cut_and_keep
+        try:
+            yield
+        finally:
+            PolygonMasks.crop_and_resize = cut
 
 
 class Keypoints(Head):

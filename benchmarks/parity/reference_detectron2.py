@@ -1,5 +1,6 @@
 """detectron2's zoo models, run whole while hooks record their stages."""
 
+import contextlib
 import pathlib
 
 import calibration
@@ -149,8 +150,12 @@ class Detector:
         module = self.module
         torch.manual_seed(0)
         elements = [self.read(path, one, step) for path, one in zip(paths, truth, strict=True)]
-        with self.kind.sampled(step, recording), EventStorage():
-            losses = module(elements)
+        with contextlib.ExitStack() as watched:
+            watched.enter_context(self.kind.sampled(step, recording))
+            for head in self.kind.heads:
+                watched.enter_context(head.learning(step, recording))
+            with EventStorage():
+                losses = module(elements)
         for name, value in losses.items():
             recording.keep(f"{step}/losses/{self.kind.losses[name]}", value.detach().numpy())
         if gradients:

@@ -12,29 +12,30 @@ BOUNDS = {
     "anchors": 0.0,
     **dict.fromkeys(("pooled", "class logits", "box deltas"), 1e-4),
     **dict.fromkeys(("dense logits", "dense boxes", "centre-ness", "losses"), 1e-4),
+    "mask cells": 1e-2,
     "gradients": 1e-3,
     "live gradients": 1e-3,
 }
 BOX, SCORE, ORDER = 0.05, 1e-4, 1e-4
 LEGIBLE = 290  # columns of the table
 NOTE = """\
-Each cell is the largest difference over all pictures (480x640, 427x640, 333x500, 800x1333 one by one, and the \
-first three in a batch), from the JPEG file on. Pixels to box deltas: |a - b| / (|b| + mean |b|), bound 1e-4; \
-anchors: no bit may differ, nor of the cells around FCOS's points. Pooled features and the box head are given the \
-reference's proposals, the further box heads of a cascade the boxes that the reference's head before them gave. Dense: \
-the head of a detector without proposals, of all levels, its boxes as deltas or as distances. Proposals: largest \
-coordinate difference, bound 0.05 px; in brackets how many of all stand in another order, by which \
-difference of their scores at most (bound 1e-4, logits of detectron2 and probabilities of torchvision), and how \
-many only one side has because a decision was rounding's, for one of the six reasons that matching.py checks; \
-any other box that one side lacks puts the row outside. Detections: pixels of the file, bound 0.05 px; scores \
-1e-4; classes and counts equal. One training step on the same sampled anchors and RoIs: the losses, relative, \
-1e-4, and gradients of six or more weights, |a - b| / |b| in norm, 1e-3. Of live batch norm (v2, all of it \
-trained) the losses are by the batch's statistics and the gradients by the file's; live gradients are by the \
-batch's, on both sides in float64, since float32 is a hundredth from it in either framework: of the RPN's losses \
-back to the first layer, and of the heads of RoIs back to the pooled features. Gradients of detectors without \
-proposals, and of the convolutions of keypoint heads, are in float64 on both sides, of live batch norm by the batch's \
-statistics: in float32 a ReLU whose input is within rounding of 0 may let a gradient through on one side alone, and \
-move it by some thousandths."""
+Each cell is the largest difference over all pictures (480x640, 427x640, 333x500, 800x1333 one by one, and the first \
+three in a batch), from the JPEG file on. Pixels to box deltas: |a - b| / (|b| + mean |b|), bound 1e-4; anchors: no \
+bit may differ, nor of the cells around FCOS's points. Pooled features and the box head are given the reference's \
+proposals, the further box heads of a cascade the boxes that the reference's head before them gave. Dense: the head of \
+a detector without proposals, of all levels, its boxes as deltas or as distances. Proposals: largest coordinate \
+difference, bound 0.05 px; in brackets how many of all stand in another order, by which difference of their scores at \
+most (bound 1e-4, logits of detectron2 and probabilities of torchvision), and how many only one side has because a \
+decision was rounding's, for one of the six reasons that matching.py checks; any other box that one side lacks puts \
+the row outside. Detections: pixels of the file, bound 0.05 px; scores 1e-4; classes and counts equal. One training \
+step on the same sampled anchors and RoIs: the losses, relative, 1e-4, and gradients of six or more weights, |a - b| / \
+|b| in norm, 1e-3. Mask cells: of what detectron2 rasterises of polygons in the sampled RoIs, the share that this \
+package has otherwise, bound 1 %; both losses are of detectron2's. Of live batch norm (v2, all of it trained) the \
+losses are by the batch's statistics and the gradients by the file's; live gradients are by the batch's, on both sides \
+in float64, since float32 is a hundredth from it in either framework: of the RPN's losses back to the first layer, and \
+of the heads of RoIs back to the pooled features. Gradients of detectors without proposals, and of the convolutions of \
+keypoint heads, are in float64 on both sides, of live batch norm by the batch's statistics: in float32 a ReLU whose \
+input is within rounding of 0 may let a gradient through on one side alone, and move it by some thousandths."""
 
 
 def results(folder, models):

@@ -1,6 +1,7 @@
 """One training step of a converted model on the anchors and RoIs that the reference had sampled."""
 
 import drawn_checkpoints
+import mask_targets
 import numpy as np
 import samples
 import tensorflow as tf
@@ -65,7 +66,11 @@ def _compare_step(comparison, model, paths, truth, gradients, step, training):
     for field in (known[name] for name in fields.names_of(model.object_fields)):
         wanted[field.name] = _rows(field, inputs, paths, truth)
     try:
-        with samples.repeated(comparison.kept, step, model, len(truth)), tf.GradientTape() as tape:
+        with (
+            samples.repeated(comparison.kept, step, model, len(truth)),
+            mask_targets.repeated(comparison, step, model, len(truth)),
+            tf.GradientTape() as tape,
+        ):
             losses, _ = model.training_losses(inputs, wanted, tf.zeros([2], tf.int64), training=training)
             loss = tf.add_n(list(losses.values()))
         found = dict(zip(variables, tape.gradient(loss, list(variables.values())), strict=True))
