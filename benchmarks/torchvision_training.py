@@ -32,6 +32,7 @@ from pycocotools.cocoeval import COCOeval
 from torch import nn
 from torchvision.models import detection
 from torchvision.models.detection import faster_rcnn, mask_rcnn
+from torchvision.models.detection import retinanet as retinanet_module
 from torchvision.models.resnet import BasicBlock
 from torchvision.ops import feature_pyramid_network, poolers
 
@@ -115,10 +116,15 @@ def with_proposals(masks):
 
 def retinanet():
     """That of `retinanet_shapes`; it has no row for a background."""
-    backbone = pyramid(1, feature_pyramid_network.LastLevelP6P7(CHANNELS, CHANNELS))
-    anchors = Anchors(DENSE_SIZES, RATIOS)
+    norm = functools.partial(nn.GroupNorm, 32)
     return detection.RetinaNet(
-        backbone, 4, min_size=SIDE, max_size=SIDE, anchor_generator=anchors, detections_per_img=100
+        pyramid(1, feature_pyramid_network.LastLevelP6P7(CHANNELS, CHANNELS)),
+        4,
+        min_size=SIDE,
+        max_size=SIDE,
+        anchor_generator=Anchors(DENSE_SIZES, RATIOS),
+        head=retinanet_module.RetinaNetHead(CHANNELS, 9, 4, norm_layer=norm),
+        detections_per_img=100,
     )
 
 
