@@ -34,6 +34,13 @@ class Comparison:
         self.worst = {}
         self.compared = set()
         self.edges = {}
+        self._graphs = {}
+
+    def graph(self, function):
+        """A function as a graph, which lets go what no later layer wants: 10 GB of three pictures in a ResNet-101."""
+        if function not in self._graphs:
+            self._graphs[function] = tf.function(function, reduce_retracing=True)
+        return self._graphs[function]
 
     def relative(self, stage, key, tensor):
         """Compare a whole tensor of ours with the slice that was kept of theirs."""
@@ -69,11 +76,6 @@ class Comparison:
             ours = drawn_checkpoints.kept_slice(array, self.most)
             same_shape = shape == np.asarray(array).shape
             self.note(stage, key, max(float(np.abs(ours - self.kept[key]).max()), 1e-9) if same_shape else np.inf)
-
-
-def in_graph(function):
-    """A function as a graph, which lets go what no later layer wants: 10 GB of three pictures in a ResNet-101."""
-    return tf.function(function, reduce_retracing=True)
 
 
 def read(paths, resize):

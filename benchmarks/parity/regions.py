@@ -6,7 +6,7 @@ The box head gets the reference's proposals, so that the same RoIs are pooled.
 import matching
 import numpy as np
 import tensorflow as tf
-from comparison import in_graph, of_all, padded
+from comparison import of_all, padded
 
 from keras_fpn.ops import boxes as box_ops
 
@@ -42,7 +42,7 @@ class BoxHead:
     def compare(self, comparison, model, features, inputs, batch):
         rois = [comparison.kept[f"{batch}/proposals/{image}/boxes"] for image in range(len(inputs["image_sizes"]))]
         pooled = model.roi_pooling(features, padded(rois))
-        logits, deltas = in_graph(model.box_head)(pooled)
+        logits, deltas = comparison.graph(model.box_head)(pooled)
         comparison.relative("pooled", f"{batch}/pooled", of_all(rois, pooled))
         comparison.relative("class logits", f"{batch}/class_logits", of_all(rois, logits))
         comparison.relative("box deltas", f"{batch}/box_deltas", of_all(rois, deltas))
@@ -63,7 +63,7 @@ def note_ties(comparison, model, inputs, batch):
     The graph of the whole model rounds in another way than its stages run one by one. Its proposals are compared, too,
     so that none is lone without an excuse.
     """
-    stage, features = model.stages[0], in_graph(model.features)(inputs)
+    stage, features = model.stages[0], comparison.graph(model.features)(inputs)
     graph = tf.function(model.inference, input_signature=[model.input_specs()])
     rpn, proposals = stage.score_anchors(features, inputs), graph(inputs)["proposals"]
     for image in range(len(inputs["image_sizes"])):

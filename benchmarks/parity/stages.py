@@ -10,7 +10,7 @@ import instances
 import matching
 import numpy as np
 import regions
-from comparison import in_graph, read
+from comparison import read
 from PIL import Image
 
 from keras_fpn.inference import detecting
@@ -29,7 +29,7 @@ def compare_backbone(comparison, model, pixels, resize, batch, paths):
     inputs = read(paths, resize)
     normalised = pixels(inputs["images"], inputs["image_sizes"])
     comparison.relative("pixels", f"{batch}/pixels/all", normalised)
-    for name, tensor in in_graph(model)(normalised, training=False).items():
+    for name, tensor in comparison.graph(model)(normalised, training=False).items():
         if f"{batch}/taps/{name}" in comparison.kept:
             comparison.relative("taps", f"{batch}/taps/{name}", tensor)
 
@@ -39,7 +39,7 @@ def compare_stages(comparison, model, batch, paths):
     inputs = read(paths, model.settings["resize"])
     np.testing.assert_array_equal(inputs["image_sizes"], comparison.kept[f"{batch}/image_sizes"], "image sizes")
     compare_backbone(comparison, model.backbone, model.pixels, model.settings["resize"], batch, paths)
-    features = in_graph(model.features)(inputs)
+    features = comparison.graph(model.features)(inputs)
     for name, tensor in features.items():
         comparison.relative("pyramid", f"{batch}/pyramid/{name}", tensor)
     for kind in kinds_of(model):
