@@ -204,7 +204,7 @@ def test_they_are_told_before_tensorflow_is_imported(command, folder):
 
 @pytest.mark.parametrize("arguments", [["train", "tiny", "--data", "nowhere"], ["evaluate", "m.keras", *NO_FOLDER]])
 def test_a_typo_is_told_at_once(arguments, folder):
-    """Half a second of a processor that imports NumPy, pydantic, YAML and Pillow in 0.17 s: thrice of that on any."""
+    """Half a second, or thrice what NumPy, pydantic, YAML and Pillow take, on a processor that is slow at them."""
 
     # Compiled once, as what is installed is, whatever the environment says.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
@@ -221,6 +221,6 @@ def test_a_typo_is_told_at_once(arguments, folder):
     for _ in range(25):  # The least of several is the work itself; beside a busy core it takes more to meet it.
         ours = min(ours, seconds("-m", "keras_fpn", *arguments))
         libraries = min(libraries, seconds("-c", "import numpy, pydantic, yaml, PIL.Image"))
-        if ours < 3 * libraries:
+        if ours < max(0.5, 3 * libraries):
             break
-    assert ours < 3 * libraries
+    assert ours < max(0.5, 3 * libraries)
