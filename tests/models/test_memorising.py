@@ -12,12 +12,13 @@ from keras_fpn.data import write_shapes
 # Pictures of 128 px, which the configurations enlarge to 256 and 320: the smallest objects have 10 px, cells of the
 # finest level measure 2 or less.
 SHARED = (
-    "training.steps=600", "training.steps_per_epoch=200", "data.batch_size=4", "data.horizontal_flip=false",
-    "training.optimizer=adamw", "training.learning_rate=0.002", "training.weight_decay=0.01",
-    "training.milestones=[70/100, 90/100]",
+    "training.steps_per_epoch=200", "data.batch_size=4", "data.horizontal_flip=false", "training.optimizer=adamw",
+    "training.learning_rate=0.002", "training.weight_decay=0.01", "training.milestones=[70/100, 90/100]",
 )  # fmt: skip
 # torchvision's soft targets are cut half a pixel beside the object, of which a small mask has few.
-MASKS = ("model.mask_targets.rule=polygon", "model.mask_pasting.rule=detectron2")
+MASKS = ("training.steps=600", "model.mask_targets.rule=polygon", "model.mask_pasting.rule=detectron2")
+# Of 600 steps one triangle is left whose box is off: keypoints/AP 0.92.
+KEYPOINTS = ("training.steps=1000",)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def four(tmp_path_factory):
     ("config", "settings", "least"),
     [
         ("shapes_masks", MASKS, {"AP": 0.95, "mask/AP": 0.88, "mask/AP50": 0.99}),
-        ("shapes_keypoints", (), {"keypoints/AP": 0.95}),
+        ("shapes_keypoints", KEYPOINTS, {"keypoints/AP": 0.95}),
     ],
 )
 def test_four_images_are_memorised(config, settings, least, four, tmp_path):
