@@ -24,9 +24,10 @@ def repeated(comparison, step, model, count):
         return
     (stage,) = (stage for stage in model.stages if stage.name == "mask")
     theirs = [recording.values(kept, f"{step}/mask_targets/{image}") for image in range(count)]
+    rasterise = stage.truth
 
-    def truth(targets, image_sizes, boxes, objects):
-        ours = type(stage).truth(stage, targets, image_sizes, boxes, objects).numpy()
+    def truth(*arguments):
+        ours = rasterise(*arguments).numpy()
         given = np.zeros_like(ours)
         for image, masks in enumerate(theirs):
             given[image, : len(masks)] = masks

@@ -78,7 +78,7 @@ def match(ours, theirs, iou_threshold, most, least_score=-np.inf):
     """
     sides, near = (ours, theirs), _near(ours, theirs)
     paired = _pairs(near)
-    lone = [np.setdiff1d(np.arange(len(side.boxes)), paired[:, axis]) for axis, side in enumerate(sides)]
+    lone = _lone(sides, paired)
     distance = float(near[paired[:, 0], paired[:, 1]].max(initial=0))
     excused = 0
     if sum(map(len, lone)):
@@ -97,10 +97,15 @@ def pairs(ours, theirs):
     return _pairs(_near(ours, theirs))
 
 
-def lone(ours, theirs):
+def lone_boxes(ours, theirs):
     """`[N, 4]` boxes that the other list lacks, for each of the two."""
-    paired = _pairs(_near(ours, theirs))
-    return [np.delete(side.boxes, paired[:, axis], axis=0) for axis, side in enumerate((ours, theirs))]
+    sides = (ours, theirs)
+    return [side.boxes[rows] for side, rows in zip(sides, _lone(sides, pairs(*sides)), strict=True)]
+
+
+def _lone(sides, paired):
+    """Rows of each list that are in no pair."""
+    return [np.setdiff1d(np.arange(len(side.boxes)), paired[:, axis]) for axis, side in enumerate(sides)]
 
 
 def _near(ours, theirs):

@@ -68,7 +68,7 @@ def note_ties(comparison, model, inputs, batch):
     rpn, proposals = stage.score_anchors(features, inputs), graph(inputs)["proposals"]
     for image in range(len(inputs["image_sizes"])):
         sides = _compare_proposals(comparison, model, batch, image, inputs["image_sizes"], rpn, proposals)
-        lone = matching.lone(*sides)
+        lone = matching.lone_boxes(*sides)
         found = [_detected_in(model, features, inputs, image, boxes) for boxes in lone]
         before = comparison.edges.get((batch, image), [np.zeros((0, 4))] * 2)
         comparison.edges[batch, image] = [np.concatenate(pair) for pair in zip(before, found, strict=True)]

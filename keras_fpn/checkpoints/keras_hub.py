@@ -22,9 +22,8 @@ from keras_fpn.console.errors import UserError
 CONFIG, MODEL, TASK = "config.json", "model.weights.h5", "task.weights.h5"
 _AGAIN = "save or download the preset again"
 _READ = "a preset of a RetinaNet on a ResNet with bottlenecks is read"
-# Our names of the variables of a layer in the order of the file, by what the layer is.
-_CONVOLUTION, _BATCH_NORM = ("weight", "bias"), ("weight", "bias", "running_mean", "running_var")
-_GROUP_NORM = ("weight", "bias")
+# torchvision's names of the variables of a layer, in the order of the file; a convolution has the first, or two.
+_VARIABLES = ("weight", "bias", "running_mean", "running_var")
 # KerasHub names the heads by their order.
 _HEADS = {
     "layers/prediction_head": ("head.regression_head", "bbox_reg"),
@@ -57,8 +56,8 @@ def stored(path: Path) -> dict[str, StoredTensor]:
     with h5py.File(path / MODEL) as model, h5py.File(path / TASK) as task:
         layers = [(model, *layer) for layer in (*_resnet(blocks), *_pyramid())]
         layers += [(task, *layer) for layer in _heads(task)]
-        for file, place, name, kinds in layers:
-            tensors |= _layer(file, place, name, kinds)
+        for file, place, name in layers:
+            tensors |= _layer(file, place, name)
     return tensors
 
 
@@ -77,8 +76,8 @@ def _blocks(path):
     return settings["stackwise_num_blocks"]
 
 
-def _resnet(blocks: list[int]) -> Iterator[tuple]:
-    """`(place in the file, torchvision's name, names of the variables)` of its convolutions and norms."""
+def _resnet(blocks: list[int]) -> Iterator[tuple[str, str]]:
+    """`(place in the file, torchvision's name)` of its convolutions and norms."""
     names = [("conv1", "bn1")]
     for stage, number in enumerate(blocks, start=1):
         for block in range(number):
@@ -88,17 +87,16 @@ def _resnet(blocks: list[int]) -> Iterator[tuple]:
             place = f"layer{stage}.{block}"
             names += [(f"{place}.{convolution}", f"{place}.{norm}") for convolution, norm in inside]
     for number, (convolution, norm) in enumerate(names):
-        # Without a bias; what has one is no ResNet of torchvision's, and is left over.
-        yield _numbered("layers/functional/layers/conv2d", number), f"backbone.body.{convolution}", _CONVOLUTION
-        yield _numbered("layers/functional/layers/batch_normalization", number), f"backbone.body.{norm}", _BATCH_NORM
+        yield _numbered("layers/functional/layers/conv2d", number), f"backbone.body.{convolution}"
+        yield _numbered("layers/functional/layers/batch_normalization", number), f"backbone.body.{norm}"
 
 
 def _pyramid():
     for number in range(3):
-        yield _of_pyramid("lateral", number), f"backbone.fpn.inner_blocks.{number}.0", _CONVOLUTION
-        yield _of_pyramid("output", number), f"backbone.fpn.layer_blocks.{number}.0", _CONVOLUTION
+        yield _of_pyramid("lateral", number), f"backbone.fpn.inner_blocks.{number}.0"
+        yield _of_pyramid("output", number), f"backbone.fpn.layer_blocks.{number}.0"
     for number, level in enumerate(("p6", "p7"), start=3):
-        yield _of_pyramid("output", number), f"backbone.fpn.extra_blocks.{level}", _CONVOLUTION
+        yield _of_pyramid("output", number), f"backbone.fpn.extra_blocks.{level}"
 
 
 def _of_pyramid(kind, number):
@@ -108,23 +106,23 @@ def _of_pyramid(kind, number):
 def _heads(task):
     for place, (name, predictor) in _HEADS.items():
         for number in range(len(task.get(f"{place}/conv_layers", ()))):
-            yield _numbered(f"{place}/conv_layers/conv2d", number), f"{name}.conv.{number}.0", _CONVOLUTION
+            yield _numbered(f"{place}/conv_layers/conv2d", number), f"{name}.conv.{number}.0"
         for number in range(len(task.get(f"{place}/group_norm_layers", ()))):
             norm = _numbered(f"{place}/group_norm_layers/group_normalization", number)
-            yield norm, f"{name}.conv.{number}.1", _GROUP_NORM
-        yield f"{place}/prediction_layer", f"{name}.{predictor}", _CONVOLUTION
+            yield norm, f"{name}.conv.{number}.1"
+        yield f"{place}/prediction_layer", f"{name}.{predictor}"
 
 
 def _numbered(place, number):
     return f"{place}_{number}" if number else place
 
 
-def _layer(file, place, name, variables):
+def _layer(file, place, name):
     """`{torchvision's name: StoredTensor}` of a layer."""
     if f"{place}/vars" not in file:
         raise UserError(f"has no {place} in {Path(file.filename).name}; {_AGAIN}")
     found = file[f"{place}/vars"]
-    named = zip(sorted(found, key=int), variables, strict=False)
+    named = zip(sorted(found, key=int), _VARIABLES, strict=False)
     return {f"{name}.{variable}": _tensor(found[number]) for number, variable in named}
 
 

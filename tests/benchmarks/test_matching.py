@@ -187,4 +187,4 @@ def test_two_boxes_in_a_tie_that_suppress_each_other_are_excused(compare, shift,
 
 def test_lone_boxes_are_those_that_the_other_list_lacks(matching):
     ours, theirs = matching.Ranked(BOXES[1:], SCORES[1:]), matching.Ranked(BOXES[:3], SCORES[:3])
-    np.testing.assert_array_equal(matching.lone(ours, theirs), [BOXES[3:], BOXES[:1]])
+    np.testing.assert_array_equal(matching.lone_boxes(ours, theirs), [BOXES[3:], BOXES[:1]])
