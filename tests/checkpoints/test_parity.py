@@ -143,6 +143,8 @@ def _agreements(compared, step):
 
 def test_losses_of_a_training_step_are_the_same(compared):
     assert compared.differences["losses"] < 1e-4, compared.worst["losses"]
+    # Cells of masks that detectron2 rasterises otherwise, where they were recorded.
+    assert compared.differences.get("mask cells", 0) <= 1e-2
 
 
 def test_gradients_of_a_training_step_are_the_same(compared):
