@@ -4,11 +4,13 @@ import contextlib
 import ctypes
 import functools
 import gc
+import importlib
 import importlib.util
 import os
 import pathlib
 import signal
 import sys
+import types
 
 # Before TensorFlow is imported: none of its notes, which tests of what is printed would see, and full float32 products
 # where there is a GPU. One thread a process: the suite runs in as many processes as there are cores, where threads that
@@ -120,6 +122,17 @@ def draws():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def parity_modules(request):
+    """`parity_modules("matching", ...)`: modules of benchmarks/parity, by name."""
+    root = request.config.rootpath
+    folders = [str(root / "benchmarks" / "parity"), str(root / "tests" / "golden")]
+    sys.path[:0] = folders
+    yield lambda *names: types.SimpleNamespace(**{name: importlib.import_module(name) for name in names})
+    for folder in folders:
+        sys.path.remove(folder)
 
 
 def _tiny_settings():

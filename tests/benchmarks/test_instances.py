@@ -1,10 +1,5 @@
 """benchmarks/parity/masks.py and keypoints.py on answers made by hand: what is the same, and what may be excused."""
 
-import importlib
-import pathlib
-import sys
-import types
-
 import numpy as np
 import pytest
 
@@ -12,18 +7,12 @@ from keras_fpn.ops import mask_pasting
 from keras_fpn.parts.mask_fields import InstanceMasks
 from keras_fpn.parts.output_fields import Place
 
-ROOT = pathlib.Path(__file__).parents[2]
 SIZE = (60, 70)
 
 
 @pytest.fixture(scope="module")
-def parity():
-    folders = [str(ROOT / "benchmarks" / "parity"), str(ROOT / "tests" / "golden")]
-    sys.path[:0] = folders
-    names = ("agreement", "instances", "keypoints", "masks")
-    yield types.SimpleNamespace(**{name: importlib.import_module(name) for name in names})
-    for folder in folders:
-        sys.path.remove(folder)
+def parity(parity_modules):
+    return parity_modules("agreement", "instances", "keypoints", "masks")
 
 
 @pytest.fixture

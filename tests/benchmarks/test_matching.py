@@ -1,13 +1,8 @@
 """benchmarks/parity/matching.py on lists made by hand: what it must catch, and the ties that it may excuse."""
 
-import importlib
-import pathlib
-import sys
-
 import numpy as np
 import pytest
 
-FOLDER = str(pathlib.Path(__file__).parents[2] / "benchmarks" / "parity")
 # Far from one another, best first.
 BOXES = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]], np.float32)
 SCORES = np.array([0.9, 0.8, 0.7, 0.6], np.float32)
@@ -15,10 +10,8 @@ LABELS = np.array([1, 2, 1, 2])
 
 
 @pytest.fixture(scope="module")
-def matching():
-    sys.path.insert(0, FOLDER)
-    yield importlib.import_module("matching")
-    sys.path.remove(FOLDER)
+def matching(parity_modules):
+    return parity_modules("matching").matching
 
 
 @pytest.fixture

@@ -1,23 +1,13 @@
 """benchmarks/parity/regions.py: what is detected in a proposal that only one side has."""
 
-import importlib
-import pathlib
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
-ROOT = pathlib.Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
-def regions():
-    folders = [str(ROOT / "benchmarks" / "parity"), str(ROOT / "tests" / "golden")]
-    sys.path[:0] = folders
-    yield importlib.import_module("regions")
-    for folder in folders:
-        sys.path.remove(folder)
+def regions(parity_modules):
+    return parity_modules("regions").regions
 
 
 def test_each_detection_is_among_those_of_the_proposals_alone(regions, tiny_model, tiny_batch):

@@ -5,11 +5,7 @@ code that compares is that of `make parity`, which holds the full-size compariso
 """
 
 import functools
-import importlib
 import json
-import pathlib
-import sys
-import types
 
 import numpy as np
 import pytest
@@ -17,7 +13,6 @@ from PIL import Image
 
 from keras_fpn.checkpoints import conversion
 
-ROOT = pathlib.Path(__file__).parents[2]
 RELATIVE = (
     "pixels", "taps", "pyramid", "RPN logits", "RPN deltas", "pooled", "class logits", "box deltas", "dense logits",
     "dense boxes", "centre-ness", "mask logits", "keypoint logits", "keypoint scores",
@@ -25,14 +20,9 @@ RELATIVE = (
 
 
 @pytest.fixture(scope="module")
-def parity():
+def parity(parity_modules):
     """The modules of benchmarks/parity that compare."""
-    folders = [str(ROOT / "benchmarks" / "parity"), str(ROOT / "tests" / "golden")]
-    sys.path[:0] = folders
-    names = ("comparison", "stages", "training_step", "catalogue", "drawn_checkpoints")
-    yield types.SimpleNamespace(**{name: importlib.import_module(name) for name in names})
-    for folder in folders:
-        sys.path.remove(folder)
+    return parity_modules("comparison", "stages", "training_step", "catalogue", "drawn_checkpoints")
 
 
 @pytest.fixture(
