@@ -8,6 +8,7 @@ import keras
 
 from keras_fpn.heads.dense_head_names import CHECKPOINT_NAMES
 from keras_fpn.layers.fixed_arguments import FixedArguments
+from keras_fpn.layers.group_normalization import GroupNormalization
 from keras_fpn.parts.checkpoint_names import ClassRows
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class DenseHead(FixedArguments, keras.layers.Layer):
             _convolution(self.channels, f"{name}_conv_{index}", use_bias=has_bias) for index in range(self.conv_layers)
         ]
         norms = [
-            keras.layers.GroupNormalization(self.norm_groups, epsilon=NORM_EPSILON, name=f"{name}_norm_{index}")
+            GroupNormalization(self.norm_groups, epsilon=NORM_EPSILON, name=f"{name}_norm_{index}")
             for index in range(self.conv_layers if self.norm else 0)
         ]
         return tower, norms
