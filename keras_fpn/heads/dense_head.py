@@ -44,6 +44,7 @@ class DenseHead(FixedArguments, keras.layers.Layer):
 
     checkpoint_names = CHECKPOINT_NAMES
     outputs_per_anchor = {"box_deltas": 4}  # besides the logits, in the order of the outputs
+    first_outputs: Mapping[str, float] = {}  # of them, what each is at first where that is not 0
 
     def __init__(
         self,
@@ -81,9 +82,10 @@ class DenseHead(FixedArguments, keras.layers.Layer):
         self.box_tower, self.box_norms = self._tower("box")
         prior = keras.initializers.Constant(-math.log((1 - self.prior_probability) / self.prior_probability))
         self.class_logits = _convolution(self.num_anchors * self.num_logits, "class_logits", bias_initializer=prior)
-        self.regressors = [
-            _convolution(self.num_anchors * number, name) for name, number in self.outputs_per_anchor.items()
-        ]
+        self.regressors = []
+        for name, number in self.outputs_per_anchor.items():
+            first = keras.initializers.Constant(self.first_outputs.get(name, 0.0))
+            self.regressors.append(_convolution(self.num_anchors * number, name, bias_initializer=first))
 
     def _tower(self, name):
         has_bias = self.norm is None or self.norm_bias

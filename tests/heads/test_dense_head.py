@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_fpn.heads.dense_head import DenseHead
 from keras_fpn.heads.dense_head_names import CHECKPOINT_NAMES
+from keras_fpn.heads.fcos_head import FCOSHead
 from keras_fpn.parts.checkpoint_names import ClassRows, named
 
 LEVELS = {"P3": (5, 7), "P4": (3, 4)}
@@ -49,6 +50,13 @@ def test_at_first_every_anchor_is_of_each_class_with_the_prior_probability():
     assert head.class_rows == {"class_logits": ClassRows(1, 2, 9)}
     kernel = head.box_tower[1].kernel.numpy()
     assert kernel.std() == pytest.approx(0.01, rel=0.05) and (kernel != head.box_tower[2].kernel.numpy()).any()
+
+
+def test_at_first_no_side_of_a_point_is_behind_its_relu():
+    head = FCOSHead(5, 1, channels=64, name="dense_head")
+    head.build({level: (None, None, None, 64) for level in LEVELS})
+    found = head({level: tf.zeros((1, *grid, 64)) for level, grid in LEVELS.items()})
+    assert (found["distances"]["P4"].numpy() == 1).all() and (found["centerness"]["P4"].numpy() == 0).all()
 
 
 def test_group_norm_has_torchs_epsilon():
