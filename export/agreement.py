@@ -58,21 +58,28 @@ def exactly(
     )
 
 
-def roughly(found: Detections, expected: Detections, bounds: Bounds, further: Further = NOTHING_FURTHER) -> Finding:
+def roughly(
+    found: Detections, expected: Detections, bounds: Bounds, most: int, further: Further = NOTHING_FURTHER
+) -> Finding:
     """Count what a lower precision finds otherwise.
 
     Args:
         found, expected: `Detections` of the artefact and of the model.
         bounds: `Bounds`; partners are looked for among all detections of the other side.
+        most: detections that an image can have. Where a side has so many, what the other alone has does not count if
+            its score is within the bound of the last one's: the partner may be the next one.
         further: `Further` values, and how they are compared; a detection has its partner whatever they are.
     """
     total, pairs = Finding(pictures=1), set()
     for side, other in ((expected, found), (found, expected)):
+        cut = other.scores[-1] + bounds.score if len(other.scores) == most else 0.0
         for row in range(int((side.scores >= bounds.level).sum())):
             best = _partner_of(side, row, other, bounds)
-            total += Finding(detections=1, unpaired=1) if best is None else _differing(side, row, other, best)
             if best is not None:
+                total += _differing(side, row, other, best)
                 pairs.add((best, row) if side is expected else (row, best))
+            elif side.scores[row] > cut:
+                total += Finding(detections=1, unpaired=1)
     rows = np.array(sorted(pairs), int).reshape(-1, 2)
     return total + Finding(**further.roughly(found, expected, rows, bounds))
 

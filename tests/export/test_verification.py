@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import keras_fpn
 from keras_fpn.export import hard_cases, undecided, verification
-from keras_fpn.export.agreement import Detections, VerificationError, exactly
+from keras_fpn.export.agreement import Detections, VerificationError, exactly, roughly
 from keras_fpn.export.description import describe
 from keras_fpn.inference.detecting import compiled
 
@@ -248,6 +248,19 @@ class TestRounding:
             else:
                 assert exactly(other, one, ["thing"], lambda room, answer=answer: answer).unpaired == 1
                 assert exactly(one, other, ["thing"], lambda room, answer=answer: answer).unpaired == 1
+
+
+@pytest.mark.parametrize(("most", "counted", "unpaired"), [(9, 6, 2), (3, 5, 1)])
+def test_what_the_end_of_a_full_list_cut_off_does_not_count(most, counted, unpaired):
+    def at(*places, scores):
+        boxes = np.array([[place, 0.0, place + 10, 10] for place in places])
+        return Detections(boxes, np.array(scores), np.zeros(len(places), int))
+
+    # Three is all that fits: the box at 120 may be the fourth of ours, whose third has its score. The one at 40 is 0.2
+    # above the third of theirs, and should have been there.
+    ours, theirs = at(0, 40, 80, scores=(0.9, 0.7, 0.5)), at(0, 80, 120, scores=(0.9, 0.5, 0.5))
+    found = roughly(theirs, ours, verification.BOUNDS["int8"], most)
+    assert (found.detections, found.unpaired) == (counted, unpaired)
 
 
 def test_hard_cases_hold_what_they_say(model):
