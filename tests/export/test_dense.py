@@ -60,6 +60,17 @@ def test_detections_are_the_models(profile, format, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", FILES)
+def test_as_many_detections_as_torchvision_gives(format, tmp_path):
+    crowded = {"max_detections": 300, "pre_nms_top_k": 1000, "nms_threshold": 0.9, "score_threshold": 0.005}
+    model = built("torchvision").with_settings(detections=crowded)
+    image = np.random.default_rng(1).uniform(0, 255, (1, 64, 96, 3)).astype(np.float32)
+    assert int(model({"images": image, "image_sizes": np.array([[64, 96]], np.int32)})["num_detections"][0]) == 300
+    finding = export.export_model(model, format, tmp_path / FILES[format]).finding
+    assert finding.detections > 1000 and finding.unpaired == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", FILES)
 def test_detections_of_points_are_the_models(format, tmp_path):
     finding = export.export_model(built_fcos(), format, tmp_path / FILES[format]).finding
     assert finding.detections > 100 and finding.unpaired == 0
