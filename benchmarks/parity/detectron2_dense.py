@@ -11,7 +11,7 @@ class Dense:
     """See `reference_detectron2.KINDS`, and `detectron2_regions.Regions` for its attributes and methods."""
 
     losses = {"loss_cls": "class_loss", "loss_box_reg": "box_loss"}
-    in_double, heads = ("",), ()
+    heads = ()
 
     def __init__(self, module):
         self.module = module

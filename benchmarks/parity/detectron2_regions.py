@@ -18,7 +18,6 @@ class Regions:
 
     Attributes:
         losses: what detectron2 and this package call them.
-        in_double: see `torchvision_regions.Regions`.
         heads: of each detection, see `detectron2_heads`.
     """
 
@@ -28,8 +27,6 @@ class Regions:
         "loss_cls": "roi_class_loss",
         "loss_box_reg": "roi_box_loss",
     } | {head.loss: head.our_loss for head in detectron2_heads.HEADS}
-
-    in_double = ("roi_heads.keypoint_head.conv_fcn",)
 
     def __init__(self, module):
         self.module, self.heads = module, detectron2_heads.of(module)

@@ -113,38 +113,33 @@ class Detector:
     def train(self, paths, truth, gradients, recording):
         """Losses and gradients of one step, and what was sampled in it.
 
-        A step more for each further rule by which a head may learn, without gradients. Gradients in float64
-        (`in_double` of its kind) are of a step of their own, "double".
+        A step more for each further rule by which a head may learn, without gradients. Those are of a step of their own
+        in float64, "double": in float32 rounding decides which ReLUs of a deep random network open, and moves them by
+        thousandths.
         """
-        in_double = [name for name in gradients if name.startswith(self.kind.in_double)]
         self.module.train()
-        self._step("training", paths, truth, [name for name in gradients if name not in in_double], recording)
+        self._step("training", paths, truth, [], recording)
         for rule in (rule for head in self.kind.heads for rule in head.rules):
             self._step(rule, paths, truth, [], recording)
-        if in_double:
-            self.module.double()
-            self._double_step("double", paths, truth, in_double, recording)
-            self.module.float()
+        self.module.double()
+        self._double_step("double", paths, truth, gradients, recording)
+        self.module.float()
         self.module.eval()
 
     def _double_step(self, step, paths, truth, gradients, recording):
-        preprocess = self.module.preprocess_image
-
-        def preprocess_and_keep(elements):
-            images = preprocess(elements)
+        def kept(_, inputs):
             # From here on as they are kept: in float32.
-            kept = images.tensor.float()
-            recording.keep(f"{step}/pixels", kept.permute(0, 2, 3, 1))
-            images.tensor = kept.double()
-            return images
+            (pixels,) = inputs
+            recording.keep(f"{step}/pixels", pixels.float().permute(0, 2, 3, 1))
+            return (pixels.float().double(),)
 
+        handle = self.module.backbone.register_forward_pre_hook(kept)
         batched_nms = boxes.batched_nms
-        self.module.preprocess_image = preprocess_and_keep
         # Its boxes stay in float32, and torchvision wants the scores alike.
         boxes.batched_nms = lambda given, scores, *others: batched_nms(given, scores.float(), *others)
         self._step(step, paths, truth, gradients, recording)
         boxes.batched_nms = batched_nms
-        del self.module.preprocess_image
+        handle.remove()
 
     def _step(self, step, paths, truth, gradients, recording):
         module = self.module

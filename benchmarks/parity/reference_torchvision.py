@@ -94,42 +94,45 @@ class Detector:
     def train(self, paths, truth, gradients, recording):
         """Losses and gradients of one step, and what was sampled in it.
 
-        Live batch norm magnifies rounding in a deep random network: its own float32 and float64 gradients differ by
-        a hundredth. So there are three steps: "training" in float32, of which the losses alone are kept; "running",
-        whose gradients are by the statistics of the file; and "live" in float64, by those of the batch. Other
-        gradients in float64 (`in_double` of its kind) are of a step "double"; where those are all, it is the last.
+        Rounding decides which ReLUs of a deep random network open, and in float32 moves gradients by thousandths: they
+        are of a step of their own in float64, "double". Live batch norm magnifies it more, and has two: "running", by
+        the statistics of the file, and "live", by those of the batch.
         """
         module = self.module.train()
         live = [part for part in module.modules() if isinstance(part, torch.nn.BatchNorm2d)]
-        in_double = [name for name in gradients if name.startswith(self.kind.in_double)]
-        rest = [name for name in gradients if name not in in_double]
-        self._step("training", paths, truth, [] if live else rest, recording)
-        if live and rest:
+        self._step("training", paths, truth, [], recording)
+        if live and self.kind.pools():
+            module.double()
             for part in live:
                 part.eval()
-            self._step("running", paths, truth, gradients, recording)
-            module.double().train()
-            self._double_step("live", paths, truth, gradients, recording)
-        elif in_double:
+            self._double_step("running", paths, truth, gradients, recording)
+            module.train()
+            self._live_step("live", paths, truth, gradients, recording)
+        else:
             module.double()
-            self._double_step("double", paths, truth, in_double, recording)
+            self._double_step("double", paths, truth, gradients, recording)
         module.float()
         module.eval()
 
     def _double_step(self, step, paths, truth, gradients, recording):
-        """The losses of the heads of RoIs end at the pooled features, since this package pools in float32 alone."""
-        handles = [
-            self.module.transform.register_forward_hook(
-                lambda _, inputs, outputs: recording.keep(f"{step}/pixels", _rounded(outputs[0]).permute(0, 2, 3, 1))
-            ),
-            *(
-                pool.register_forward_pre_hook(
-                    lambda _, inputs: ({name: level.detach() for name, level in inputs[0].items()}, *inputs[1:])
-                )
-                for pool in self.kind.pools()
-            ),
-        ]
+        handle = self.module.transform.register_forward_hook(
+            lambda _, inputs, outputs: recording.keep(f"{step}/pixels", _rounded(outputs[0]).permute(0, 2, 3, 1))
+        )
         self._step(step, paths, truth, gradients, recording)
+        handle.remove()
+
+    def _live_step(self, step, paths, truth, gradients, recording):
+        """A `_double_step` in which the losses of the heads of RoIs end at the pooled features.
+
+        This package pools in float32 alone, and statistics of a batch magnify what that rounds.
+        """
+        handles = [
+            pool.register_forward_pre_hook(
+                lambda _, inputs: ({name: level.detach() for name, level in inputs[0].items()}, *inputs[1:])
+            )
+            for pool in self.kind.pools()
+        ]
+        self._double_step(step, paths, truth, gradients, recording)
         for handle in handles:
             handle.remove()
 

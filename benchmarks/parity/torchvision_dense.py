@@ -11,7 +11,6 @@ class Dense:
     """See `reference_torchvision.KINDS`, and `torchvision_regions.Regions` for its attributes and methods."""
 
     losses = {"classification": "class_loss", "bbox_regression": "box_loss", "bbox_ctrness": "centerness_loss"}
-    in_double = ("",)
     levels = {5: dense_record.LEVELS}
     taps = {3: ("C3", "C4", "C5")}
 

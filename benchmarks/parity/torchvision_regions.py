@@ -13,9 +13,6 @@ class Regions:
 
     Attributes:
         losses: what torchvision and this package call them.
-        in_double: beginnings of the names whose gradients are of float64, "" of all: this package pools in float32
-            alone. Of the eight layers of a keypoint head a millionth of the ReLUs open on one side alone in float32,
-            which moves the gradients below by thousandths.
         levels, taps: what this package calls those of a pyramid and its backbone, by how many there are.
         rows: of a predictor in our order.
     """
@@ -26,7 +23,6 @@ class Regions:
         "loss_classifier": "roi_class_loss",
         "loss_box_reg": "roi_box_loss",
     } | {head.loss: head.our_loss for head in torchvision_heads.HEADS}
-    in_double = ("roi_heads.keypoint_head.",)
     levels = {5: ("P2", "P3", "P4", "P5", "P6"), 3: ("P5", "P6", "P7")}
     taps = {4: ("C2", "C3", "C4", "C5"), 2: ("C5", "C6")}
 

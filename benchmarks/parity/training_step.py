@@ -14,7 +14,7 @@ from keras_fpn.layers.roi_pooling import RoIPooling
 # Further steps, by the settings of the model that learns in them.
 RULES = {"bitmask": "model.mask_targets.rule=bitmask"}
 # Steps in float64, see the `train` of the references.
-DOUBLE = ("live", "double")
+DOUBLE = ("running", "live", "double")
 
 
 def compare_training(comparison, convert, paths, truth, gradients):
@@ -26,10 +26,10 @@ def compare_training(comparison, convert, paths, truth, gradients):
     """
     model, kept = convert(), comparison.kept
     unseen = set(gradients)
-    for step in ("training", "running", *DOUBLE):
+    for step in ("training", *DOUBLE):
         if not _is_recorded(kept, step):
             continue
-        own = _doubled(model, kept[f"{step}/pixels"]) if step in DOUBLE else model
+        own = _doubled(model, kept[f"{step}/pixels"], step) if step in DOUBLE else model
         recorded = {name: place for name, place in gradients.items() if f"{step}/gradients/{name}" in kept}
         unseen -= set(recorded)
         _compare_step(comparison, own, paths, truth, recorded, step, training=step != "running")
@@ -43,12 +43,12 @@ def _is_recorded(kept, step):
     return any(key.startswith(f"{step}/losses/") for key in kept)
 
 
-def _doubled(model, pixels):
-    """The model in float64 from the reference's pixels to its own pooled features, as the reference's step was."""
+def _doubled(model, pixels, step):
+    """The model in float64, from the reference's pixels on; a "live" one to its own pooled features."""
     double = model.twin("float64")
     object.__setattr__(double.pixels, "call", lambda *_: tf.constant(pixels, tf.float64))
     for layer in (layer for stage in double.stages for layer in stage.layers().values()):
-        if isinstance(layer, RoIPooling):
+        if step == "live" and isinstance(layer, RoIPooling):
             object.__setattr__(layer, "call", _without_gradient(layer.call))
     return double
 
