@@ -1,6 +1,11 @@
 """Group normalisation whose statistics are right to float32's last digits on large maps."""
 
+from typing import TYPE_CHECKING
+
 import keras
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
@@ -12,7 +17,7 @@ class GroupNormalization(keras.layers.GroupNormalization):
     and the files that hold them are those of Keras.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: "tf.Tensor") -> "tf.Tensor":
         """`[B, h, w, C] -> [B, h, w, C]`; computed in float32 at least."""
         maps = keras.ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         maps = maps - self._group_means(maps)
