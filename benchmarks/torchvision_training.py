@@ -128,11 +128,13 @@ def retinanet():
     )
 
 
-# {configuration: (network, learning rate, label of the first class)}
+SGD = functools.partial(torch.optim.SGD, lr=0.02, momentum=0.9, weight_decay=1e-4)
+ADAMW = functools.partial(torch.optim.AdamW, lr=0.002, weight_decay=0.01)
+# {configuration: (network, optimizer, label of the first class)}
 RECIPES = {
-    "shapes": (functools.partial(with_proposals, masks=False), 0.02, 1),
-    "shapes_masks": (functools.partial(with_proposals, masks=True), 0.02, 1),
-    "retinanet_shapes": (retinanet, 0.01, 0),
+    "shapes": (functools.partial(with_proposals, masks=False), SGD, 1),
+    "shapes_masks": (functools.partial(with_proposals, masks=True), SGD, 1),
+    "retinanet_shapes": (retinanet, ADAMW, 0),
 }
 
 
@@ -176,9 +178,9 @@ def rate_at(step, steps):
     return 0.1**passed * (WARM_UP_FACTOR * (1 - progress) + progress)
 
 
-def train(model, rows, rate, steps, seed):
+def train(model, rows, make_optimizer, steps, seed):
     """Train; returns the seconds of each step, without reading its batch."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
+    optimizer = make_optimizer(model.parameters())
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, functools.partial(rate_at, steps=steps))
     seconds, sums = [], {}
     model.train()
@@ -239,13 +241,13 @@ def main():
     parser.add_argument("--no-measure", action="store_true", help="time steps only")
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
-    network, rate, first = RECIPES[arguments.config]
+    network, make_optimizer, first = RECIPES[arguments.config]
     model = network()
     _, rows = read(arguments.data, "train", first)
     number = sum(parameter.numel() for parameter in model.parameters())
     print(f"torchvision {torchvision.__version__}, {number:,} parameters", flush=True)
     start = time.perf_counter()
-    seconds = train(model, rows, rate, arguments.steps, arguments.seed)
+    seconds = train(model, rows, make_optimizer, arguments.steps, arguments.seed)
     print(f"{arguments.steps} steps in {(time.perf_counter() - start) / 60:.1f} minutes")
     print(f"  whole {1000 * statistics.median(seconds[len(seconds) // 4 :]):9.1f} ms   a step, without reading")
     if not arguments.no_measure:
