@@ -101,15 +101,14 @@ class Detector:
         module = self.module.train()
         live = [part for part in module.modules() if isinstance(part, torch.nn.BatchNorm2d)]
         self._step("training", paths, truth, [], recording)
+        module.double()
         if live and self.kind.pools():
-            module.double()
             for part in live:
                 part.eval()
             self._double_step("running", paths, truth, gradients, recording)
             module.train()
             self._live_step("live", paths, truth, gradients, recording)
         else:
-            module.double()
             self._double_step("double", paths, truth, gradients, recording)
         module.float()
         module.eval()

@@ -29,7 +29,9 @@ def compare_training(comparison, convert, paths, truth, gradients):
     for step in ("training", *DOUBLE):
         if not _is_recorded(kept, step):
             continue
-        own = _doubled(model, kept[f"{step}/pixels"], step) if step in DOUBLE else model
+        own = _doubled(model, kept[f"{step}/pixels"]) if step in DOUBLE else model
+        if step == "live":
+            _end_at_pooled(own)
         recorded = {name: place for name, place in gradients.items() if f"{step}/gradients/{name}" in kept}
         unseen -= set(recorded)
         _compare_step(comparison, own, paths, truth, recorded, step, training=step != "running")
@@ -43,14 +45,18 @@ def _is_recorded(kept, step):
     return any(key.startswith(f"{step}/losses/") for key in kept)
 
 
-def _doubled(model, pixels, step):
-    """The model in float64, from the reference's pixels on; a "live" one to its own pooled features."""
+def _doubled(model, pixels):
+    """The model in float64, from the reference's pixels on."""
     double = model.twin("float64")
     object.__setattr__(double.pixels, "call", lambda *_: tf.constant(pixels, tf.float64))
-    for layer in (layer for stage in double.stages for layer in stage.layers().values()):
-        if step == "live" and isinstance(layer, RoIPooling):
-            object.__setattr__(layer, "call", _without_gradient(layer.call))
     return double
+
+
+def _end_at_pooled(model):
+    """Let the losses of the heads of RoIs end at the pooled features, as in the reference's "live" step."""
+    for layer in (layer for stage in model.stages for layer in stage.layers().values()):
+        if isinstance(layer, RoIPooling):
+            object.__setattr__(layer, "call", _without_gradient(layer.call))
 
 
 def _without_gradient(pool):

@@ -256,8 +256,8 @@ def test_layers_take_bfloat16_features(calls, name):
 def test_settings_cannot_change(calls, name):
     """A graph may have been made with them, which would not follow."""
     layer = calls[name][0].layer
-    of_keras = ("FrozenBatchNormalization", "MaskedBatchNormalization", "UpsampleLike", "GroupedConv2D")
-    of_keras += ("GroupNormalization",)
+    norms = ("FrozenBatchNormalization", "MaskedBatchNormalization", "GroupNormalization")
+    of_keras = (*norms, "UpsampleLike", "GroupedConv2D")
     if name.rpartition(">")[2] in of_keras:
         pytest.skip("has no settings, or those of Keras' own layer")
     assert isinstance(layer, FixedArguments) and layer.setting_names
