@@ -98,24 +98,23 @@ def give_axes(context: Any, nodes: list) -> list:
 def nms_mask(
     boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, max_kept: int, score_threshold: float = float("-inf")
 ) -> tf.Tensor:
-    """`nms.nms_mask` by one NonMaxSuppression node for all groups.
+    """`nms.nms_mask` by one NonMaxSuppression node for all classes of all groups.
 
     The operator has the same rules: strictly greater IoU, strictly greater score, of equal scores the lower index. NaN
     scores are above nothing.
     """
     # One comparison that NaN and infinity in any of the four fail.
     is_finite = tf.reduce_sum(tf.abs(boxes), axis=-1) <= LARGEST
-    scores = tf.where(is_finite, scores, LOWEST)
+    scores = tf.where(is_finite[:, None], scores, LOWEST)
     limits = tf.constant(iou_threshold, tf.float32), tf.constant(max(score_threshold, LOWEST), tf.float32)
     selected = native(
         "NonMaxSuppression",
-        [boxes, tf.expand_dims(scores, 1), tf.constant([max_kept], tf.int64), *limits],
+        [boxes, scores, tf.constant([max_kept], tf.int64), *limits],
         tf.int64,
         [None, 3],
     )
-    places = tf.gather(selected, [0, 2], axis=1)  # group, class (always 0), box
-    ones = tf.ones(tf.shape(places, tf.int64)[:1], tf.int32)
-    return tf.cast(tf.scatter_nd(places, ones, tf.shape(scores, tf.int64)), tf.bool)
+    ones = tf.ones(tf.shape(selected, tf.int64)[:1], tf.int32)
+    return tf.cast(tf.scatter_nd(selected, ones, tf.shape(scores, tf.int64)), tf.bool)
 
 
 # RoIAlign -------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ AWAY = -1e6  # pixels; further from images than any box, and a float32 that has 
 def nms_mask(
     boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, max_kept: int, score_threshold: float = float("-inf")
 ) -> tf.Tensor:
-    """`nms.nms_mask` for static shapes, unrolled over the groups: the same arguments and the same answer.
+    """`nms.nms_mask` for static shapes, unrolled over classes and groups: the same arguments and the same answer.
 
     LiteRT's kernel differs from TensorFlow's in three rules, which are worked around here. It suppresses at an IoU
     that equals the threshold: it is given the next float32. It takes equal scores in any order: it is given ranks,
@@ -17,12 +17,19 @@ def nms_mask(
 
     Args:
         boxes: `[G, N, 4]` float32, static.
-        scores: `[G, N]` float32, static.
+        scores: `[G, C, N]` float32, static.
         iou_threshold, max_kept, score_threshold: see `nms.nms_mask`.
 
     Returns:
-        `[G, N]` bool.
+        `[G, C, N]` bool.
     """
+    (_, classes, number), shape = scores.shape, scores.shape
+    boxes = tf.reshape(tf.tile(boxes[:, None], [1, classes, 1, 1]), [-1, number, 4])
+    return tf.reshape(_kept(boxes, tf.reshape(scores, [-1, number]), iou_threshold, max_kept, score_threshold), shape)
+
+
+def _kept(boxes, scores, iou_threshold, max_kept, score_threshold):
+    """`[G, N]` bool, of boxes `[G, N, 4]` and scores `[G, N]` of groups of one class each."""
     groups, number = scores.shape
     max_kept = min(max_kept, number)
     scores, order = tf.math.top_k(_usable_scores(boxes, scores, score_threshold), number)

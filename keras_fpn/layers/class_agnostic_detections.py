@@ -16,6 +16,6 @@ class ClassAgnosticDetections(DetectionLayer):
 
     def choose(self, boxes: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(scores)
-        flat_boxes, flat = tf.reshape(boxes, [shape[0], -1, 4]), tf.reshape(scores, [shape[0], -1])
+        flat_boxes, flat = tf.reshape(boxes, [shape[0], -1, 4]), tf.reshape(scores, [shape[0], 1, -1])
         kept = self.suppression(flat_boxes, flat, self.nms_threshold, self.max_detections, self.score_threshold)
         return tf.where(tf.reshape(kept, shape), scores, float("-inf"))

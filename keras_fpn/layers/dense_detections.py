@@ -137,22 +137,15 @@ class DenseDetectionLayer(FixedArguments, keras.layers.Layer):
             boxes, scores, classes: `[B, N, 4]`, `[B, N]` and `[B, N]`, see `candidates`.
             num_classes: K.
         """
-        class_boxes, class_scores = self.by_class(boxes, scores, classes, num_classes)
-        kept = self.suppression(
-            class_boxes, class_scores, self.nms_threshold, self.max_detections, self.score_threshold
-        )
-        kept = tf.reduce_any(tf.reshape(kept, [-1, num_classes, tf.shape(scores)[1]]), axis=1)
-        return tf.where(kept, scores, float("-inf"))
+        class_scores = self.by_class(scores, classes, num_classes)
+        kept = self.suppression(boxes, class_scores, self.nms_threshold, self.max_detections, self.score_threshold)
+        return tf.where(tf.reduce_any(kept, axis=1), scores, float("-inf"))
 
     @staticmethod
-    def by_class(
-        boxes: tf.Tensor, scores: tf.Tensor, classes: tf.Tensor, num_classes: int
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Boxes `[B * K, N, 4]` and scores `[B * K, N]` of each class by itself, minus infinity of those of others."""
-        number = tf.shape(scores)[1]
-        is_of = classes[:, None] == tf.range(num_classes)[None, :, None]  # [B, K, N]
-        class_scores = tf.reshape(tf.where(is_of, scores[:, None], float("-inf")), [-1, number])
-        return tf.reshape(tf.tile(boxes[:, None], [1, num_classes, 1, 1]), [-1, number, 4]), class_scores
+    def by_class(scores: tf.Tensor, classes: tf.Tensor, num_classes: int) -> tf.Tensor:
+        """Scores `[B, K, N]` of each class by itself, minus infinity of the boxes of others."""
+        is_of = classes[:, None] == tf.range(num_classes)[None, :, None]
+        return tf.where(is_of, scores[:, None], float("-inf"))
 
 
 def _gathered(classes, places):

@@ -15,8 +15,9 @@ class ClassAgnosticDenseDetections(DenseDetectionLayer):
     """A `DenseDetectionLayer` whose boxes suppress worse ones of all classes; see `ClassAgnosticDetections`."""
 
     def choose(self, boxes: tf.Tensor, scores: tf.Tensor, classes: tf.Tensor, num_classes: int) -> tf.Tensor:
-        kept = self.suppression(boxes, scores, self.nms_threshold, self.max_detections, self.score_threshold)
-        return tf.where(kept, scores, float("-inf"))
+        of_all = scores[:, None]
+        kept = self.suppression(boxes, of_all, self.nms_threshold, self.max_detections, self.score_threshold)
+        return tf.where(kept[:, 0], scores, float("-inf"))
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
@@ -46,10 +47,12 @@ class SoftDenseDetections(DenseDetectionLayer):
         self, boxes: tf.Tensor, scores: tf.Tensor, classes: tf.Tensor, num_classes: int, score_threshold: float
     ) -> tf.Tensor:
         """`choose` with another threshold."""
-        class_boxes, class_scores = self.by_class(boxes, scores, classes, num_classes)
+        number = tf.shape(scores)[1]
+        class_boxes = tf.reshape(tf.tile(boxes[:, None], [1, num_classes, 1, 1]), [-1, number, 4])
+        class_scores = tf.reshape(self.by_class(scores, classes, num_classes), [-1, number])
         options: dict[str, Any] = {"iou_threshold": self.nms_threshold, "sigma": self.sigma}
         lowered = soft_scores(class_boxes, class_scores, self.decay, self.max_detections, score_threshold, **options)
-        return tf.reduce_max(tf.reshape(lowered, [-1, num_classes, tf.shape(scores)[1]]), axis=1)
+        return tf.reduce_max(tf.reshape(lowered, [-1, num_classes, number]), axis=1)
 
 
 @keras.saving.register_keras_serializable("keras_fpn")

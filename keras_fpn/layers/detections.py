@@ -97,7 +97,7 @@ class DetectionLayer(FixedArguments, keras.layers.Layer):
         """
         shape = tf.shape(scores)
         class_boxes = tf.reshape(tf.transpose(boxes, [0, 2, 1, 3]), [-1, shape[1], 4])  # [B * K, R, 4]
-        class_scores = tf.reshape(tf.transpose(scores, [0, 2, 1]), [-1, shape[1]])
+        class_scores = tf.reshape(tf.transpose(scores, [0, 2, 1]), [-1, 1, shape[1]])
         kept = self.suppression(
             class_boxes, class_scores, self.nms_threshold, self.max_detections, self.score_threshold
         )

@@ -90,8 +90,8 @@ class ProposalLayer(FixedArguments, keras.layers.Layer):
         boxes = box_ops.clip(boxes, image_sizes)
         is_wanted = box_ops.larger_than(boxes, self.min_size) & (tf.sigmoid(scores) >= self.score_threshold)
         scores = tf.where(is_wanted, scores, float("-inf"))
-        kept = self.suppression(boxes, scores, self.nms_threshold, post_nms)
-        return boxes, tf.where(kept, scores, float("-inf"))
+        kept = self.suppression(boxes, scores[:, None], self.nms_threshold, post_nms)
+        return boxes, tf.where(kept[:, 0], scores, float("-inf"))
 
     def _best_of_level(self, objectness, deltas, anchors, count):
         count = tf.minimum(count, tf.shape(objectness)[1])

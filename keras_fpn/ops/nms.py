@@ -1,4 +1,4 @@
-"""Non-maximum suppression of many groups, each by itself."""
+"""Non-maximum suppression of many classes of many images, each by itself."""
 
 import tensorflow as tf
 
@@ -6,33 +6,35 @@ import tensorflow as tf
 def nms_mask(
     boxes: tf.Tensor, scores: tf.Tensor, iou_threshold: float, max_kept: int, score_threshold: float = float("-inf")
 ) -> tf.Tensor:
-    """Greedy suppression inside each group: which boxes are among the best that no better one suppresses.
+    """Greedy suppression inside each class of each group: which boxes are among the best that no better one suppresses.
 
-    Boxes of different groups (levels for proposals, classes for detections) never meet, so that every IoU is of the
-    coordinates as they are. Moving the groups apart for one common pass (detectron2, and torchvision below a
+    Boxes of different classes, or of different groups (levels, images), never meet, so that every IoU is of the
+    coordinates as they are. Moving them apart for one common pass (detectron2, and torchvision below a
     thousand boxes) would round them, and an IoU near the threshold could fall on its other side. A box is
     suppressed by a better one if their IoU is greater than, not equal to, the threshold.
 
     Args:
-        boxes: `[G, N, 4]` float32; one that is not finite is neither kept nor suppresses.
-        scores: `[G, N]` float32; of equal scores the lower index is the better. NaN and minus infinity are never kept.
+        boxes: `[G, N, 4]` float32, those of all classes of a group; one that is not finite is neither kept nor
+            suppresses.
+        scores: `[G, C, N]` float32; of equal scores the lower index is the better. NaN and minus infinity are never
+            kept.
         iou_threshold: IoU above which the worse box goes.
-        max_kept: boxes kept of a group, at most.
+        max_kept: boxes kept of a class of a group, at most.
         score_threshold: only scores above it are kept.
 
     Returns:
-        `[G, N]` bool.
+        `[G, C, N]` bool.
     """
-    is_usable = tf.reduce_all(tf.math.is_finite(boxes), axis=-1) & ~tf.math.is_nan(scores)
-    boxes = tf.where(is_usable[..., None], boxes, 0.0)
-    scores = tf.where(is_usable, scores, float("-inf"))
-    # Most classes are absent from most images: only groups with a candidate are worth a pass.
-    groups = tf.where(tf.reduce_any(scores > score_threshold, axis=-1))[:, 0]
+    is_finite = tf.reduce_all(tf.math.is_finite(boxes), axis=-1)
+    boxes = tf.where(is_finite[..., None], boxes, 0.0)
+    scores = tf.where(is_finite[:, None] & ~tf.math.is_nan(scores), scores, float("-inf"))
+    # Most classes are absent from most images: only those with a candidate are worth a pass.
+    present = tf.where(tf.reduce_any(scores > score_threshold, axis=-1))  # [n, 2], group and class
 
-    def one_group(group):
+    def one_class(place):
         kept, count = tf.raw_ops.NonMaxSuppressionV4(
-            boxes=boxes[group],
-            scores=scores[group],
+            boxes=boxes[place[0]],
+            scores=scores[place[0], place[1]],
             max_output_size=max_kept,
             iou_threshold=iou_threshold,
             score_threshold=score_threshold,
@@ -41,9 +43,9 @@ def nms_mask(
         return kept, tf.range(max_kept) < count
 
     signature = (tf.TensorSpec([max_kept], tf.int32), tf.TensorSpec([max_kept], tf.bool))
-    kept, is_kept = tf.map_fn(one_group, groups, fn_output_signature=signature)
-    where = tf.stack([tf.broadcast_to(groups[:, None], tf.shape(kept)), tf.cast(kept, tf.int64)], axis=-1)
-    places = tf.boolean_mask(where, is_kept)  # [kept, 2]
+    kept, is_kept = tf.map_fn(one_class, present, fn_output_signature=signature)
+    rows = tf.boolean_mask(tf.repeat(present[:, None], max_kept, axis=1), is_kept)
+    places = tf.concat([rows, tf.cast(tf.boolean_mask(kept, is_kept), tf.int64)[:, None]], axis=1)  # [kept, 3]
     return tf.scatter_nd(places, tf.ones_like(places[:, 0], tf.int32), tf.shape(scores, tf.int64)) > 0
 
 

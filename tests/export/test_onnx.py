@@ -146,7 +146,7 @@ def test_max_pooling_is_refused(tmp_path, tiny_settings):
 
 
 def test_conversion_is_quiet(tiny_model, capfd, caplog):
-    @tf.function(input_signature=[tf.TensorSpec([None, None, 4]), tf.TensorSpec([None, None])])
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 4]), tf.TensorSpec([None, None, None])])
     def suppress(boxes, scores):
         return operators.nms_mask(boxes, scores, 0.5, 10)
 
@@ -160,8 +160,11 @@ def test_conversion_is_quiet(tiny_model, capfd, caplog):
 
 @pytest.fixture(scope="module")
 def suppression():
-    """`suppression(boxes, scores)` at an IoU of .5, 3 kept, scores above .05: in onnxruntime and in TensorFlow."""
-    signature = [tf.TensorSpec([None, None, 4]), tf.TensorSpec([None, None])]
+    """`suppression(boxes, scores)` at an IoU of .5, 3 kept, scores above .05: in onnxruntime and in TensorFlow.
+
+    Scores are of one class, and those of a second are their inverses.
+    """
+    signature = [tf.TensorSpec([None, None, 4]), tf.TensorSpec([None, None, None])]
 
     @tf.function(input_signature=signature)
     def native(boxes, scores):
@@ -171,9 +174,10 @@ def suppression():
 
     def both(boxes, scores):
         boxes, scores = np.array(boxes, np.float32), np.array(scores, np.float32)
+        scores = np.stack([scores, 1 - scores], axis=1)
         kept = outputs_of(runtime, boxes=boxes, scores=scores)["kept"]
         np.testing.assert_array_equal(kept, nms_mask(tf.constant(boxes), tf.constant(scores), 0.5, 3, 0.05))
-        return kept.astype(int).tolist()
+        return kept[:, 0].astype(int).tolist()
 
     return both
 

@@ -198,7 +198,7 @@ def test_max_pooling_of_rois_is_refused(tiny_settings):
 
 # Stages -------------------------------------------------------------------------------------------------------
 
-GROUPS, BOXES = 2, 5
+GROUPS, CLASSES, BOXES = 2, 2, 5
 # Whole coordinates in a small square: overlaps of exactly 1/2 and 1/3 and equal boxes are frequent.
 _coordinate = st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0, -1.0, np.nan, np.inf])
 _score = st.sampled_from([0.9, 0.5, 0.5, 0.25, 0.0, -1.0, np.nan, np.inf, -np.inf])
@@ -211,31 +211,32 @@ def suppression(request):
     def suppress(boxes, scores):
         return {"kept": nms_mask(boxes, scores, *request.param)}
 
-    boxes, scores = tf.TensorSpec([GROUPS, BOXES, 4], tf.float32), tf.TensorSpec([GROUPS, BOXES], tf.float32)
+    boxes, scores = tf.TensorSpec([GROUPS, BOXES, 4], tf.float32), tf.TensorSpec([GROUPS, CLASSES, BOXES], tf.float32)
     return request.param, converted(suppress, boxes, scores)
 
 
 @hypothesis.given(
     st.lists(_coordinate, min_size=GROUPS * BOXES * 4, max_size=GROUPS * BOXES * 4),
-    st.lists(_score, min_size=GROUPS * BOXES, max_size=GROUPS * BOXES),
+    st.lists(_score, min_size=GROUPS * CLASSES * BOXES, max_size=GROUPS * CLASSES * BOXES),
 )
 @hypothesis.settings(max_examples=80)
 def test_suppression_in_litert_is_that_of_the_model(suppression, boxes, scores):
     parameters, suppress = suppression
     boxes = np.array(boxes, np.float32).reshape(GROUPS, BOXES, 4)
-    scores = np.array(scores, np.float32).reshape(GROUPS, BOXES)
+    scores = np.array(scores, np.float32).reshape(GROUPS, CLASSES, BOXES)
     expected = reference_nms_mask(tf.constant(boxes), tf.constant(scores), *parameters)
     np.testing.assert_array_equal(suppress(boxes=boxes, scores=scores)["kept"], expected)
 
 
 def test_an_overlap_equal_to_the_threshold_suppresses_nothing(suppression):
     (threshold, *_), suppress = suppression
-    boxes, scores = np.zeros([GROUPS, BOXES, 4], np.float32), np.full([GROUPS, BOXES], -np.inf, np.float32)
+    boxes = np.zeros([GROUPS, BOXES, 4], np.float32)
+    scores = np.full([GROUPS, CLASSES, BOXES], -np.inf, np.float32)
     boxes[0, :2] = [[0, 0, 6, 1], [0, 0, 6 * threshold, 1]]  # an IoU of the threshold
-    scores[0, :2] = 0.5, 0.6
+    scores[0, 1, :2] = 0.5, 0.6
     assert suppress(boxes=boxes, scores=scores)["kept"].sum() == 2
     boxes[0, 1, 2] += 1e-4
-    assert suppress(boxes=boxes, scores=scores)["kept"].tolist()[0] == [False, True] + [False] * (BOXES - 2)
+    assert suppress(boxes=boxes, scores=scores)["kept"].tolist()[0][1] == [False, True] + [False] * (BOXES - 2)
 
 
 def _boxes_of_all_sorts(height, width):

@@ -8,14 +8,19 @@ from keras_fpn.ops.nms import best, nms_mask
 
 
 def kept_by(boxes, scores, groups, threshold, most=None, score_threshold=float("-inf")):
-    """Indices of what survives in its group, best first; a group's row holds minus infinity for other groups."""
+    """Indices of what survives in its group, best first; a group's row holds minus infinity for other groups.
+
+    The groups are classes of one image, then images of one class.
+    """
     boxes, scores = np.asarray(boxes, np.float32).reshape(-1, 4), np.asarray(scores, np.float32)
     most = len(boxes) if most is None else most
     of_group = np.asarray(groups) == np.arange(max(groups, default=0) + 1)[:, None]
     row_scores = np.where(of_group, scores, -np.inf).astype(np.float32)
     rows = np.broadcast_to(boxes, (len(of_group), *boxes.shape))
-    kept = nms_mask(tf.constant(rows), tf.constant(row_scores), threshold, most, score_threshold)
+    kept = nms_mask(tf.constant(boxes[None]), tf.constant(row_scores[None]), threshold, most, score_threshold)[0]
     assert kept.dtype == tf.bool and kept.shape == row_scores.shape
+    apart = nms_mask(tf.constant(rows), tf.constant(row_scores[:, None]), threshold, most, score_threshold)[:, 0]
+    np.testing.assert_array_equal(kept, apart)
     masked = np.where(kept.numpy().any(0), scores, -np.inf).astype(np.float32)
     _, _, indices, count = best(tf.constant(boxes[None]), tf.constant(masked[None]), most)
     return indices[0, : int(count[0])].numpy().tolist()
@@ -101,7 +106,7 @@ def test_groups_without_a_candidate_stay_empty():
 
 def test_graph_and_eager_agree(golden):
     kept = golden("boxes").under("nms")
-    arguments = tf.constant(kept["boxes"][None]), tf.constant(kept["scores"][None])
+    arguments = tf.constant(kept["boxes"][None]), tf.constant(kept["scores"][None, None])
     eager = nms_mask(*arguments, 0.5, 50)
     graph = tf.function(lambda *a: nms_mask(*a, 0.5, 50))(*arguments)
     np.testing.assert_array_equal(eager, graph)
