@@ -30,21 +30,38 @@ class FrozenBatchNormalization(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         def constant(name, value):
-            return self.add_weight(shape=(input_shape[-1],), initializer=value, trainable=False, name=name)
+            # Not cast on reading: 1 / sqrt(variance) spans orders of magnitude, whatever the compute dtype.
+            shape = (input_shape[-1],)
+            return self.add_weight(shape=shape, initializer=value, trainable=False, autocast=False, name=name)
 
         self.gamma = constant("gamma", keras.initializers.Constant(self.initial_gamma))
         self.beta = constant("beta", "zeros")
         self.moving_mean = constant("moving_mean", "zeros")
         self.moving_variance = constant("moving_variance", "ones")
 
-    def call(self, inputs: "tf.Tensor") -> "tf.Tensor":
+    def call(self, inputs: "tf.Tensor", training: bool | None = None) -> "tf.Tensor":
         """`[..., C] -> [..., C]`"""
-        # The affine map is made in float32 whatever the compute dtype: 1 / sqrt(variance) spans orders of magnitude.
-        variables = (self.gamma, self.beta, self.moving_mean, self.moving_variance)
-        gamma, beta, mean, variance = (variable.value for variable in variables)
-        scale = gamma / keras.ops.sqrt(variance + self.epsilon)
-        shift = beta - mean * scale
+        if not has_one_operation(inputs):
+            return self._product_and_sum(inputs)
+        return self._differentiable(inputs) if training else in_one_operation(inputs, self)
+
+    def _product_and_sum(self, inputs):
+        scale, shift = scale_and_shift(self)
         return inputs * keras.ops.cast(scale, inputs.dtype) + keras.ops.cast(shift, inputs.dtype)
+
+    def _differentiable(self, inputs):
+        """Gradients of the one operation need what it was given, with which a convolution before cannot take it in."""
+        import tensorflow as tf
+
+        @tf.custom_gradient
+        def normalise(maps):
+            def gradient(upstream):
+                scale, _ = scale_and_shift(self)
+                return upstream * keras.ops.cast(scale, upstream.dtype)
+
+            return in_one_operation(maps, self), gradient
+
+        return normalise(inputs)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
@@ -54,16 +71,27 @@ class FrozenBatchNormalization(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
-class MaskedBatchNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras' own, of the last axis, which normalises by its running statistics in one operation where there is one."""
+
+    def call(self, inputs: "tf.Tensor", training: bool | None = None, mask: "tf.Tensor | None" = None) -> "tf.Tensor":
+        """`[..., C]`, and for training a mask `[...]` of the cells that count -> `[..., C]`"""
+        if (training and self.trainable) or not has_one_operation(inputs):
+            return super().call(inputs, training=training, mask=mask)
+        return in_one_operation(inputs, self)
+
+
+@keras.saving.register_keras_serializable("keras_fpn")
+class MaskedBatchNormalization(BatchNormalization):
     """Live batch normalisation that is told which maps count: others are normalised and stay out of the statistics.
 
-    Keras' own takes a mask, too, and hands it on to the layers after it, which know none.
+    The mask is an argument of its own: Keras hands one named `mask` on to the layers after it, which know none.
     """
 
     def __init__(self, epsilon=1e-5, momentum=LIVE_MOMENTUM, **kwargs):
         super().__init__(epsilon=epsilon, momentum=momentum, **kwargs)
 
-    def call(self, inputs: "tf.Tensor", is_valid: "tf.Tensor", training: bool | None = None) -> "tf.Tensor":
+    def call(self, inputs: "tf.Tensor", is_valid: "tf.Tensor", training: bool | None = None) -> "tf.Tensor":  # type: ignore[override]
         """`[N, h, w, C]` and `[N, 1, 1]` bool -> `[N, h, w, C]`"""
         # A mask for each cell: Keras 3.8 would count each map as one cell.
         mask = keras.ops.broadcast_to(is_valid, keras.ops.shape(inputs)[:-1])
@@ -94,4 +122,35 @@ def build_norm(
             f"{group}.norm_epsilon: 0 suits frozen statistics only, a channel that is constant in a batch would "
             f"be divided by zero; set {group}.norm_epsilon to 1e-5"
         )
-    return keras.layers.BatchNormalization(epsilon=epsilon, momentum=LIVE_MOMENTUM, name=name)
+    return BatchNormalization(epsilon=epsilon, momentum=LIVE_MOMENTUM, name=name)
+
+
+def has_one_operation(inputs: "tf.Tensor") -> bool:
+    """Whether TensorFlow normalises such maps by given statistics in one operation: `[B, H, W, C]`, not of float64."""
+    return len(inputs.shape) == 4 and inputs.dtype in ("float32", "bfloat16", "float16")
+
+
+def vectors(layer: keras.layers.Layer) -> "tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]":
+    """Vectors of a normalisation: gamma, beta, mean and variance, `[C]` each."""
+    return layer.gamma.value, layer.beta.value, layer.moving_mean.value, layer.moving_variance.value
+
+
+def scale_and_shift(layer: keras.layers.Layer) -> "tuple[tf.Tensor, tf.Tensor]":
+    """Factor of a normalisation by given statistics, and what it then adds, `[C]` each."""
+    gamma, beta, mean, variance = vectors(layer)
+    scale = gamma / keras.ops.sqrt(variance + layer.epsilon)
+    return scale, beta - mean * scale
+
+
+def in_one_operation(inputs: "tf.Tensor", layer: keras.layers.Layer) -> "tf.Tensor":
+    """Maps `[B, H, W, C]` normalised by the statistics of a layer.
+
+    A product and a sum would each go over the map once more; this operation goes over it once, or not at all where
+    TensorFlow joins it to the convolution before. Its gradient is dearer than that of the two.
+    """
+    import tensorflow as tf
+
+    gamma, beta, mean, variance = vectors(layer)
+    return tf.raw_ops.FusedBatchNormV3(
+        x=inputs, scale=gamma, offset=beta, mean=mean, variance=variance, epsilon=layer.epsilon, is_training=False
+    ).y

@@ -256,7 +256,7 @@ def test_layers_take_bfloat16_features(calls, name):
 def test_settings_cannot_change(calls, name):
     """A graph may have been made with them, which would not follow."""
     layer = calls[name][0].layer
-    norms = ("FrozenBatchNormalization", "MaskedBatchNormalization", "GroupNormalization")
+    norms = ("FrozenBatchNormalization", "MaskedBatchNormalization", "BatchNormalization", "GroupNormalization")
     of_keras = (*norms, "UpsampleLike", "GroupedConv2D")
     if name.rpartition(">")[2] in of_keras:
         pytest.skip("has no settings, or those of Keras' own layer")
