@@ -10,6 +10,7 @@ import keras
 
 from keras_fpn.backbones.mobilenet_v3_names import CHECKPOINT_NAMES
 from keras_fpn.backbones.settings import MOBILENET_V3_STRIDES
+from keras_fpn.layers.depthwise_convolution import NormalizedDepthwiseConv2D
 from keras_fpn.layers.normalization import build_norm
 
 NAME = "mobilenet_v3_large"
@@ -106,20 +107,21 @@ class _Layers:
             kernel_initializer=_he_normal(),
             name=name,
         )
-        return self._finish(convolution(x), f"{block}_{norm}", activation, frozen_gamma)
+        norm_layer = build_norm(self.norm, self.norm_epsilon, f"{block}_{norm}", frozen_gamma=frozen_gamma)
+        return self._activate(norm_layer(convolution(x)), f"{block}_{norm}", activation)
 
     def depthwise(self, x, kernel_size, strides, block, activation):
         name = f"{block}_depthwise_conv"
         x, padding = _pad(x, kernel_size, strides, name)
-        convolution = keras.layers.DepthwiseConv2D(
+        convolution = NormalizedDepthwiseConv2D(
             kernel_size,
+            build_norm(self.norm, self.norm_epsilon, f"{block}_depthwise_norm"),
             strides=strides,
             padding=padding,
-            use_bias=False,
             depthwise_initializer=_he_normal("fan_out"),  # of one channel, as its fan in is; Keras sums all of them
             name=name,
         )
-        return self._finish(convolution(x), f"{block}_depthwise_norm", activation)
+        return self._activate(convolution(x), f"{block}_depthwise_norm", activation)
 
     def squeeze_excite(self, x, channels, block):
         squeezed = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{block}_squeeze_pool")(x)
@@ -129,8 +131,7 @@ class _Layers:
             )(squeezed)
         return keras.layers.Multiply(name=f"{block}_squeeze_scale")([x, squeezed])
 
-    def _finish(self, x, name, activation, frozen_gamma=1.0):
-        x = build_norm(self.norm, self.norm_epsilon, name, frozen_gamma=frozen_gamma)(x)
+    def _activate(self, x, name, activation):
         return keras.layers.Activation(activation, name=f"{name}_{activation}")(x) if activation else x
 
 

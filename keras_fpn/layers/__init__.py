@@ -3,6 +3,8 @@
     pixels            RGB 0..255 -> what the backbone was trained on
     grouped_convolution
                       convolutions in groups of channels
+    depthwise_convolution
+                      convolutions of each channel by itself, with the normalisation after them
     group_normalization
                       statistics of groups of channels, added up a row at a time
     normalization     batch normalisation that is frozen, or leaves padding out

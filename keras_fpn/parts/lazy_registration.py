@@ -28,7 +28,7 @@ REGISTERED = {
     "AnchorGenerator": "layers.anchors", "ProposalLayer": "layers.proposals", "DetectionLayer": "layers.detections",
     "ClassAgnosticDetections": "layers.class_agnostic_detections", "SoftDetections": "layers.soft_detections",
     "RoIAlign": "layers.roi_align", "RoIPool": "layers.roi_pool",
-    "GroupedConv2D": "layers.grouped_convolution",
+    "GroupedConv2D": "layers.grouped_convolution", "NormalizedDepthwiseConv2D": "layers.depthwise_convolution",
     "GroupNormalization": "layers.group_normalization",
     "FrozenBatchNormalization": "layers.normalization", "MaskedBatchNormalization": "layers.normalization",
     "BatchNormalization": "layers.normalization",
