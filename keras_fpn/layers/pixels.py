@@ -40,9 +40,12 @@ class PixelNormalization(FixedArguments, keras.layers.Layer):
         pixels = tf.cast(images, tf.float32)
         if self.channel_order == "BGR":
             pixels = pixels[..., ::-1]
-        pixels = (pixels - tf.constant(self.mean)) / tf.constant(self.std)
-        rows = tf.sequence_mask(image_sizes[:, 0], tf.shape(images)[1])
-        columns = tf.sequence_mask(image_sizes[:, 1], tf.shape(images)[2])
-        valid = (rows[:, :, None] & columns[:, None, :])[..., None]
+        # A row of values at a time: three channels by themselves take TensorFlow three times as long.
+        height, width = tf.unstack(tf.shape(images)[1:3])
+        rows = tf.reshape(pixels, [-1, height, 3 * width])
+        rows = (rows - tf.tile(self.mean, [width])) / tf.tile(self.std, [width])
+        is_row = tf.sequence_mask(image_sizes[:, 0], height)[:, :, None]
+        is_valid = is_row & tf.sequence_mask(3 * image_sizes[:, 1], 3 * width)[:, None]
         # where, not a product: a product would keep a NaN of the padding.
-        return tf.cast(tf.where(valid, pixels, 0.0), self.compute_dtype)
+        pixels = tf.reshape(tf.where(is_valid, rows, 0.0), [-1, height, width, 3])
+        return tf.cast(pixels, self.compute_dtype)
