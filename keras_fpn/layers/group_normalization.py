@@ -33,5 +33,6 @@ class GroupNormalization(keras.layers.GroupNormalization):
         """`[B, h, w, C] -> [B, 1, 1, C]`, of each channel the mean of its group."""
         channels = maps.shape[-1] // self.groups
         of_channels = keras.ops.mean(keras.ops.mean(maps, axis=2), axis=1)
-        of_groups = keras.ops.mean(keras.ops.reshape(of_channels, (-1, self.groups, channels)), axis=-1)
-        return keras.ops.repeat(of_groups, channels, axis=-1)[:, None, None]
+        of_channels = keras.ops.reshape(of_channels, (-1, self.groups, channels))
+        of_groups = keras.ops.tile(keras.ops.mean(of_channels, axis=-1, keepdims=True), (1, 1, channels))
+        return keras.ops.reshape(of_groups, (-1, 1, 1, maps.shape[-1]))
