@@ -1,4 +1,4 @@
-"""Time one of torchvision's Faster R-CNN models on a random image.
+"""Time one of torchvision's detectors on a random image.
 
 In an environment of its own (torch==2.14.1, torchvision==0.29.1), on an otherwise idle machine, in alternation with
 
@@ -8,19 +8,24 @@ In an environment of its own (torch==2.14.1, torchvision==0.29.1), on an otherwi
 
 Weights are random, or those of a checkpoint (`make parity` leaves some with plausible detections in
 runs/parity/checkpoints); 1000 proposals of ResNet-50, 150 of the MobileNet for 320 px; 91 outputs of the class layer.
+NAME may be one of `torchvision_phone_models.py`, too, with the 80 classes of our configurations.
 """
 
 import argparse
+import functools
 import statistics
 import time
 
 import torch
 import torchvision
+from torchvision_phone_models import MODELS
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="fasterrcnn_resnet50_fpn", help="name in torchvision.models.detection")
+    parser.add_argument(
+        "--model", default="fasterrcnn_resnet50_fpn", help="name in torchvision.models.detection, or of a phone model"
+    )
     parser.add_argument("--size", default="800x1344", help="HEIGHTxWIDTH of the image (800x1344)")
     parser.add_argument("--checkpoint", help="state dict to load")
     parser.add_argument("--channels-last", action="store_true", help="the other memory layout of convolutions")
@@ -49,7 +54,10 @@ def main():
 def load(name, checkpoint=None):
     """The detector with weights of a fixed seed, or of a checkpoint, as its published weights would be built."""
     torch.manual_seed(0)
-    model = getattr(torchvision.models.detection, name)(weights=None, weights_backbone=None).eval()
+    made = MODELS.get(name) or functools.partial(
+        getattr(torchvision.models.detection, name), weights=None, weights_backbone=None
+    )
+    model = made().eval()
     if checkpoint:
         model.load_state_dict(torch.load(checkpoint, weights_only=True))
     return model
