@@ -2,11 +2,14 @@
 
 The reference is the C++ operator that detectron2 and torchvision share: a bin is the mean of bilinear reads at
 regularly spaced points; a point more than one cell outside the map counts as 0; one up to a cell outside is read at
-the border. Two implementations give the same numbers:
+the border. Three implementations give the same numbers:
 
+"product"
+    A sparse matrix of what each bin reads, times the cells of the level (`ops.sparse_pooling`). The fastest on a CPU,
+    its gradient above all, which is the same every time.
 "crop_and_resize"
     TensorFlow's fused operator on each level padded by one cell of its own border, which makes the operator's rule
-    at the border the reference's. The fastest in TensorFlow.
+    at the border the reference's. For GPUs.
 "gather"
     Only gathers and arithmetic, for runtimes without that operator.
 """
@@ -17,9 +20,11 @@ import keras
 import tensorflow as tf
 
 from keras_fpn.layers.roi_pooling import RoIPooling
-from keras_fpn.ops.ordered_gradients import crop_and_resize
+from keras_fpn.ops.ordered_gradients import crop_and_resize, has_gpu
+from keras_fpn.ops.sparse_pooling import mean_of_points
 
-IMPLEMENTATIONS = ("crop_and_resize", "gather")
+IMPLEMENTATIONS = ("auto", "product", "crop_and_resize", "gather")
+OUTSIDE = -1e6  # cells; no map reaches so far, and what lies outside is read as 0
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
@@ -33,7 +38,7 @@ class RoIAlign(RoIPooling):
             which also widens boxes to at least one cell (Detectron, torchvision).
         strides: `{level: pixels between cells}` of the levels that are read.
         canonical_size, canonical_level: see `levels.roi_levels`.
-        implementation: "crop_and_resize" or "gather", see above.
+        implementation: one of those above, or "auto": "crop_and_resize" where TensorFlow sees a GPU, else "product".
     """
 
     def __init__(
@@ -44,7 +49,7 @@ class RoIAlign(RoIPooling):
         strides=None,
         canonical_size=224.0,
         canonical_level=4,
-        implementation="crop_and_resize",
+        implementation="auto",
         **kwargs,
     ):
         super().__init__(output_size, strides, canonical_size, canonical_level, **kwargs)
@@ -62,8 +67,9 @@ class RoIAlign(RoIPooling):
             boxes: `[N, 4]` pixels of the network's input.
             images, own_level: `[N]` int32, the index of each box's image and of its level among `maps`.
         """
-        crop = self._by_crop_and_resize if self.implementation == "crop_and_resize" else self._by_gather
-        return crop(maps, boxes, images, own_level)
+        crop = {"product": self._by_product, "crop_and_resize": self._by_crop_and_resize, "gather": self._by_gather}
+        fitting = "crop_and_resize" if has_gpu() else "product"
+        return crop[fitting if self.implementation == "auto" else self.implementation](maps, boxes, images, own_level)
 
     def grid(self, boxes: tf.Tensor, stride: float | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Start and size of boxes in cells, `[N, 2]` (y, x) each, and points in a bin, `[N, 2]` int32."""
@@ -82,6 +88,21 @@ class RoIAlign(RoIPooling):
             points = tf.cast(-(-size // self.output_size), tf.int32)
         return start, size, points
 
+    # product --------------------------------------------------------------------------------------------------
+
+    def _by_product(self, maps, boxes, images, own_level):
+        places, crops = [], []
+        for index, (feature, stride) in enumerate(zip(maps, self.strides.values(), strict=True)):
+            of_level = tf.cast(tf.where(own_level == index)[:, 0], tf.int32)
+            start, size, points = self.grid(tf.gather(boxes, of_level), float(stride))
+            # A box without extent has no point to read and is 0 in the reference.
+            start = tf.where(tf.reduce_all(points > 0, axis=1, keepdims=True), start, OUTSIDE)
+            placed = start, size, tf.maximum(points, 1), tf.gather(images, of_level)
+            wide = tf.cast(feature, keras.backend.result_type(feature.dtype, "float32"))  # no product has bfloat16
+            crops.append(mean_of_points(wide, *placed, self.output_size))
+            places.append(of_level)
+        return tf.cast(tf.dynamic_stitch(places, crops), maps[0].dtype)
+
     # crop_and_resize ------------------------------------------------------------------------------------------
 
     def _by_crop_and_resize(self, maps, boxes, images, own_level):
@@ -91,18 +112,22 @@ class RoIAlign(RoIPooling):
             start, size, points = self.grid(tf.gather(boxes, of_level), float(stride))
             # float32: the operator knows no bfloat16.
             level = (_pad_border(tf.cast(feature, tf.float32)), start, size, tf.gather(images, of_level))
-            places.append(of_level)
             if self.sampling_ratio > 0:
                 ratio = self.sampling_ratio
                 samples = self._sample(*level, tf.constant([ratio, ratio]))
                 crops.append(tf.nn.avg_pool2d(samples, ratio, ratio, "VALID"))
             else:
-                crops.append(self._crop_each_count(level, points))
+                crop, order = self._crop_each_count(level, points)
+                crops.append(crop)
+                of_level = tf.gather(of_level, order)
+            places.append(of_level)
         return tf.cast(tf.dynamic_stitch(places, crops), maps[0].dtype)
 
     def _crop_each_count(self, level, points):
-        """Crop the boxes of one level group by group, each with its own number of points in a bin."""
+        """Crops of the boxes of one level, group by group, each with its own number of points in a bin; their order."""
         padded, start, size, images = level
+        # A box without extent has no point to read and is 0 in the reference.
+        start = tf.where(tf.reduce_all(points > 0, axis=1, keepdims=True), start, OUTSIDE)
         counts = tf.maximum(points, 1)
         groups, group_of_box = tf.unique(counts[:, 0] * 65536 + counts[:, 1])
         number = tf.size(groups)
@@ -120,9 +145,7 @@ class RoIAlign(RoIPooling):
             return index + 1, crops.write(index + 1, crop), order.write(index + 1, members)
 
         _, crops, order = tf.while_loop(lambda index, *_: index < number, step, (0, crops, order))
-        # A box without extent has no point to read and is 0 in the reference.
-        has_points = tf.cast(tf.reduce_all(points > 0, axis=1), tf.float32)[:, None, None, None]
-        return tf.gather(crops.concat(), tf.math.invert_permutation(order.concat())) * has_points
+        return crops.concat(), order.concat()
 
     def _sample(self, padded, start, size, images, count):
         """`count` (y, x) points in every bin: `[N, output_size * count y, output_size * count x, C]` float32."""

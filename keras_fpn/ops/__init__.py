@@ -14,5 +14,6 @@
     keypoints          places of keypoints from heat maps of boxes
     mask_pasting       pasted by the rules of detectron2 and torchvision
     mask_outlines      their borders as polygons
+    sparse_pooling     RoIAlign as the product of a sparse matrix
     ordered_gradients  gradients whose sums have an order
 """

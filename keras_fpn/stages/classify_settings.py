@@ -43,7 +43,7 @@ class RoIAlignSettings(PoolingSettings):
 
     sampling_ratio: NonNegativeInt = 0
     aligned: bool = True
-    implementation: Literal["crop_and_resize", "gather"] = "crop_and_resize"
+    implementation: Literal["auto", "product", "crop_and_resize", "gather"] = "auto"
     conventions = ("method", "sampling_ratio", "aligned", "levels", "canonical_size", "canonical_level")
     profiles = {"torchvision": {"aligned": False, "sampling_ratio": 2}}
 

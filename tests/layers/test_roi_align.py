@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras_fpn.layers.roi_align import RoIAlign
 from keras_fpn.ops.levels import roi_levels
 
-IMPLEMENTATIONS = ("crop_and_resize", "gather")
+IMPLEMENTATIONS = ("product", "crop_and_resize", "gather")
 both = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 
 
@@ -104,9 +104,7 @@ def test_tiny_box(aligned, expected, implementation):
 
 
 @both
-@pytest.mark.parametrize(
-    ("ratio", "expected"), [(2, [0.04592, 0.07653, 0.18367]), (0, [0.32003, 0.29902, 0.25376])]
-)
+@pytest.mark.parametrize(("ratio", "expected"), [(2, [0.04592, 0.07653, 0.18367]), (0, [0.32003, 0.29902, 0.25376])])
 def test_points_of_a_bin(ratio, expected, implementation):
     comb = np.zeros((32, 32))
     comb[::2, ::2] = 1
@@ -132,15 +130,15 @@ def test_not_plain_crop_and_resize(implementation):
 
 @both
 def test_borders(implementation):
-    crops = align(
-        np.ones((32, 32)), [[-16, -16, 16, 16]], 1 / 4, output_size=4, implementation=implementation
-    )[0, 0, :, :, 0]
+    crops = align(np.ones((32, 32)), [[-16, -16, 16, 16]], 1 / 4, output_size=4, implementation=implementation)[
+        0, 0, :, :, 0
+    ]
     np.testing.assert_allclose(crops[0], [0, 0, 0, 0], atol=1e-5)
     np.testing.assert_allclose(crops[1], [0, 0.25, 0.5, 0.5], atol=1e-5)
     np.testing.assert_allclose(crops[2], [0, 0.5, 1, 1], atol=1e-5)
 
 
-# --- the two implementations, edges, gradients
+# --- the implementations, edges, gradients
 
 
 @pytest.mark.parametrize("ratio", (2, 0))
@@ -154,7 +152,52 @@ def test_gradients_of_the_features_agree(golden, draws, ratio):
             value = tf.reduce_sum(tf.sin(layer({"P3": features}, boxes)))
         gradients.append(tape.gradient(value, features).numpy())
     assert np.isfinite(gradients[0]).all() and np.abs(gradients[0]).max() > 0
-    np.testing.assert_allclose(gradients[0], gradients[1], atol=1e-3)
+    for gradient in gradients[1:]:
+        np.testing.assert_allclose(gradient, gradients[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("ratio", (2, 0))
+def test_gradients_of_boxes_that_overlap_are_added_up(ratio):
+    """By its linearity: of 400 boxes it is the sum of those of one each, of which none meets another."""
+    rng = np.random.default_rng(2)
+    features = tf.constant(rng.normal(size=(1, 20, 24, 16)), tf.float32)
+    corner = rng.uniform(0, 60, (400, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(20, 90, (400, 2))], axis=1).astype(np.float32)
+    factors = rng.normal(size=(400, 7, 7, 16)).astype(np.float32)
+    layer = RoIAlign(strides={"P3": 8}, sampling_ratio=ratio, implementation="product")
+
+    def gradient(some):
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            value = tf.reduce_sum(layer({"P3": features}, boxes[some][None])[0] * factors[some])
+        return tape.gradient(value, features).numpy()
+
+    each = sum(gradient([index]).astype(np.float64) for index in range(0, 400, 8))
+    np.testing.assert_allclose(gradient(np.arange(0, 400, 8)), each, atol=1e-4 * np.abs(each).max())
+    whole = gradient(np.arange(400))
+    for _ in range(3):
+        np.testing.assert_array_equal(gradient(np.arange(400)), whole)
+
+
+def test_features_in_double_precision_are_pooled_in_it():
+    rng = np.random.default_rng(2)
+    maps, boxes = rng.normal(size=(1, 20, 24, 16)), np.array([[[8, 9, 120, 100], [3, 2, 30, 31]]], np.float32)
+    crops = {
+        dtype: RoIAlign(strides={"P3": 8}, sampling_ratio=2)({"P3": tf.constant(maps, dtype)}, boxes)
+        for dtype in ("float64", "float32")
+    }
+    assert crops["float64"].dtype == tf.float64
+    np.testing.assert_allclose(crops["float64"], crops["float32"], atol=1e-5)
+    assert np.abs(crops["float64"] - tf.cast(crops["float32"], tf.float64)).max() > 1e-9
+
+
+def test_boxes_that_are_no_numbers_read_no_cell():
+    """A product would read cells that there are none of."""
+    boxes = np.array([[[np.nan, 0, 20, 20], [np.nan] * 4, [0, 0, 40, 40]]], np.float32)
+    crops = RoIAlign(strides={"P3": 8}, sampling_ratio=2, implementation="product")(
+        {"P3": tf.ones([1, 9, 9, 2])}, boxes
+    )
+    np.testing.assert_allclose(crops[0, 2], 1.0, rtol=1e-6)
 
 
 @both
