@@ -38,7 +38,7 @@ from torchvision.ops import feature_pyramid_network, poolers
 
 WIDTH, CHANNELS, SIDE, BATCH = 16, 64, 256, 8
 SIZES = ((12,), (24,), (48,), (96,), (160,))
-DENSE_SIZES = ((12, 15, 19), (24, 30, 38), (48, 60, 76), (96, 121, 152), (160, 202, 254))
+DENSE_SIZES = ((24, 30, 38), (48, 60, 76), (96, 121, 152), (192, 242, 305), (384, 484, 610))
 RATIOS = ((0.5, 1.0, 2.0),) * 5
 WARM_UP, WARM_UP_FACTOR, CLIP = 50, 0.01, 10.0
 EPOCH = 100
