@@ -44,7 +44,7 @@ class Answers:
 def heads_of(model):
     """`[(our stage, head)]` of a model."""
     stages = {stage.name: stage for stage in model.stages}
-    return [(stages[head.stage], head) for head in HEADS if head.stage in stages]
+    return [(stages[head.stage], head.of_model(model)) for head in HEADS if head.stage in stages]
 
 
 def compare_given(comparison, model, features, inputs, batch, paths):

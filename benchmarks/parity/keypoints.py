@@ -26,6 +26,10 @@ class Keypoints:
     scores = "keypoint scores"
     bound, unit = BOUND, "px"
 
+    def of_model(self, model):
+        """Comparison of the keypoints of a model, of any the same."""
+        return self
+
     def logits(self, stage, features, boxes):
         """Heat maps."""
         return stage.heat_maps(features, boxes)
