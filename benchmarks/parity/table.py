@@ -30,8 +30,8 @@ decision was rounding's, for one of the six reasons that matching.py checks; any
 the row outside. Detections: pixels of the file, bound 0.05 px; scores 1e-4; classes and counts equal. One training \
 step on the same sampled anchors and RoIs: the losses, relative, 1e-4, and gradients of six or more weights, |a - b| / \
 |b| in norm, 1e-3. Mask cells: of what detectron2 rasterises of polygons in the sampled RoIs, the share that this \
-package has otherwise, bound 1 %; both losses are of detectron2's. Gradients are in float64 on both sides, RoIs pooled \
-in float32 here: in float32 a ReLU whose input is within rounding of 0 may let a gradient through on one side alone, \
+package has otherwise, bound 1 %; both losses are of detectron2's. Gradients are in float64 on both sides, boxes in \
+float32 here: in float32 a ReLU whose input is within rounding of 0 may let a gradient through on one side alone, \
 and move it by some thousandths. Of live batch norm (v2, all of it trained) the losses are by the batch's statistics \
 and the gradients by the file's, where RoIs are pooled; live gradients are by the batch's, of the RPN's losses back to \
 the first layer, and of the heads of RoIs back to the pooled features. Without detectron2 itself, its gradients are in \
