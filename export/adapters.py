@@ -12,8 +12,7 @@ What the layers of this package compute by, each an attribute that may be set on
     LeadingRows                     compute       see `LeadingRows.compute`
     any Keras layer                 call
 
-Each format has a table by type in `tflite.adapters` and `onnx.adapters`; TensorFlow runs a SavedModel, where layers are
-what they are.
+Each format has a table by type: `tflite.adapters`, `onnx.adapters` and `saved_model.adapters`.
 """
 
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
 from keras_fpn.export import refusals
 from keras_fpn.export.onnx.adapters import ADAPTERS as ONNX
+from keras_fpn.export.saved_model.adapters import ADAPTERS as SAVED_MODEL
 from keras_fpn.export.tflite.adapters import ADAPTERS as TFLITE
 from keras_fpn.export.type_table import TypeTable
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from keras_fpn.models.detector import Detector
 
 ADAPTERS = {
-    "saved_model": TypeTable("saved_model adapter"),
+    "saved_model": TypeTable("saved_model adapter", SAVED_MODEL),
     "tflite": TypeTable("tflite adapter", TFLITE),
     "onnx": TypeTable("onnx adapter", ONNX),
 }

@@ -67,7 +67,7 @@ class RoIAlign(RoIPooling):
             boxes: `[N, 4]` pixels of the network's input.
             images, own_level: `[N]` int32, the index of each box's image and of its level among `maps`.
         """
-        crop = {"product": self._by_product, "crop_and_resize": self._by_crop_and_resize, "gather": self._by_gather}
+        crop = {"product": self._by_product, "crop_and_resize": self.crop_by_operator, "gather": self._by_gather}
         fitting = "crop_and_resize" if has_gpu() else "product"
         return crop[fitting if self.implementation == "auto" else self.implementation](maps, boxes, images, own_level)
 
@@ -105,7 +105,10 @@ class RoIAlign(RoIPooling):
 
     # crop_and_resize ------------------------------------------------------------------------------------------
 
-    def _by_crop_and_resize(self, maps, boxes, images, own_level):
+    def crop_by_operator(
+        self, maps: Sequence[tf.Tensor], boxes: tf.Tensor, images: tf.Tensor, own_level: tf.Tensor
+    ) -> tf.Tensor:
+        """`crop` by "crop_and_resize"."""
         places, crops = [], []
         for index, (feature, stride) in enumerate(zip(maps, self.strides.values(), strict=True)):
             of_level = tf.cast(tf.where(own_level == index)[:, 0], tf.int32)

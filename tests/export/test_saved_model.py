@@ -239,6 +239,13 @@ def size_of(folder):
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
+def test_rois_are_cropped_by_an_operator_that_all_devices_have(loaded):
+    """The model itself multiplies sparse matrices on a CPU; what serves it may be another machine."""
+    graph = loaded.signatures["serving_default"].graph.as_graph_def()
+    found = {node.op for nodes in (graph.node, *(f.node_def for f in graph.library.function)) for node in nodes}
+    assert "CropAndResize" in found and not any("Sparse" in kind for kind in found)
+
+
 def test_weights_are_stored_once(model, folder):
     assert folder.name == "3"
     weights = sum(int(np.prod(weight.shape)) * 4 for weight in model.weights)
