@@ -10,11 +10,17 @@ class GroupedConv2D(keras.layers.Conv2D):
 
     Keras compiles convolutions in groups with XLA, for an error on the CPU that TensorFlow no longer has (2.21): that
     goes into no TFLite or ONNX file, and a gradient takes a hundred times as long (5 to 10 s for one layer of
-    ResNeXt-101 at 800 x 1056, where TensorFlow's takes 50 ms on a core).
+    ResNeXt-101 at 800 x 1056, where TensorFlow's takes 50 ms on a core). In float64, of which TensorFlow has no
+    gradient on the CPU, the groups are taken one by one.
     """
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """The convolution without bias: `[B, H, W, C]` and `[h, w, C / groups, filters]` -> `[B, H', W', filters]`."""
-        return tf.nn.convolution(
-            inputs, tf.convert_to_tensor(kernel), self.strides, self.padding.upper(), dilations=self.dilation_rate
-        )
+        kernel = tf.convert_to_tensor(kernel)
+        if inputs.dtype != tf.float64:
+            return self._convolve(inputs, kernel)
+        groups = zip(tf.split(inputs, self.groups, axis=-1), tf.split(kernel, self.groups, axis=-1), strict=True)
+        return tf.concat([self._convolve(*group) for group in groups], axis=-1)
+
+    def _convolve(self, inputs, kernel):
+        return tf.nn.convolution(inputs, kernel, self.strides, self.padding.upper(), dilations=self.dilation_rate)

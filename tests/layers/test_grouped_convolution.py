@@ -53,3 +53,21 @@ def test_it_is_one_operator_of_a_graph():
     layer = GroupedConv2D(4, 3, groups=2)
     graph = tf.function(layer).get_concrete_function(tf.TensorSpec([None, None, None, 4])).graph
     assert [node.type for node in graph.get_operations() if "Conv" in node.type or "Call" in node.type] == ["Conv2D"]
+
+
+@pytest.mark.parametrize("options", [{}, {"strides": 2}, {"dilation_rate": 2}], ids=str)
+def test_double_precision_has_a_gradient(options, draws):
+    """Of which TensorFlow has none on a CPU."""
+    layers = [GroupedConv2D(8, 3, groups=4, dtype=dtype, **options) for dtype in ("float64", "float32")]
+    x, gradients = draws.normal("grouped double", (2, 9, 12, 8)), []
+    for layer in layers:
+        given = tf.constant(x, layer.dtype)
+        layer.build(given.shape)
+        layer.set_weights(layers[0].get_weights())
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            loss = tf.reduce_sum(tf.sin(layer(given)))
+        gradients.append(tape.gradient(loss, [given, layer.kernel.value]))
+    for double, single in zip(*gradients, strict=True):
+        assert double.dtype == tf.float64
+        np.testing.assert_allclose(double, single, rtol=1e-4, atol=1e-4 * np.abs(single).max())
