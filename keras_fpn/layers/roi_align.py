@@ -95,9 +95,8 @@ class RoIAlign(RoIPooling):
         for index, (feature, stride) in enumerate(zip(maps, self.strides.values(), strict=True)):
             of_level = tf.cast(tf.where(own_level == index)[:, 0], tf.int32)
             start, size, points = self.grid(tf.gather(boxes, of_level), float(stride))
-            # A box without extent has no point to read and is 0 in the reference.
-            start = tf.where(tf.reduce_all(points > 0, axis=1, keepdims=True), start, OUTSIDE)
-            placed = start, size, tf.maximum(points, 1), tf.gather(images, of_level)
+            start, counts = _at_least_one_point(start, points)
+            placed = start, size, counts, tf.gather(images, of_level)
             wide = tf.cast(feature, keras.backend.result_type(feature.dtype, "float32"))  # no product has bfloat16
             crops.append(mean_of_points(wide, *placed, self.output_size))
             places.append(of_level)
@@ -129,9 +128,7 @@ class RoIAlign(RoIPooling):
     def _crop_each_count(self, level, points):
         """Crops of the boxes of one level, group by group, each with its own number of points in a bin; their order."""
         padded, start, size, images = level
-        # A box without extent has no point to read and is 0 in the reference.
-        start = tf.where(tf.reduce_all(points > 0, axis=1, keepdims=True), start, OUTSIDE)
-        counts = tf.maximum(points, 1)
+        start, counts = _at_least_one_point(start, points)
         groups, group_of_box = tf.unique(counts[:, 0] * 65536 + counts[:, 1])
         number = tf.size(groups)
         shape = [self.output_size, self.output_size, padded.shape[-1]]
@@ -230,3 +227,8 @@ def _pad_border(feature):
     """Repeat the outermost cells once on every side. `[B, h, w, C] -> [B, h + 2, w + 2, C]`"""
     # SYMMETRIC repeats the border itself, which by one cell is edge padding.
     return tf.pad(feature, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
+
+
+def _at_least_one_point(start, points):
+    """Boxes of one point at least; one without extent has none to read, is 0 in the reference and goes outside."""
+    return tf.where(tf.reduce_all(points > 0, axis=1, keepdims=True), start, OUTSIDE), tf.maximum(points, 1)

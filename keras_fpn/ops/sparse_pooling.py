@@ -78,8 +78,7 @@ def _reads(start, size, counts, images, output_size, shape):
 
 def _along_axis(start, size, points, limit):
     """The two cells, `[n]` int64 each, and weights that each point of each box reads along an axis, boxes in order."""
-    box = tf.repeat(tf.range(tf.size(points)), points)
-    nth = tf.range(tf.size(box)) - tf.gather(tf.cumsum(points, exclusive=True), box)
+    box, nth = _counted(points)
     # As steps from the start: points that lie on whole cells, such as the map's edge, must come out whole.
     step = size / tf.cast(points, tf.float32)
     position = tf.gather(start, box) + (tf.cast(nth, tf.float32) + 0.5) * tf.gather(step, box)
@@ -96,10 +95,8 @@ def _along_axis(start, size, points, limit):
 def _points(counts, output_size):
     """Of all points in all bins: the bin, and the places among what `_along_axis` gives for y and x; `[M]` int32."""
     side = output_size
-    of_bin = tf.repeat(tf.reduce_prod(counts, axis=1), side**2)
-    bins = tf.repeat(tf.range(tf.size(of_bin)), of_bin)
-    nth = tf.range(tf.size(bins)) - tf.gather(tf.cumsum(of_bin, exclusive=True), bins)
     of_box = side**2
+    bins, nth = _counted(tf.repeat(tf.reduce_prod(counts, axis=1), of_box))
     box = bins // of_box
     per_box = tf.concat([counts, tf.cumsum(side * counts, exclusive=True)], axis=1)
     along_y, along_x, first_y, first_x = tf.unstack(tf.gather(per_box, box), axis=1)
@@ -107,3 +104,9 @@ def _points(counts, output_size):
     row = place // side
     down = nth // along_x
     return bins, first_y + row * along_y + down, first_x + (place - row * side) * along_x + (nth - down * along_x)
+
+
+def _counted(numbers):
+    """Whose each one is, of as many as each of `numbers` has, and the how manyth of its own; `[sum]` int32 both."""
+    owner = tf.repeat(tf.range(tf.size(numbers)), numbers)
+    return owner, tf.range(tf.size(owner)) - tf.gather(tf.cumsum(numbers, exclusive=True), owner)
