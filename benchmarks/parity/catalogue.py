@@ -43,6 +43,8 @@ class Model:
         classes: that its box head tells apart; 0 without one.
         training: overrides of the configuration of the file, so that what is trained is what the reference trains.
         stem: of the name of its file, where that alone tells it from another model; else its name.
+        rois: that detectron2's training step samples of each picture, where fewer than 512 are wanted; give `training`
+            the same.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Model:
     classes: int = 80
     training: tuple[str, ...] = ()
     stem: str = ""
+    rois: int = 512
 
     @property
     def file(self):
@@ -206,7 +209,11 @@ MODELS = (
     Model("faster_rcnn_R_101_FPN_3x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
     Model("faster_rcnn_X_101_32x8d_FPN_3x", "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2),
     Model("faster_rcnn_R_50_DC5_1x", "detectron2", "detector", ".pkl", gradients=_DC5 | _FC2),
-    Model("faster_rcnn_R_50_C4_1x", "detectron2", "detector", ".pkl", gradients=_C4),
+    # Its box head is a stage of a ResNet: of 512 RoIs a picture a step in float64 would take more than 24 GB.
+    Model(
+        "faster_rcnn_R_50_C4_1x", "detectron2", "detector", ".pkl", gradients=_C4, rois=128,
+        training=("model.roi_targets.samples_per_image=128",),
+    ),
     Model("rpn_R_50_FPN_1x", "detectron2", "rpn", ".pth", gradients=_DETECTRON2 | _RPN_DELTAS, classes=0),
     *(
         Model(name, "detectron2", "detector", ".pkl", gradients=_DETECTRON2 | _FC2 | _DETECTRON2_MASKS)

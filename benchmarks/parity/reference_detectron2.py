@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 
 import calibration
+import catalogue
 import detectron2
 import detectron2_cascade
 import detectron2_dense
@@ -55,6 +56,7 @@ class Detector:
         config = get_cfg()
         config.merge_from_file(_config(name))
         config.MODEL.DEVICE, config.MODEL.WEIGHTS = "cpu", ""
+        config.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE = catalogue.model_named(name).rois
         self.name, self.module = name, build_model(config).eval()
         self.kind = next(kind(self.module) for kind in KINDS if kind.is_in(self.module))
         self.format = config.INPUT.FORMAT
