@@ -13,30 +13,40 @@ class Convolutions:
 
     Args:
         channels: of every one of them.
-        norm: None, or "batch_norm" or "frozen_batch_norm" after each, which then has no bias.
+        norm: None, or a kind of `build_norm` after each, which then has no bias.
         norm_epsilon: epsilon of the normalisation.
     """
 
     def __init__(self, channels, norm=None, norm_epsilon=1e-5):
         self.channels, self.norm, self.norm_epsilon = channels, norm, norm_epsilon
 
-    def __call__(self, x, kernel_size, name, channels=None, activation=None):
-        """Apply a new convolution of the given kernel size; its channels may differ."""
-        x = self._normed(x, channels or self.channels, kernel_size, name, padding="same")
-        return x if activation is None else keras.layers.Activation(activation, name=f"{name}_{activation}")(x)
+    def __call__(self, x, kernel_size, name, channels=None, activation=None, strides=1, use_bias=None):
+        """Apply a new convolution.
 
-    def downsample(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-        """A 3x3 convolution of stride 2 with a ReLU, padded alike on all sides: sides are halved, odd ones up."""
-        x = keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
-        return keras.layers.ReLU(name=f"{name}_relu")(self._normed(x, self.channels, 3, name, strides=2))
-
-    def _normed(self, x, channels, kernel_size, name, **options):
+        Args:
+            x: `[B, h, w, C]`.
+            kernel_size: of both sides.
+            name: of the layer; those around it are named after it.
+            channels: of the output, where they differ.
+            activation: after it, named as by Keras; None for none.
+            strides: 1, or 2 for every second cell: the map is padded alike on all sides, as torch does, and its sides
+                are halved, odd ones up. ("same" would pad an even side below and to the right alone.)
+            use_bias: whether it has a bias; None: where no normalisation follows.
+        """
+        if strides > 1:
+            x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
         x = keras.layers.Conv2D(
-            channels,
+            channels or self.channels,
             kernel_size,
-            use_bias=self.norm is None,
+            strides=strides,
+            padding="same" if strides == 1 else "valid",
+            use_bias=self.norm is None if use_bias is None else use_bias,
             kernel_initializer=keras.initializers.VarianceScaling(**XAVIER),
             name=name,
-            **options,
         )(x)
+        x = self.normalise(x, name)
+        return x if activation is None else keras.layers.Activation(activation, name=f"{name}_{activation}")(x)
+
+    def normalise(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        """The map after the normalisation of the layer `name`, if there is one."""
         return x if self.norm is None else build_norm(self.norm, self.norm_epsilon, f"{name}_norm", "pyramid")(x)

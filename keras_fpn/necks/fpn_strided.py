@@ -17,10 +17,8 @@ from types import MappingProxyType
 import keras
 
 from keras_fpn.necks import fpn_names
-from keras_fpn.necks.convolutions import XAVIER
 from keras_fpn.necks.fpn import merge
-from keras_fpn.necks.stretches import build_run, check_run
-from keras_fpn.ops.octaves import level_number
+from keras_fpn.necks.stretches import build_run
 
 
 def build_fpn_strided(
@@ -34,28 +32,11 @@ def build_fpn_strided(
     """Functional model {"C3", "C4", "C5"} -> {"P3".."P7"}; arguments: see `build_pyramid`.
 
     Args:
-        top_input: what the first level above the backbone's coarsest is made of: "backbone", that map, or "pyramid",
-            the level of it. The convolutions of these levels have a bias and no norm, whatever `norm` is.
+        top_input: "backbone" or "pyramid", see `upper_levels`.
     """
-    wanted, top = check_run(channels_per_level, levels), max(map(level_number, channels_per_level))
-    own = [f"P{k}" for k in wanted if k <= top]
-    base = build_run(merge, channels_per_level, channels, own, norm, norm_epsilon)
-    inputs, outputs = base.input, dict(base.output)
-    if wanted[-1] > top:
-        x = inputs[f"C{top}"] if top_input == "backbone" else outputs[f"P{top}"]
-        for k in range(top + 1, wanted[-1] + 1):
-            x = x if k == top + 1 else keras.layers.ReLU(name=f"relu_P{k - 1}")(x)
-            outputs[f"P{k}"] = x = _halve(x, channels, f"downsample_P{k}")
-    model = keras.Model(inputs, outputs, name="pyramid")
+    model = build_run(merge, channels_per_level, channels, levels, norm, norm_epsilon, top_input)
     model.checkpoint_names = MappingProxyType({"torchvision": _torchvision, "detectron2": _detectron2})
     return model
-
-
-def _halve(x, channels, name):
-    # Padded alike on all sides, as torch does; "same" would pad an even side below and to the right alone.
-    x = keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
-    kernel = keras.initializers.VarianceScaling(**XAVIER)
-    return keras.layers.Conv2D(channels, 3, strides=2, kernel_initializer=kernel, name=name)(x)
 
 
 def _torchvision(pyramid, model):

@@ -34,5 +34,5 @@ def build_ssd(
     outputs = {k: apply(inputs[f"C{k}"], 1, f"output_P{k}") for k in wanted if k <= top}
     for k in range(top + 1, wanted[-1] + 1):
         narrow = apply(outputs[k - 1], 1, f"narrow_P{k}", channels=max(channels // 2, 1), activation="relu")
-        outputs[k] = apply.downsample(narrow, f"output_P{k}")
+        outputs[k] = apply(narrow, 3, f"output_P{k}", activation="relu", strides=2)
     return keras.Model(inputs, {f"P{k}": outputs[k] for k in wanted}, name="pyramid")

@@ -1,6 +1,7 @@
 """Construction of pyramids over neighbouring levels: one merged map M_k for each backbone map, and P_k = 3x3(M_k).
 
-The way in which C_k become M_k tells the pyramids apart: `fpn`, `bottom_up`, `top_down`.
+The way in which C_k become M_k tells the pyramids apart: `fpn`, `bottom_up`, `top_down`; or what is made of the P_k:
+`panet`, `pafpn`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ import keras
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.necks.convolutions import Convolutions
-from keras_fpn.necks.resampling import subsample
+from keras_fpn.necks.upper_levels import upper_levels
 from keras_fpn.ops.octaves import level_number
 
 
@@ -20,12 +21,17 @@ def build_run(
     levels: Sequence[str],
     norm: str | None,
     norm_epsilon: float,
+    top_input: str | None = None,
+    refine: Callable[[dict[str, keras.KerasTensor], Convolutions], dict[str, keras.KerasTensor]] | None = None,
 ) -> keras.Model:
     """Functional model {"C2".."C5"} -> {"P2".."P6"}.
 
     Args:
         merge: `merge({k: C_k}, convolutions)` yields `k, M_k` from the backbone's coarsest level down to the finest.
         channels_per_level, channels, levels, norm, norm_epsilon: see `build_pyramid`.
+        top_input: see `upper_levels`.
+        refine: `refine({"Pk": P_k}, convolutions)` gives maps instead of those P_k that are not above the backbone's,
+            finest first.
 
     Raises:
         UserError: a level has no backbone map to start from, or the levels have a gap.
@@ -35,13 +41,14 @@ def build_run(
         if level_number(level) >= wanted[0]:
             inputs[level] = keras.Input((None, None, number), name=level)
     apply = Convolutions(channels, norm, norm_epsilon)
-    outputs = {}
+    own = {}
     for k, merged in merge({level_number(level): x for level, x in inputs.items()}, apply):
         if k <= wanted[-1]:
-            outputs[k] = apply(merged, 3, f"output_P{k}")
-    for k in range(max(map(level_number, inputs)) + 1, wanted[-1] + 1):
-        outputs[k] = subsample(outputs[k - 1], f"subsample_P{k}")
-    return keras.Model(inputs, {f"P{k}": outputs[k] for k in wanted}, name="pyramid")
+            own[k] = apply(merged, 3, f"output_P{k}")
+    outputs = {f"P{k}": own[k] for k in sorted(own)}
+    if refine is not None:
+        outputs = refine(outputs, apply)
+    return keras.Model(inputs, upper_levels(inputs, outputs, levels, channels, top_input), name="pyramid")
 
 
 def check_run(channels_per_level: Mapping[str, int], levels: Sequence[str]) -> list[int]:
