@@ -30,8 +30,10 @@ def build_application(
         `keras.Model` from `[B, H, W, 3]` normalised pixels to `{"Ck": [B, h, w, C_k]}`, with `strides`, `{"Ck": 2^k}`.
 
     Raises:
-        UserError: for an unknown name, a network without those strides, or weights that cannot be had.
+        UserError: for an unknown name or norm, a network without those strides, or weights that cannot be had.
     """
+    if norm not in ("frozen_batch_norm", "batch_norm"):
+        raise UserError(f"backbone.norm: {name} has the normalisations of Keras; give frozen_batch_norm or batch_norm")
     network = _network(name, weights)
     strides = _layer_strides(network, name)
     taps = {f"C{k}": tap for k in (2, 3, 4, 5) if (tap := _tap(network, strides, 2**k))}

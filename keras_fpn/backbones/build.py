@@ -30,7 +30,7 @@ def build_backbone(settings: Mapping[str, Any]) -> keras.Model:
     """
     options = dict(settings)
     part = BACKBONES[options.pop("name")]
-    norm, freeze_at = options.get("norm", NORMS[0]), options.get("freeze_at", 0)
+    norm, freeze_at = options.get("norm", next(iter(NORMS))), options.get("freeze_at", 0)
     if norm not in NORMS:
         raise UserError(f"backbone.norm: unknown value {norm!r}{nearest(norm, NORMS)}")
     if freeze_at not in range(6):

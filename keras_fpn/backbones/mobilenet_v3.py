@@ -61,7 +61,7 @@ def build_mobilenet_v3_large(
     """Functional model image -> {"C2".."C6"}, of 24, 40, 80, 160 and 960 channels.
 
     Args:
-        norm: "frozen_batch_norm" or "batch_norm" (live).
+        norm: see `build_norm`.
         norm_epsilon: epsilon of either; 1e-5 in torchvision's detectors, 1e-3 in its ImageNet classifier.
         freeze_at: what is not trained: 0 nothing, 1 the layers before C2's block, 2 before C3's, 3 before C4's,
             4 before C5's, 5 all.

@@ -13,7 +13,7 @@ from keras_fpn.backbones.resnet_names import CHECKPOINT_NAMES, STAGES
 from keras_fpn.backbones.settings import resnet_strides
 from keras_fpn.console.errors import UserError
 from keras_fpn.layers.grouped_convolution import GroupedConv2D
-from keras_fpn.layers.normalization import MaskedBatchNormalization, build_norm
+from keras_fpn.layers.normalization import LEARNS_STATISTICS, build_norm, told_what_counts
 
 PUBLISHED_WIDTH = 64  # of the stem, in all published models
 
@@ -66,7 +66,7 @@ def build_resnet(
         name: "resnet50", or another key of `ARCHITECTURES`.
         stride_in: bottleneck convolution that carries a stage's stride: "3x3" (torchvision) or "first_1x1" (the
             original Caffe models, detectron2's MSRA weights). Basic blocks have it in their first 3x3.
-        norm: "frozen_batch_norm" or "batch_norm" (live).
+        norm: see `build_norm`.
         norm_epsilon: epsilon of either.
         freeze_at: stages that are not trained, counted from the stem: 0 none, 1 the stem, 2 the stem and res2, ...
         width: channels of the stem, 64 in all published models; every other convolution is as much wider as there.
@@ -122,7 +122,7 @@ def build_conv5(
     _check(name, stride_in, width)
     channels = width * 2 ** (CONV5 - 3) * (4 if ARCHITECTURES[name].bottleneck else 1)
     maps = keras.Input((None, None, channels), name="maps")
-    is_live = norm == "batch_norm"
+    is_live = norm in LEARNS_STATISTICS
     is_valid = keras.Input((1, 1), dtype="bool", name="is_valid") if is_live else None
     x = _stage(_Layers(norm, norm_epsilon, is_valid), maps, name, CONV5, stride_in, width, res5_dilation)
     model = keras.Model([maps, is_valid] if is_live else maps, x, name="conv5")
@@ -178,9 +178,8 @@ class _Layers:
         return keras.layers.ReLU(name=f"{block}_{norm}_relu")(x) if relu else x
 
     def normalize(self, x, name, frozen_gamma):
-        if self.is_valid is not None:
-            return MaskedBatchNormalization(epsilon=self.norm_epsilon, name=name)(x, self.is_valid)
-        return build_norm(self.norm, self.norm_epsilon, name, frozen_gamma=frozen_gamma)(x)
+        norm = build_norm(self.norm, self.norm_epsilon, name, frozen_gamma=frozen_gamma)
+        return norm(x) if self.is_valid is None else told_what_counts(norm)(x, self.is_valid)
 
 
 def _stage(apply, x, name, stage, stride_in, width, dilation=1):

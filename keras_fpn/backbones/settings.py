@@ -45,7 +45,8 @@ APPLICATION_PIXELS = {
 class BackboneSettings(Settings):
     """Settings of every backbone: image -> C2..C5.
 
-    `norm`: of the whole network, "frozen_batch_norm" or "batch_norm" (live). `freeze_at`: stages that are not trained,
+    `norm`: of the whole network: batch normalisation that is frozen, live, or live over the batches of all devices
+    ("sync_batch_norm"), or of 32 groups of channels. `freeze_at`: stages that are not trained,
     counted from the stem: 0 none, 1 the stem, 2 the stem and C2 ... `weights`: of a network of `keras.applications`,
     "imagenet" or a file; null for random ones.
     """

@@ -94,7 +94,7 @@ class BoxHead(FixedArguments, keras.layers.Layer):
         conv_layers: number of 3x3 convolutions before the fully connected layers.
         conv_channels: channels of each of them.
         fc_layers: number of fully connected layers, 1 or 2.
-        norm: normalisation after each convolution, which then has no bias: "batch_norm", "frozen_batch_norm" or None.
+        norm: normalisation after each convolution, which then has no bias, a kind of `build_norm`; or None.
         norm_epsilon: its epsilon.
         background_logits: logits after the K of the classes. The first is the background; further ones count in the
             softmax and are no class (torchvision's COCO predictor has 91 rows for 80 classes: 11).

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_fpn.layers.normalization import build_norm
+from keras_fpn.layers.normalization import LEARNS_STATISTICS, build_norm
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -70,7 +70,7 @@ def convolve(
     mask = None
     if is_valid is not None:
         mask = keras.ops.broadcast_to(keras.ops.reshape(is_valid, (-1, 1, 1)), keras.ops.shape(maps)[:3])
-    statistics = {"training": training, "mask": mask} if head.norm == "batch_norm" else {}
+    statistics = {"training": training, "mask": mask} if head.norm in LEARNS_STATISTICS else {}
     for index, layer in enumerate(head.convolutions):
         maps = layer(maps)
         if head.norms:

@@ -25,8 +25,7 @@ class MaskHead(FixedArguments, keras.layers.Layer):
         num_classes: K, without background.
         conv_layers: number of 3x3 convolutions.
         channels: of each of them and of the transposed one.
-        norm: normalisation after each 3x3 convolution, which then has no bias: "batch_norm", "frozen_batch_norm" or
-            None.
+        norm: normalisation after each 3x3 convolution, which then has no bias, a kind of `build_norm`; or None.
         norm_epsilon: its epsilon.
         initializer: "c2_msra" (detectron2: He-normal by the fan-out, the predictor N(0, 0.001), biases 0) or
             "kaiming_normal" (torchvision: the predictor He-normal, too, and the biases of the last two layers drawn as

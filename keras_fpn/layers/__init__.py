@@ -7,7 +7,8 @@
                       convolutions of each channel by itself, with the normalisation after them
     group_normalization
                       statistics of groups of channels, added up a row at a time
-    normalization     batch normalisation that is frozen, or leaves padding out
+    normalization     batch normalisation that is frozen, or leaves padding out; synchronized_moments: of all devices
+    weighted_sum      sums of maps with learnt weights
     anchors           reference boxes of every level
     proposals         objectness and deltas -> the best boxes
     roi_align, roi_pool

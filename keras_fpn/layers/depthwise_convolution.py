@@ -10,7 +10,7 @@ from keras_fpn.layers.normalization import scale_and_shift
 
 @keras.saving.register_keras_serializable("keras_fpn")
 class NormalizedDepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """`keras.layers.DepthwiseConv2D` without bias, and batch normalisation of its channels.
+    """`keras.layers.DepthwiseConv2D` without bias, and a normalisation of its channels.
 
     Statistics that are given are multiplied into the kernel, which is small: TensorFlow joins a normalisation to a
     convolution over all channels, but not to this one, and would go over the map once more.
@@ -33,6 +33,8 @@ class NormalizedDepthwiseConv2D(keras.layers.DepthwiseConv2D):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """`[B, h, w, C] -> [B, h', w', C]`"""
+        if not hasattr(self.norm, "moving_variance"):  # of groups: nothing is given
+            return self.norm(super().call(inputs))
         learns_statistics = training and self.norm.trainable_variables
         # A kernel of few digits would be rounded twice.
         if learns_statistics or self.compute_dtype != self.variable_dtype:

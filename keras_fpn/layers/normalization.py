@@ -1,16 +1,17 @@
-"""Batch normalisation as detectors use it: usually frozen, because their batches are small."""
+"""The normalisations that can be chosen: batch normalisation, usually frozen for batches are small, and of groups."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.naming import nearest
+from keras_fpn.layers.group_normalization import GroupNormalization
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-NORMS = ("frozen_batch_norm", "batch_norm")
 LIVE_MOMENTUM = 0.9  # torch's momentum of 0.1 is the share of the new; Keras' is that of the old
 
 
@@ -76,9 +77,24 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs: "tf.Tensor", training: bool | None = None, mask: "tf.Tensor | None" = None) -> "tf.Tensor":
         """`[..., C]`, and for training a mask `[...]` of the cells that count -> `[..., C]`"""
-        if (training and self.trainable) or not has_one_operation(inputs):
+        if training and self.trainable:
+            if self.synchronized:
+                return self._synchronized(inputs, mask)
             return super().call(inputs, training=training, mask=mask)
-        return in_one_operation(inputs, self)
+        return in_one_operation(inputs, self) if has_one_operation(inputs) else super().call(inputs)
+
+    def _synchronized(self, inputs, mask):
+        from keras_fpn.layers.synchronized_moments import synchronized_moments
+
+        maps = keras.ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        counts = keras.ops.ones(keras.ops.shape(maps)[:-1], "bool") if mask is None else mask
+        moments = synchronized_moments(maps, counts)
+        for variable, new in zip((self.moving_mean, self.moving_variance), moments, strict=True):
+            variable.assign(self.momentum * variable + (1.0 - self.momentum) * keras.ops.cast(new, variable.dtype))
+        normalised = keras.ops.batch_normalization(
+            maps, *moments, axis=-1, offset=self.beta, scale=self.gamma, epsilon=self.epsilon
+        )
+        return keras.ops.cast(normalised, self.compute_dtype)
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
@@ -98,13 +114,40 @@ class MaskedBatchNormalization(BatchNormalization):
         return super().call(inputs, training=training, mask=mask)
 
 
+def _frozen(epsilon, frozen_gamma, name):
+    return FrozenBatchNormalization(epsilon=epsilon, initial_gamma=frozen_gamma, name=name)
+
+
+def _live(epsilon, frozen_gamma, name):
+    return BatchNormalization(epsilon=epsilon, momentum=LIVE_MOMENTUM, name=name)
+
+
+def _synchronised(epsilon, frozen_gamma, name):
+    return BatchNormalization(epsilon=epsilon, momentum=LIVE_MOMENTUM, synchronized=True, name=name)
+
+
+def _of_groups(epsilon, frozen_gamma, name):
+    return GroupNormalization(groups=32, epsilon=epsilon, name=name)
+
+
+# The settings' `Norm` has the same names.
+NORMS: dict[str, Callable[[float, float, str], keras.layers.Layer]] = {
+    "frozen_batch_norm": _frozen,
+    "batch_norm": _live,
+    "sync_batch_norm": _synchronised,
+    "group_norm": _of_groups,
+}
+LEARNS_STATISTICS = ("batch_norm", "sync_batch_norm")
+
+
 def build_norm(
     kind: str, epsilon: float, name: str, group: str = "backbone", frozen_gamma: float = 1.0
 ) -> keras.layers.Layer:
     """A normalisation layer.
 
     Args:
-        kind: "frozen_batch_norm", or "batch_norm" for one that learns its statistics.
+        kind: "frozen_batch_norm"; "batch_norm" for one that learns its statistics, "sync_batch_norm" for one that
+            learns them of the batches of all devices together; "group_norm" for 32 groups of channels.
         epsilon: added to the variance.
         name: name of the layer.
         group: group of settings that `kind` and `epsilon` come from, for errors to name.
@@ -113,16 +156,19 @@ def build_norm(
     Raises:
         UserError: for an unknown kind, or an epsilon of 0 with statistics that are learnt.
     """
-    if kind == "frozen_batch_norm":
-        return FrozenBatchNormalization(epsilon=epsilon, initial_gamma=frozen_gamma, name=name)
-    if kind != "batch_norm":
+    if kind not in NORMS:
         raise UserError(f"{group}.norm: unknown value {kind!r}{nearest(kind, NORMS)}")
-    if epsilon == 0:
+    if epsilon == 0 and kind != "frozen_batch_norm":
         raise UserError(
             f"{group}.norm_epsilon: 0 suits frozen statistics only, a channel that is constant in a batch would "
             f"be divided by zero; set {group}.norm_epsilon to 1e-5"
         )
-    return BatchNormalization(epsilon=epsilon, momentum=LIVE_MOMENTUM, name=name)
+    return NORMS[kind](epsilon, frozen_gamma, name)
+
+
+def told_what_counts(norm: BatchNormalization) -> MaskedBatchNormalization:
+    """The same normalisation, of learnt statistics, which is told which maps count."""
+    return MaskedBatchNormalization.from_config(norm.get_config())
 
 
 def has_one_operation(inputs: "tf.Tensor") -> bool:

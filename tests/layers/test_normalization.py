@@ -1,15 +1,24 @@
 """Batch normalisation by given statistics against its formula in float64, in training and in inference."""
 
+import subprocess
+import sys
+import textwrap
+import typing
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_fpn
 from keras_fpn.layers.normalization import (
+    NORMS,
     BatchNormalization,
     FrozenBatchNormalization,
     MaskedBatchNormalization,
+    build_norm,
 )
+from keras_fpn.parts.settings import Norm
 
 CHANNELS = 6
 
@@ -124,3 +133,89 @@ def test_a_map_is_gone_over_once(make, training):
     infer = tf.function(lambda maps: layer(maps, training=training))
     operations = [node.op for node in infer.get_concrete_function(tf.constant(drawn())).graph.as_graph_def().node]
     assert operations.count("FusedBatchNormV3") == 1 and not {"Mul", "AddV2"} & set(operations)
+
+
+# --- Each kind wherever a normalisation can be chosen
+
+PLACES = {
+    "backbone": lambda kind: {"backbone": {"name": "resnet18", "width": 8, "freeze_at": 0, "norm": kind}},
+    "depthwise": lambda kind: {"backbone": {"name": "mobilenet_v3_large", "freeze_at": 0, "norm": kind}},
+    "pyramid": lambda kind: {"pyramid": {"channels": 8, "norm": kind}},
+    "box_head": lambda kind: {"box_head": {"conv_layers": 1, "conv_channels": 8, "units": 8, "norm": kind}},
+}
+CLASSES = {
+    "frozen_batch_norm": "FrozenBatchNormalization",
+    "batch_norm": "BatchNormalization",
+    "sync_batch_norm": "BatchNormalization",
+    "group_norm": "GroupNormalization",
+}
+
+
+@pytest.mark.parametrize("kind", NORMS)
+@pytest.mark.parametrize("place", PLACES)
+def test_each_kind_in_each_place(place, kind, tiny_settings):
+    """A training step: losses are finite, and every normalisation is of the kind that was asked for."""
+    model = keras_fpn.FasterRCNN(**tiny_settings() | PLACES[place](kind))
+    part = getattr(model, "backbone" if place == "depthwise" else place)
+    found = [layer for layer in part._flatten_layers() if type(layer).__name__ in CLASSES.values()]
+    assert found and {type(layer).__name__ for layer in found} == {CLASSES[kind]}
+    assert all(layer.synchronized == (kind == "sync_batch_norm") for layer in found if hasattr(layer, "synchronized"))
+    images = tf.random.stateless_uniform([2, 64, 96, 3], [1, 2]) * 255
+    inputs = {"images": images, "image_sizes": tf.constant([[64, 96], [50, 70]])}
+    boxes = tf.constant([[[10.0, 12, 40, 44]], [[20.0, 30, 60, 50]]])
+    targets = {"boxes": boxes, "classes": tf.constant([[0], [1]])}
+    losses, _ = model.training_losses(inputs, targets, tf.zeros([2], tf.int64), training=True)
+    assert all(np.isfinite(float(value)) for value in losses.values())
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(64, 32), (24, 8), (5, 1)])
+def test_groups_divide_the_channels(channels, groups):
+    layer = build_norm("group_norm", 1e-5, "norm")
+    layer.build((None, None, None, channels))
+    assert layer.groups == groups
+
+
+def test_the_kinds_of_the_settings_are_those_that_can_be_built():
+    assert set(typing.get_args(Norm)) == set(NORMS)
+
+
+# In a process of its own: devices are divided before TensorFlow first looks at them.
+TWO_DEVICES = """
+    import numpy as np, tensorflow as tf
+    from keras_fpn.layers.normalization import build_norm
+
+    halves = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], halves)
+    rng = np.random.default_rng(0)
+    maps = rng.normal(1.0, 2.0, (6, 4, 5, 8)).astype(np.float32) * np.arange(1, 7, dtype=np.float32)[:, None, None, None]
+    counts = rng.random((6, 4, 5)) < 0.6
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    for given in (None, counts):
+        alone = build_norm("batch_norm", 1e-5, "alone")
+        wanted = alone(maps, training=True, mask=given)
+        with strategy.scope():
+            norm = build_norm("sync_batch_norm", 1e-5, "together")
+            norm.build(maps.shape)
+
+        def step(maps, given=None):
+            return norm(maps, training=True, mask=given)
+
+        def halves_of(value):
+            take = lambda context: tf.constant(np.split(value, [2])[context.replica_id_in_sync_group])
+            return strategy.experimental_distribute_values_from_function(take)
+
+        arguments = [halves_of(maps)] + ([] if given is None else [halves_of(given)])
+        found = tf.concat(strategy.experimental_local_results(strategy.run(step, arguments)), 0)
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+        for ours, theirs in zip(norm.variables, alone.variables, strict=True):
+            np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)
+    print("alike")
+"""
+
+
+@pytest.mark.slow
+def test_the_batches_of_two_devices_are_one():
+    """Two maps on one device and four on the other, all of them or without some vectors: as if all were on one."""
+    arguments = [sys.executable, "-c", textwrap.dedent(TWO_DEVICES)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.endswith("alike\n"), done.stderr[-2000:]
