@@ -144,11 +144,13 @@ _add_own("rpn", "keras_fpn.models.rpn:RPN", propose_settings)
 _add_own("fast_rcnn", "keras_fpn.models.fast_rcnn:FastRCNN", classify_settings, checks=_CLASSIFIES)
 _add_own("segment_proposals", "keras_fpn.models.segment_proposals:SegmentProposals", segment_settings)
 _STRIDED = Choice(NECKS, "name", "fpn_strided")
+_FROM_P3 = {"pyramid": {"levels": ["P3", "P4", "P5", "P6", "P7"]}}
 _add_own(
     "retinanet",
     "keras_fpn.models.retinanet:RetinaNet",
     dense_settings,
     checks=(dense_settings.check_levels,),
+    defaults=_FROM_P3,
     pyramid=_STRIDED,
 )
-_add_own("fcos", "keras_fpn.models.fcos:FCOS", fcos_settings, pyramid=_STRIDED)
+_add_own("fcos", "keras_fpn.models.fcos:FCOS", fcos_settings, defaults=_FROM_P3, pyramid=_STRIDED)

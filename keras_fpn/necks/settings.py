@@ -1,15 +1,16 @@
 """The pyramids that a configuration can name, and the settings of each; nothing here imports TensorFlow."""
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
-from pydantic import NonNegativeFloat, field_validator
+from pydantic import Field, NonNegativeFloat, field_validator
 
 from keras_fpn.parts.registry import Part, Registry
 from keras_fpn.parts.settings import Channels, Levels, Norm, Settings
 
 NECKS = Registry("pyramid", "pyramid.name")
 _Build = TypeVar("_Build", bound=Callable)
+Repeats = Annotated[int, Field(gt=0, le=100)]
 
 
 class NeckSettings(Settings):
@@ -56,6 +57,39 @@ class StridedPyramidSettings(PyramidSettings):
     levels_above: ClassVar[dict[str, int]] = {"torchvision": 2}
 
 
+class AggregatedPyramidSettings(PyramidSettings):
+    """Of a pyramid with a bottom-up path after the top-down one.
+
+    `top_input`: null where levels above the backbone's coarsest map are every second cell of the one below; else they
+    are convolutions of stride 2, the first of that map ("backbone") or of the pyramid's level of it ("pyramid").
+    """
+
+    top_input: Literal["backbone", "pyramid"] | None = None
+    conventions = (*PyramidSettings.conventions, "top_input")
+
+
+class BiFPNSettings(PyramidSettings):
+    """Of the bidirectional pyramid; EfficientDet-D0 has 3 cells of 64 channels, D7 8 of 384 and unweighted sums.
+
+    `repeats`: cells, one after the other. `fusion`: how the maps of a sum are weighed: by learnt weights over their sum
+    ("fast"), by the softmax of such weights, or not at all ("sum").
+    """
+
+    norm: Norm | None = "batch_norm"
+    norm_epsilon: NonNegativeFloat = 1e-3
+    repeats: Repeats = 3
+    fusion: Literal["fast", "softmax", "sum"] = "fast"
+    conventions = (*PyramidSettings.conventions, "fusion")
+
+
+class NASFPNSettings(PyramidSettings):
+    """Of the searched pyramid, on five levels. `repeats`: stacks of seven cells, 7 in the paper."""
+
+    norm: Norm | None = "batch_norm"
+    norm_epsilon: NonNegativeFloat = 1e-4
+    repeats: Repeats = 7
+
+
 def register_neck(name: str, settings: type[NeckSettings] = PyramidSettings) -> Callable[[_Build], _Build]:
     """Register what builds a pyramid under a name of its own; a decorator.
 
@@ -78,10 +112,15 @@ def register_neck(name: str, settings: type[NeckSettings] = PyramidSettings) -> 
 def _register_own():
     for name in ("fpn", "bottom_up", "top_down", "finest_level", "fusion", "ssd"):
         NECKS.add(name, Part(name, PyramidSettings, f"keras_fpn.necks.{name}:build_{name}"))
-    strided = "keras_fpn.necks.fpn_strided:build_fpn_strided"
-    NECKS.add("fpn_strided", Part("fpn_strided", StridedPyramidSettings, strided))
-    single_scale = "keras_fpn.necks.single_scale:build_single_scale"
-    NECKS.add("single_scale", Part("single_scale", NeckSettings, single_scale))
+    for name, settings in {
+        "fpn_strided": StridedPyramidSettings,
+        "panet": AggregatedPyramidSettings,
+        "pafpn": AggregatedPyramidSettings,
+        "bifpn": BiFPNSettings,
+        "nas_fpn": NASFPNSettings,
+        "single_scale": NeckSettings,
+    }.items():
+        NECKS.add(name, Part(name, settings, f"keras_fpn.necks.{name}:build_{name}"))
 
 
 _register_own()

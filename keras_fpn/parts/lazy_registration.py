@@ -31,7 +31,7 @@ REGISTERED = {
     "GroupedConv2D": "layers.grouped_convolution", "NormalizedDepthwiseConv2D": "layers.depthwise_convolution",
     "GroupNormalization": "layers.group_normalization",
     "FrozenBatchNormalization": "layers.normalization", "MaskedBatchNormalization": "layers.normalization",
-    "BatchNormalization": "layers.normalization",
+    "BatchNormalization": "layers.normalization", "WeightedSum": "layers.weighted_sum",
 }  # fmt: skip
 
 

@@ -45,6 +45,10 @@ PYRAMIDS = {
     "single_scale C5": ["C5"],
     "fusion": ["P3"],
     "ssd": ["P4", "P5", "P6", "P7"],
+    "panet": ["P3", "P4", "P5"],
+    "pafpn": ["P4", "P5", "P6"],
+    "bifpn": ["P4", "P5", "P6"],
+    "nas_fpn": ["P3", "P4", "P5", "P6", "P7"],
 }
 
 
@@ -87,6 +91,14 @@ def assert_same(found, expected):
         pytest.param("bottom_up", "onnx", marks=pytest.mark.slow),
         pytest.param("top_down", "saved_model", marks=pytest.mark.slow),
         pytest.param("ssd", "tflite", marks=pytest.mark.slow),
+        ("bifpn", "tflite"),
+        ("nas_fpn", "onnx"),
+        *(
+            pytest.param(pyramid, format, marks=pytest.mark.slow)
+            for pyramid in ("panet", "pafpn", "bifpn", "nas_fpn")
+            for format in ("saved_model", "tflite", "onnx")
+            if (pyramid, format) not in (("bifpn", "tflite"), ("nas_fpn", "onnx"))
+        ),
     ],
 )
 def test_a_region_proposal_network_on_every_pyramid(pyramid, format, tmp_path):

@@ -40,6 +40,7 @@ C4 = {
 VARIANTS |= {"conv5": C4, "live conv5": C4 | VARIANTS["live"]}
 VARIANTS |= {"depthwise": {"backbone": {"name": "mobilenet_v3_large"}}}
 VARIANTS |= {"grouped": {"backbone": {"name": "resnext50_32x4d", "width": 16}}}
+VARIANTS |= {"weighted sums": {"pyramid": {"name": "bifpn", "channels": 8, "repeats": 1, "norm": "group_norm"}}}
 VARIANTS |= {name: {"detections": {"suppression": name}} for name in ("class_agnostic", "soft_linear")}
 SEGMENTS = {"units": 8, "mask_size": 6, "samples_per_image": 8, "max_detections": 5, "canonical_size": 8.0}
 MASKS = {"pooling_size": 3, "conv_layers": 1, "channels": 8, "norm": "batch_norm"}

@@ -200,7 +200,7 @@ def test_strides_follow_the_backbone(backbone, levels, strides):
     assert pyramid_strides(backbone, levels) == dict(zip(levels, strides, strict=True))
 
 
-# --- The rows of the paper's ablations, and its neighbours: how each is built (section 5.1; tables 1 and 2)
+# --- The rows of the paper's ablations, its neighbours and successors: how each is built (section 5.1; tables 1 and 2)
 
 BACKBONE = dict(zip(("C2", "C3", "C4", "C5"), (3, 5, 6, 7), strict=True))
 # Sides of the maps of images of 128 x 192 px, and of 75 x 93 px, where the halves are rounded up.
@@ -213,6 +213,10 @@ ROWS = {
     "single_scale": {"levels": ["C4"]},
     "fusion": {"levels": ["P3"]},
     "ssd": {"levels": ["P4", "P5", "P6", "P7", "P8"]},
+    "panet": {},
+    "pafpn": {},
+    "bifpn": {"repeats": 1},
+    "nas_fpn": {"repeats": 1},
 }
 
 
@@ -266,6 +270,10 @@ def changed_outputs(name, level):
         ("single_scale", ["C4"], {"C4": 16}),
         ("fusion", ["C2", "C3", "C4", "C5"], {"P3": 8}),
         ("ssd", ["C4", "C5"], {"P4": 16, "P5": 32, "P6": 64, "P7": 128, "P8": 256}),
+        ("panet", ["C2", "C3", "C4", "C5"], {"P2": 4, "P3": 8, "P4": 16, "P5": 32, "P6": 64}),
+        ("pafpn", ["C2", "C3", "C4", "C5"], {"P2": 4, "P3": 8, "P4": 16, "P5": 32, "P6": 64}),
+        ("bifpn", ["C2", "C3", "C4", "C5"], {"P2": 4, "P3": 8, "P4": 16, "P5": 32, "P6": 64}),
+        ("nas_fpn", ["C2", "C3", "C4", "C5"], {"P2": 4, "P3": 8, "P4": 16, "P5": 32, "P6": 64}),
     ],
 )
 def test_each_pyramid_has_its_inputs_and_its_outputs(name, inputs, strides):
@@ -292,6 +300,10 @@ def test_each_pyramid_has_its_inputs_and_its_outputs(name, inputs, strides):
         ("single_scale", [set(), set(), {"C4"}, set()]),
         ("fusion", [{"P3"}, {"P3"}, {"P3"}, {"P3"}]),
         ("ssd", [set(), set(), {"P4"}, {"P5", "P6", "P7", "P8"}]),
+        # What is finer goes up, too.
+        *((name, [{"P2", "P3", "P4", "P5", "P6"}] * 4) for name in ("panet", "pafpn", "bifpn")),
+        # Of one stack: no cell but the one of its own level reads C4.
+        ("nas_fpn", [{"P2", "P3", "P4", "P5", "P6"}] * 2 + [{"P4", "P5", "P6"}, {"P2", "P3", "P4", "P5", "P6"}]),
     ],
 )
 def test_each_pyramid_reads_the_maps_of_its_row_and_no_other(name, expected):
@@ -388,6 +400,9 @@ def test_ssd_halves_its_sides_and_rounds_up_where_they_are_odd():
         ("fusion", {"channels": 6}, "pyramid.channels: 6; give a multiple of 4, a share each"),
         ("ssd", {"levels": ["P4", "P6"]}, "pyramid.levels: must be neighbours, finest first"),
         ("ssd", {"levels": ["P6", "P7"]}, "pyramid.levels: P6 needs C6; the backbone gives C2..C5"),
+        ("nas_fpn", {"levels": ["P3", "P4"]}, "nas_fpn has five levels, as in P3, P4, P5, P6, P7; not P3, P4"),
+        ("bifpn", {"levels": ["P1", "P2"]}, "pyramid.levels: P1 needs C1; the backbone gives C2..C5"),
+        ("panet", {"norm": "bach_norm"}, "pyramid.norm: unknown value 'bach_norm'; did you mean 'batch_norm'?"),
         ("bottom_up", {"levels": ["C4"]}, "pyramid.levels: must be neighbours, finest first"),
         ("top_down", {"levels": ["P5", "P4"]}, "pyramid.levels: must be neighbours, finest first"),
     ],
