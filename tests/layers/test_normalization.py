@@ -187,7 +187,8 @@ TWO_DEVICES = """
     halves = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], halves)
     rng = np.random.default_rng(0)
-    maps = rng.normal(1.0, 2.0, (6, 4, 5, 8)).astype(np.float32) * np.arange(1, 7, dtype=np.float32)[:, None, None, None]
+    scales = np.arange(1, 7)[:, None, None, None]
+    maps = (rng.normal(1.0, 2.0, (6, 4, 5, 8)) * scales).astype(np.float32)
     counts = rng.random((6, 4, 5)) < 0.6
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     for given in (None, counts):
