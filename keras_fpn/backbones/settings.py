@@ -16,6 +16,8 @@ MOBILENET_V3_STRIDES = STRIDES | {"C6": 32}
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 # Number of blocks, groups of the 3x3 convolutions, channels of a group.
 RESNEXTS = ("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d")
+SWINS = ("swin_t", "swin_s", "swin_b")
+CONVNEXTS = ("convnext_tiny", "convnext_small", "convnext_base", "convnext_large")
 # What each family's own `preprocess_input` does, in our terms; families not listed rescale inside the network.
 _CAFFE = {"channel_order": "BGR", "mean": [103.939, 116.779, 123.68], "std": [1.0, 1.0, 1.0]}
 _TENSORFLOW = {"channel_order": "RGB", "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5]}
@@ -85,6 +87,25 @@ class ResNeXtSettings(ResNetSettings):
     profiles: ClassVar[dict[str, dict[str, Any]]] = {}
 
 
+class TransformerSettings(Settings):
+    """Of Swin: it has layer normalisations throughout, whose statistics are each image's own.
+
+    `freeze_at`: see `BackboneSettings`. `drop_path`: rate at which the branches of the last block are left out of an
+    image in training (stochastic depth), of those before it less.
+    """
+
+    name: str = "swin_t"
+    freeze_at: Annotated[int, Field(ge=0, le=5)] = 0
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class ConvNeXtSettings(TransformerSettings):
+    """Of ConvNeXt, like Swin. `layer_scale`: factors of its blocks' branches before any weights are loaded."""
+
+    name: str = "convnext_tiny"
+    layer_scale: NonNegativeFloat = 1.0
+
+
 def register_backbone(
     name: str, settings: type[BackboneSettings] = BackboneSettings, *, pixels: Mapping[str, Any] | None = None
 ) -> Callable[[_Build], _Build]:
@@ -132,6 +153,11 @@ def _register_own():
     target = "keras_fpn.backbones.mobilenet_v3:build_mobilenet_v3_large"
     facts = {"strides": MOBILENET_V3_STRIDES}
     BACKBONES.add(mobilenet, Part(mobilenet, MobileNetV3Settings, target, facts=facts))
+    for family, names, settings in (("swin", SWINS, TransformerSettings), ("convnext", CONVNEXTS, ConvNeXtSettings)):
+        for name in names:
+            target = f"keras_fpn.backbones.{family}:build_{family}"
+            facts = {"pixels": _TORCH, "strides": STRIDES}
+            BACKBONES.add(name, Part(name, settings, target, {"name": name}, facts))
     for name, pixels in APPLICATION_PIXELS.items():
         target = "keras_fpn.backbones.applications:build_application"
         facts = {"pixels": pixels, "strides": STRIDES}

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from keras_fpn.backbones.build import build_backbone
+from keras_fpn.backbones.settings import default_pixels
 from keras_fpn.checkpoints import torchvision, torchvision_writing, variables
 from keras_fpn.checkpoints.classes import Classes
 from keras_fpn.checkpoints.files import read_checkpoint, write_safetensors
@@ -221,6 +222,8 @@ def _check_suits(resolved, config, source, identity, classes, file, forced):
     `forced`: the user says whose file it is, so that it may be of an architecture that nobody recognises.
     """
     model = resolved.model
+    if identity.architecture is None and default_pixels(model.backbone.name) is not None:
+        return  # a network whose conventions are its own, whatever the detector's
     if model.profile != source.NAME:
         raise UserError(
             f"{file}: {source.NAME}'s weights give other answers under the profile {model.profile!r}, which {config} "

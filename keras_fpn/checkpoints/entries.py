@@ -12,7 +12,6 @@ from keras_fpn.parts.checkpoint_names import (
     CONVOLUTION,
     DEPTHWISE,
     LINEAR,
-    VECTOR,
     ClassRows,
     Transform,
     named,
@@ -22,7 +21,8 @@ from keras_fpn.parts.checkpoint_names import (
 # Our variables' names and torch's.
 TENSORS = {
     "kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias", "moving_mean": "running_mean",
-    "moving_variance": "running_var",
+    "moving_variance": "running_var", "relative_position_bias_table": "relative_position_bias_table",
+    "layer_scale": "layer_scale",
 }  # fmt: skip
 # The first kind that a layer is of tells how its kernel lies in a file.
 KERNELS = ((keras.layers.DepthwiseConv2D, DEPTHWISE), (keras.layers.Dense, LINEAR), (keras.layers.Layer, CONVOLUTION))
@@ -75,6 +75,8 @@ def entries(
             theirs = named(table, layer.name)
             if theirs is None:
                 raise UserError(f"{name} {_kind(model, name, part)}: {layer.name} has no name among {source}'s")
+            if not theirs.name:
+                continue
             rows = getattr(part, "class_rows", {}).get(layer.name)
             order = class_rows(model, rows) if rows and class_rows else None
             yield from _layer_entries(layer, theirs, order)
@@ -91,7 +93,7 @@ def _layer_entries(layer, theirs, order):
     for variable in own_weights(layer):
         if variable.name not in TENSORS:
             raise UserError(f"{layer.name}: no published file has the like of its {variable.name}")
-        transform = (theirs.kernel or usual) if variable.name == "kernel" else VECTOR
+        transform = (theirs.kernel or usual) if variable.name == "kernel" else theirs.vector
         if order is not None:
             transform = reordered(transform, *order)
         epsilon = layer.epsilon if variable.name == "moving_variance" else None

@@ -39,8 +39,10 @@ def current_names(tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]
 
 
 def is_ignored(name: str) -> bool:
-    """Whether a tensor is of no use here: a counter of training steps, or the classifier of an ImageNet file."""
-    return name.endswith(".num_batches_tracked") or name.startswith(("fc.", "classifier."))
+    """Whether a tensor is of no use here: a counter or an index, or the classifier of an ImageNet file."""
+    last = ("norm.weight", "norm.bias", "head.weight", "head.bias")
+    counts = name.endswith((".num_batches_tracked", ".relative_position_index"))
+    return counts or name in last or name.startswith(("fc.", "classifier."))
 
 
 # What a file is -----------------------------------------------------------------------------------------------------
@@ -53,15 +55,24 @@ def is_source_of(tensors: Mapping[str, np.ndarray]) -> bool:
 
 def is_classifier(tensors: Mapping[str, np.ndarray]) -> bool:
     """Whether the names are those of an ImageNet classifier, without a detector's prefix."""
-    return {"conv1.weight", "layer1.0.conv1.weight"} <= set(tensors) or "features" + MOBILENET_LAST in tensors
+    return _classifier(tensors) is not None
+
+
+def _classifier(tensors):
+    """The kind of classifier that a file is, or None."""
+    from keras_fpn.checkpoints.published import kinds  # they import this module
+
+    met = (kind for kind in kinds() if kind.source == NAME and kind.architecture is None and kind.is_met(tensors))
+    return next(met, None)
 
 
 def backbone_of(tensors: Mapping[str, np.ndarray]) -> str | None:
     """Name of the network that the blocks in a file make, or None where they make none of ours."""
-    prefix = "" if is_classifier(tensors) else BODY
-    if (prefix.rstrip(".") or "features") + MOBILENET_LAST in tensors:
+    if kind := _classifier(tensors):
+        return kind.backbone(tensors)
+    if BODY.rstrip(".") + MOBILENET_LAST in tensors:
         return "mobilenet_v3_large"
-    return sizes.resnet_name(tensors, re.escape(prefix) + RESNET_BLOCK)
+    return sizes.resnet_name(tensors, re.escape(BODY) + RESNET_BLOCK)
 
 
 def resnet_of(backbone: str | None, kind: str, file: Path) -> str:

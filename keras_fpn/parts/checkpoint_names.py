@@ -85,13 +85,15 @@ class ClassRows(NamedTuple):
 
 
 class Named(NamedTuple):
-    """A layer's name in a file, and the transform of its kernel where that is not the usual one of its kind.
+    """A layer's name in a file, and the transforms of its kernel and of its vectors where they are not the usual ones.
 
-    `name` may hold `\\1`, what the first group of its pattern matched.
+    `name` may hold `\\1`, what the first group of its pattern matched. It is empty of a layer that the source's files
+    have not, and that stays as it was made.
     """
 
     name: str
     kernel: Transform | None = None
+    vector: Transform = VECTOR
 
 
 def named(table: Mapping[str, str | Named], layer: str) -> Named | None:

@@ -32,6 +32,8 @@ REGISTERED = {
     "GroupNormalization": "layers.group_normalization",
     "FrozenBatchNormalization": "layers.normalization", "MaskedBatchNormalization": "layers.normalization",
     "BatchNormalization": "layers.normalization", "WeightedSum": "layers.weighted_sum",
+    "WindowAttention": "layers.window_attention", "PatchMerging": "layers.patch_merging",
+    "LayerScale": "layers.layer_scale",
 }  # fmt: skip
 
 

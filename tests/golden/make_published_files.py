@@ -6,7 +6,8 @@ commit 02b5c4e2):
     python tests/golden/make_published_files.py MODEL_ZOO.md
 
 `{source: {url: {"reached": {name: number}, "mebibytes": number or null}}}` of the detectors with a pyramid on ResNets,
-ResNeXts or MobileNetV3-Large, Faster R-CNNs without one, cascades, the RPN and the ImageNet classifiers among them.
+ResNeXts or MobileNetV3-Large, Faster R-CNNs without one, cascades, the RPN and the ImageNet classifiers, Swin and
+ConvNeXt among them.
 """
 
 import json
@@ -17,7 +18,7 @@ import sys
 import torchvision
 
 HERE = pathlib.Path(__file__).parent
-MODELS = r"(faster|mask|keypoint)rcnn_|retinanet_|fcos_|resnet\d+$|resnext\d+_\d+x\d+d$|mobilenet_v3_large$"
+MODELS = r"(faster|mask|keypoint)rcnn_|retinanet_|fcos_|resnet\d+$|resnext\d+_\d+x\d+d$|mobilenet_v3_large$|swin_[tsb]$|convnext_"
 ROWS = (
     r"(?:(?:faster_rcnn|(?:cascade_)?mask_rcnn|keypoint_rcnn|retinanet|rpn)_(?:R_\d+|X_101_32x8d)_FPN_[13]x"
     r"|faster_rcnn_R_\d+_(?:C4|DC5)_[13]x)"

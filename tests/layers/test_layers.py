@@ -40,6 +40,7 @@ C4 = {
 VARIANTS |= {"conv5": C4, "live conv5": C4 | VARIANTS["live"]}
 VARIANTS |= {"depthwise": {"backbone": {"name": "mobilenet_v3_large"}}}
 VARIANTS |= {"grouped": {"backbone": {"name": "resnext50_32x4d", "width": 16}}}
+VARIANTS |= {name: {"backbone": {"name": name}} for name in ("swin_t", "convnext_tiny")}
 VARIANTS |= {"weighted sums": {"pyramid": {"name": "bifpn", "channels": 8, "repeats": 1, "norm": "group_norm"}}}
 VARIANTS |= {name: {"detections": {"suppression": name}} for name in ("class_agnostic", "soft_linear")}
 SEGMENTS = {"units": 8, "mask_size": 6, "samples_per_image": 8, "max_detections": 5, "canonical_size": 8.0}
@@ -259,7 +260,7 @@ def test_settings_cannot_change(calls, name):
     """A graph may have been made with them, which would not follow."""
     layer = calls[name][0].layer
     norms = ("FrozenBatchNormalization", "MaskedBatchNormalization", "BatchNormalization", "GroupNormalization")
-    of_keras = (*norms, "UpsampleLike", "GroupedConv2D", "NormalizedDepthwiseConv2D")
+    of_keras = (*norms, "UpsampleLike", "PatchMerging", "GroupedConv2D", "NormalizedDepthwiseConv2D")
     if name.rpartition(">")[2] in of_keras:
         pytest.skip("has no settings, or those of Keras' own layer")
     assert isinstance(layer, FixedArguments) and layer.setting_names

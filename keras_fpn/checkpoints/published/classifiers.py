@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_fpn.checkpoints import torchvision
+from keras_fpn.checkpoints import sizes, torchvision
 from keras_fpn.checkpoints.published.identity import Identity
 from keras_fpn.checkpoints.published.kind import PublishedKind, register_published
 
@@ -17,6 +17,10 @@ class ResNetClassifier(PublishedKind):
     source = torchvision.NAME
     words = "ImageNet ResNets"
     patterns = (r"^conv1\.weight$", r"^layer1\.0\.conv1\.weight$")
+
+    @classmethod
+    def backbone(cls, tensors: Mapping[str, np.ndarray]) -> str | None:
+        return sizes.resnet_name(tensors, torchvision.RESNET_BLOCK)
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
@@ -31,6 +35,10 @@ class MobileNetClassifier(PublishedKind):
     source = torchvision.NAME
     words = "ImageNet MobileNetV3-Large"
     patterns = (r"^features\.16\.0\.weight$",)
+
+    @classmethod
+    def backbone(cls, tensors: Mapping[str, np.ndarray]) -> str | None:
+        return "mobilenet_v3_large"
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:

@@ -48,6 +48,16 @@ class PublishedKind:
         return any(re.search(pattern, name) for pattern in cls.patterns)
 
     @classmethod
+    def is_met(cls, tensors: Mapping[str, np.ndarray]) -> bool:
+        """Whether each pattern is met by a name."""
+        return all(any(re.search(pattern, name) for name in tensors) for pattern in cls.patterns)
+
+    @classmethod
+    def backbone(cls, tensors: Mapping[str, np.ndarray]) -> str | None:
+        """Of a kind that is a backbone alone, its name in a configuration; None where its blocks make none of ours."""
+        return None
+
+    @classmethod
     def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
         """The `Identity` of a file of this kind.
 
@@ -128,7 +138,7 @@ def kind_of(source: str, tensors: Mapping[str, np.ndarray]) -> type[PublishedKin
     Of kinds with as many patterns it is the one that more of the tensors belong to.
     """
     own = [kind for kind in _KINDS if kind.source == source]
-    met = [kind for kind in own if all(any(re.search(p, name) for name in tensors) for p in kind.patterns)]
+    met = [kind for kind in own if kind.is_met(tensors)]
 
     def fit(kind):
         return len(kind.patterns), sum(map(kind.reads, tensors))

@@ -1,0 +1,152 @@
+"""Attention within windows of a map, with shifted windows in turn (Liu et al., Swin Transformer, ICCV 2021)."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_fpn.layers.fixed_arguments import FixedArguments
+
+APART = -100.0  # added to what cells of different regions say to each other
+
+
+@keras.saving.register_keras_serializable("keras_fpn")
+class WindowAttention(FixedArguments, keras.layers.Layer):
+    """Multi-head attention of the cells of each window of a map among themselves, with a relative position bias.
+
+    The conventions are torchvision's: maps are padded with zeros below and to the right to whole windows, and the
+    padding takes part; shifted windows begin `shift` cells further on and go on where the map begins, cells that are
+    no neighbours there being kept apart; along a side of a single window there is no shift.
+
+    Args:
+        num_heads: that the channels are split into.
+        window: side of a window in cells, w.
+        shift: cells by which the windows are moved, 0 for none.
+    """
+
+    def __init__(self, num_heads, window=7, shift=0, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.window = window
+        self.shift = shift
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        channels = int(input_shape[-1] or 0)
+        self.qkv = self._linear(channels, 3 * channels, "qkv")
+        self.projection = self._linear(channels, channels, "projection")
+        self.bias_table = self.add_weight(
+            shape=((2 * self.window - 1) ** 2, self.num_heads),
+            initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            name="relative_position_bias_table",
+        )
+
+    def _linear(self, inputs, units, name):
+        initializer = keras.initializers.TruncatedNormal(stddev=0.02)
+        layer = keras.layers.Dense(
+            units, kernel_initializer=initializer, dtype=self.dtype_policy, name=f"{self.name}_{name}"
+        )
+        layer.build((None, inputs))
+        return layer
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """`[B, h, w, C] -> [B, h, w, C]`"""
+        height, width = _sides(inputs)
+        rows, columns = (-(-side // self.window) for side in (height, width))
+        padded = rows * self.window, columns * self.window
+        maps = inputs
+        if _differ(padded, (height, width)):
+            maps = tf.pad(maps, [[0, 0], [0, padded[0] - height], [0, padded[1] - width], [0, 0]])
+        shifts = [_shift(self.shift, number) for number in (rows, columns)]
+        maps = _rolled(maps, shifts, padded)
+        windows = self._attend(self._split(maps, rows, columns), self._apart(shifts, rows, columns), rows * columns)
+        maps = _rolled(self._joined(windows, rows, columns), [-shift for shift in shifts], padded)
+        return maps[:, :height, :width] if _differ(padded, (height, width)) else maps
+
+    def _split(self, maps, rows, columns):
+        """`[B, rows w, columns w, C] -> [B rows columns, w w, C]`"""
+        side, channels = self.window, maps.shape[-1]
+        maps = tf.reshape(maps, [-1, rows, side, columns, side, channels])
+        return tf.reshape(tf.transpose(maps, [0, 1, 3, 2, 4, 5]), [-1, side * side, channels])
+
+    def _joined(self, windows, rows, columns):
+        side, channels = self.window, windows.shape[-1]
+        maps = tf.reshape(windows, [-1, rows, columns, side, side, channels])
+        return tf.reshape(tf.transpose(maps, [0, 1, 3, 2, 4, 5]), [-1, rows * side, columns * side, channels])
+
+    def _attend(self, windows, apart, number):
+        """`[N, L, C] -> [N, L, C]`; `apart` `[number, L, L]` is added to what cells of a map's windows say, or None."""
+        cells, channels = windows.shape[1:]
+        width = channels // self.num_heads
+        parts = tf.reshape(self.qkv(tf.reshape(windows, [-1, channels])), [-1, cells, 3, self.num_heads, width])
+        query, key, value = tf.unstack(tf.transpose(parts, [2, 0, 3, 1, 4]))
+        said = tf.matmul(query * width**-0.5, key, transpose_b=True) + self._bias()
+        if apart is not None:
+            said = tf.reshape(said, [-1, number, self.num_heads, cells, cells]) + tf.cast(apart[:, None], said.dtype)
+            said = tf.reshape(said, [-1, self.num_heads, cells, cells])
+        heard = tf.transpose(tf.matmul(tf.nn.softmax(said), value), [0, 2, 1, 3])
+        return tf.reshape(self.projection(tf.reshape(heard, [-1, channels])), [-1, cells, channels])
+
+    def _bias(self):
+        """`[heads, L, L]`"""
+        places = relative_positions(self.window)
+        # Along the last axis, where the gradient is a dense tensor.
+        bias = tf.gather(tf.transpose(self.bias_table.value), places.reshape(-1), axis=1)
+        return tf.reshape(bias, [self.num_heads, *places.shape])
+
+    def _apart(self, shifts, rows, columns):
+        """`[rows columns, L, L]` of 0, and -100 where a window's cells are no neighbours; None where all are."""
+        if all(isinstance(shift, int) and shift == 0 for shift in shifts):
+            return None
+        regions = [
+            _regions(number * self.window, self.window, shift)
+            for number, shift in zip((rows, columns), shifts, strict=True)
+        ]
+        regions = 3 * regions[0][:, None] + regions[1][None]
+        regions = self._split(regions[None, :, :, None], rows, columns)[..., 0]
+        return tf.where(regions[:, :, None] == regions[:, None], 0.0, APART)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+
+def relative_positions(window: int) -> np.ndarray:
+    """`[w w, w w]` int32, row of the bias table for each pair of cells of a window."""
+    cells = np.stack(np.meshgrid(np.arange(window), np.arange(window), indexing="ij"), -1).reshape(-1, 2)
+    offsets = cells[:, None] - cells[None] + window - 1
+    return (offsets[..., 0] * (2 * window - 1) + offsets[..., 1]).astype(np.int32)
+
+
+def _sides(maps):
+    dynamic = tf.shape(maps)
+    return [dynamic[axis] if maps.shape[axis] is None else maps.shape[axis] for axis in (1, 2)]
+
+
+def _differ(some: Any, others: Any) -> bool:
+    """Whether sizes differ, or may."""
+    return not all(isinstance(one, int) and one == other for one, other in zip(some, others, strict=True))
+
+
+def _shift(shift, number):
+    """The shift along a side of so many windows."""
+    if shift == 0 or isinstance(number, int):
+        return shift if isinstance(number, int) and number > 1 else 0
+    return tf.where(number > 1, shift, 0)
+
+
+def _rolled(maps, shifts, sides):
+    """Maps that begin so many cells further on, and go on where they began."""
+    for axis, (shift, side) in enumerate(zip(shifts, sides, strict=True), start=1):
+        if isinstance(shift, int) and shift == 0:
+            continue
+        start = shift % side
+        first, second = [slice(None)] * axis + [slice(start, None)], [slice(None)] * axis + [slice(0, start)]
+        maps = tf.concat([maps[tuple(first)], maps[tuple(second)]], axis)
+    return maps
+
+
+def _regions(side, window, shift):
+    """`[side]` int32, of a rolled side: 0 before the last window, in it 1, and 2 for what came round."""
+    places = tf.range(side)
+    is_shifted = tf.cast(shift > 0, tf.int32)
+    return tf.cast(places >= side - window, tf.int32) * is_shifted + tf.cast(places >= side - shift, tf.int32)
