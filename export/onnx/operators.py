@@ -70,10 +70,20 @@ def make_sigmoid(context: Any, node: Any, name: str, arguments: Any) -> None:
     )
 
 
+def make_erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
+    """tf2onnx's handler of the complementary error function, in TensorFlow's GELU: 1 - Erf."""
+    given, outputs, shapes, dtypes = list(node.input), list(node.output), node.output_shapes, node.output_dtypes
+    context.remove_node(name)
+    one = context.make_const(f"{name}_one", np.ones(1, np.float32))
+    erf = context.make_node("Erf", given, shapes=shapes, dtypes=dtypes)
+    context.make_node("Sub", [one.output[0], erf.output[0]], name=name, outputs=outputs, shapes=shapes, dtypes=dtypes)
+
+
 HANDLERS: dict[str, tuple[Callable[..., None], list]] = {
     "PyFunc": (make_native, []),
     "SelectV2": (make_where, []),
     "Sigmoid": (make_sigmoid, []),
+    "Erfc": (make_erfc, []),
 }
 
 

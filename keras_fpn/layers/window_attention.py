@@ -52,15 +52,17 @@ class WindowAttention(FixedArguments, keras.layers.Layer):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """`[B, h, w, C] -> [B, h, w, C]`"""
         height, width = _sides(inputs)
-        rows, columns = (-(-side // self.window) for side in (height, width))
+        # No negative number is divided: where ONNX rounds to 0, TensorFlow rounds down.
+        rows, columns = ((side + self.window - 1) // self.window for side in (height, width))
         padded = rows * self.window, columns * self.window
         maps = inputs
         if _differ(padded, (height, width)):
             maps = tf.pad(maps, [[0, 0], [0, padded[0] - height], [0, padded[1] - width], [0, 0]])
         shifts = [_shift(self.shift, number) for number in (rows, columns)]
-        maps = _rolled(maps, shifts, padded)
+        maps = _rolled(maps, shifts)
         windows = self._attend(self._split(maps, rows, columns), self._apart(shifts, rows, columns), rows * columns)
-        maps = _rolled(self._joined(windows, rows, columns), [-shift for shift in shifts], padded)
+        back = [0 if _is_none(shift) else side - shift for side, shift in zip(padded, shifts, strict=True)]
+        maps = _rolled(self._joined(windows, rows, columns), back)
         return maps[:, :height, :width] if _differ(padded, (height, width)) else maps
 
     def _split(self, maps, rows, columns):
@@ -96,7 +98,7 @@ class WindowAttention(FixedArguments, keras.layers.Layer):
 
     def _apart(self, shifts, rows, columns):
         """`[rows columns, L, L]` of 0, and -100 where a window's cells are no neighbours; None where all are."""
-        if all(isinstance(shift, int) and shift == 0 for shift in shifts):
+        if all(map(_is_none, shifts)):
             return None
         regions = [
             _regions(number * self.window, self.window, shift)
@@ -134,12 +136,15 @@ def _shift(shift, number):
     return tf.where(number > 1, shift, 0)
 
 
-def _rolled(maps, shifts, sides):
+def _is_none(shift):
+    return isinstance(shift, int) and shift == 0
+
+
+def _rolled(maps, starts):
     """Maps that begin so many cells further on, and go on where they began."""
-    for axis, (shift, side) in enumerate(zip(shifts, sides, strict=True), start=1):
-        if isinstance(shift, int) and shift == 0:
+    for axis, start in enumerate(starts, start=1):
+        if _is_none(start):
             continue
-        start = shift % side
         first, second = [slice(None)] * axis + [slice(start, None)], [slice(None)] * axis + [slice(0, start)]
         maps = tf.concat([maps[tuple(first)], maps[tuple(second)]], axis)
     return maps

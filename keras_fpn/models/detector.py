@@ -418,7 +418,8 @@ class Detector(OwnLosses, metaclass=TakesWeights):
         for key in ("format_version", "extensions"):  # of the file, see `models.files`
             config.pop(key, None)
         # The variables come from the file: nothing is to be downloaded for them.
-        config["backbone"] = config["backbone"] | {"weights": None}
+        if "weights" in config["backbone"]:
+            config["backbone"] = config["backbone"] | {"weights": None}
         frozen, by_hand = config.pop("frozen", ()), config.pop("untrained_layers", None)
         model = super().from_config(config)
         model.freeze(frozen)  # before the optimizer is made, which holds what is trained

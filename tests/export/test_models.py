@@ -108,6 +108,15 @@ def test_a_region_proposal_network_on_every_pyramid(pyramid, format, tmp_path):
     assert finding.detections > 100
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["saved_model", "tflite", "onnx"])
+@pytest.mark.parametrize("backbone", ["swin_t", "convnext_tiny"])
+def test_a_region_proposal_network_on_every_backbone(backbone, format, tmp_path):
+    model = built(keras_fpn.RPN, **proposing("bottom_up") | {"backbone": {"name": backbone}})
+    finding = export.export_model(model, format, out_of(format, tmp_path)).finding
+    assert finding.detections > 100 and finding.unpaired == 0
+
+
 def c4_detector(**groups):
     """The paper's C4 baseline: RoIs of 14 x 14 bins, conv5 in the head."""
     head = {"roi_pooling": {"levels": ["C4"], "output_size": 14}, "box_head": {"name": "conv5"}}
