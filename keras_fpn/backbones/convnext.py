@@ -12,9 +12,9 @@ from typing import NamedTuple
 import keras
 
 from keras_fpn.backbones.transformer_layers import (
+    NOT_IN_FILES,
     POINTWISE,
     STAGES,
-    TAP_NORMS,
     added,
     drop_rates,
     freeze,
@@ -24,6 +24,7 @@ from keras_fpn.backbones.transformer_layers import (
     truncated_normal,
 )
 from keras_fpn.layers.layer_scale import LayerScale
+from keras_fpn.ops.gelu import gelu
 from keras_fpn.parts.checkpoint_names import Named, Transform
 
 EPSILON = 1e-6
@@ -81,7 +82,7 @@ def _block(x, layer_scale, drop_rate, name):
     spread = keras.layers.DepthwiseConv2D(
         7, padding="same", depthwise_initializer=truncated_normal(), name=f"{name}_depthwise"
     )(x)
-    hidden = pointwise(normalized(spread, EPSILON, f"{name}_norm"), 4 * x.shape[-1], f"{name}_mlp1", "gelu")
+    hidden = pointwise(normalized(spread, EPSILON, f"{name}_norm"), 4 * x.shape[-1], f"{name}_mlp1", gelu)
     branch = LayerScale(layer_scale, name=f"{name}_scale")(pointwise(hidden, x.shape[-1], f"{name}_mlp2"))
     return added(x, branch, drop_rate, name)
 
@@ -99,6 +100,6 @@ def _stage_names(stage):
     }
 
 
-_TORCHVISION = {"stem_conv": "features.0.0", "stem_norm": "features.0.1"} | TAP_NORMS
+_TORCHVISION = {"stem_conv": "features.0.0", "stem_norm": "features.0.1"} | NOT_IN_FILES
 for _stage in STAGES:
     _TORCHVISION |= _stage_names(_stage)

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import keras
 
 from keras_fpn.backbones.transformer_layers import (
+    NOT_IN_FILES,
     POINTWISE,
     STAGES,
-    TAP_NORMS,
     added,
     drop_rates,
     freeze,
@@ -26,6 +26,7 @@ from keras_fpn.backbones.transformer_layers import (
 )
 from keras_fpn.layers.patch_merging import PatchMerging
 from keras_fpn.layers.window_attention import WindowAttention
+from keras_fpn.ops.gelu import gelu
 from keras_fpn.parts.checkpoint_names import Named
 
 EPSILON = 1e-5
@@ -82,7 +83,7 @@ def _block(x, num_heads, shift, drop_rate, name):
         normalized(x, EPSILON, f"{name}_norm1")
     )
     x = added(x, attended, drop_rate, f"{name}_attention")
-    hidden = pointwise(normalized(x, EPSILON, f"{name}_norm2"), 4 * x.shape[-1], f"{name}_mlp1", "gelu")
+    hidden = pointwise(normalized(x, EPSILON, f"{name}_norm2"), 4 * x.shape[-1], f"{name}_mlp1", gelu)
     return added(x, pointwise(hidden, x.shape[-1], f"{name}_mlp2"), drop_rate, f"{name}_mlp")
 
 
@@ -100,6 +101,6 @@ def _stage_names(stage):
     }
 
 
-_TORCHVISION = {"stem_conv": "features.0.0", "stem_norm": "features.0.2"} | TAP_NORMS
+_TORCHVISION = {"stem_conv": "features.0.0", "stem_norm": "features.0.2"} | NOT_IN_FILES
 for _stage in STAGES:
     _TORCHVISION |= _stage_names(_stage)

@@ -1,18 +1,19 @@
 """Layers that Swin and ConvNeXt have in common, named after their block, and the names of these in files."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
 
+from keras_fpn.layers.stochastic_depth import StochasticDepth
 from keras_fpn.parts.checkpoint_names import Named, Transform
 
 # A linear layer there, a 1x1 convolution here, which TensorFlow joins to the bias and the activation after it.
 POINTWISE = Transform(lambda tensor: tensor.T[None, None], lambda value: np.transpose(value[0, 0]))
 STAGES = (2, 3, 4, 5)
 STRIDES = {f"C{stage}": 2**stage for stage in STAGES}
-# The taps have normalisations of their own, which no classifier has.
-TAP_NORMS = {r"norm_C\d": Named("")}
+# No file of a classifier has the normalisations of the taps, nor what stochastic depth counts.
+NOT_IN_FILES = {r"norm_C\d": Named(""), r".*_drop": Named("")}
 
 
 def truncated_normal() -> keras.initializers.Initializer:
@@ -21,7 +22,7 @@ def truncated_normal() -> keras.initializers.Initializer:
 
 
 def pointwise(
-    x: keras.KerasTensor, channels: int, name: str, activation: str | None = None, use_bias: bool = True
+    x: keras.KerasTensor, channels: int, name: str, activation: Callable | None = None, use_bias: bool = True
 ) -> keras.KerasTensor:
     """A linear layer of each cell."""
     return keras.layers.Conv2D(
@@ -37,7 +38,7 @@ def normalized(x: keras.KerasTensor, epsilon: float, name: str) -> keras.KerasTe
 def added(x: keras.KerasTensor, branch: keras.KerasTensor, drop_rate: float, name: str) -> keras.KerasTensor:
     """A map and a branch of it, which in training is left out of whole images at a rate (stochastic depth)."""
     if drop_rate:
-        branch = keras.layers.Dropout(drop_rate, noise_shape=(None, 1, 1, 1), name=f"{name}_drop")(branch)
+        branch = StochasticDepth(drop_rate, name=f"{name}_drop")(branch)
     return keras.layers.Add(name=f"{name}_add")([x, branch])
 
 

@@ -14,12 +14,15 @@ class TrainingSettings(Settings):
     their gradient; "adamw" (Loshchilov and Hutter 2019; `keras.optimizers.AdamW`) takes it, times the rate, off the
     weights, and wants about a twentieth of the rate and a hundred times the decay.
 
-    `milestones` are shares of the run ("60/90": after 60k of 90k steps) at which the learning rate is
-    multiplied by `gamma`; `warmup_steps` rise linearly from `warmup_factor` times it. `steps_per_epoch`: how
-    often progress is written and a checkpoint kept (null: one pass over the data). `evaluate_every`: epochs
-    between COCO evaluations, 0 for the end only, and `evaluation_images` bounds their size. `clip_norm`:
-    global gradient norm, null for none. `checkpoint_minutes`: how often a checkpoint is kept within an epoch, null for
-    at its end alone. `deterministic`: TensorFlow adds up in one order, so that two runs,
+    `no_weight_decay`: parts of the paths of variables that no decay touches, such as ["norm"].
+
+    `schedule`: "steps", at whose `milestones`, shares of the run ("60/90": after 60k of 90k steps), the learning
+    rate is multiplied by `gamma`; or "cosine", by which it falls to 0 in half a wave
+    (`keras.optimizers.schedules.CosineDecay`). In both `warmup_steps` rise linearly from `warmup_factor` times it.
+    `steps_per_epoch`: how often progress is written and a checkpoint kept (null: one pass over the data).
+    `evaluate_every`: epochs between COCO evaluations, 0 for the end only, and `evaluation_images` bounds their
+    size. `clip_norm`: global gradient norm, null for none. `checkpoint_minutes`: how often a checkpoint is kept
+    within an epoch, null for at its end alone. `deterministic`: TensorFlow adds up in one order, so that two runs,
     or a run and its resumed twin, agree to the last bit and not just up to rounding; slower. `weights`: a .keras
     file whose weights the run starts from where they fit, or the name of a published file, null for fresh ones.
     `freeze`: parts that stay as they start, statistics included: of backbone, pyramid and the heads.
@@ -32,9 +35,11 @@ class TrainingSettings(Settings):
     learning_rate: PositiveFloat = 0.02
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegativeFloat = 1e-4
+    no_weight_decay: list[str] = []
     clip_norm: PositiveFloat | None = None
     warmup_steps: NonNegativeInt = 1000
     warmup_factor: Probability = 1e-3
+    schedule: Literal["steps", "cosine"] = "steps"
     milestones: list[Share] = [60 / 90, 80 / 90]
     gamma: PositiveFloat = 0.1
     evaluate_every: NonNegativeInt = 1

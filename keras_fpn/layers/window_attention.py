@@ -59,35 +59,47 @@ class WindowAttention(FixedArguments, keras.layers.Layer):
         if _differ(padded, (height, width)):
             maps = tf.pad(maps, [[0, 0], [0, padded[0] - height], [0, padded[1] - width], [0, 0]])
         shifts = [_shift(self.shift, number) for number in (rows, columns)]
-        maps = _rolled(maps, shifts)
-        windows = self._attend(self._split(maps, rows, columns), self._apart(shifts, rows, columns), rows * columns)
+        heard = self._attend(_rolled(maps, shifts), self._apart(shifts, rows, columns), rows, columns)
         back = [0 if _is_none(shift) else side - shift for side, shift in zip(padded, shifts, strict=True)]
-        maps = _rolled(self._joined(windows, rows, columns), back)
-        return maps[:, :height, :width] if _differ(padded, (height, width)) else maps
+        maps = _rolled(heard, back)
+        maps = maps[:, :height, :width] if _differ(padded, (height, width)) else maps
+        return self.projection(maps)
 
-    def _split(self, maps, rows, columns):
-        """`[B, rows w, columns w, C] -> [B rows columns, w w, C]`"""
-        side, channels = self.window, maps.shape[-1]
-        maps = tf.reshape(maps, [-1, rows, side, columns, side, channels])
-        return tf.reshape(tf.transpose(maps, [0, 1, 3, 2, 4, 5]), [-1, side * side, channels])
+    def _attend(self, maps, apart, rows, columns):
+        """Maps of what cells hear within windows; `apart` `[rows columns, L, L]` is added to what they say, or None.
 
-    def _joined(self, windows, rows, columns):
-        side, channels = self.window, windows.shape[-1]
-        maps = tf.reshape(windows, [-1, rows, columns, side, side, channels])
-        return tf.reshape(tf.transpose(maps, [0, 1, 3, 2, 4, 5]), [-1, rows * side, columns * side, channels])
-
-    def _attend(self, windows, apart, number):
-        """`[N, L, C] -> [N, L, C]`; `apart` `[number, L, L]` is added to what cells of a map's windows say, or None."""
-        cells, channels = windows.shape[1:]
-        width = channels // self.num_heads
-        parts = tf.reshape(self.qkv(tf.reshape(windows, [-1, channels])), [-1, cells, 3, self.num_heads, width])
-        query, key, value = tf.unstack(tf.transpose(parts, [2, 0, 3, 1, 4]))
-        said = tf.matmul(query * width**-0.5, key, transpose_b=True) + self._bias()
+        They are split after the products, into heads and windows at once: each goes over the map once more.
+        """
+        cells, channels = self.window**2, maps.shape[-1]
+        query, key, value = (self._split(part, rows, columns) for part in self._parts(maps))
+        said = tf.matmul(query, key, transpose_b=True) + tf.cast(self._bias(), query.dtype)
         if apart is not None:
-            said = tf.reshape(said, [-1, number, self.num_heads, cells, cells]) + tf.cast(apart[:, None], said.dtype)
-            said = tf.reshape(said, [-1, self.num_heads, cells, cells])
-        heard = tf.transpose(tf.matmul(tf.nn.softmax(said), value), [0, 2, 1, 3])
-        return tf.reshape(self.projection(tf.reshape(heard, [-1, channels])), [-1, cells, channels])
+            said = tf.reshape(said, [-1, rows * columns, self.num_heads, cells, cells])
+            said = tf.reshape(said + tf.cast(apart[:, None], said.dtype), [-1, self.num_heads, cells, cells])
+        heard = tf.reshape(
+            tf.matmul(tf.nn.softmax(said), value),
+            [-1, columns, self.num_heads, self.window, self.window, channels // self.num_heads],
+        )
+        heard = tf.transpose(heard, [0, 3, 1, 4, 2, 5])
+        return tf.reshape(heard, [-1, rows * self.window, columns * self.window, channels])
+
+    def _parts(self, maps):
+        """Queries, keys and values of every cell, `[B H W, C]` each, the queries times d^-0.5."""
+        channels = maps.shape[-1]
+        scale = (channels // self.num_heads) ** -0.5
+        cells = tf.reshape(maps, [-1, channels])
+        kernels = tf.split(self.qkv.kernel.value, 3, axis=1)
+        biases = tf.split(self.qkv.bias.value, 3)
+        for kernel, bias, factor in zip(kernels, biases, (scale, 1.0, 1.0), strict=True):
+            product = tf.matmul(cells, tf.cast(kernel * factor, cells.dtype))
+            yield tf.nn.bias_add(product, tf.cast(bias * factor, cells.dtype))
+
+    def _split(self, cells, rows, columns):
+        """`[B rows w columns w, heads d] -> [B rows columns, heads, w w, d]`"""
+        width = cells.shape[-1] // self.num_heads
+        cells = tf.reshape(cells, [-1, self.window, columns, self.window, self.num_heads, width])
+        cells = tf.transpose(cells, [0, 2, 4, 1, 3, 5])
+        return tf.reshape(cells, [-1, self.num_heads, self.window**2, width])
 
     def _bias(self):
         """`[heads, L, L]`"""
@@ -105,7 +117,8 @@ class WindowAttention(FixedArguments, keras.layers.Layer):
             for number, shift in zip((rows, columns), shifts, strict=True)
         ]
         regions = 3 * regions[0][:, None] + regions[1][None]
-        regions = self._split(regions[None, :, :, None], rows, columns)[..., 0]
+        regions = tf.reshape(regions, [rows, self.window, columns, self.window])
+        regions = tf.reshape(tf.transpose(regions, [0, 2, 1, 3]), [-1, self.window**2])
         return tf.where(regions[:, :, None] == regions[:, None], 0.0, APART)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

@@ -1,4 +1,4 @@
-"""SGD and the learning-rate schedule of the detection literature, exact to torch's numbers."""
+"""SGD and the learning-rate schedule of the detection literature, exact to torch's numbers; AdamW of Keras."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -61,6 +61,30 @@ class SGD(keras.optimizers.Optimizer):
             "weight_decay": self.coupled_weight_decay,
             "no_weight_decay": list(self.no_weight_decay),
         }
+
+
+@keras.saving.register_keras_serializable("keras_fpn")
+class AdamW(keras.optimizers.AdamW):
+    """`keras.optimizers.AdamW` that knows from its configuration what it does not decay, and so also out of a file.
+
+    Args:
+        learning_rate: float or a schedule.
+        weight_decay: times the rate, taken off all trained variables but those named next.
+        no_weight_decay: parts of variable paths that are not decayed, such as ["norm"].
+    """
+
+    def __init__(self, learning_rate=1e-4, weight_decay=0.05, no_weight_decay=(), name="adamw", **kwargs):
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, name=name, **kwargs)
+        self.no_weight_decay = tuple(no_weight_decay)
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        if not self.built:
+            left_out = [each for each in variables if any(part in each.path for part in self.no_weight_decay)]
+            self.exclude_from_weight_decay(var_list=left_out)
+        super().build(variables)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"no_weight_decay": list(self.no_weight_decay)}
 
 
 @keras.saving.register_keras_serializable("keras_fpn")

@@ -33,7 +33,8 @@ REGISTERED = {
     "FrozenBatchNormalization": "layers.normalization", "MaskedBatchNormalization": "layers.normalization",
     "BatchNormalization": "layers.normalization", "WeightedSum": "layers.weighted_sum",
     "WindowAttention": "layers.window_attention", "PatchMerging": "layers.patch_merging",
-    "LayerScale": "layers.layer_scale",
+    "LayerScale": "layers.layer_scale", "StochasticDepth": "layers.stochastic_depth",
+    "AdamW": "models.optimizers", "gelu": "ops.gelu",
 }  # fmt: skip
 
 

@@ -85,18 +85,41 @@ def _check_batch(config, num_images):
 
 def make_optimizer(config: Config, schedule: Schedule) -> keras.optimizers.Optimizer:
     """The optimizer that `training.optimizer` names, with the run's learning rates."""
+    settings, rates = config.training, _RATES[config.training.schedule](config, schedule)
+    options = {
+        "weight_decay": settings.weight_decay,
+        "no_weight_decay": settings.no_weight_decay,
+        "global_clipnorm": settings.clip_norm,
+    }
+    if settings.optimizer == "adamw":
+        return optimizers.AdamW(rates, **options)
+    return optimizers.SGD(rates, momentum=settings.momentum, **options)
+
+
+def _in_steps(config, schedule):
     settings = config.training
-    learning_rate = optimizers.WarmupMultiStep(
+    return optimizers.WarmupMultiStep(
         settings.learning_rate,
         warmup_steps=settings.warmup_steps,
         warmup_factor=settings.warmup_factor,
         milestones=[round(share * schedule.total_steps) for share in settings.milestones],
         gamma=settings.gamma,
     )
-    options = {"weight_decay": settings.weight_decay, "global_clipnorm": settings.clip_norm}
-    if settings.optimizer == "adamw":
-        return keras.optimizers.AdamW(learning_rate, **options)
-    return optimizers.SGD(learning_rate, momentum=settings.momentum, **options)
+
+
+def _along_a_cosine(config, schedule):
+    settings = config.training
+    if not settings.warmup_steps:
+        return keras.optimizers.schedules.CosineDecay(settings.learning_rate, schedule.total_steps)
+    return keras.optimizers.schedules.CosineDecay(
+        settings.learning_rate * settings.warmup_factor,
+        max(schedule.total_steps - settings.warmup_steps, 1),
+        warmup_target=settings.learning_rate,
+        warmup_steps=settings.warmup_steps,
+    )
+
+
+_RATES = {"steps": _in_steps, "cosine": _along_a_cosine}
 
 
 def stretches_from(step: int, schedule: Schedule) -> list[Stretch]:

@@ -18,7 +18,10 @@ import sys
 import torchvision
 
 HERE = pathlib.Path(__file__).parent
-MODELS = r"(faster|mask|keypoint)rcnn_|retinanet_|fcos_|resnet\d+$|resnext\d+_\d+x\d+d$|mobilenet_v3_large$|swin_[tsb]$|convnext_"
+MODELS = (
+    r"(faster|mask|keypoint)rcnn_|retinanet_|fcos_"
+    r"|resnet\d+$|resnext\d+_\d+x\d+d$|mobilenet_v3_large$|swin_[tsb]$|convnext_"
+)
 ROWS = (
     r"(?:(?:faster_rcnn|(?:cascade_)?mask_rcnn|keypoint_rcnn|retinanet|rpn)_(?:R_\d+|X_101_32x8d)_FPN_[13]x"
     r"|faster_rcnn_R_\d+_(?:C4|DC5)_[13]x)"

@@ -40,7 +40,7 @@ C4 = {
 VARIANTS |= {"conv5": C4, "live conv5": C4 | VARIANTS["live"]}
 VARIANTS |= {"depthwise": {"backbone": {"name": "mobilenet_v3_large"}}}
 VARIANTS |= {"grouped": {"backbone": {"name": "resnext50_32x4d", "width": 16}}}
-VARIANTS |= {name: {"backbone": {"name": name}} for name in ("swin_t", "convnext_tiny")}
+VARIANTS |= {name: {"backbone": {"name": name, "drop_path": 0.5}} for name in ("swin_t", "convnext_tiny")}
 VARIANTS |= {"weighted sums": {"pyramid": {"name": "bifpn", "channels": 8, "repeats": 1, "norm": "group_norm"}}}
 VARIANTS |= {name: {"detections": {"suppression": name}} for name in ("class_agnostic", "soft_linear")}
 SEGMENTS = {"units": 8, "mask_size": 6, "samples_per_image": 8, "max_detections": 5, "canonical_size": 8.0}
@@ -64,6 +64,7 @@ def registered_layers():
         name: cls
         for name, cls in keras.saving.get_custom_objects().items()
         if name.startswith("keras_fpn>")
+        and isinstance(cls, type)  # and no function
         and issubclass(cls, keras.layers.Layer)
         and not issubclass(cls, keras.Model)
     }
@@ -228,7 +229,7 @@ def test_mixed_bfloat16(calls, name):
             keras.config.set_dtype_policy(outside)
         call.on(layer)
         layer.set_weights(call.layer.get_weights())
-        assert {weight.dtype for weight in layer.weights} <= {"float32"}
+        assert {weight.dtype for weight in layer.weights} <= {"float32", "int32"}  # a count is whole
         models = [part for part in layer._flatten_layers(include_self=False) if isinstance(part, keras.Model)]
         # A model that a layer is given keeps the policy under which it was made.
         given = {id(part) for model in models for part in model._flatten_layers()}

@@ -1,11 +1,13 @@
-"""SGD and its schedule against torch (golden/make_optimizers.py)."""
+"""SGD and its schedule against torch (golden/make_optimizers.py); AdamW and the cosine by hand."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.models.optimizers import SGD, WarmupMultiStep
+from keras_fpn.config.loading import load_config
+from keras_fpn.models.optimizers import SGD, AdamW, WarmupMultiStep
+from keras_fpn.training.schedule import Schedule, make_optimizer
 
 
 def walk(golden, **settings):
@@ -112,3 +114,25 @@ def test_some_variables_can_be_spared_the_decay():
     optimizer = SGD(0.1, momentum=0.0, weight_decay=0.5, no_weight_decay=["bias"])
     optimizer.apply([tf.zeros([1, 1]), tf.zeros([1])], layer.trainable_variables)
     np.testing.assert_allclose([float(layer.kernel[0, 0]), float(layer.bias[0])], [0.95, 1.0], atol=1e-6)
+
+
+def test_adamw_leaves_out_what_it_is_told_and_knows_it_from_its_configuration():
+    """One step without a gradient: a decayed weight of 1 becomes 1 - 0.1 * 0.5, one that is left out stays."""
+    for optimizer in (AdamW(0.1, 0.5, ["norm"]), AdamW.from_config(AdamW(0.1, 0.5, ["norm"]).get_config())):
+        layers = [keras.layers.Dense(1, use_bias=False, name=name) for name in ("dense", "norm1")]
+        for layer in layers:
+            layer.build((None, 1))
+            layer.kernel.assign([[1.0]])
+        optimizer.apply([tf.zeros([1, 1])] * 2, [layer.kernel for layer in layers])
+        np.testing.assert_allclose([float(layer.kernel[0, 0]) for layer in layers], [0.95, 1.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("warmup", [0, 10])
+def test_the_rate_falls_along_half_a_wave(warmup):
+    """Of 110 steps, 10 of warm-up: base in the middle of them is half of it, at the 60th of the rest 0.5 (1 + cos)."""
+    overrides = ["training.schedule=cosine", f"training.warmup_steps={warmup}", "training.learning_rate=0.2"]
+    config = load_config("tiny", [*overrides, "training.warmup_factor=0.1", "training.optimizer=adamw"])
+    optimizer = make_optimizer(config, Schedule(100 + warmup, 10))
+    rates = [float(optimizer._learning_rate(step)) for step in (0, warmup // 2, warmup, warmup + 60, warmup + 100)]
+    expected = [0.02 if warmup else 0.2, 0.11 if warmup else 0.2, 0.2, 0.1 * (1 + np.cos(0.6 * np.pi)), 0.0]
+    np.testing.assert_allclose(rates, expected, atol=1e-6)

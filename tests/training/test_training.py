@@ -83,7 +83,7 @@ def test_a_run_leaves_its_folder(runs):
 def test_the_optimizer_is_the_one_that_is_asked_for(runs):
     named = yaml.safe_load((runs[0] / "config.yaml").read_text())["training"]["optimizer"]
     optimizer = training.load_model(runs[0] / "last.keras").optimizer
-    assert type(optimizer) is {"sgd": keras_fpn.SGD, "adamw": keras.optimizers.AdamW}[named]
+    assert type(optimizer) is {"sgd": keras_fpn.SGD, "adamw": keras_fpn.models.optimizers.AdamW}[named]
 
 
 def test_the_configuration_it_ran_is_complete(runs, shapes):

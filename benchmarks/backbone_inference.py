@@ -1,0 +1,40 @@
+"""Time one of our backbones on random pixels; see torchvision_backbone.py for its peer.
+
+    python benchmarks/backbone_inference.py swin_t [--size 800x1344] [--runs 7]
+"""
+
+import argparse
+import statistics
+import time
+
+from keras_fpn.console.screen import import_quietly
+
+import_quietly()
+
+import tensorflow as tf  # noqa: E402
+
+from keras_fpn.backbones.build import build_backbone  # noqa: E402
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", help="a name for backbone.name")
+    parser.add_argument("--size", default="800x1344", help="HEIGHTxWIDTH of the image (800x1344)")
+    parser.add_argument("--runs", type=int, default=7, help="timed runs after two that warm up (7)")
+    arguments = parser.parse_args()
+    height, width = map(int, arguments.size.split("x"))
+    model = build_backbone({"name": arguments.name})
+    infer = tf.function(lambda pixels: model(pixels, training=False))
+    pixels = tf.random.stateless_normal([1, height, width, 3], [1, 2])
+    seconds = []
+    for _ in range(2 + arguments.runs):
+        start = time.perf_counter()
+        infer(pixels)["C5"].numpy()
+        seconds.append(time.perf_counter() - start)
+    milliseconds = [1000 * value for value in seconds[2:]]
+    print(f"{arguments.name}, 1 x {height} x {width}, {model.count_params():,} weights")
+    print(f"  whole   {statistics.median(milliseconds):.1f} ms (least {min(milliseconds):.1f})")
+
+
+if __name__ == "__main__":
+    main()
