@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 from keras_fpn.commands.arguments import add_extension, positive, probability
+from keras_fpn.commands.augmentation import add_tta, augmented, check_tta
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.exits import INTERRUPTED
 from keras_fpn.console.files import check_output
@@ -41,6 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--max-pixels", type=positive, metavar="N", default=100_000_000,
         help="leave out pictures with more, which need more memory (100000000: some 2 GB)",
     )  # fmt: skip
+    add_tta(parser)
     add_extension(parser)
     parser.set_defaults(run=run)
 
@@ -48,6 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from keras_fpn.inference import drawn_folder, label_folder, listing, picture_names
 
+    check_tta(arguments)
     folder = drawn_folder.DrawnFolder(arguments.out)
     found = listing.find_images(arguments.images, without=arguments.out)
     _check_model(arguments.model)
@@ -63,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # a picture that is odd, but can be read
         unreadable = _Unreadable(found.files, arguments.max_pixels)
-        iterate, floor = _open_detector(arguments.model)
+        iterate, floor = _open_detector(arguments.model, arguments)
         if found.skipped():
             print(found.skipped())
         if arguments.threshold < floor:
@@ -201,7 +204,7 @@ def _check_model(path):
         )
 
 
-def _open_detector(path):
+def _open_detector(path, arguments):
     """`iterate(images, threshold, ...)` of a model or of an exported one, and what score either drops."""
     from keras_fpn.export import artefacts
 
@@ -217,7 +220,11 @@ def _open_detector(path):
         model = load_model(path)
         detecting.check_weights(model, path)
         floor = model.settings.get("detections", {}).get("score_threshold", 0.0)
+        if arguments.tta:
+            return augmented(model, arguments).iterate, floor
         return functools.partial(detecting.iterate, model), floor
+    if arguments.tta:
+        raise UserError(f"--tta: {path} is exported for pictures of its own size; give the .keras file or the run")
     from keras_fpn.export import artefact_inference
 
     artefact = artefacts.open_artefact(path, verify=True)

@@ -1,6 +1,7 @@
 """`keras-fpn evaluate`: its options, and its lines on the screen."""
 
 import argparse
+import functools
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from keras_fpn.commands.arguments import (
     probability,
     reading,
 )
+from keras_fpn.commands.augmentation import add_tta, augmented, check_tta, measure_both
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import check_output, write_json
 from keras_fpn.console.screen import import_quietly
@@ -52,6 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tolerance", type=probability, metavar="T", help="how far off a figure of --expect may be (0.002)"
     )
+    add_tta(parser)
     add_reading(parser)
     add_extension(parser)
     parser.set_defaults(run=run)
@@ -78,7 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     most = model.max_detections
     families = measuring.with_more_detections(model.metric_families, most)
     figures = expectations.resolve(expected, evaluator.class_names, families)
-    metrics, results, _ = measuring.measure(
+    measure = functools.partial(
+        measuring.measure,
         model,
         data_set,
         batch_size=arguments.batch_size,
@@ -86,6 +90,10 @@ def run(arguments: argparse.Namespace) -> int:
         max_results=None if arguments.json else 0,
         max_detections=most,
     )
+    if arguments.tta:
+        metrics, results = measure_both(measure, augmented(model, arguments), data_set)
+    else:
+        metrics, results, _ = measure()
     print(f"{arguments.model} on {data_set.annotations}, {len(data_set)} images, in percent")
     print(metrics_table(metrics))
     _write(arguments, data_set, results, metrics)
@@ -107,6 +115,7 @@ def _checked(arguments):
         raise UserError("--data and --annotations both name the images to measure on; give one of them")
     if arguments.images and not arguments.annotations:
         raise UserError("--images goes with --annotations; give both")
+    check_tta(arguments)
     check_model(arguments.model, "evaluate")
     annotations, images, how = _annotated_images(arguments)
     check_annotated(annotations, images)

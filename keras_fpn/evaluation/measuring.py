@@ -1,6 +1,6 @@
 """A model measured on a data set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from keras_fpn.console.errors import UserError
@@ -41,6 +41,7 @@ def measure(
     evaluator: COCOEvaluator | None = None,
     max_results: int | None = None,
     max_detections: int | None = None,
+    batches: Iterable[tuple[list[int], list[dict], list[dict]]] | None = None,
 ) -> tuple[dict[str, float], list[dict], COCOEvaluator]:
     """Evaluate `model` on a `CocoDataset`, with a progress bar.
 
@@ -49,6 +50,7 @@ def measure(
         max_results: how many of an image to return, the best; all by default. The metrics look at all of them. (Of
             5000 images the 1000 segments of each take some 6 GB.)
         max_detections: where it is above COCO's 100, AP and AR of that many detections of an image are measured, too.
+        batches: results of detections alone, in place of those that the model gives by itself: see `predict_batches`.
 
     Returns:
         `(metrics, results, evaluator)`: the metrics that the model is measured by (of a detector those of its
@@ -66,11 +68,14 @@ def measure(
             " that keras-fpn propose wrote (from Python: with_proposals)"
         )
     evaluator = evaluator or evaluator_of(data_set)
-    dataset = evaluation_dataset(model, data_set, batch_size)
     families = with_more_detections(model.metric_families, max_detections)
+    if batches is None:
+        batches = predict_batches(model, evaluation_dataset(model, data_set, batch_size))
+    else:
+        families.pop("proposals", None)
     measurement, results, done = Measurement(evaluator, families), [], 0
     with Count("evaluate", len(data_set.records)) as count, readable_errors():
-        for image_ids, found, proposed in predict_batches(model, dataset):
+        for image_ids, found, proposed in batches:
             measurement.add({"detections": found, "proposals": proposed})
             results += best_of_each(found, max_results)
             done += len(image_ids)

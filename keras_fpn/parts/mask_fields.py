@@ -50,6 +50,10 @@ class InstanceMasks(OutputField):
     def to_original(self, values: np.ndarray, place: Place) -> list[Any]:
         return mask_pasting.paste_all(values, place.boxes, *place.size, self.rule)
 
+    def mirrored(self, values: np.ndarray) -> np.ndarray:
+        """Masks of a picture of those of its mirror image."""
+        return values[..., ::-1]
+
     def placed(self) -> OutputField | None:
         return PastedMasks(self.side, self.rule)
 
