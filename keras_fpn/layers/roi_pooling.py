@@ -16,7 +16,12 @@ class RoIPooling(FixedArguments, keras.layers.Layer):
         output_size: height and width of a crop, in bins.
         strides: `{level: pixels between cells}` of the levels that are read.
         canonical_size, canonical_level: see `levels.roi_levels`.
+
+    Attributes:
+        has_weights: whether it is trained.
     """
+
+    has_weights = False
 
     def __init__(self, output_size=7, strides=None, canonical_size=224.0, canonical_level=4, **kwargs):
         super().__init__(autocast=False, **kwargs)

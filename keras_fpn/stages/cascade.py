@@ -15,6 +15,7 @@ from keras_fpn.heads.cascade_head_names import name_in_row
 from keras_fpn.ops import boxes as box_ops
 from keras_fpn.stages.cascade_targets import refined_targets
 from keras_fpn.stages.classify import ClassifyStage, build_detections, build_head
+from keras_fpn.stages.pooling import build_on_crops, trained
 from keras_fpn.stages.stage import State, Tensors, Trained
 
 if TYPE_CHECKING:
@@ -48,15 +49,14 @@ class CascadeStage(ClassifyStage):
         self.detections = build_detections(context, self.detections.name, box_weights=self.box_weights[-1])
         self.loss_names = tuple(f"{name}_{kind}_loss" for name in self._names for kind in ("class", "box"))
         self.recall_names = tuple(f"{name}_recall" for name in self._names)
-        self.parts = tuple(heads)
+        self.parts = (*heads, *trained(self.roi_pooling))
 
     def layers(self) -> "dict[str, keras.layers.Layer]":
-        return super().layers() | dict(zip(self.parts, self.heads, strict=True))
+        return super().layers() | dict(zip(self.parts, self.heads, strict=False))
 
     def build(self) -> None:
-        size, level = self.roi_pooling.output_size, next(iter(self.roi_pooling.strides))
         for head in self.heads[1:]:
-            head.build((None, None, size, size, self.context.channels[level]))
+            build_on_crops(head, self.roi_pooling, self.context.channels)
         super().build()
 
     def refine(self, boxes: tf.Tensor, deltas: tf.Tensor, number: int, image_sizes: tf.Tensor) -> tf.Tensor:

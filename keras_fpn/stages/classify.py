@@ -17,7 +17,7 @@ from keras_fpn.metrics import DETECTIONS
 from keras_fpn.ops.losses import roi_losses
 from keras_fpn.parts.output_fields import STANDARD
 from keras_fpn.stages.classify_settings import BOX_HEADS, SUPPRESSIONS
-from keras_fpn.stages.pooling import build_on_crops, build_pooling
+from keras_fpn.stages.pooling import build_on_crops, build_pooling, trained
 from keras_fpn.stages.recall import recall
 from keras_fpn.stages.stage import Stage, StageContext, State, Tensors, Trained
 from keras_fpn.stages.targets import roi_targets
@@ -58,7 +58,7 @@ class ClassifyStage(Stage):
         self.max_detections = self.detections.max_detections
         self.score_threshold = float(self.detections.score_threshold)
         self.loss_names = (f"{self.name}_class_loss", f"{self.name}_box_loss")
-        self.recall_names, self.parts = (f"{self.name}_recall",), (places[1],)
+        self.recall_names, self.parts = (f"{self.name}_recall",), (places[1], *trained(self.roi_pooling))
         self._places = places
 
     @property

@@ -44,8 +44,16 @@ class RoIAlignSettings(PoolingSettings):
     sampling_ratio: NonNegativeInt = 0
     aligned: bool = True
     implementation: Literal["auto", "product", "crop_and_resize", "gather"] = "auto"
-    conventions = ("method", "sampling_ratio", "aligned", "levels", "canonical_size", "canonical_level")
+    conventions: ClassVar[tuple[str, ...]] = (*PoolingSettings.conventions, "sampling_ratio", "aligned")
     profiles = {"torchvision": {"aligned": False, "sampling_ratio": 2}}
+
+
+class AdaptivePoolingSettings(RoIAlignSettings):
+    """Of `AdaptiveRoIAlign` (method "adaptive"), which reads all levels and no `canonical_size`, `canonical_level`."""
+
+    norm: Literal["group_norm", "frozen_batch_norm"] | None = None
+    norm_epsilon: NonNegativeFloat = 1e-5
+    conventions = (*RoIAlignSettings.conventions, "norm", "norm_epsilon")
 
 
 class HeadSettings(Settings):
@@ -142,6 +150,10 @@ def check_levels(groups: Mapping[str, Any]) -> None:
 
 POOLINGS.add("align", Part("align", RoIAlignSettings, "keras_fpn.layers.roi_align:RoIAlign"))
 POOLINGS.add("max", Part("max", PoolingSettings, "keras_fpn.layers.roi_pool:RoIPool"))
+POOLINGS.add(
+    "adaptive",
+    Part("adaptive", AdaptivePoolingSettings, "keras_fpn.layers.adaptive_roi_align:AdaptiveRoIAlign"),
+)
 BOX_HEADS.add("fc", Part("fc", BoxHeadSettings, "keras_fpn.heads.build:build_fc_head"))
 BOX_HEADS.add("conv5", Part("conv5", HeadSettings, "keras_fpn.heads.build:build_conv5_head"))
 

@@ -20,7 +20,7 @@ from keras_fpn.ops.keypoints import decode
 from keras_fpn.parts.keypoint_fields import KeypointPlaces
 from keras_fpn.stages.keypoint_settings import check_keypoints_of_classes, named_keypoints
 from keras_fpn.stages.keypoint_targets import are_near, check_keypoints, flat_maps, keypoint_loss, keypoint_rois
-from keras_fpn.stages.pooling import build_on_crops, build_pooling
+from keras_fpn.stages.pooling import build_on_crops, build_pooling, trained
 from keras_fpn.stages.recall import recall
 from keras_fpn.stages.stage import Stage, State, Tensors, Trained
 
@@ -56,6 +56,7 @@ class KeypointStage(Stage):
         self.keypoint_pooling = build_pooling(
             context.settings["roi_pooling"], context.strides, "keypoint_pooling", size
         )
+        self.parts = (*type(self).parts, *trained(self.keypoint_pooling))
         self.keypoint_head = KeypointHead(name="keypoint_head", **options)
         self.keypoint_rows = LeadingRows(name="keypoint_rows")
         places = settings["keypoint_places"]

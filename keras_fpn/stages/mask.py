@@ -19,7 +19,7 @@ from keras_fpn.metrics.instance_masks import INSTANCE_MASKS
 from keras_fpn.ops.mask_losses import mask_loss
 from keras_fpn.parts.mask_fields import InstanceMasks
 from keras_fpn.stages.mask_targets import bitmap_targets, polygon_targets
-from keras_fpn.stages.pooling import build_on_crops, build_pooling
+from keras_fpn.stages.pooling import build_on_crops, build_pooling, trained
 from keras_fpn.stages.stage import Stage, State, Tensors, Trained
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class MaskStage(Stage):
         self.mask_pooling = build_pooling(
             context.settings["roi_pooling"], context.strides, "mask_pooling", size
         )
+        self.parts = (*type(self).parts, *trained(self.mask_pooling))
         self.mask_head = MaskHead(len(context.classes), name="mask_head", **options)
         self.mask_rows = LeadingRows(name="mask_rows")
         self.fields = (InstanceMasks(self.side, **context.settings["mask_pasting"]),)

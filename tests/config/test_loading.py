@@ -318,7 +318,7 @@ def test_a_later_choice_of_a_part_drops_what_was_said_to_the_former():
             ["model.pyramid.name=single_scale", "model.pyramid.channels=8", "model.pyramid.levels=[C4]"],
             "--set model.pyramid.channels: single_scale does not read it, only fpn, bottom_up",
         ),
-        (["model.roi_pooling.method=max", "model.roi_pooling.aligned=true"], "max does not read it, only align would"),
+        (["model.roi_pooling.method=max", "model.roi_pooling.aligned=true"], "max does not read it, only align, adap"),
         (["model.backbone.name=resnet5"], "--set model.backbone.name: unknown backbone 'resnet5'; did you mean"),
     ],
 )

@@ -1,0 +1,64 @@
+"""RoIs read from all levels and fused (Liu et al., PANet, CVPR 2018, section 3.2)."""
+
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+
+from keras_fpn.layers.normalization import build_norm
+from keras_fpn.layers.roi_align import RoIAlign
+from keras_fpn.ops.levels import place_rois
+
+
+@keras.saving.register_keras_serializable("keras_fpn")
+class AdaptiveRoIAlign(RoIAlign):
+    """Crops of each box from every level, each level's through a 3x3 convolution of its own, and their maximum.
+
+    It is the first of the convolutions of the authors' heads, which each level has for itself; a head after this
+    pooling has one less. `canonical_size` and `canonical_level` are not asked.
+
+    Args:
+        norm: None, "group_norm" or "frozen_batch_norm" after each convolution, which then has no bias. Statistics that
+            are learnt would be those of crops that only pad their image, too.
+        norm_epsilon: of the normalisation.
+        **kwargs: see `RoIAlign`.
+    """
+
+    has_weights = True
+
+    def __init__(self, norm=None, norm_epsilon=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.norm = norm
+        self.norm_epsilon = norm_epsilon
+
+    def build(
+        self, features_shape: Mapping[str, tuple[int | None, ...]], boxes_shape: tuple[int | None, ...] | None = None
+    ) -> None:
+        channels = next(iter(features_shape.values()))[-1]
+        self.convolutions, self.norms = {}, {}
+        for level in self.strides:
+            initializer = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")  # as of the heads'
+            layer = keras.layers.Conv2D(
+                channels, 3, padding="same", use_bias=self.norm is None, kernel_initializer=initializer,
+                dtype=self.dtype_policy, name=f"{self.name}_conv_{level}",
+            )  # fmt: skip
+            layer.build((None, self.output_size, self.output_size, channels))
+            self.convolutions[level] = layer
+            if self.norm is not None:
+                norm = build_norm(self.norm, self.norm_epsilon, f"{layer.name}_norm", "roi_pooling")
+                norm.dtype_policy = self.dtype_policy
+                norm.build((None, self.output_size, self.output_size, channels))
+                self.norms[level] = norm
+
+    def call(self, features: Mapping[str, tf.Tensor], boxes: tf.Tensor) -> tf.Tensor:
+        """See `RoIPooling.call`."""
+        shape, levels = tf.shape(boxes), list(self.strides)
+        boxes, images, _ = place_rois(boxes, levels, self.canonical_size, self.canonical_level)
+        maps = [features[level] for level in levels]
+        fused = None
+        for index, level in enumerate(levels):
+            crops = self.crop(maps, boxes, images, tf.fill(tf.shape(images), index))
+            crops = self.convolutions[level](crops)
+            crops = tf.nn.relu(self.norms[level](crops) if self.norms else crops)
+            fused = crops if fused is None else tf.maximum(fused, crops)
+        return tf.reshape(fused, [shape[0], shape[1], self.output_size, self.output_size, maps[0].shape[-1]])
