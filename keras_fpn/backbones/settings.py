@@ -99,6 +99,13 @@ class TransformerSettings(Settings):
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
+class GivenSettings(Settings):
+    """Of a Keras model that Python gives: its configuration, see `backbones.given`."""
+
+    name: str = "given"
+    network: dict[str, Any] = {}
+
+
 class ConvNeXtSettings(TransformerSettings):
     """Of ConvNeXt, like Swin. `layer_scale`: factors of its blocks' branches before any weights are loaded."""
 
@@ -158,6 +165,7 @@ def _register_own():
             target = f"keras_fpn.backbones.{family}:build_{family}"
             facts = {"pixels": _TORCH, "strides": STRIDES}
             BACKBONES.add(name, Part(name, settings, target, {"name": name}, facts))
+    BACKBONES.add("given", Part("given", GivenSettings, "keras_fpn.backbones.given:build_given"))
     for name, pixels in APPLICATION_PIXELS.items():
         target = "keras_fpn.backbones.applications:build_application"
         facts = {"pixels": pixels, "strides": STRIDES}

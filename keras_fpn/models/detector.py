@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fpn.backbones.build import build_backbone, cut_backbone
+from keras_fpn.backbones.given import settings_of
 from keras_fpn.console.errors import UserError
 from keras_fpn.data.batches import check_arrays, check_targets, with_sizes
 from keras_fpn.layers.pixels import PixelNormalization
@@ -61,7 +62,7 @@ class Detector(OwnLosses, metaclass=TakesWeights):
             its detections is the higher, the better the model.
 
     Args:
-        backbone: name, or a dict of `backbone` settings.
+        backbone: name, or a dict of `backbone` settings; or a Keras model of taps, `{"C3": map, ...}`, which is copied.
         profile: "detectron2", "torchvision" or "paper": the conventions, see `keras_fpn.parts.settings`.
         seed: of the sampling of anchors, RoIs or positions.
         weights: a published file by its name, which is downloaded if it is not here, a `.keras` file or a run folder:
@@ -94,12 +95,13 @@ class Detector(OwnLosses, metaclass=TakesWeights):
         # Inputs are pixels and sizes: only the stages inside compute in a lower precision.
         super().__init__(name=name, dtype=dtype, trainable=trainable, autocast=False)
         self.profile, self.seed = profile, seed
-        groups |= {"backbone": {"name": backbone} if isinstance(backbone, str) else backbone}
+        given = backbone if isinstance(backbone, keras.Model) else None
+        groups |= {"backbone": _backbone_settings(backbone)}
         # Past Keras' tracking, which would put dicts of its own in the place of these.
         object.__setattr__(self, "settings", read_only(model_settings.resolve(self.architecture, profile, groups)))
         self.frozen = ()  # names of parts, see `freeze`
         with self._own_policy():
-            self._make_features()
+            self._make_features(given)
             object.__setattr__(self, "stages", in_order(self.make_stages(self._context())))
         for stage in self.stages:
             for attribute, layer in stage.layers().items():
@@ -159,8 +161,10 @@ class Detector(OwnLosses, metaclass=TakesWeights):
         finally:
             keras.config.set_dtype_policy(outside)
 
-    def _make_features(self):
+    def _make_features(self, given):
         backbone = build_backbone(self.settings["backbone"])
+        if given is not None:
+            backbone.set_weights(given.get_weights())
         channels = {level: feature.shape[-1] for level, feature in backbone.output.items()}
         self.pixels = PixelNormalization(name="pixels", **self.settings["pixels"])
         pyramid = build_pyramid(channels, **self.settings["pyramid"])
@@ -426,6 +430,12 @@ class Detector(OwnLosses, metaclass=TakesWeights):
         if by_hand is not None:
             set_untrained(model, by_hand)
         return model
+
+
+def _backbone_settings(backbone):
+    if isinstance(backbone, keras.Model):
+        return settings_of(backbone)
+    return {"name": backbone} if isinstance(backbone, str) else backbone
 
 
 def architecture(name: str) -> type[Detector]:
