@@ -24,10 +24,10 @@ FIGURES = ("AP", "AP50", "AP75", "APs")
 PROGRAM = [sys.executable, "-m", "keras_fpn"]
 
 
-def trained(config, data, seed, run):
-    """`metrics.json` of a run, which is made or goes on if it has none."""
+def trained(config, data, seed, run, settings=()):
+    """`metrics.json` of a run, which is made or goes on if it has none; `settings` `[(key, value), ...]` on top."""
     if not (run / "metrics.json").is_file():
-        overrides = [f"{key}={value}" for key, value in {**RECIPE, "training.seed": seed}.items()]
+        overrides = [f"{key}={value}" for key, value in {**RECIPE, "training.seed": seed, **dict(settings)}.items()]
         begin = [config, "--data", str(data), "--out", str(run), "--set", *overrides]
         subprocess.run([*PROGRAM, "train", *(["--resume", str(run)] if run.exists() else begin)], check=True)
     return json.loads((run / "metrics.json").read_text())
