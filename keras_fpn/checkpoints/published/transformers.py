@@ -14,7 +14,8 @@ from keras_fpn.checkpoints.published.kind import PublishedKind, register_publish
 def _stem_and_depth(tensors):
     """Channels of the first convolution, and blocks of the third stage: what tells the sizes of a family apart."""
     blocks = {match[1] for name in tensors if (match := re.match(r"features\.5\.(\d+)\.", name))}
-    return tensors["features.0.0.weight"].shape[0], len(blocks)
+    stem = tensors.get("features.0.0.weight")
+    return 0 if stem is None else len(stem), len(blocks)
 
 
 class _Classifier(PublishedKind):
