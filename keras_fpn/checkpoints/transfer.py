@@ -356,7 +356,7 @@ def _differing_layers(source, model):
 def _differing_pixels(model):
     """Backbones that `keras-fpn convert` writes are torchvision's and read its pixels."""
     if default_pixels(_backbone_name(model)) is not None:
-        return {}  # of keras.applications, which is never converted
+        return {}  # its pixels are its own, converted or not
     wanted = PixelSettings.defaults("torchvision")
     return {f"pixels.{key}": value for key, value in wanted.items() if model.settings["pixels"][key] != value}
 

@@ -83,9 +83,10 @@ def _facts(planned, setting):
 
 def _backbone(config):
     backbone = config.model.backbone
-    start = config.training.weights or backbone.weights
+    start = config.training.weights or dict(backbone).get("weights")
     start = f"from {Path(start).name}" if start else "from random weights"
-    return f"{backbone.name}, width {backbone.width}, {start}"
+    width = f"width {backbone.width}, " if hasattr(backbone, "width") else ""
+    return f"{backbone.name}, {width}{start}"
 
 
 def _length(experiment):

@@ -202,7 +202,7 @@ def _facts(config, model, evaluator, rows):
     backbone, channels = config.model.backbone, {feature.shape[-1] for feature in model.pyramid.output.values()}
     width = f"width {backbone.width}, " if hasattr(backbone, "width") else ""
     return {
-        "backbone": f"{backbone.name}, {width}weights {backbone.weights or 'random'}",
+        "backbone": f"{backbone.name}, {width}weights {dict(backbone).get('weights') or 'random'}",
         "pyramid": f"{', '.join(model.pyramid.output)}; {', '.join(map(str, sorted(channels)))} channels",
         "conventions": config.model.profile,
         "parameters": f"{model.count_params():,}",

@@ -306,11 +306,12 @@ def _start_lines(model, config, schedule, train_set, val_set, run_dir):
         f" {len(train_set.class_names)} classes; {model.count_params():,} parameters;"
         f" {schedule.total_steps} steps of {config.data.batch_size} images; writing {run_dir}"
     )
-    backbone = config.model.backbone
-    if backbone.weights is None and config.training.weights is None and backbone.freeze_at:
+    backbone = dict(config.model.backbone)  # not all can be frozen, or have weights of Keras
+    if not backbone.get("weights") and config.training.weights is None and backbone.get("freeze_at"):
+        norm = "model.backbone.norm=batch_norm " if "norm" in backbone else ""
         lines += (
             "\nnote: the backbone starts from random weights and is partly frozen, which learns little;"
-            "\n      without weights use --set model.backbone.norm=batch_norm model.backbone.freeze_at=0"
+            f"\n      without weights use --set {norm}model.backbone.freeze_at=0"
         )
     if model.frozen:
         lines += f"\nfrozen: {', '.join(model.frozen)}"
