@@ -18,7 +18,7 @@ import keras
 from keras_fpn.layers.weighted_sum import WeightedSum
 from keras_fpn.necks.convolutions import Convolutions
 from keras_fpn.necks.resampling import UpsampleLike
-from keras_fpn.necks.stretches import check_run
+from keras_fpn.necks.stretches import check_run, inputs_of_run
 from keras_fpn.ops.octaves import level_number
 
 
@@ -37,13 +37,11 @@ def build_bifpn(
         repeats: cells, one after the other.
         fusion: "sum" without weights, or see `WeightedSum`.
     """
-    wanted, top = check_run(channels_per_level, levels), max(map(level_number, channels_per_level))
-    read = range(wanted[0], min(top, wanted[-1]) + 1)
-    inputs = {f"C{k}": keras.Input((None, None, channels_per_level[f"C{k}"]), name=f"C{k}") for k in read}
-    apply = Convolutions(channels, norm, norm_epsilon)
-    maps = {k: inputs[f"C{k}"] for k in read}
-    for k in range(top + 1, wanted[-1] + 1):
-        maps[k] = _pool(_of_width(maps[k - 1], apply, f"lateral_P{k}"), f"pool_P{k}")
+    wanted = check_run(channels_per_level, levels)
+    inputs, apply = inputs_of_run(channels_per_level, wanted), Convolutions(channels, norm, norm_epsilon)
+    maps = {level_number(level): x for level, x in inputs.items()}
+    for k in wanted[len(maps) :]:
+        maps[k] = _pool(apply.of_width(maps[k - 1], f"lateral_P{k}"), f"pool_P{k}")
     for number in range(repeats):
         maps = _Cell(apply, fusion, f"cell{number}")(maps)
     return keras.Model(inputs, {f"P{k}": maps[k] for k in wanted}, name="pyramid")
@@ -60,15 +58,15 @@ class _Cell:
         down, up = {coarsest: maps[coarsest]}, {}
         for k in range(coarsest - 1, finest - 1, -1):
             name = f"{self.name}_{'up' if k == finest else 'down'}_P{k}"
-            coarse = _of_width(down[k + 1], self.apply, f"{name}_coarse")
+            coarse = self.apply.of_width(down[k + 1], f"{name}_coarse")
             coarse = UpsampleLike(name=f"{name}_upsample")(coarse, maps[k])
-            down[k] = self._node([_of_width(maps[k], self.apply, f"{name}_own"), coarse], name)
+            down[k] = self._node([self.apply.of_width(maps[k], f"{name}_own"), coarse], name)
         up[finest] = down[finest]
         for k in range(finest + 1, coarsest + 1):
             name = f"{self.name}_up_P{k}"
             between = [down[k]] if k < coarsest else []
             fine = _pool(up[k - 1], f"{name}_pool")
-            up[k] = self._node([_of_width(maps[k], self.apply, f"{name}_own"), *between, fine], name)
+            up[k] = self._node([self.apply.of_width(maps[k], f"{name}_own"), *between, fine], name)
         return up
 
     def _node(self, maps, name):
@@ -79,10 +77,6 @@ class _Cell:
             self.apply.channels, 3, padding="same", use_bias=self.apply.norm is None, name=name
         )(x)
         return self.apply.normalise(x, name)
-
-
-def _of_width(x, apply, name):
-    return x if x.shape[-1] == apply.channels else apply(x, 1, name)
 
 
 def _pool(x, name):

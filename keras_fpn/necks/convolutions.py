@@ -47,6 +47,10 @@ class Convolutions:
         x = self.normalise(x, name)
         return x if activation is None else keras.layers.Activation(activation, name=f"{name}_{activation}")(x)
 
+    def of_width(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        """The map as it is where it has the channels of this pyramid, else through a new 1x1 convolution."""
+        return x if x.shape[-1] == self.channels else self(x, 1, name)
+
     def normalise(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         """The map after the normalisation of the layer `name`, if there is one."""
         return x if self.norm is None else build_norm(self.norm, self.norm_epsilon, f"{name}_norm", "pyramid")(x)

@@ -22,8 +22,7 @@ import keras
 from keras_fpn.console.errors import UserError
 from keras_fpn.necks.convolutions import Convolutions
 from keras_fpn.necks.resampling import UpsampleLike
-from keras_fpn.necks.stretches import check_run
-from keras_fpn.ops.octaves import level_number
+from keras_fpn.necks.stretches import check_run, inputs_of_run
 
 # (level, counted from the finest; merge; cells that it merges; those that it adds). Cells 0 to 4 are the inputs.
 CELLS = (
@@ -54,15 +53,11 @@ def build_nas_fpn(
     Raises:
         UserError: other than five levels.
     """
-    wanted, top = check_run(channels_per_level, levels), max(map(level_number, channels_per_level))
+    wanted = check_run(channels_per_level, levels)
     if len(wanted) != NUM_LEVELS:
         raise UserError(f"pyramid.levels: nas_fpn has five levels, as in P3, P4, P5, P6, P7; not {', '.join(levels)}")
-    read = range(wanted[0], min(top, wanted[-1]) + 1)
-    inputs = {f"C{k}": keras.Input((None, None, channels_per_level[f"C{k}"]), name=f"C{k}") for k in read}
-    apply = Convolutions(channels, norm, norm_epsilon)
-    maps = [
-        x if x.shape[-1] == channels else apply(x, 1, f"lateral_{level}") for level, x in inputs.items()
-    ]
+    inputs, apply = inputs_of_run(channels_per_level, wanted), Convolutions(channels, norm, norm_epsilon)
+    maps = [apply.of_width(x, f"lateral_{level}") for level, x in inputs.items()]
     for k in wanted[len(maps) :]:
         maps.append(_pool(maps[-1], 2, f"pool_P{k}"))
     for number in range(repeats):

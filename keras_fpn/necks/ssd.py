@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from keras_fpn.necks.convolutions import Convolutions
-from keras_fpn.necks.stretches import check_run
+from keras_fpn.necks.stretches import check_run, inputs_of_run
 from keras_fpn.ops.octaves import level_number
 
 
@@ -25,11 +25,7 @@ def build_ssd(
 ) -> keras.Model:
     """Functional model {"C4", "C5"} -> {"P4".."P8"}; arguments: see `build_pyramid`."""
     wanted = check_run(channels_per_level, levels)
-    top = max(map(level_number, channels_per_level))
-    inputs = {
-        f"C{k}": keras.Input((None, None, channels_per_level[f"C{k}"]), name=f"C{k}")
-        for k in range(wanted[0], min(top, wanted[-1]) + 1)
-    }
+    top, inputs = max(map(level_number, channels_per_level)), inputs_of_run(channels_per_level, wanted)
     apply = Convolutions(channels, norm, norm_epsilon)
     outputs = {k: apply(inputs[f"C{k}"], 1, f"output_P{k}") for k in wanted if k <= top}
     for k in range(top + 1, wanted[-1] + 1):

@@ -51,6 +51,14 @@ def build_run(
     return keras.Model(inputs, upper_levels(inputs, outputs, levels, channels, top_input), name="pyramid")
 
 
+def inputs_of_run(channels_per_level: Mapping[str, int], wanted: Sequence[int]) -> dict[str, keras.KerasTensor]:
+    """`{"Ck": input}` of the backbone's maps at levels that are wanted, finest first."""
+    top = min(max(map(level_number, channels_per_level)), wanted[-1])
+    return {
+        f"C{k}": keras.Input((None, None, channels_per_level[f"C{k}"]), name=f"C{k}") for k in range(wanted[0], top + 1)
+    }
+
+
 def check_run(channels_per_level: Mapping[str, int], levels: Sequence[str]) -> list[int]:
     """The numbers of the levels, finest first.
 
