@@ -6,21 +6,17 @@
 The tap of a stage is before the next one's normalisation, through one of its own.
 """
 
-from types import MappingProxyType
-from typing import NamedTuple
+import functools
 
 import keras
 
 from keras_fpn.backbones.transformer_layers import (
-    NOT_IN_FILES,
     POINTWISE,
-    STAGES,
+    Architecture,
     added,
-    drop_rates,
-    freeze,
+    build_stages,
     normalized,
     pointwise,
-    tapped,
     truncated_normal,
 )
 from keras_fpn.layers.layer_scale import LayerScale
@@ -29,13 +25,6 @@ from keras_fpn.parts.checkpoint_names import Named, Transform
 
 EPSILON = 1e-6
 _SCALE = Transform(lambda tensor: tensor[:, 0, 0], lambda value: value[:, None, None])
-
-
-class Architecture(NamedTuple):
-    """Blocks of each stage, and channels of the first."""
-
-    depths: tuple[int, int, int, int]
-    width: int
 
 
 ARCHITECTURES = {
@@ -59,26 +48,18 @@ def build_convnext(name: str, freeze_at: int = 0, drop_path: float = 0.0, layer_
         `keras.Model` from `[B, H, W, 3]` normalised pixels to `{"Ck": [B, H / 2^k, W / 2^k, C_k]}`, rounded down, with
         `strides`.
     """
-    depths, width = ARCHITECTURES[name]
-    image, maps = keras.Input((None, None, 3), name="image"), {}
-    x = keras.layers.Conv2D(width, 4, strides=4, kernel_initializer=truncated_normal(), name="stem_conv")(image)
-    x = normalized(x, EPSILON, "stem_norm")
-    for stage, rates in zip(STAGES, drop_rates(drop_path, depths), strict=True):
-        if stage > STAGES[0]:
-            x = normalized(x, EPSILON, f"res{stage}_downsample_norm")
-            x = keras.layers.Conv2D(
-                2 * x.shape[-1], 2, strides=2, kernel_initializer=truncated_normal(), name=f"res{stage}_downsample_conv"
-            )(x)
-        for number, rate in enumerate(rates):
-            x = _block(x, layer_scale, rate, f"res{stage}_{number}")
-        maps[f"C{stage}"] = x
-    model = tapped(image, maps, EPSILON, name)
-    model.checkpoint_names = MappingProxyType({"torchvision classifier": _TORCHVISION})
-    freeze(model, freeze_at)
-    return model
+    block = functools.partial(_block, layer_scale)
+    return build_stages(name, ARCHITECTURES[name], EPSILON, _enter, block, _stage_names, drop_path, freeze_at)
 
 
-def _block(x, layer_scale, drop_rate, name):
+def _enter(x, prefix):
+    x = normalized(x, EPSILON, f"{prefix}_downsample_norm")
+    return keras.layers.Conv2D(
+        2 * x.shape[-1], 2, strides=2, kernel_initializer=truncated_normal(), name=f"{prefix}_downsample_conv"
+    )(x)
+
+
+def _block(layer_scale, x, number, drop_rate, name):
     spread = keras.layers.DepthwiseConv2D(
         7, padding="same", depthwise_initializer=truncated_normal(), name=f"{name}_depthwise"
     )(x)
@@ -90,6 +71,8 @@ def _block(x, layer_scale, drop_rate, name):
 def _stage_names(stage):
     block, before = rf"features.{2 * stage - 3}.\1", f"features.{2 * stage - 4}"
     return {
+        "stem_conv": "features.0.0",
+        "stem_norm": "features.0.1",
         rf"res{stage}_(\d+)_depthwise": rf"{block}.block.0",
         rf"res{stage}_(\d+)_norm": rf"{block}.block.2",
         rf"res{stage}_(\d+)_mlp1": Named(rf"{block}.block.3", POINTWISE),
@@ -98,8 +81,3 @@ def _stage_names(stage):
         f"res{stage}_downsample_norm": f"{before}.0",
         f"res{stage}_downsample_conv": f"{before}.1",
     }
-
-
-_TORCHVISION = {"stem_conv": "features.0.0", "stem_norm": "features.0.1"} | NOT_IN_FILES
-for _stage in STAGES:
-    _TORCHVISION |= _stage_names(_stage)

@@ -7,22 +7,15 @@
 The tap of a stage is before the merging, through a normalisation of its own; that of the classifier's end is left out.
 """
 
-from types import MappingProxyType
-from typing import NamedTuple
-
 import keras
 
 from keras_fpn.backbones.transformer_layers import (
-    NOT_IN_FILES,
     POINTWISE,
-    STAGES,
+    Architecture,
     added,
-    drop_rates,
-    freeze,
+    build_stages,
     normalized,
     pointwise,
-    tapped,
-    truncated_normal,
 )
 from keras_fpn.layers.patch_merging import PatchMerging
 from keras_fpn.layers.window_attention import WindowAttention
@@ -31,14 +24,7 @@ from keras_fpn.parts.checkpoint_names import Named
 
 EPSILON = 1e-5
 WINDOW = 7
-
-
-class Architecture(NamedTuple):
-    """Blocks of each stage, channels of the first, and channels of a head of attention."""
-
-    depths: tuple[int, int, int, int]
-    width: int
-    head_width: int = 32
+HEAD_WIDTH = 32  # channels of a head of attention
 
 
 ARCHITECTURES = {
@@ -60,28 +46,18 @@ def build_swin(name: str, freeze_at: int = 0, drop_path: float = 0.0) -> keras.M
         `keras.Model` from `[B, H, W, 3]` normalised pixels to `{"Ck": [B, ceil(H / 2^k), ceil(W / 2^k), C_k]}`, with
         `strides`. Sides are multiples of 4: what is over of others is not read.
     """
-    depths, width, head_width = ARCHITECTURES[name]
-    image, maps = keras.Input((None, None, 3), name="image"), {}
-    x = keras.layers.Conv2D(width, 4, strides=4, kernel_initializer=truncated_normal(), name="stem_conv")(image)
-    x = normalized(x, EPSILON, "stem_norm")
-    for stage, rates in zip(STAGES, drop_rates(drop_path, depths), strict=True):
-        if stage > STAGES[0]:
-            x = PatchMerging(name=f"res{stage}_merge")(x)
-            x = normalized(x, EPSILON, f"res{stage}_merge_norm")
-            x = pointwise(x, x.shape[-1] // 2, f"res{stage}_merge_reduction", use_bias=False)
-        for number, rate in enumerate(rates):
-            x = _block(x, x.shape[-1] // head_width, number % 2 * (WINDOW // 2), rate, f"res{stage}_{number}")
-        maps[f"C{stage}"] = x
-    model = tapped(image, maps, EPSILON, name)
-    model.checkpoint_names = MappingProxyType({"torchvision classifier": _TORCHVISION})
-    freeze(model, freeze_at)
-    return model
+    return build_stages(name, ARCHITECTURES[name], EPSILON, _enter, _block, _stage_names, drop_path, freeze_at)
 
 
-def _block(x, num_heads, shift, drop_rate, name):
-    attended = WindowAttention(num_heads, WINDOW, shift, name=f"{name}_attention")(
-        normalized(x, EPSILON, f"{name}_norm1")
-    )
+def _enter(x, prefix):
+    x = normalized(PatchMerging(name=f"{prefix}_merge")(x), EPSILON, f"{prefix}_merge_norm")
+    return pointwise(x, x.shape[-1] // 2, f"{prefix}_merge_reduction", use_bias=False)
+
+
+def _block(x, number, drop_rate, name):
+    shift = number % 2 * (WINDOW // 2)
+    attention = WindowAttention(x.shape[-1] // HEAD_WIDTH, WINDOW, shift, name=f"{name}_attention")
+    attended = attention(normalized(x, EPSILON, f"{name}_norm1"))
     x = added(x, attended, drop_rate, f"{name}_attention")
     hidden = pointwise(normalized(x, EPSILON, f"{name}_norm2"), 4 * x.shape[-1], f"{name}_mlp1", gelu)
     return added(x, pointwise(hidden, x.shape[-1], f"{name}_mlp2"), drop_rate, f"{name}_mlp")
@@ -90,6 +66,8 @@ def _block(x, num_heads, shift, drop_rate, name):
 def _stage_names(stage):
     blocks, merging = rf"features.{2 * stage - 3}.\1", f"features.{2 * stage - 4}"
     return {
+        "stem_conv": "features.0.0",
+        "stem_norm": "features.0.2",
         rf"res{stage}_(\d+)_norm(\d)": rf"{blocks}.norm\2",
         rf"res{stage}_(\d+)_attention": rf"{blocks}.attn",
         rf"res{stage}_(\d+)_attention_qkv": rf"{blocks}.attn.qkv",
@@ -99,8 +77,3 @@ def _stage_names(stage):
         f"res{stage}_merge_norm": f"{merging}.norm",
         f"res{stage}_merge_reduction": Named(f"{merging}.reduction", POINTWISE),
     }
-
-
-_TORCHVISION = {"stem_conv": "features.0.0", "stem_norm": "features.0.2"} | NOT_IN_FILES
-for _stage in STAGES:
-    _TORCHVISION |= _stage_names(_stage)

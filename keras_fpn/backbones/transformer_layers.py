@@ -1,6 +1,8 @@
 """Layers that Swin and ConvNeXt have in common, named after their block, and the names of these in files."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -14,6 +16,13 @@ STAGES = (2, 3, 4, 5)
 STRIDES = {f"C{stage}": 2**stage for stage in STAGES}
 # No file of a classifier has the normalisations of the taps, nor what stochastic depth counts.
 NOT_IN_FILES = {r"norm_C\d": Named(""), r".*_drop": Named("")}
+
+
+class Architecture(NamedTuple):
+    """Blocks of each stage, and channels of the first."""
+
+    depths: tuple[int, int, int, int]
+    width: int
 
 
 def truncated_normal() -> keras.initializers.Initializer:
@@ -48,13 +57,43 @@ def drop_rates(drop_path: float, depths: tuple[int, ...]) -> list[list[float]]:
     return [[next(rates) for _ in range(depth)] for depth in depths]
 
 
-def tapped(
-    image: keras.KerasTensor, maps: Mapping[str, keras.KerasTensor], epsilon: float, name: str
+def build_stages(
+    name: str,
+    architecture: Architecture,
+    epsilon: float,
+    enter: Callable[[keras.KerasTensor, str], keras.KerasTensor],
+    block: Callable[[keras.KerasTensor, int, float, str], keras.KerasTensor],
+    names: Callable[[int], dict[str, str | Named]],
+    drop_path: float,
+    freeze_at: int,
 ) -> keras.Model:
-    """Functional model image -> {"C2".."C5"}, each map normalised by a layer of its own."""
-    taps = {level: normalized(x, epsilon, f"norm_{level}") for level, x in maps.items()}
-    model = keras.Model(image, taps, name=name)
+    """Functional model image -> {"C2".."C5"}, each map normalised by a layer of its own.
+
+    Args:
+        name: of the model.
+        epsilon: of all normalisations.
+        enter: `enter(x, prefix)` leads into a stage after the first: half the sides, twice the channels.
+        block: `block(x, number, drop_rate, name)` is a block of a stage.
+        names: of a stage in torchvision's classifiers, see `parts.checkpoint_names`.
+        drop_path: see `drop_rates`.
+        freeze_at: see `freeze`.
+    """
+    image, maps = keras.Input((None, None, 3), name="image"), {}
+    table: dict[str, str | Named] = dict(NOT_IN_FILES)
+    x = keras.layers.Conv2D(
+        architecture.width, 4, strides=4, kernel_initializer=truncated_normal(), name="stem_conv"
+    )(image)
+    x = normalized(x, epsilon, "stem_norm")
+    for stage, rates in zip(STAGES, drop_rates(drop_path, architecture.depths), strict=True):
+        x = enter(x, f"res{stage}") if stage > STAGES[0] else x
+        for number, rate in enumerate(rates):
+            x = block(x, number, rate, f"res{stage}_{number}")
+        maps[f"C{stage}"] = x
+        table |= names(stage)
+    model = keras.Model(image, {level: normalized(x, epsilon, f"norm_{level}") for level, x in maps.items()}, name=name)
     model.strides = dict(STRIDES)
+    model.checkpoint_names = MappingProxyType({"torchvision classifier": table})
+    freeze(model, freeze_at)
     return model
 
 
