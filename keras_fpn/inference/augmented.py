@@ -193,7 +193,7 @@ def _from_view(boxes, view, size, is_mirrored):
     """Boxes `[n, 4]` of what the detector saw in pixels of the picture."""
     height, width = view["image_sizes"].numpy()[0]
     if is_mirrored:
-        boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+        boxes = _mirrored(boxes, width)
     ratio = np.array([size[1] / width, size[0] / height] * 2, np.float32)
     return (boxes * ratio).astype(np.float32)
 
@@ -202,8 +202,13 @@ def _to_view(boxes, view, size, is_mirrored):
     height, width = view["image_sizes"].numpy()[0]
     boxes = (boxes * np.array([width / size[1], height / size[0]] * 2, np.float32)).astype(np.float32)
     if is_mirrored:
-        boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+        boxes = _mirrored(boxes, width)
     return boxes
+
+
+def _mirrored(boxes, width):
+    """Boxes `[n, 4]` of the mirror image of a picture so wide."""
+    return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
 
 
 def _suppressed(boxes, scores, classes, num_classes, iou_threshold):

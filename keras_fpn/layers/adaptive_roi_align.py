@@ -1,13 +1,12 @@
 """RoIs read from all levels and fused (Liu et al., PANet, CVPR 2018, section 3.2)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
 from keras_fpn.layers.normalization import build_norm
 from keras_fpn.layers.roi_align import RoIAlign
-from keras_fpn.ops.levels import place_rois
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
@@ -50,15 +49,12 @@ class AdaptiveRoIAlign(RoIAlign):
                 norm.build((None, self.output_size, self.output_size, channels))
                 self.norms[level] = norm
 
-    def call(self, features: Mapping[str, tf.Tensor], boxes: tf.Tensor) -> tf.Tensor:
-        """See `RoIPooling.call`."""
-        shape, levels = tf.shape(boxes), list(self.strides)
-        boxes, images, _ = place_rois(boxes, levels, self.canonical_size, self.canonical_level)
-        maps = [features[level] for level in levels]
+    def read(self, maps: Sequence[tf.Tensor], boxes: tf.Tensor, images: tf.Tensor, own_level: tf.Tensor) -> tf.Tensor:
+        """See `RoIPooling.read`; `own_level` is not asked."""
         fused = None
-        for index, level in enumerate(levels):
+        for index, level in enumerate(self.strides):
             crops = self.crop(maps, boxes, images, tf.fill(tf.shape(images), index))
             crops = self.convolutions[level](crops)
             crops = tf.nn.relu(self.norms[level](crops) if self.norms else crops)
             fused = crops if fused is None else tf.maximum(fused, crops)
-        return tf.reshape(fused, [shape[0], shape[1], self.output_size, self.output_size, maps[0].shape[-1]])
+        return fused

@@ -43,8 +43,12 @@ class RoIPooling(FixedArguments, keras.layers.Layer):
         shape, levels = tf.shape(boxes), list(self.strides)
         boxes, images, own_level = place_rois(boxes, levels, self.canonical_size, self.canonical_level)
         maps = [features[level] for level in levels]
-        crops = self.crop(maps, boxes, images, own_level)
+        crops = self.read(maps, boxes, images, own_level)
         return tf.reshape(crops, [shape[0], shape[1], self.output_size, self.output_size, maps[0].shape[-1]])
+
+    def read(self, maps: Sequence[tf.Tensor], boxes: tf.Tensor, images: tf.Tensor, own_level: tf.Tensor) -> tf.Tensor:
+        """The crops that leave, `[N, s, s, C]`; arguments as of `crop`. Exporters replace that, and never this."""
+        return self.crop(maps, boxes, images, own_level)
 
     def crop(self, maps: Sequence[tf.Tensor], boxes: tf.Tensor, images: tf.Tensor, own_level: tf.Tensor) -> tf.Tensor:
         """Return the crops `[N, s, s, C]` of N boxes.
