@@ -20,7 +20,6 @@ from keras_fpn.backbones.transformer_layers import (
     truncated_normal,
 )
 from keras_fpn.layers.layer_scale import LayerScale
-from keras_fpn.ops.gelu import gelu
 from keras_fpn.parts.checkpoint_names import Named, Transform
 
 EPSILON = 1e-6
@@ -63,7 +62,7 @@ def _block(layer_scale, x, number, drop_rate, name):
     spread = keras.layers.DepthwiseConv2D(
         7, padding="same", depthwise_initializer=truncated_normal(), name=f"{name}_depthwise"
     )(x)
-    hidden = pointwise(normalized(spread, EPSILON, f"{name}_norm"), 4 * x.shape[-1], f"{name}_mlp1", gelu)
+    hidden = pointwise(normalized(spread, EPSILON, f"{name}_norm"), 4 * x.shape[-1], f"{name}_mlp1", "gelu")
     branch = LayerScale(layer_scale, name=f"{name}_scale")(pointwise(hidden, x.shape[-1], f"{name}_mlp2"))
     return added(x, branch, drop_rate, name)
 

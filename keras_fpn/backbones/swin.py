@@ -19,7 +19,6 @@ from keras_fpn.backbones.transformer_layers import (
 )
 from keras_fpn.layers.patch_merging import PatchMerging
 from keras_fpn.layers.window_attention import WindowAttention
-from keras_fpn.ops.gelu import gelu
 from keras_fpn.parts.checkpoint_names import Named
 
 EPSILON = 1e-5
@@ -59,7 +58,7 @@ def _block(x, number, drop_rate, name):
     attention = WindowAttention(x.shape[-1] // HEAD_WIDTH, WINDOW, shift, name=f"{name}_attention")
     attended = attention(normalized(x, EPSILON, f"{name}_norm1"))
     x = added(x, attended, drop_rate, f"{name}_attention")
-    hidden = pointwise(normalized(x, EPSILON, f"{name}_norm2"), 4 * x.shape[-1], f"{name}_mlp1", gelu)
+    hidden = pointwise(normalized(x, EPSILON, f"{name}_norm2"), 4 * x.shape[-1], f"{name}_mlp1", "gelu")
     return added(x, pointwise(hidden, x.shape[-1], f"{name}_mlp2"), drop_rate, f"{name}_mlp")
 
 

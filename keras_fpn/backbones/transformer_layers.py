@@ -31,7 +31,7 @@ def truncated_normal() -> keras.initializers.Initializer:
 
 
 def pointwise(
-    x: keras.KerasTensor, channels: int, name: str, activation: Callable | None = None, use_bias: bool = True
+    x: keras.KerasTensor, channels: int, name: str, activation: str | None = None, use_bias: bool = True
 ) -> keras.KerasTensor:
     """A linear layer of each cell."""
     return keras.layers.Conv2D(

@@ -34,7 +34,7 @@ REGISTERED = {
     "BatchNormalization": "layers.normalization", "WeightedSum": "layers.weighted_sum",
     "WindowAttention": "layers.window_attention", "PatchMerging": "layers.patch_merging",
     "LayerScale": "layers.layer_scale", "StochasticDepth": "layers.stochastic_depth",
-    "AdamW": "models.optimizers", "gelu": "ops.gelu",
+    "AdamW": "models.optimizers",
 }  # fmt: skip
 
 
