@@ -33,12 +33,13 @@ def trained(config, data, seed, run, settings=()):
     return json.loads((run / "metrics.json").read_text())
 
 
-def milliseconds(run):
-    """Median of a picture."""
+def milliseconds(model, settings=()):
+    """Median of a picture through the model of a run, or of a configuration with `settings` `{key: value}` on top."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "timings.json"
-        command = [*PROGRAM, "benchmark", str(run), "--size", "256x256", "--runs", "30", "--json", str(path)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        command = [*PROGRAM, "benchmark", str(model), "--size", "256x256", "--runs", "30", "--json", str(path)]
+        overrides = [f"{key}={value}" for key, value in dict(settings).items()]
+        subprocess.run([*command, *(["--set", *overrides] if overrides else [])], check=True, stdout=subprocess.DEVNULL)
         return json.loads(path.read_text())["stages"]["whole"]["median_ms"]
 
 
