@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from keras_fpn.parts.registry import Part, Registry
 from keras_fpn.parts.settings import Channels, Norm, Settings
@@ -17,6 +17,7 @@ RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 # Number of blocks, groups of the 3x3 convolutions, channels of a group.
 RESNEXTS = ("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d")
 SWINS = ("swin_t", "swin_s", "swin_b")
+VITS = ("vit_b", "vit_l", "vit_h")
 CONVNEXTS = ("convnext_tiny", "convnext_small", "convnext_base", "convnext_large")
 # What each family's own `preprocess_input` does, in our terms; families not listed rescale inside the network.
 _CAFFE = {"channel_order": "BGR", "mean": [103.939, 116.779, 123.68], "std": [1.0, 1.0, 1.0]}
@@ -48,9 +49,9 @@ class BackboneSettings(Settings):
     """Settings of every backbone: image -> C2..C5.
 
     `norm`: of the whole network: batch normalisation that is frozen, live, or live over the batches of all devices
-    ("sync_batch_norm"), or of 32 groups of channels. `freeze_at`: stages that are not trained,
-    counted from the stem: 0 none, 1 the stem, 2 the stem and C2 ... `weights`: of a network of `keras.applications`,
-    "imagenet" or a file; null for random ones.
+    ("sync_batch_norm"), of 32 groups of channels, or of the channels of each cell ("layer_norm"). `freeze_at`: stages
+    that are not trained, counted from the stem: 0 none, 1 the stem, 2 the stem and C2 ... `weights`: of a network of
+    `keras.applications`, "imagenet" or a file; null for random ones.
     """
 
     name: str = "resnet50"
@@ -97,6 +98,19 @@ class TransformerSettings(Settings):
     name: str = "swin_t"
     freeze_at: Annotated[int, Field(ge=0, le=5)] = 0
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class VisionTransformerSettings(Settings):
+    """Of a plain ViT, which gives C4 alone, for `pyramid.name=simple_pyramid`. `drop_path`: as of Swin.
+
+    `position_side`: cells of a side of the maps that its places were learnt of, 14 of 224 pixels. `map_side`: of those
+    that the relative positions of whole maps are of, 64 of 1024 pixels. For pictures of other sizes both are resized.
+    """
+
+    name: str = "vit_b"
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    position_side: PositiveInt = 14
+    map_side: PositiveInt = 64
 
 
 class GivenSettings(Settings):
@@ -160,10 +174,14 @@ def _register_own():
     target = "keras_fpn.backbones.mobilenet_v3:build_mobilenet_v3_large"
     facts = {"strides": MOBILENET_V3_STRIDES}
     BACKBONES.add(mobilenet, Part(mobilenet, MobileNetV3Settings, target, facts=facts))
-    for family, names, settings in (("swin", SWINS, TransformerSettings), ("convnext", CONVNEXTS, ConvNeXtSettings)):
+    for family, names, settings, strides in (
+        ("swin", SWINS, TransformerSettings, STRIDES),
+        ("convnext", CONVNEXTS, ConvNeXtSettings, STRIDES),
+        ("vit", VITS, VisionTransformerSettings, {"C4": STRIDES["C4"]}),
+    ):
         for name in names:
             target = f"keras_fpn.backbones.{family}:build_{family}"
-            facts = {"pixels": _TORCH, "strides": STRIDES}
+            facts = {"pixels": _TORCH, "strides": strides}
             BACKBONES.add(name, Part(name, settings, target, {"name": name}, facts))
     BACKBONES.add("given", Part("given", GivenSettings, "keras_fpn.backbones.given:build_given"))
     for name, pixels in APPLICATION_PIXELS.items():

@@ -12,7 +12,7 @@ import keras
 from keras_fpn.backbones.transformer_layers import (
     POINTWISE,
     Architecture,
-    added,
+    attention_block,
     build_stages,
     normalized,
     pointwise,
@@ -56,10 +56,7 @@ def _enter(x, prefix):
 def _block(x, number, drop_rate, name):
     shift = number % 2 * (WINDOW // 2)
     attention = WindowAttention(x.shape[-1] // HEAD_WIDTH, WINDOW, shift, name=f"{name}_attention")
-    attended = attention(normalized(x, EPSILON, f"{name}_norm1"))
-    x = added(x, attended, drop_rate, f"{name}_attention")
-    hidden = pointwise(normalized(x, EPSILON, f"{name}_norm2"), 4 * x.shape[-1], f"{name}_mlp1", "gelu")
-    return added(x, pointwise(hidden, x.shape[-1], f"{name}_mlp2"), drop_rate, f"{name}_mlp")
+    return attention_block(x, attention, EPSILON, drop_rate, name)
 
 
 def _stage_names(stage):

@@ -1,4 +1,4 @@
-"""Layers that Swin and ConvNeXt have in common, named after their block, and the names of these in files."""
+"""Layers that Swin, ConvNeXt and ViT have in common, named after their block, and the names of these in files."""
 
 from collections.abc import Callable
 from types import MappingProxyType
@@ -49,6 +49,15 @@ def added(x: keras.KerasTensor, branch: keras.KerasTensor, drop_rate: float, nam
     if drop_rate:
         branch = StochasticDepth(drop_rate, name=f"{name}_drop")(branch)
     return keras.layers.Add(name=f"{name}_add")([x, branch])
+
+
+def attention_block(
+    x: keras.KerasTensor, attention: keras.layers.Layer, epsilon: float, drop_rate: float, name: str
+) -> keras.KerasTensor:
+    """A block of a transformer: x + attention(norm(x)), then x + linear(GELU(linear(norm(x))))."""
+    x = added(x, attention(normalized(x, epsilon, f"{name}_norm1")), drop_rate, f"{name}_attention")
+    hidden = pointwise(normalized(x, epsilon, f"{name}_norm2"), 4 * x.shape[-1], f"{name}_mlp1", "gelu")
+    return added(x, pointwise(hidden, x.shape[-1], f"{name}_mlp2"), drop_rate, f"{name}_mlp")
 
 
 def drop_rates(drop_path: float, depths: tuple[int, ...]) -> list[list[float]]:

@@ -22,7 +22,7 @@ from keras_fpn.parts.checkpoint_names import (
 TENSORS = {
     "kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias", "moving_mean": "running_mean",
     "moving_variance": "running_var", "relative_position_bias_table": "relative_position_bias_table",
-    "layer_scale": "layer_scale",
+    "layer_scale": "layer_scale", "pos_embed": "pos_embed", "rel_pos_h": "rel_pos_h", "rel_pos_w": "rel_pos_w",
 }  # fmt: skip
 # The first kind that a layer is of tells how its kernel lies in a file.
 KERNELS = ((keras.layers.DepthwiseConv2D, DEPTHWISE), (keras.layers.Dense, LINEAR), (keras.layers.Layer, CONVOLUTION))

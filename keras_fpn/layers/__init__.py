@@ -9,6 +9,10 @@
                       statistics of groups of channels, added up a row at a time
     normalization     batch normalisation that is frozen, or leaves padding out; synchronized_moments: of all devices
     weighted_sum      sums of maps with learnt weights
+    patch_merging, map_attention, window_attention, decomposed_attention, position_embedding
+                      what Swin and ViT are made of
+    layer_scale, stochastic_depth
+                      factors of branches, and branches left out in training
     anchors           reference boxes of every level
     proposals         objectness and deltas -> the best boxes
     roi_align, roi_pool

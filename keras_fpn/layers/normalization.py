@@ -1,4 +1,4 @@
-"""The normalisations that can be chosen: batch normalisation, usually frozen for batches are small, and of groups."""
+"""The normalisations that can be chosen: of batches, usually frozen for these are small, of groups, and of cells."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -130,12 +130,17 @@ def _of_groups(epsilon, frozen_gamma, name):
     return GroupNormalization(groups=32, epsilon=epsilon, name=name)
 
 
+def _of_cells(epsilon, frozen_gamma, name):
+    return keras.layers.LayerNormalization(epsilon=epsilon, name=name)
+
+
 # The settings' `Norm` has the same names.
 NORMS: dict[str, Callable[[float, float, str], keras.layers.Layer]] = {
     "frozen_batch_norm": _frozen,
     "batch_norm": _live,
     "sync_batch_norm": _synchronised,
     "group_norm": _of_groups,
+    "layer_norm": _of_cells,
 }
 LEARNS_STATISTICS = ("batch_norm", "sync_batch_norm")
 
@@ -147,7 +152,8 @@ def build_norm(
 
     Args:
         kind: "frozen_batch_norm"; "batch_norm" for one that learns its statistics, "sync_batch_norm" for one that
-            learns them of the batches of all devices together; "group_norm" for 32 groups of channels.
+            learns them of the batches of all devices together; "group_norm" for 32 groups of channels; "layer_norm" for
+            the channels of each cell.
         epsilon: added to the variance.
         name: name of the layer.
         group: group of settings that `kind` and `epsilon` come from, for errors to name.

@@ -43,14 +43,17 @@ def pyramid_strides(backbone_strides: Mapping[str, int], levels: Iterable[str]) 
 
     Args:
         backbone_strides: `{"C2": 4, ...}`, as a backbone declares them in `strides`.
-        levels: names of pyramid levels, none finer than the backbone's.
+        levels: names of pyramid levels.
 
     Returns:
-        `{"P2": 4, ...}` in the order of `levels`: C_k's for P_k, doubled for each level above the backbone's coarsest.
+        `{"P2": 4, ...}` in the order of `levels`: C_k's for P_k, doubled for each level above the backbone's coarsest,
+        halved for each below its finest.
     """
-    top = max(level_number(level) for level in backbone_strides)
+    numbers = [level_number(level) for level in backbone_strides]
     strides = {}
     for level in levels:
-        above = max(level_number(level) - top, 0)
-        strides[level] = backbone_strides[f"C{level_number(level) - above}"] * 2**above
+        nearest = min(max(level_number(level), min(numbers)), max(numbers))
+        octaves = level_number(level) - nearest
+        stride = backbone_strides[f"C{nearest}"]
+        strides[level] = stride * 2**octaves if octaves >= 0 else stride // 2**-octaves
     return strides

@@ -90,6 +90,13 @@ class NASFPNSettings(PyramidSettings):
     repeats: Repeats = 7
 
 
+class SimplePyramidSettings(PyramidSettings):
+    """Of the pyramid of a single map, C4, each level of it by itself."""
+
+    norm: Norm | None = "layer_norm"
+    norm_epsilon: NonNegativeFloat = 1e-6
+
+
 def register_neck(name: str, settings: type[NeckSettings] = PyramidSettings) -> Callable[[_Build], _Build]:
     """Register what builds a pyramid under a name of its own; a decorator.
 
@@ -118,6 +125,7 @@ def _register_own():
         "pafpn": AggregatedPyramidSettings,
         "bifpn": BiFPNSettings,
         "nas_fpn": NASFPNSettings,
+        "simple_pyramid": SimplePyramidSettings,
         "single_scale": NeckSettings,
     }.items():
         NECKS.add(name, Part(name, settings, f"keras_fpn.necks.{name}:build_{name}"))

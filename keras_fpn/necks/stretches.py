@@ -59,18 +59,30 @@ def inputs_of_run(channels_per_level: Mapping[str, int], wanted: Sequence[int]) 
     }
 
 
+def run_numbers(levels: Sequence[str]) -> list[int]:
+    """The numbers of levels that are neighbours, finest first.
+
+    Raises:
+        UserError: they are none.
+    """
+    wanted = [level_number(level) for level in levels]
+    if any(level[0] != "P" for level in levels) or wanted != list(range(wanted[0], wanted[-1] + 1)):
+        raise UserError(f"pyramid.levels: must be neighbours, finest first, as in P2, P3, P4; not {', '.join(levels)}")
+    return wanted
+
+
 def check_run(channels_per_level: Mapping[str, int], levels: Sequence[str]) -> list[int]:
     """The numbers of the levels, finest first.
 
     Raises:
         UserError: no run of levels, or one that begins below the backbone's maps.
     """
-    wanted = [level_number(level) for level in levels]
-    if any(level[0] != "P" for level in levels) or wanted != list(range(wanted[0], wanted[-1] + 1)):
-        raise UserError(f"pyramid.levels: must be neighbours, finest first, as in P2, P3, P4; not {', '.join(levels)}")
+    wanted = run_numbers(levels)
     available = sorted(map(level_number, channels_per_level))
     if wanted[0] not in available:
+        given = f"C{available[0]}..C{available[-1]}" if len(available) > 1 else f"C{available[0]} alone"
         raise UserError(
-            f"pyramid.levels: P{wanted[0]} needs C{wanted[0]}; the backbone gives C{available[0]}..C{available[-1]}"
+            f"pyramid.levels: P{wanted[0]} needs C{wanted[0]}; the backbone gives {given}; the pyramid that makes finer"
+            " levels of one map is pyramid.name=simple_pyramid"
         )
     return wanted

@@ -32,7 +32,8 @@ REGISTERED = {
     "GroupNormalization": "layers.group_normalization",
     "FrozenBatchNormalization": "layers.normalization", "MaskedBatchNormalization": "layers.normalization",
     "BatchNormalization": "layers.normalization", "WeightedSum": "layers.weighted_sum",
-    "WindowAttention": "layers.window_attention", "PatchMerging": "layers.patch_merging",
+    "WindowAttention": "layers.window_attention", "DecomposedAttention": "layers.decomposed_attention",
+    "PositionEmbedding": "layers.position_embedding", "PatchMerging": "layers.patch_merging",
     "LayerScale": "layers.layer_scale", "StochasticDepth": "layers.stochastic_depth",
     "AdamW": "models.optimizers",
 }  # fmt: skip

@@ -17,7 +17,7 @@ PROFILES = ("detectron2", "torchvision", "paper")
 
 Level = Literal["P2", "P3", "P4", "P5", "P6", "P7", "P8", "C2", "C3", "C4", "C5"]
 Levels = Annotated[list[Level], Field(min_length=1)]
-Norm = Literal["frozen_batch_norm", "batch_norm", "sync_batch_norm", "group_norm"]
+Norm = Literal["frozen_batch_norm", "batch_norm", "sync_batch_norm", "group_norm", "layer_norm"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 # Bounds that no model reaches: a file from anybody may ask for what no machine has, or for more than 32 bits hold.
 Count = Annotated[int, Field(gt=0, le=1_000_000)]

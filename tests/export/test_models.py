@@ -49,6 +49,7 @@ PYRAMIDS = {
     "pafpn": ["P4", "P5", "P6"],
     "bifpn": ["P4", "P5", "P6"],
     "nas_fpn": ["P3", "P4", "P5", "P6", "P7"],
+    "simple_pyramid": ["P3", "P4", "P5", "P6"],
 }
 
 
@@ -95,7 +96,7 @@ def assert_same(found, expected):
         ("nas_fpn", "onnx"),
         *(
             pytest.param(pyramid, format, marks=pytest.mark.slow)
-            for pyramid in ("panet", "pafpn", "bifpn", "nas_fpn")
+            for pyramid in ("panet", "pafpn", "bifpn", "nas_fpn", "simple_pyramid")
             for format in ("saved_model", "tflite", "onnx")
             if (pyramid, format) not in (("bifpn", "tflite"), ("nas_fpn", "onnx"))
         ),
@@ -110,9 +111,10 @@ def test_a_region_proposal_network_on_every_pyramid(pyramid, format, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["saved_model", "tflite", "onnx"])
-@pytest.mark.parametrize("backbone", ["swin_t", "convnext_tiny"])
+@pytest.mark.parametrize("backbone", ["swin_t", "convnext_tiny", "vit_b"])
 def test_a_region_proposal_network_on_every_backbone(backbone, format, tmp_path):
-    model = built(keras_fpn.RPN, **proposing("bottom_up") | {"backbone": {"name": backbone}})
+    pyramid = "simple_pyramid" if backbone == "vit_b" else "bottom_up"
+    model = built(keras_fpn.RPN, **proposing(pyramid) | {"backbone": {"name": backbone}})
     finding = export.export_model(model, format, out_of(format, tmp_path)).finding
     assert finding.detections > 100 and finding.unpaired == 0
 

@@ -41,6 +41,7 @@ VARIANTS |= {"conv5": C4, "live conv5": C4 | VARIANTS["live"]}
 VARIANTS |= {"depthwise": {"backbone": {"name": "mobilenet_v3_large"}}}
 VARIANTS |= {"grouped": {"backbone": {"name": "resnext50_32x4d", "width": 16}}}
 VARIANTS |= {name: {"backbone": {"name": name, "drop_path": 0.5}} for name in ("swin_t", "convnext_tiny")}
+VARIANTS |= {"plain transformer": {"backbone": {"name": "vit_b"}, "pyramid": {"name": "simple_pyramid", "channels": 8}}}
 VARIANTS |= {"adaptive": {"roi_pooling": {"method": "adaptive", "norm": "group_norm"}}}
 VARIANTS |= {"weighted sums": {"pyramid": {"name": "bifpn", "channels": 8, "repeats": 1, "norm": "group_norm"}}}
 VARIANTS |= {name: {"detections": {"suppression": name}} for name in ("class_agnostic", "soft_linear")}

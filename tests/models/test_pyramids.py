@@ -9,6 +9,7 @@ import keras_fpn
 from keras_fpn.config.loading import load_config
 
 SUCCESSORS = {"panet": {}, "pafpn": {}, "bifpn": {"repeats": 1}, "nas_fpn": {"repeats": 1}}
+SUCCESSORS |= {"simple_pyramid": {}}
 PROPOSED = {"rpn": {"channels": 8}, "proposals": {"pre_nms_top_k_test": 60, "post_nms_top_k_test": 20}}
 CLASSIFIED = PROPOSED | {"box_head": {"units": 8}, "roi_targets": {"samples_per_image": 16}}
 TOWERS = {"channels": 8, "conv_layers": 1}

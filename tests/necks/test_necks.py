@@ -217,6 +217,8 @@ ROWS = {
     "pafpn": {},
     "bifpn": {"repeats": 1},
     "nas_fpn": {"repeats": 1},
+    # Of P2 and P3 maps whose sides are odd have more cells than the image: those are of whole cells of C4.
+    "simple_pyramid": {"levels": ["P4", "P5", "P6"]},
 }
 
 
@@ -274,6 +276,7 @@ def changed_outputs(name, level):
         ("pafpn", ["C2", "C3", "C4", "C5"], {"P2": 4, "P3": 8, "P4": 16, "P5": 32, "P6": 64}),
         ("bifpn", ["C2", "C3", "C4", "C5"], {"P2": 4, "P3": 8, "P4": 16, "P5": 32, "P6": 64}),
         ("nas_fpn", ["C2", "C3", "C4", "C5"], {"P2": 4, "P3": 8, "P4": 16, "P5": 32, "P6": 64}),
+        ("simple_pyramid", ["C4"], {"P4": 16, "P5": 32, "P6": 64}),
     ],
 )
 def test_each_pyramid_has_its_inputs_and_its_outputs(name, inputs, strides):
@@ -304,6 +307,7 @@ def test_each_pyramid_has_its_inputs_and_its_outputs(name, inputs, strides):
         *((name, [{"P2", "P3", "P4", "P5", "P6"}] * 4) for name in ("panet", "pafpn", "bifpn")),
         # Of one stack: no cell but the one of its own level reads C4.
         ("nas_fpn", [{"P2", "P3", "P4", "P5", "P6"}] * 2 + [{"P4", "P5", "P6"}, {"P2", "P3", "P4", "P5", "P6"}]),
+        ("simple_pyramid", [set(), set(), {"P4", "P5", "P6"}, set()]),
     ],
 )
 def test_each_pyramid_reads_the_maps_of_its_row_and_no_other(name, expected):

@@ -10,6 +10,7 @@ from keras_fpn.data.shapes import write_shapes
 PARTS = {
     "swin_t": ["model.backbone.name=swin_t", "model.backbone.drop_path=0.2"],
     "convnext_tiny": ["model.backbone.name=convnext_tiny", "model.backbone.freeze_at=2"],
+    "vit_b": ["model.backbone.name=vit_b", "model.pyramid.name=simple_pyramid"],
     "nas_fpn": ["model.pyramid.name=nas_fpn", "model.pyramid.levels=[P2,P3,P4,P5,P6]", "model.pyramid.repeats=1"],
     "bifpn": ["model.pyramid.name=bifpn", "model.pyramid.repeats=1", "model.pyramid.norm=group_norm"],
 }
