@@ -6,6 +6,7 @@ is cleaned of what a conversion leaves behind (`onnx.passes`).
 
 import contextlib
 import dataclasses
+import gc
 import itertools
 import logging
 import os
@@ -58,7 +59,7 @@ def write_onnx(model: "Detector", path: str | os.PathLike, *, input_type: str | 
 
 def convert(function: "tf.types.experimental.PolymorphicFunction") -> "ModelProto":
     """A `tf.function` with an input signature, where `onnx.operators` may stand, as a clean ONNX model."""
-    with _quiet():
+    with _quiet(), _forgetting():
         tf2onnx = extras.require("tf2onnx", extra="onnx")
         converted, _ = tf2onnx.convert.from_function(
             function,
@@ -79,6 +80,21 @@ def _check_size(model):
     size = sum(4 * variable.value.shape.num_elements() for variable in model.variables)
     if size > LARGEST_FILE:
         raise UserError(f"the model has {size / 2**30:.1f} GB of weights, an ONNX file holds 2; write a SavedModel")
+
+
+@contextlib.contextmanager
+def _forgetting():
+    """Let go of tf2onnx' copies of the graph, weights included, some dozens, which are cycles.
+
+    Python looks for these when a fourth of all objects are new, and TensorFlow's are many: they are left out of the
+    count.
+    """
+    gc.freeze()
+    gc.collect()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextlib.contextmanager

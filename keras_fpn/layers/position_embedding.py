@@ -37,8 +37,8 @@ class PositionEmbedding(FixedArguments, keras.layers.Layer):
         rows, columns = (self._weights(side, inputs.dtype) for side in (height, width))
         # Rows first, then the columns of each: two products.
         places = tf.matmul(rows, tf.reshape(places, [self.side, -1]))
-        places = tf.reshape(places, [height, self.side, inputs.shape[-1]])
-        return inputs + tf.matmul(tf.broadcast_to(columns, [height, width, self.side]), places)
+        places = tf.reshape(places, [1, height, self.side, inputs.shape[-1]])
+        return inputs + tf.matmul(tf.broadcast_to(columns, [1, height, width, self.side]), places)
 
     def _weights(self, length, dtype):
         if isinstance(length, int) and length == self.side:
