@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
+from keras_fpn.backbones.layer_groups import of_convnext, of_vit
 from keras_fpn.parts.registry import Part, Registry
 from keras_fpn.parts.settings import Channels, Norm, Settings
 
@@ -16,9 +17,13 @@ MOBILENET_V3_STRIDES = STRIDES | {"C6": 32}
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 # Number of blocks, groups of the 3x3 convolutions, channels of a group.
 RESNEXTS = ("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d")
-SWINS = ("swin_t", "swin_s", "swin_b")
-VITS = ("vit_b", "vit_l", "vit_h")
-CONVNEXTS = ("convnext_tiny", "convnext_small", "convnext_base", "convnext_large")
+SWINS = dict.fromkeys(("swin_t", "swin_s", "swin_b"), ())
+# With the layers that learn at one rate, see `layer_groups`.
+VITS = {"vit_b": of_vit(12), "vit_l": of_vit(24), "vit_h": of_vit(32)}
+CONVNEXTS = {
+    "convnext_tiny": of_convnext(9),
+    **dict.fromkeys(("convnext_small", "convnext_base", "convnext_large"), of_convnext(27)),
+}
 # What each family's own `preprocess_input` does, in our terms; families not listed rescale inside the network.
 _CAFFE = {"channel_order": "BGR", "mean": [103.939, 116.779, 123.68], "std": [1.0, 1.0, 1.0]}
 _TENSORFLOW = {"channel_order": "RGB", "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5]}
@@ -160,6 +165,22 @@ def strides_of(settings: Mapping[str, Any]) -> dict[str, int] | None:
     return strides(settings) if callable(strides) else strides
 
 
+def layer_groups_of(name: str) -> tuple[str, ...]:
+    """Patterns of the layers of a backbone that learn at one rate, from the image on; empty where nobody says them."""
+    return BACKBONES[name].facts.get("layer_groups", ())
+
+
+def check_layer_decay(decay: float, name: str) -> None:
+    """Check that the layers of a backbone are grouped where their rates are to differ.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if decay < 1 and not layer_groups_of(name):
+        known = ", ".join(part.name for part in BACKBONES if part.facts.get("layer_groups"))
+        raise ValueError(f"training.layer_decay: the layers of {name} are in no groups; those of {known} are")
+
+
 def resnet_strides(settings: Mapping[str, Any]) -> dict[str, int]:
     """`{"C2": 4, ...}` of a ResNet: with a dilated res5, C5's is C4's."""
     return STRIDES | ({"C5": STRIDES["C4"]} if settings["res5_dilation"] > 1 else {})
@@ -179,9 +200,9 @@ def _register_own():
         ("convnext", CONVNEXTS, ConvNeXtSettings, STRIDES),
         ("vit", VITS, VisionTransformerSettings, {"C4": STRIDES["C4"]}),
     ):
-        for name in names:
+        for name, groups in names.items():
             target = f"keras_fpn.backbones.{family}:build_{family}"
-            facts = {"pixels": _TORCH, "strides": strides}
+            facts = {"pixels": _TORCH, "strides": strides, "layer_groups": groups}
             BACKBONES.add(name, Part(name, settings, target, {"name": name}, facts))
     BACKBONES.add("given", Part("given", GivenSettings, "keras_fpn.backbones.given:build_given"))
     for name, pixels in APPLICATION_PIXELS.items():

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 
+from keras_fpn.backbones.settings import check_layer_decay
 from keras_fpn.config.size import check_sizes, scale_to, take_size
 from keras_fpn.config.training_settings import FourStepSettings, TrainingSettings
 from keras_fpn.console.errors import UserError
@@ -346,6 +347,7 @@ def _validate(settings, source, pairs):
         config = Config.model_validate(settings | {"model": model})
         resize, data = config.model.resize, config.data
         check_sizes(resize.min_side, resize.max_side, data.min_sides, data.canvas, data.scale_jitter)
+        check_layer_decay(config.training.layer_decay, config.model.groups().get("backbone", {}).get("name"))
         return config
     except ValidationError as error:
         path, problem = first_problem(error)

@@ -14,7 +14,9 @@ class TrainingSettings(Settings):
     their gradient; "adamw" (Loshchilov and Hutter 2019; `keras.optimizers.AdamW`) takes it, times the rate, off the
     weights, and wants about a twentieth of the rate and a hundred times the decay.
 
-    `no_weight_decay`: parts of the paths of variables that no decay touches, such as ["norm"].
+    `no_weight_decay`: parts of the paths of variables that no decay touches, such as ["norm"]. `layer_decay`: factor by
+    which the learning rate falls from each group of the backbone's layers to the one before it, towards the image; 1:
+    all learn alike. Of ViT and ConvNeXt, grouped as by their authors.
 
     `schedule`: "steps", at whose `milestones`, shares of the run ("60/90": after 60k of 90k steps), the learning
     rate is multiplied by `gamma`; or "cosine", by which it falls to 0 in half a wave
@@ -36,6 +38,7 @@ class TrainingSettings(Settings):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegativeFloat = 1e-4
     no_weight_decay: list[str] = []
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     clip_norm: PositiveFloat | None = None
     warmup_steps: NonNegativeInt = 1000
     warmup_factor: Probability = 1e-3

@@ -1,10 +1,12 @@
-"""SGD and the learning-rate schedule of the detection literature, exact to torch's numbers; AdamW of Keras."""
+"""SGD, AdamW and the learning-rate schedule of the detection literature, exact to torch's numbers."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from keras_fpn.backbones.layer_groups import rate_of
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
@@ -23,22 +25,32 @@ class SGD(keras.optimizers.Optimizer):
         momentum: 0.9 in every published recipe.
         weight_decay: 1e-4 in every published recipe; on all trained variables but those named next.
         no_weight_decay: parts of variable paths that are not decayed, such as ["norm"] in detectron2.
+        layer_rates: `{pattern of the first part of a variable's path: factor of its learning rate}`.
         global_clipnorm, clipnorm, clipvalue: gradient clipping of the Keras base class.
     """
 
     def __init__(
-        self, learning_rate=0.02, momentum=0.9, weight_decay=1e-4, no_weight_decay=(), name="sgd", **kwargs
+        self,
+        learning_rate=0.02,
+        momentum=0.9,
+        weight_decay=1e-4,
+        no_weight_decay=(),
+        layer_rates=None,
+        name="sgd",
+        **kwargs,
     ):
         # The base class would apply a weight decay of its own.
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.momentum = momentum
         self.coupled_weight_decay = weight_decay
         self.no_weight_decay = tuple(no_weight_decay)
+        self.layer_rates = dict(layer_rates or {})
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         if self.built:
             return
         super().build(variables)
+        self._rates = [rate_of(variable.path, self.layer_rates) for variable in variables]
         # One by one: Keras 3.8 has no `add_optimizer_variables`.
         self.momentums = [self.add_variable_from_reference(variable, "momentum") for variable in variables]
         self._is_decayed = [
@@ -46,9 +58,9 @@ class SGD(keras.optimizers.Optimizer):
         ]
 
     def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
-        learning_rate = keras.ops.cast(learning_rate, variable.dtype)
-        gradient = keras.ops.cast(gradient, variable.dtype)
         index = self._get_variable_index(variable)
+        learning_rate = keras.ops.cast(learning_rate, variable.dtype) * self._rates[index]
+        gradient = keras.ops.cast(gradient, variable.dtype)
         if self.coupled_weight_decay and self._is_decayed[index]:
             gradient = gradient + self.coupled_weight_decay * variable
         momentum = self.momentums[index]
@@ -60,31 +72,61 @@ class SGD(keras.optimizers.Optimizer):
             "momentum": self.momentum,
             "weight_decay": self.coupled_weight_decay,
             "no_weight_decay": list(self.no_weight_decay),
+            "layer_rates": self.layer_rates,
         }
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
-class AdamW(keras.optimizers.AdamW):
-    """`keras.optimizers.AdamW` that knows from its configuration what it does not decay, and so also out of a file.
+class AdamW(keras.optimizers.Adam):
+    """`keras.optimizers.Adam` with a decay beside the gradient, as `torch.optim.AdamW` has it.
+
+    `keras.optimizers.AdamW` knows one rate for all variables, and forgets in a file what it does not decay.
 
     Args:
         learning_rate: float or a schedule.
         weight_decay: times the rate, taken off all trained variables but those named next.
         no_weight_decay: parts of variable paths that are not decayed, such as ["norm"].
+        layer_rates: `{pattern of the first part of a variable's path: factor of its learning rate}`.
     """
 
-    def __init__(self, learning_rate=1e-4, weight_decay=0.05, no_weight_decay=(), name="adamw", **kwargs):
-        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, name=name, **kwargs)
+    def __init__(
+        self,
+        learning_rate=1e-4,
+        weight_decay=0.05,
+        no_weight_decay=(),
+        layer_rates=None,
+        name="adamw",
+        **kwargs,
+    ):
+        # The base class would apply a weight decay of its own.
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.decoupled_weight_decay = weight_decay
         self.no_weight_decay = tuple(no_weight_decay)
+        self.layer_rates = dict(layer_rates or {})
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        if not self.built:
-            left_out = [each for each in variables if any(part in each.path for part in self.no_weight_decay)]
-            self.exclude_from_weight_decay(var_list=left_out)
+        if self.built:
+            return
         super().build(variables)
+        self._rates = [rate_of(variable.path, self.layer_rates) for variable in variables]
+        self._decays = [
+            0.0 if any(part in variable.path for part in self.no_weight_decay) else self.decoupled_weight_decay
+            for variable in variables
+        ]
+
+    def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
+        index = self._get_variable_index(variable)
+        learning_rate = keras.ops.cast(learning_rate, variable.dtype) * self._rates[index]
+        if self._decays[index]:
+            self.assign_sub(variable, variable * (learning_rate * self._decays[index]))
+        super().update_step(gradient, variable, learning_rate)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"no_weight_decay": list(self.no_weight_decay)}
+        return super().get_config() | {
+            "weight_decay": self.decoupled_weight_decay,
+            "no_weight_decay": list(self.no_weight_decay),
+            "layer_rates": self.layer_rates,
+        }
 
 
 @keras.saving.register_keras_serializable("keras_fpn")

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import keras
 
+from keras_fpn.backbones import layer_groups
+from keras_fpn.backbones.settings import layer_groups_of
 from keras_fpn.config.loading import Config
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.memory import machine_memory
@@ -89,6 +91,7 @@ def make_optimizer(config: Config, schedule: Schedule) -> keras.optimizers.Optim
     options = {
         "weight_decay": settings.weight_decay,
         "no_weight_decay": settings.no_weight_decay,
+        "layer_rates": layer_groups.rates(layer_groups_of(config.model.backbone.name), settings.layer_decay),
         "global_clipnorm": settings.clip_norm,
     }
     if settings.optimizer == "adamw":

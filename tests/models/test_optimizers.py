@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_fpn.backbones import layer_groups
+from keras_fpn.backbones.settings import layer_groups_of
 from keras_fpn.config.loading import load_config
+from keras_fpn.console.errors import UserError
 from keras_fpn.models.optimizers import SGD, AdamW, WarmupMultiStep
 from keras_fpn.training.schedule import Schedule, make_optimizer
 
@@ -125,6 +128,59 @@ def test_adamw_leaves_out_what_it_is_told_and_knows_it_from_its_configuration():
             layer.kernel.assign([[1.0]])
         optimizer.apply([tf.zeros([1, 1])] * 2, [layer.kernel for layer in layers])
         np.testing.assert_allclose([float(layer.kernel[0, 0]) for layer in layers], [0.95, 1.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [SGD, AdamW])
+def test_layers_have_rates_of_their_own(kind):
+    """The step of a layer with half the rate is half as long, its decay's, too."""
+    optimizer = kind(0.1, weight_decay=0.5, layer_rates={"block_1_.*": 0.5})
+    again = kind.from_config(optimizer.get_config())
+    for each in (optimizer, again):
+        layers = [keras.layers.Dense(1, use_bias=False, name=name) for name in ("block_0_mlp", "block_1_mlp")]
+        for layer in layers:
+            layer.build((None, 1))
+            layer.kernel.assign([[1.0]])
+        each.apply([tf.ones([1, 1])] * 2, [layer.kernel for layer in layers])
+        steps = [1.0 - float(layer.kernel[0, 0]) for layer in layers]
+        # SGD: 0.1 (1 + 0.5 * 1). AdamW: its first step is the rate, and 0.1 * 0.5 * 1 decays.
+        np.testing.assert_allclose(steps, [0.15, 0.075], rtol=1e-5)
+
+
+def test_rates_fall_towards_the_image_as_the_authors_have_it():
+    """detectron2's get_vit_lr_decay_rate: 0.7^13 for the patches, 0.7^12 for block 0, ... 0.7 for block 11.
+
+    ConvNeXt's layer_decay_optimizer_constructor.py, six layers of the tiny one: stem 0, res2 1, res3 2, blocks of
+    res4 3, 4, 5, res5 6, all others 7.
+    """
+    vit = layer_groups.rates(layer_groups_of("vit_b"), 0.7)
+    found = [layer_groups.rate_of(f"{layer}/kernel", vit) for layer in ("patch_embedding", "position_embedding")]
+    found += [layer_groups.rate_of(f"block_{number}_norm1/gamma", vit) for number in range(12)]
+    np.testing.assert_allclose(found, [0.7**13] * 2 + [0.7 ** (12 - number) for number in range(12)])
+    layers = (
+        "stem_conv", "res2_2_mlp1", "res3_downsample_conv", "res3_0_norm", "res4_downsample_norm", "res4_2_scale",
+        "res4_3_depthwise", "res4_8_mlp2", "res5_downsample_conv", "res5_2_norm", "norm_C2", "lateral_C2",
+    )  # fmt: skip
+    ids = (0, 1, 2, 2, 3, 3, 4, 5, 6, 6, 7, 7)
+    convnext = layer_groups.rates(layer_groups_of("convnext_tiny"), 0.95)
+    found = [layer_groups.rate_of(f"{layer}/kernel", convnext) for layer in layers]
+    np.testing.assert_allclose(found, [0.95 ** (7 - number) for number in ids])
+    assert len(layer_groups_of("convnext_base")) == 13  # twelve layers there, and the stem
+
+
+def test_adamw_equals_torchs():
+    """torch.optim.AdamW, lr 0.1, weight_decay 0.5, from 1: gradients 1, -2, 3 (noted from torch 2.14.1)."""
+    weight, found = keras.Variable(1.0), []
+    optimizer = AdamW(0.1, 0.5, epsilon=1e-8)
+    for gradient in (1.0, -2.0, 3.0):
+        optimizer.apply([tf.constant(gradient)], [weight])
+        found.append(float(weight))
+    np.testing.assert_allclose(found, [0.85, 0.8441104, 0.7675807], rtol=1e-6)
+
+
+def test_the_layers_of_a_resnet_are_in_no_groups():
+    message = r"training.layer_decay: the layers of resnet18 are in no groups; those of .*convnext_tiny"
+    with pytest.raises(UserError, match=message):
+        load_config("tiny", ["training.layer_decay=0.9"])
 
 
 @pytest.mark.parametrize("warmup", [0, 10])
