@@ -5,7 +5,8 @@
 
 Rows are {Faster R-CNN, Cascade R-CNN, RetinaNet, FCOS} x {FPN, PAFPN, BiFPN, NAS-FPN}, and Faster R-CNN on FPN with
 {ResNet-18, MobileNetV3-Large, Swin-T, ConvNeXt-T}. All are trained by the one recipe of members.py, from random
-weights; learned pyramids have three repeats and group normalisation, for batches are small. What a run has reached is
+weights; all pyramids are normalised alike, in groups, for batches are small, and the learned ones have three repeats.
+What a run has reached is
 kept in the file of figures (OUT/zoo.json); a run that is in the file is not trained again, one that was stopped goes
 on, so that the command may be given again at any time, and on another machine with the file of this one. Rows without
 any seed are left out of the table. GFLOPs are TensorFlow's own count of a 256x256 picture's forward pass.
@@ -25,12 +26,14 @@ MEMBERS = {
     "retinanet": "retinanet_shapes",
     "fcos": "fcos_shapes",
 }
-LEARNED = {"model.pyramid.repeats": 3, "model.pyramid.norm": "group_norm"}
 PYRAMIDS = {
-    "fpn": {},
-    "pafpn": {"model.pyramid.name": "pafpn"},
-    "bifpn": {"model.pyramid.name": "bifpn", **LEARNED},
-    "nas_fpn": {"model.pyramid.name": "nas_fpn", **LEARNED},
+    name: {"model.pyramid.name": name, "model.pyramid.norm": "group_norm", **settings}
+    for name, settings in {
+        "fpn": {},
+        "pafpn": {},
+        "bifpn": {"model.pyramid.repeats": 3},
+        "nas_fpn": {"model.pyramid.repeats": 3},
+    }.items()
 }
 # The demo's ResNet-18 has a quarter of the width; here all are whole.
 BACKBONES = {
@@ -50,7 +53,10 @@ def rows():
         for pyramid, settings in PYRAMIDS.items()
     }
     for backbone, settings in BACKBONES.items():
-        found[f"faster_rcnn fpn {backbone}"] = ("shapes", {"model.backbone.name": backbone, **settings})
+        found[f"faster_rcnn fpn {backbone}"] = (
+            "shapes",
+            PYRAMIDS["fpn"] | {"model.backbone.name": backbone} | settings,
+        )
     return found
 
 

@@ -58,7 +58,7 @@ def recognise(
         foreign.refuse_other_heads(tensors, file, kind)
         stem, convolution = source.resnet_convolutions(tensors)
         foreign.refuse_other_blocks(tensors, stem, convolution, file)
-    backbone = source.backbone_of(tensors)
+    backbone = kind.backbone(tensors) or source.backbone_of(tensors)
     if not (backbone or forced):
         raise UserError(f"{file}: its backbone has the blocks of no network here; {foreign.readable()}")
     return kind, kind.recognise(tensors, backbone, file)

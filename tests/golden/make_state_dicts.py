@@ -14,7 +14,8 @@ import pathlib
 
 import detectron2
 import torchvision
-from detectron2.config import get_cfg
+from detectron2 import model_zoo
+from detectron2.config import get_cfg, instantiate
 from detectron2.modeling import build_model
 
 DETECTORS = (
@@ -79,6 +80,7 @@ def models():
     yield "detectron2/faster_rcnn_R_50_C4", zoo_model("COCO-Detection/faster_rcnn_R_50_C4_1x")
     yield "detectron2/keypoint_rcnn_R_50_FPN", detectron2_model(50, "GeneralizedRCNN", keypoints=True)
     yield "detectron2/retinanet_R_50_FPN", zoo_model("COCO-Detection/retinanet_R_50_FPN_1x")
+    yield "detectron2/mask_rcnn_vitdet_b", instantiate(model_zoo.get_config("common/models/mask_rcnn_vitdet.py").model)
     yield "detectron2/rpn_R_50_FPN", detectron2_model(50, "ProposalNetwork")
 
 

@@ -54,7 +54,10 @@ class PublishedKind:
 
     @classmethod
     def backbone(cls, tensors: Mapping[str, np.ndarray]) -> str | None:
-        """Of a kind that is a backbone alone, its name in a configuration; None where its blocks make none of ours."""
+        """Name in a configuration of the backbone of a file of this kind, where the source does not tell it for all.
+
+        None where its blocks make none of ours.
+        """
         return None
 
     @classmethod

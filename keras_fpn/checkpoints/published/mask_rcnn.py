@@ -74,7 +74,11 @@ class Detectron2MaskRCNN(Detectron2FasterRCNN):
 
     @classmethod
     def recognise(cls, tensors: Mapping[str, np.ndarray], backbone: str | None, file: Path) -> Identity:
-        identity = super().recognise(tensors, backbone, file)
+        return cls.with_masks(super().recognise(tensors, backbone, file), tensors)
+
+    @classmethod
+    def with_masks(cls, identity: Identity, tensors: Mapping[str, np.ndarray]) -> Identity:
+        """The identity of what a file has but the mask head, as that of the whole."""
         identity = _of_masks(identity, tensors, _HEAD + r"mask_fcn(\d)\.weight", 1)
         if sizes.common_size(tensors, [(f"{DETECTRON2_LOGITS}.bias", 0)]) != 1:
             return identity
