@@ -1,11 +1,15 @@
 """Convolutions in groups: each group by itself, the gradient, and files."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fpn.layers.grouped_convolution import GroupedConv2D
+from keras_fpn.layers.grouped_convolution import GroupedConv2D, has_operator
 
 
 def group_by_group(x, kernel, groups, strides):
@@ -48,6 +52,7 @@ def test_it_comes_back_from_a_file(tmp_path):
     np.testing.assert_array_equal(again(x), model(x))
 
 
+@pytest.mark.skipif(not has_operator(), reason="TensorFlow does not use oneDNN on this CPU")
 def test_it_is_one_operator_of_a_graph():
     """Not a function that XLA compiles, which no TFLite or ONNX file holds."""
     layer = GroupedConv2D(4, 3, groups=2)
@@ -71,3 +76,31 @@ def test_double_precision_has_a_gradient(options, draws):
     for double, single in zip(*gradients, strict=True):
         assert double.dtype == tf.float64
         np.testing.assert_allclose(double, single, rtol=1e-4, atol=1e-4 * np.abs(single).max())
+
+
+@pytest.mark.parametrize("one_dnn", ("0", "1"))
+def test_it_learns_whether_tensorflow_uses_onednn_or_not(one_dnn):
+    """On CPUs without AVX-512 it does not, and has no such operator; all equals the groups apart."""
+    environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": one_dnn, "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run([sys.executable, "-c", GRADIENTS], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+GRADIENTS = """
+import numpy as np, tensorflow as tf
+from keras_fpn.layers.grouped_convolution import GroupedConv2D
+layer = GroupedConv2D(6, 3, strides=2, padding="same", groups=3)
+maps = tf.random.stateless_normal([2, 7, 5, 6], [1, 2])
+layer.build(maps.shape)
+@tf.function
+def gradients(convolve):
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        total = tf.reduce_sum(tf.sin(convolve(maps)))
+    return tape.gradient(total, [maps, layer.kernel.value])
+def apart(maps):
+    groups = zip(tf.split(maps, 3, -1), tf.split(layer.kernel.value, 3, -1))
+    return tf.concat([tf.nn.conv2d(*group, 2, "SAME") for group in groups], -1)
+for ours, expected in zip(gradients(layer), gradients(apart)):
+    np.testing.assert_allclose(ours, expected, atol=1e-4)
+"""
