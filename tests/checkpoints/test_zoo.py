@@ -177,17 +177,20 @@ def test_the_model_comes_back_from_its_file(case, stages, tmp_path):
 
 def test_losses_and_gradients_of_a_training_step_are_the_same(case, drawn):
     kept, _, model, inputs, targets = case
+    losses, _ = model.training_losses(inputs, targets, tf.constant([1, 2], tf.int64))
+    for theirs, ours in LOSSES.items():
+        np.testing.assert_allclose(losses[ours], kept[f"losses/{theirs}"], rtol=1e-4, err_msg=ours)
+    # In float32 rounding decides which ReLUs of a deep network open.
+    model = model.twin("float64")
     with tf.GradientTape() as tape:
         losses, _ = model.training_losses(inputs, targets, tf.constant([1, 2], tf.int64))
         total = tf.add_n(list(losses.values()))
-    for theirs, ours in LOSSES.items():
-        np.testing.assert_allclose(losses[ours], kept[f"losses/{theirs}"], rtol=1e-4, err_msg=ours)
     entries = {id(entry.variable): entry for entry in detectron2.entries(model)}
     gradients = tape.gradient(total, model.trainable_variables)
     compared = []
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
         entry = entries[id(variable)]
         theirs = entry.transform.to_source(gradient.numpy())
-        close(drawn, kept, f"gradients/{entry.name}", theirs, bound=1e-3, most="most_of_gradients")
+        close(drawn, kept, f"gradients/{entry.name}", theirs, most="most_of_gradients")
         compared.append(f"gradients/{entry.name}")
     assert sorted(compared) == sorted(key for key in kept if key.startswith("gradients/"))

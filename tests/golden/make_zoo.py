@@ -10,6 +10,7 @@ Run, where detectron2 is installed: python tests/golden/make_zoo.py [MODEL ...]
 import json
 import pathlib
 import sys
+import unittest.mock
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "benchmarks" / "parity")]
@@ -21,6 +22,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from detectron2.config import get_cfg  # noqa: E402
 from detectron2.modeling import build_model  # noqa: E402
+from detectron2.modeling.proposal_generator import proposal_utils  # noqa: E402
 from detectron2.structures import Boxes, Instances  # noqa: E402
 from detectron2.utils.events import EventStorage  # noqa: E402
 
@@ -110,13 +112,22 @@ def inference(module, kept):
         print("image", image, len(kept[f"proposals/{image}/boxes"]), "proposals,", len(each), "detections")
 
 
-def training(module, kept):
+def step(module):
     with EventStorage():
-        losses = module.train()(list(elements()))
-    sum(losses.values()).backward()
-    for name, loss in losses.items():
+        return module.train()(list(elements()))
+
+
+def training(module, kept):
+    """Losses, and gradients of a step in float64: in float32 rounding decides which ReLUs of a deep network open."""
+    for name, loss in step(module).items():
         kept[f"losses/{name}"] = loss.detach().numpy()
         print(name, loss.item())
+    # Its boxes stay in float32, and torchvision wants the scores alike.
+    batched_nms = proposal_utils.batched_nms
+    with unittest.mock.patch.object(
+        proposal_utils, "batched_nms", lambda boxes, scores, *rest: batched_nms(boxes, scores.float(), *rest)
+    ):
+        sum(step(module.double()).values()).backward()
     for name, parameter in module.named_parameters():
         if parameter.grad is not None:
             keep(kept, f"gradients/{name}", parameter.grad, MOST_OF_GRADIENTS)
