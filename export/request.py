@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keras_fpn.console import extras
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import check_output
 from keras_fpn.console.naming import nearest
 from keras_fpn.console.picture_files import MAX_PIXELS
-from keras_fpn.export import extras
 from keras_fpn.export.artefacts import SAVED_MODEL_FILE
 from keras_fpn.export.description import INPUT_TYPES, PRECISIONS
 from keras_fpn.inference.listing import list_images

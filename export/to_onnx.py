@@ -13,8 +13,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keras_fpn.console import extras
 from keras_fpn.console.errors import UserError
-from keras_fpn.export import digest, extras
+from keras_fpn.export import digest
 from keras_fpn.export.adapters import adapted
 from keras_fpn.export.description import describe
 from keras_fpn.export.onnx import operators, passes

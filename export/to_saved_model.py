@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from keras_fpn.console import extras
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.picture_files import MAX_PIXELS
-from keras_fpn.export import extras
 from keras_fpn.export.description import DESCRIPTION_FILE, LABELS_FILE, PRECISIONS, describe
 from keras_fpn.export.request import SIGNATURES
 from keras_fpn.export.saved_model import encoded_images

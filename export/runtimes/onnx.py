@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_fpn.console import extras
 from keras_fpn.console.errors import UserError
-from keras_fpn.export import digest, extras
+from keras_fpn.export import digest
 from keras_fpn.export.description import Description
 from keras_fpn.export.runtimes.inputs import check_names, checked_inputs
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_fpn.console import extras
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.screen import quiet_stderr
-from keras_fpn.export import digest, extras
+from keras_fpn.export import digest
 from keras_fpn.export.description import DESCRIPTION_FILE, Description
 from keras_fpn.export.runtimes.inputs import check_names, checked_inputs
 from keras_fpn.export.tflite.metadata import flatbuffer_of

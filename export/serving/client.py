@@ -13,12 +13,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from keras_fpn.console import files
+from keras_fpn.console import extras, files
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.exits import exit_code, fail
 from keras_fpn.console.screen import import_quietly
 from keras_fpn.console.text import plain
-from keras_fpn.export import extras
 from keras_fpn.export.arguments import Parser, positive
 from keras_fpn.export.serving import inputs as serving_inputs
 from keras_fpn.export.serving.errors import Refused, ServingError, Unknown

@@ -7,7 +7,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from keras_fpn.export import extras
+from keras_fpn.console import extras
 from keras_fpn.export.serving.errors import Refused, ServingError, Unknown
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from keras_fpn.console import extras
 from keras_fpn.data import sizes
-from keras_fpn.export import extras, regular_proposals
+from keras_fpn.export import regular_proposals
 from keras_fpn.export.description import Description
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from keras_fpn.console import extras
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.progress import Count
 from keras_fpn.console.screen import quiet_stderr
-from keras_fpn.export import extras
 
 THREADS = 2
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from keras_fpn.export import extras
+from keras_fpn.console import extras
 
 _MAPS = Path("/proc/self/maps")
 _GAP = 64 * 1024  # bytes; tensors of the arena lie closer, other allocations further away

@@ -18,7 +18,7 @@ import collections
 import dataclasses
 import re
 
-from keras_fpn.export import extras
+from keras_fpn.console import extras
 
 # With weights that are constants of the file.
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")

@@ -13,7 +13,8 @@ import zipfile
 
 import numpy as np
 
-from keras_fpn.export import digest, extras
+from keras_fpn.console import extras
+from keras_fpn.export import digest
 from keras_fpn.export.description import DESCRIPTION_FILE, LABELS_FILE, Description
 
 FILE_IDENTIFIER = b"TFL3"

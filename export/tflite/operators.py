@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from keras_fpn.console import extras
 from keras_fpn.console.errors import UserError
-from keras_fpn.export import extras
 
 
 def operator_counts(content: bytes, source: str | os.PathLike = "content") -> dict[str, int]:

@@ -17,8 +17,8 @@ anchors, and those of a map for each class would be as wide as the class with th
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from keras_fpn.console import extras
 from keras_fpn.console.errors import UserError
-from keras_fpn.export import extras
 from keras_fpn.export.tflite.activation_ranges import find_activation_ranges, silence
 from keras_fpn.export.tflite.integer_part import LAYERS, find_integer_part, find_layers_in_loops
 

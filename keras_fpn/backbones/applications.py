@@ -40,7 +40,7 @@ def build_application(
     missing = [level for level in ("C2", "C3", "C4", "C5") if level not in taps]
     if missing:
         raise UserError(f"backbone.name: {name} has no feature map for {', '.join(missing)}; choose another network")
-    _freeze(network, _tap(network, strides, 2**freeze_at) if freeze_at else None, norm)
+    freeze(network, _tap(network, strides, 2**freeze_at) if freeze_at else None, norm)
     model = keras.Model(network.input, {level: taps[level].output for level in sorted(taps)}, name=network.name)
     model.strides = {level: strides[taps[level].name] for level in sorted(taps)}
     return model
@@ -110,7 +110,8 @@ def _cuts(network):
     return cuts
 
 
-def _freeze(network, last_frozen, norm):
+def freeze(network: keras.Model, last_frozen: keras.layers.Layer | None, norm: str) -> None:
+    """Do not train the layers of a network up to one, and with "frozen_batch_norm" no batch normalisation."""
     is_frozen = last_frozen is not None
     for layer in network.layers:
         if is_frozen or (norm == "frozen_batch_norm" and isinstance(layer, keras.layers.BatchNormalization)):

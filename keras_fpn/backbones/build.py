@@ -12,6 +12,8 @@ from keras_fpn.console.naming import nearest
 from keras_fpn.layers.normalization import NORMS
 from keras_fpn.ops.octaves import level_number
 
+_WITH_WEIGHTS = ("keras_fpn.backbones.applications", "keras_fpn.backbones.keras_hub")  # that Keras' own loading gives
+
 
 def build_backbone(settings: Mapping[str, Any]) -> keras.Model:
     """Build the backbone that the settings name.
@@ -35,7 +37,7 @@ def build_backbone(settings: Mapping[str, Any]) -> keras.Model:
         raise UserError(f"backbone.norm: unknown value {norm!r}{nearest(norm, NORMS)}")
     if freeze_at not in range(6):
         raise UserError(f"backbone.freeze_at: {freeze_at!r}; give 0 (everything is trained) to 5 (all stages frozen)")
-    if not part.origin.startswith("keras_fpn.backbones.applications"):
+    if not part.origin.startswith(_WITH_WEIGHTS):
         weights = options.pop("weights", None)
         if weights is not None:
             raise UserError(

@@ -25,7 +25,7 @@ def settings_of(network: keras.Model) -> dict[str, Any]:
     Raises:
         UserError: it has other outputs, or a map is no power of two smaller than the image.
     """
-    _strides(network)
+    strides_of_maps(network)
     return {"name": "given", "network": keras.saving.serialize_keras_object(network)}
 
 
@@ -34,12 +34,16 @@ def build_given(network: dict[str, Any]) -> keras.Model:
     if not network:
         raise UserError("backbone.name: given is of a Keras model that Python gives: backbone=keras.Model(...)")
     model = keras.saving.deserialize_keras_object(plain(network))  # Keras takes configurations apart
-    model.strides = _strides(model)
+    model.strides = strides_of_maps(model)
     return model
 
 
-def _strides(network):
-    """`{"Ck": pixels between cells}`, by the sizes of the maps."""
+def strides_of_maps(network: keras.Model) -> dict[str, int]:
+    """`{"Ck": pixels between cells}`, by the sizes of the maps.
+
+    Raises:
+        UserError: see `settings_of`.
+    """
     outputs = getattr(network, "output", None)
     if not isinstance(outputs, dict) or not all(re.fullmatch(r"C[2-6]", level) for level in outputs):
         raise UserError(

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from keras_fpn.backbones.layer_groups import of_convnext, of_vit
+from keras_fpn.console import extras
 from keras_fpn.parts.registry import Part, Registry
 from keras_fpn.parts.settings import Channels, Norm, Settings
 
@@ -125,6 +126,12 @@ class GivenSettings(Settings):
     network: dict[str, Any] = {}
 
 
+class KerasHubSettings(BackboneSettings):
+    """Of a backbone of KerasHub, `keras_hub:PRESET`: as of `keras.applications`, with `weights` null or "preset"."""
+
+    weights: Literal["preset"] | None = None
+
+
 class ConvNeXtSettings(TransformerSettings):
     """Of ConvNeXt, like Swin. `layer_scale`: factors of its blocks' branches before any weights are loaded."""
 
@@ -156,7 +163,8 @@ def register_backbone(
 
 def default_pixels(name: str) -> dict[str, Any] | None:
     """Pixel normalisation that a backbone expects whatever the profile says, or None where the profile says it."""
-    return BACKBONES[name].facts.get("pixels") if name in BACKBONES else None
+    pixels = BACKBONES[name].facts.get("pixels") if name in BACKBONES else None
+    return pixels() if callable(pixels) else pixels
 
 
 def strides_of(settings: Mapping[str, Any]) -> dict[str, int] | None:
@@ -186,6 +194,19 @@ def resnet_strides(settings: Mapping[str, Any]) -> dict[str, int]:
     return STRIDES | ({"C5": STRIDES["C4"]} if settings["res5_dilation"] > 1 else {})
 
 
+def _of_keras_hub(name):
+    """The part "keras_hub:PRESET"; its pixels are read when asked for, as that imports KerasHub."""
+
+    def pixels():
+        extras.check("keras_hub", extra="hub")
+        from keras_fpn.backbones.keras_hub import preset_pixels
+
+        return preset_pixels(name)
+
+    target = "keras_fpn.backbones.keras_hub:build_keras_hub"
+    return Part(name, KerasHubSettings, target, {"name": name}, {"pixels": pixels})
+
+
 def _register_own():
     target = "keras_fpn.backbones.resnet:build_resnet"
     for names, settings in ((RESNETS, ResNetSettings), (RESNEXTS, ResNeXtSettings)):
@@ -205,6 +226,7 @@ def _register_own():
             facts = {"pixels": _TORCH, "strides": strides, "layer_groups": groups}
             BACKBONES.add(name, Part(name, settings, target, {"name": name}, facts))
     BACKBONES.add("given", Part("given", GivenSettings, "keras_fpn.backbones.given:build_given"))
+    BACKBONES.add_family("keras_hub", _of_keras_hub)
     for name, pixels in APPLICATION_PIXELS.items():
         target = "keras_fpn.backbones.applications:build_application"
         facts = {"pixels": pixels, "strides": STRIDES}

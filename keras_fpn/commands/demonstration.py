@@ -61,7 +61,8 @@ def run_demo(
 
 def _tell_of_missing_packages():
     """Before the minutes of training rather than after them."""
-    from keras_fpn.export import extras, request
+    from keras_fpn.console import extras
+    from keras_fpn.export import request
 
     for name in EXPORTS:
         try:

@@ -32,9 +32,9 @@ class DecomposedAttention(MapAttention):
         )
 
     def products(self, query: tf.Tensor, key: tf.Tensor, windows: Windows) -> tf.Tensor:
-        """What places add is made by the same product: they are further channels of queries and keys.
+        """Products with what places add, made at once: they are further channels of queries and keys.
 
-        Added afterwards it would go over `[..., L, L]` twice more.
+        Added afterwards they would go over `[..., L, L]` twice more.
         """
         height, width, depth = windows.height, windows.width, query.shape[-1]
         cells = tf.reshape(query * depth**0.5, [-1, self.num_heads, height, width, depth])

@@ -72,7 +72,7 @@ class MapAttention(FixedArguments, keras.layers.Layer):
         return Windows(rows, columns, self.window, self.window)
 
     def attend(self, maps: tf.Tensor, windows: Windows) -> tf.Tensor:
-        """What the cells of padded maps hear, `[B, h, w, C]`.
+        """Maps `[B, h, w, C]` of what the cells of padded maps hear.
 
         They are split after the products, into heads and windows at once: each goes over the map once more.
         """
@@ -87,7 +87,7 @@ class MapAttention(FixedArguments, keras.layers.Layer):
         return tf.reshape(heard, [-1, *windows.sides, channels])
 
     def products(self, query: tf.Tensor, key: tf.Tensor, windows: Windows) -> tf.Tensor:
-        """What cells say to each other before the softmax, with what their places add.
+        """Numbers that cells say to each other before the softmax, with what their places add.
 
         Args:
             query: `[B rows columns, heads, L, d]`, times d^-0.5; L cells of a window.

@@ -58,6 +58,7 @@ class Registry:
     def __init__(self, kind, key):
         self.kind, self.key = kind, key
         self._parts = {}
+        self._families = {}
 
     def add(self, name: str, part: _Part) -> _Part:
         """Add a part; returns it.
@@ -70,6 +71,10 @@ class Registry:
         self._parts[name] = part
         return part
 
+    def add_family(self, prefix: str, make: Callable[[str], _Part]) -> None:
+        """Give a part for every name "prefix:anything": what `make` makes of the whole name."""
+        self._families[prefix] = make
+
     def __getitem__(self, name):
         """The part of this name.
 
@@ -78,11 +83,14 @@ class Registry:
         """
         if name not in self:
             raise UserError(f"{self.key}: unknown {self.kind} {name!r}{nearest(name, self._parts)}")
-        return self._parts[name]
+        return self._parts[name] if name in self._parts else self._families[name.partition(":")[0]](name)
 
     def __contains__(self, name):
         if not isinstance(name, str):
             return False
+        prefix, colon, rest = name.partition(":")
+        if colon and rest and prefix in self._families:
+            return True
         if name not in self._parts:
             extensions.load_installed()
         return name in self._parts

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import keras_fpn
+from keras_fpn.console import extras
 from keras_fpn.data.coco import read_coco
-from keras_fpn.export import extras, parity, parity_command
+from keras_fpn.export import parity, parity_command
 from keras_fpn.export.description import describe
 from keras_fpn.export.measuring import Measurement, measure_apart
 from keras_fpn.export.parity_table import Row, Table

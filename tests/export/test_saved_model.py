@@ -264,7 +264,7 @@ def test_bfloat16_halves_the_file_and_keeps_the_tail_in_float32(model, batch, tm
     """Written where tensorflow-serving-api is not installed, too: without requests to warm up with, which is said."""
     import tensorflow as tf
 
-    from keras_fpn.export import extras
+    from keras_fpn.console import extras
     from keras_fpn.export.to_saved_model import write_saved_model
 
     def absent(module, extra):

@@ -1,4 +1,4 @@
-"""Packages that only some exports need: imported when needed, and their absence told with the line that mends it."""
+"""Packages that only some things need: imported when needed, and their absence told with the line that mends it."""
 
 import importlib
 import importlib.util
@@ -10,6 +10,7 @@ from keras_fpn.console.errors import UserError
 DISTRIBUTIONS = {
     "ai_edge_litert": "ai-edge-litert",
     "ai_edge_quantizer": "ai-edge-quantizer",
+    "keras_hub": "keras-hub",
     "tensorflow_serving": "tensorflow-serving-api",
 }
 
@@ -19,7 +20,7 @@ def require(module: str, extra: str) -> ModuleType:
 
     Args:
         module: dotted name, such as "ai_edge_litert.interpreter".
-        extra: of setup.cfg, that installs it: "tflite", "onnx", "openvino", "serving" or "export".
+        extra: of setup.cfg, that installs it: "tflite", "onnx", "openvino", "serving", "export" or "hub".
 
     Returns:
         The module.
