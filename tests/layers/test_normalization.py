@@ -148,6 +148,7 @@ CLASSES = {
     "batch_norm": "BatchNormalization",
     "sync_batch_norm": "BatchNormalization",
     "group_norm": "GroupNormalization",
+    "layer_norm": "LayerNormalization",
 }
 
 
