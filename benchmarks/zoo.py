@@ -6,10 +6,10 @@
 Rows are {Faster R-CNN, Cascade R-CNN, RetinaNet, FCOS} x {FPN, PAFPN, BiFPN, NAS-FPN}, and Faster R-CNN on FPN with
 {ResNet-18, MobileNetV3-Large, Swin-T, ConvNeXt-T}. All are trained by the one recipe of members.py, from random
 weights; all pyramids are normalised alike, in groups, for batches are small, and the learned ones have three repeats.
-What a run has reached is
-kept in the file of figures (OUT/zoo.json); a run that is in the file is not trained again, one that was stopped goes
-on, so that the command may be given again at any time, and on another machine with the file of this one. Rows without
-any seed are left out of the table. GFLOPs are TensorFlow's own count of a 256x256 picture's forward pass.
+What a run has reached is kept in the file of figures (OUT/zoo.json); a run that is in the file is not trained again,
+one that was stopped goes on, so that the command may be given again at any time, and on another machine with the file
+of this one. Rows without any seed are left out of the table. GFLOPs are TensorFlow's own count of a 256x256 picture's
+forward pass.
 """
 
 import argparse
@@ -75,8 +75,8 @@ def keep(path, row, seed, metrics):
     pathlib.Path(file.name).replace(path)
 
 
-def size(config, settings):
-    """Parameters, and GFLOPs of the forward pass as TensorFlow counts a graph's."""
+def size(config, settings, side=256):
+    """Parameters, and GFLOPs of the forward pass of a square picture as TensorFlow counts a graph's."""
     import tensorflow as tf
 
     from keras_fpn import load_config
@@ -86,7 +86,7 @@ def size(config, settings):
 
     settings = load_config(config, [f"{key}={value}" for key, value in settings.items()])
     model = build_model(settings, numbered(len(CLASS_NAMES), CLASS_NAMES))
-    inputs = {"images": tf.TensorSpec([1, 256, 256, 3]), "image_sizes": tf.TensorSpec([1, 2], tf.int32)}
+    inputs = {"images": tf.TensorSpec([1, side, side, 3]), "image_sizes": tf.TensorSpec([1, 2], tf.int32)}
     graph = tf.function(lambda given: model.inference(given)).get_concrete_function(inputs).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
     return model.count_params(), tf.compat.v1.profiler.profile(graph, options=options).total_float_ops / 1e9

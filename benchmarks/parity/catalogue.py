@@ -18,6 +18,10 @@ PICTURES = {
     "800x1333": (800, 1333),
 }
 BATCHES = (("480x640",), ("427x640",), ("333x500",), ("800x1333",), ("480x640", "333x500", "427x640"))
+# Of the image pyramid at test time, which detectron2 has where there are proposals: shorter sides and the longest.
+AUGMENTED_PICTURE = "333x500"
+AUGMENTED_SIDES, AUGMENTED_MOST = (300, 450), 900
+AUGMENTED = r"(faster|mask)_rcnn_R_50_FPN_3x"
 # Exit code of reference.py about a model that needs detectron2 itself, where it is not.
 NEEDS_DETECTRON2 = 3
 # Of training: pictures, ground truth in pixels of the picture, the shorter side that the transform makes.

@@ -20,6 +20,7 @@ from keras_fpn.console.screen import import_quietly  # noqa: E402
 
 import_quietly()
 
+import augmented  # noqa: E402
 import catalogue  # noqa: E402
 import instances  # noqa: E402
 import keras  # noqa: E402
@@ -72,6 +73,8 @@ def _detector(comparison, model, converted, pictures):
         name, paths = "+".join(batch), [pictures[name] for name in batch]
         stages.compare_stages(comparison, converted, name, paths)
         stages.compare_detections(comparison, converted, name, paths)
+    if "augmented/boxes" in comparison.kept:
+        augmented.compare(comparison, converted, pictures[catalogue.AUGMENTED_PICTURE])
 
 
 def _write(comparison, model, path, seconds, converting):
@@ -89,7 +92,8 @@ def _write(comparison, model, path, seconds, converting):
         "counts": {
             name: sum(len(value) for key, value in kept.items() if f"/{name}/" in key and key.endswith("/boxes"))
             for name in ("proposals", "detections")
-        },
+        }
+        | {"augmented": len(kept.get("augmented/boxes", ()))},
         "reference_seconds": float(kept["seconds"]),
         "convert_seconds": converting,
         "seconds": seconds,

@@ -59,6 +59,8 @@ def run(model, folder):
         kept_as = "+".join(batch)
         reference.record(kept_as, [files[name] for name in batch], kept)
         print(f"  {model.name}: {kept_as} {summary(kept, kept_as, len(batch))}", flush=True)
+    if hasattr(reference, "record_augmented") and re.fullmatch(catalogue.AUGMENTED, model.name):
+        reference.record_augmented(files[catalogue.AUGMENTED_PICTURE], kept)
     if model.kind != "backbone":
         small, _ = build(model, catalogue.TRAINING_SIDE)
         small.module.load_state_dict(reference.state_dict())

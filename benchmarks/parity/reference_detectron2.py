@@ -6,6 +6,7 @@ import pathlib
 import calibration
 import catalogue
 import detectron2
+import detectron2_augmented
 import detectron2_cascade
 import detectron2_dense
 import detectron2_regions
@@ -57,7 +58,7 @@ class Detector:
         config.merge_from_file(_config(name))
         config.MODEL.DEVICE, config.MODEL.WEIGHTS = "cpu", ""
         config.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE = catalogue.model_named(name).rois
-        self.name, self.module = name, build_model(config).eval()
+        self.name, self.config, self.module = name, config, build_model(config).eval()
         self.kind = next(kind(self.module) for kind in KINDS if kind.is_in(self.module))
         self.format = config.INPUT.FORMAT
         self.resize = ResizeShortestEdge(side or config.INPUT.MIN_SIZE_TEST, config.INPUT.MAX_SIZE_TEST)
@@ -111,6 +112,10 @@ class Detector:
         self.kind.keep(recording, batch, seen, found)
         for image, result in enumerate(found):
             recording.keep_detections(batch, image, *self.kind.found(result))
+
+    def record_augmented(self, path, recording):
+        """The image pyramid at test time of a picture."""
+        detectron2_augmented.record(self.config, self.module, path, recording)
 
     def train(self, paths, truth, gradients, recording):
         """Losses and gradients of one step, and what was sampled in it.

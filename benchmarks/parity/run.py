@@ -21,7 +21,7 @@ REFERENCE_SIDE = (
     "hooks.py", "dense_record.py", "reference_torchvision.py", "torchvision_regions.py", "torchvision_heads.py",
     "torchvision_dense.py", "reference_detectron2.py", "detectron2_regions.py", "detectron2_heads.py",
     "detectron2_cascade.py", "detectron2_dense.py", "detectron2_conventions.py", "detectron2_masks.py",
-    "detectron2_keypoints.py",
+    "detectron2_keypoints.py", "detectron2_augmented.py",
 )  # fmt: skip
 
 

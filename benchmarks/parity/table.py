@@ -13,11 +13,15 @@ BOUNDS = {
     **dict.fromkeys(("pooled", "class logits", "box deltas"), 1e-4),
     **dict.fromkeys(("dense logits", "dense boxes", "centre-ness", "losses"), 1e-4),
     "mask cells": 1e-2,
+    "--tta masks": 1e-3,
     "gradients": 1e-3,
     "live gradients": 1e-3,
 }
 BOX, SCORE, ORDER = 0.05, 1e-4, 1e-4
-LEGIBLE = 290  # columns of the table
+# Lists of boxes that are matched, and those whose scores are compared, with their headings.
+LISTS = {"proposals": "proposals", "detections": "boxes", "augmented": "--tta boxes"}
+SCORED = {"detections": "scores", "augmented": "--tta scores"}
+LEGIBLE = 320  # columns of the table
 NOTE = """\
 Each cell is the largest difference over all pictures (480x640, 427x640, 333x500, 800x1333 one by one, and the first \
 three in a batch), from the JPEG file on. Pixels to box deltas: |a - b| / (|b| + mean |b|), bound 1e-4; anchors: no \
@@ -29,7 +33,8 @@ most (bound 1e-4, logits of detectron2 and probabilities of torchvision), and ho
 decision was rounding's, for one of the six reasons that matching.py checks; any other box that one side lacks puts \
 the row outside. Detections: pixels of the file, bound 0.05 px; scores 1e-4; classes and counts equal. One training \
 step on the same sampled anchors and RoIs: the losses, relative, 1e-4, and gradients of six or more weights, |a - b| / \
-|b| in norm, 1e-3. Mask cells: of what detectron2 rasterises of polygons in the sampled RoIs, the share that this \
+|b| in norm, 1e-3. --tta: two sizes of one picture and their mirror images, merged; masks are the mean of the passes, \
+absolute, 1e-3. Mask cells: of what detectron2 rasterises of polygons in the sampled RoIs, the share that this \
 package has otherwise, bound 1 %; both losses are of detectron2's. Gradients are in float64 on both sides, boxes in \
 float32 here: in float32 a ReLU whose input is within rounding of 0 may let a gradient through on one side alone, \
 and move it by some thousandths. Of live batch norm (v2, all of it trained) the losses are by the batch's statistics \
@@ -50,11 +55,12 @@ def row(result):
     for stage, bound in BOUNDS.items():
         value = result["differences"].get(stage)
         cells.append(("", True) if value is None else (_number(value), value <= bound))
-    for name in ("proposals", "detections"):
+    for name in LISTS:
         found = result["matches"].get(name)
         cells.append(("", True) if found is None else _boxes(found, result["counts"][name]))
-    found = result["matches"].get("detections")
-    cells.append(("", True) if found is None else (_number(found["scores"]), found["scores"] <= SCORE))
+    for name in SCORED:
+        found = result["matches"].get(name)
+        cells.append(("", True) if found is None else (_number(found["scores"]), found["scores"] <= SCORE))
     return cells
 
 
@@ -77,7 +83,7 @@ def _boxes(found, count):
 
 
 def headings():
-    return ["model", *BOUNDS, "proposals", "boxes", "scores"]
+    return ["model", *BOUNDS, *LISTS.values(), *SCORED.values()]
 
 
 def show(found):
@@ -114,7 +120,7 @@ def markdown(found):
     """The tables as Markdown, under them what they were made with."""
     done = [result for result in found.values() if result is not None]
     rows, instance_rows = _rows(found)
-    bounds = ["bound", *map(_number, BOUNDS.values()), f"{BOX} px", f"{BOX} px", _number(SCORE)]
+    bounds = ["bound", *map(_number, BOUNDS.values()), *[f"{BOX} px"] * len(LISTS), *[_number(SCORE)] * len(SCORED)]
     lines = [*_markdown(headings(), bounds, rows), "", NOTE]
     if instance_rows:
         lines += ["", *_markdown(instance_table.HEADINGS, instance_table.bounds(), instance_rows)]
