@@ -103,6 +103,7 @@ def _by_name(files: Iterable[PublishedFile]) -> dict[str, PublishedFile]:
 
 
 _BOX, _MASK, _POINTS, _MISC = "COCO-Detection", "COCO-InstanceSegmentation", "COCO-Keypoints", "Misc"
+_VITDET = "ViTDet/COCO"
 _FASTER, _MASKED, _KEYPOINT, _CLASSIFIER = "Faster R-CNN", "Mask R-CNN", "Keypoint R-CNN", "ImageNet classifier"
 _CASCADE = "Cascade Mask R-CNN"
 _RETINANET = "RetinaNet"
@@ -168,6 +169,9 @@ FILES = _by_name([
     _detectron2(_MASK, "mask_rcnn_R_50_FPN_3x", _MASKED, "box AP 41.0, mask AP 37.2", 137849600, "f10217"),
     _detectron2(_MASK, "mask_rcnn_R_101_FPN_3x", _MASKED, "box AP 42.9, mask AP 38.6", 138205316, "a3ec72"),
     _detectron2(_MASK, "mask_rcnn_X_101_32x8d_FPN_3x", _MASKED, "box AP 44.3, mask AP 39.5", 139653917, "2d9806"),
+    _detectron2(_VITDET, "mask_rcnn_vitdet_b", _MASKED, "box AP 51.6, mask AP 45.9", "f325346929", "61ccd1"),
+    _detectron2(_VITDET, "mask_rcnn_vitdet_l", _MASKED, "box AP 55.5, mask AP 49.2", "f325599698", "6146ed"),
+    _detectron2(_VITDET, "mask_rcnn_vitdet_h", _MASKED, "box AP 56.7, mask AP 50.2", "f329145471", "7224f1"),
     _detectron2(_MISC, "cascade_mask_rcnn_R_50_FPN_1x", _CASCADE, "box AP 42.1, mask AP 36.4", 138602847, "e9d89b"),
     _detectron2(_MISC, "cascade_mask_rcnn_R_50_FPN_3x", _CASCADE, "box AP 44.3, mask AP 38.5", 144998488, "480dd8"),
     _detectron2(_POINTS, "keypoint_rcnn_R_50_FPN_1x", _KEYPOINT, "box AP 53.6, keypoint AP 64.0", 137261548, "04e291"),

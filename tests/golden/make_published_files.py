@@ -1,12 +1,12 @@
 """Write published_files.json: where the sources' weights are, and what the sources say that they reach.
 
-Run in an environment with torchvision 0.29, with detectron2's page of models (MODEL_ZOO.md of its repository, here of
-commit 02b5c4e2):
+Run in an environment with torchvision 0.29, with detectron2's pages of models (of its repository, here of commit
+02b5c4e2):
 
-    python tests/golden/make_published_files.py MODEL_ZOO.md
+    python tests/golden/make_published_files.py MODEL_ZOO.md projects/ViTDet/README.md
 
 `{source: {url: {"reached": {name: number}, "mebibytes": number or null}}}` of the detectors with a pyramid on ResNets,
-ResNeXts or MobileNetV3-Large, Faster R-CNNs without one, cascades, the RPN and the ImageNet classifiers, Swin and
+ResNeXts or MobileNetV3-Large, Faster R-CNNs without one, cascades, ViTDet, the RPN and the ImageNet classifiers, Swin and
 ConvNeXt among them.
 """
 
@@ -24,7 +24,7 @@ MODELS = (
 )
 ROWS = (
     r"(?:(?:faster_rcnn|(?:cascade_)?mask_rcnn|keypoint_rcnn|retinanet|rpn)_(?:R_\d+|X_101_32x8d)_FPN_[13]x"
-    r"|faster_rcnn_R_\d+_(?:C4|DC5)_[13]x)"
+    r"|faster_rcnn_R_\d+_(?:C4|DC5)_[13]x|mask_rcnn_vitdet_[blh])"
 )
 
 
@@ -40,7 +40,7 @@ def detectron2s(page):
     for table in page.split("<!-- TABLE HEADER -->")[1:]:
         heads = [re.sub(r"<br/>", " ", head) for head in re.findall(r"<th[^>]*>(.*?)</th>", table)]
         for row in table.split("<!-- ROW:")[1:]:
-            urls = re.findall(rf'href="([^"]+/(?:COCO-\w+|Misc)/{ROWS}/[^"]+)">model<', row)
+            urls = re.findall(rf'href="([^"]+/(?:COCO-\w+|Misc|ViTDet/COCO)/{ROWS}/[^"]+)">model<', row)
             cells = [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
             if urls:
                 pairs = zip(heads, cells, strict=True)
@@ -48,6 +48,6 @@ def detectron2s(page):
                 yield urls[0], {"reached": reached, "mebibytes": None}
 
 
-page = pathlib.Path(sys.argv[1]).read_text()
-written = {"torchvision": dict(torchvisions()), "detectron2": dict(detectron2s(page))}
+pages = [pathlib.Path(name).read_text() for name in sys.argv[1:]]
+written = {"torchvision": dict(torchvisions()), "detectron2": {k: v for page in pages for k, v in detectron2s(page)}}
 (HERE / "published_files.json").write_text(json.dumps(written, indent=1) + "\n")
