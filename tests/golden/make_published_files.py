@@ -6,8 +6,8 @@ Run in an environment with torchvision 0.29, with detectron2's pages of models (
     python tests/golden/make_published_files.py MODEL_ZOO.md projects/ViTDet/README.md
 
 `{source: {url: {"reached": {name: number}, "mebibytes": number or null}}}` of the detectors with a pyramid on ResNets,
-ResNeXts or MobileNetV3-Large, Faster R-CNNs without one, cascades, ViTDet, the RPN and the ImageNet classifiers, Swin and
-ConvNeXt among them.
+ResNeXts or MobileNetV3-Large, Faster R-CNNs without one, cascades, ViTDet, the RPN and the ImageNet classifiers, Swin
+and ConvNeXt among them.
 """
 
 import json
