@@ -24,7 +24,12 @@ def of_convnext(blocks: int) -> tuple[str, ...]:
 
 
 def rates(groups: Sequence[str], decay: float) -> dict[str, float]:
-    """`{pattern: factor of the learning rate}`: the last group's is `decay`, each before it has `decay` times less."""
+    """`{pattern: factor of the learning rate}`: the last group's is `decay`, each before it has `decay` times less.
+
+    Empty where all learn alike, with a decay of 1.
+    """
+    if decay == 1.0:
+        return {}
     return {pattern: decay ** (len(groups) - number) for number, pattern in enumerate(groups)}
 
 

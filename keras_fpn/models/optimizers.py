@@ -72,7 +72,7 @@ class SGD(keras.optimizers.Optimizer):
             "momentum": self.momentum,
             "weight_decay": self.coupled_weight_decay,
             "no_weight_decay": list(self.no_weight_decay),
-            "layer_rates": self.layer_rates,
+            **({"layer_rates": self.layer_rates} if self.layer_rates else {}),
         }
 
 
@@ -125,7 +125,7 @@ class AdamW(keras.optimizers.Adam):
         return super().get_config() | {
             "weight_decay": self.decoupled_weight_decay,
             "no_weight_decay": list(self.no_weight_decay),
-            "layer_rates": self.layer_rates,
+            **({"layer_rates": self.layer_rates} if self.layer_rates else {}),
         }
 
 

@@ -438,7 +438,7 @@ def test_another_architecture_is_told_by_its_name(base, extra, told, state_dict,
     tensors = state_dict(base) if base else {}
     message = refused(tensors | {name: np.ones(shape, np.float32) for name, shape in extra.items()})
     assert message.startswith(("is", "the backbone is", "none of")) and told in message
-    assert "; of detectron2 Faster R-CNN with a pyramid, " in message and message.endswith(", Faster R-CNN on C4")
+    assert "; of detectron2 Faster R-CNN with a pyramid, " in message and message.endswith(" (ViTDet)")
 
 
 def test_another_kind_of_file_is_one_class_more(state_dict, r50_tensors, mobilenet_tensors, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""What programs do to TensorFlow when they import it."""
+"""Import of TensorFlow by programs: with what it is started."""
 
 import os
 import subprocess

@@ -207,7 +207,7 @@ def test_wrong_arguments_are_refused(wrong):
         BoxHead(4, **wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"norm": "layer_norm"}, {"norm": "batch_norm", "norm_epsilon": 0.0}])
+@pytest.mark.parametrize("wrong", [{"norm": "instance_norm"}, {"norm": "batch_norm", "norm_epsilon": 0.0}])
 def test_a_wrong_norm_is_told_with_its_key(wrong):
     with pytest.raises(UserError, match=r"box_head\.norm"):
         BoxHead(4, conv_layers=1, **wrong)

@@ -133,4 +133,4 @@ def test_wrong_arguments_are_refused(wrong):
     with pytest.raises(ValueError, match="initializer|background_masks"):
         MaskHead(4, **wrong)
     with pytest.raises(UserError, match=r"mask_head\.norm"):
-        MaskHead(4, norm="layer_norm")
+        MaskHead(4, norm="instance_norm")

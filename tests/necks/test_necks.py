@@ -178,8 +178,8 @@ def test_live_normalisation_learns_in_training_only(golden, draws):
 
 
 def test_an_unknown_normalisation_is_told_by_its_setting():
-    with pytest.raises(UserError, match="pyramid.norm: unknown value 'layer_norm'"):
-        build_pyramid({"C4": 8}, levels=["P4"], norm="layer_norm")
+    with pytest.raises(UserError, match="pyramid.norm: unknown value 'instance_norm'"):
+        build_pyramid({"C4": 8}, levels=["P4"], norm="instance_norm")
     with pytest.raises(UserError, match="pyramid.norm_epsilon: 0"):
         build_pyramid({"C4": 8}, levels=["P4"], norm="batch_norm", norm_epsilon=0.0)
 
