@@ -25,7 +25,7 @@ SINGLE_SCALE = {
 }
 NETWORKS = {"P2 to P6 inside": {}, "C4 alone": SINGLE_SCALE}
 OWN_SIDE = 256
-SIDES = ((OWN_SIDE,), (256, 384), (192, 256, 384), (128, 192, 256, 384, 512))
+SIDES = ((OWN_SIDE,), (256, 384), (192, 256, 384))
 FIGURES = ("AP", "AP75", "APs", "APm", "APl")
 
 

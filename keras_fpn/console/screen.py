@@ -35,12 +35,7 @@ def quiet_stderr() -> Iterator[None]:
 
 
 def import_quietly() -> None:
-    """Import TensorFlow without the notes of its libraries, and with oneDNN, unless `TF_ENABLE_ONEDNN_OPTS` is set.
-
-    TensorFlow itself leaves oneDNN off on CPUs without AVX-512, where a step of training takes 0.73 of the time with it
-    and a ViT 0.57.
-    """
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    """Import TensorFlow without the notes of its libraries."""
     gc.set_threshold(*_COLLECTIONS)
     with quiet_stderr():
         import tensorflow  # noqa: F401
