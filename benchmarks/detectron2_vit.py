@@ -8,11 +8,10 @@ alternation with ours (alternate.py with `backbone_inference.py vit_b`):
 
 import argparse
 import functools
-import statistics
-import time
 
 import torch
 from detectron2.modeling import ViT
+from torchvision_backbone import report
 
 
 def main():
@@ -29,15 +28,7 @@ def main():
         use_rel_pos=True,
     ).eval()
     pixels = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
-    seconds = []
-    with torch.inference_mode():
-        for _ in range(2 + arguments.runs):
-            start = time.perf_counter()
-            model(pixels)
-            seconds.append(time.perf_counter() - start)
-    milliseconds = [1000 * value for value in seconds[2:]]
-    print(f"detectron2's ViT-B, {torch.get_num_threads()} threads")
-    print(f"  whole   {statistics.median(milliseconds):.1f} ms (least {min(milliseconds):.1f})")
+    report("detectron2's ViT-B", model, pixels, arguments.runs)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,19 @@ import torch
 import torchvision
 
 
+def report(title, model, pixels, runs):
+    """Print the median of so many runs, after two that warm up."""
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(2 + runs):
+            start = time.perf_counter()
+            model(pixels)
+            seconds.append(time.perf_counter() - start)
+    milliseconds = [1000 * value for value in seconds[2:]]
+    print(f"{title}, {torch.get_num_threads()} threads")
+    print(f"  whole   {statistics.median(milliseconds):.1f} ms (least {min(milliseconds):.1f})")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", help="a name in torchvision.models")
@@ -30,15 +43,7 @@ def main():
     pixels = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
     if arguments.channels_last:
         model, pixels = (each.to(memory_format=torch.channels_last) for each in (model, pixels))
-    seconds = []
-    with torch.inference_mode():
-        for _ in range(2 + arguments.runs):
-            start = time.perf_counter()
-            model(pixels)
-            seconds.append(time.perf_counter() - start)
-    milliseconds = [1000 * value for value in seconds[2:]]
-    print(f"torchvision {torchvision.__version__}, {arguments.name}, {torch.get_num_threads()} threads")
-    print(f"  whole   {statistics.median(milliseconds):.1f} ms (least {min(milliseconds):.1f})")
+    report(f"torchvision {torchvision.__version__}, {arguments.name}", model, pixels, arguments.runs)
 
 
 if __name__ == "__main__":

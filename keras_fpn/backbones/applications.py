@@ -32,8 +32,7 @@ def build_application(
     Raises:
         UserError: for an unknown name or norm, a network without those strides, or weights that cannot be had.
     """
-    if norm not in ("frozen_batch_norm", "batch_norm"):
-        raise UserError(f"backbone.norm: {name} has the normalisations of Keras; give frozen_batch_norm or batch_norm")
+    check_norm(name, norm)
     network = _network(name, weights)
     strides = _layer_strides(network, name)
     taps = {f"C{k}": tap for k in (2, 3, 4, 5) if (tap := _tap(network, strides, 2**k))}
@@ -44,6 +43,16 @@ def build_application(
     model = keras.Model(network.input, {level: taps[level].output for level in sorted(taps)}, name=network.name)
     model.strides = {level: strides[taps[level].name] for level in sorted(taps)}
     return model
+
+
+def check_norm(name: str, norm: str) -> None:
+    """Refuse a normalisation that a network of Keras' own layers has not.
+
+    Raises:
+        UserError: it is neither frozen nor live batch normalisation.
+    """
+    if norm not in ("frozen_batch_norm", "batch_norm"):
+        raise UserError(f"backbone.norm: {name} has the normalisations of Keras; give frozen_batch_norm or batch_norm")
 
 
 def _network(name, weights):

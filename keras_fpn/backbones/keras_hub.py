@@ -1,12 +1,13 @@
 """Backbones of KerasHub with pyramid outputs, by the name of a preset or its folder."""
 
+import functools
 from types import ModuleType
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_fpn.backbones.applications import freeze
+from keras_fpn.backbones.applications import check_norm, freeze
 from keras_fpn.backbones.given import strides_of_maps
 from keras_fpn.console import extras
 from keras_fpn.console.errors import UserError
@@ -33,8 +34,7 @@ def build_keras_hub(
     Raises:
         UserError: KerasHub is not installed, the preset cannot be had, or has no pyramid outputs.
     """
-    if norm not in ("frozen_batch_norm", "batch_norm"):
-        raise UserError(f"backbone.norm: {name} has the normalisations of Keras; give frozen_batch_norm or batch_norm")
+    check_norm(name, norm)
     network = _load(name, load_weights=weights is not None)
     outputs = getattr(network, "pyramid_outputs", None)
     if not outputs:
@@ -48,6 +48,7 @@ def build_keras_hub(
     return model
 
 
+@functools.cache  # asked for at each look at the settings, and of files
 def preset_pixels(name: str) -> dict[str, Any] | None:
     """Pixel normalisation of a preset's image converter: `channel_order`, `mean`, `std`; None where it has none.
 
