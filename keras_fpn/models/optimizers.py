@@ -53,16 +53,14 @@ class SGD(keras.optimizers.Optimizer):
         self._rates = [rate_of(variable.path, self.layer_rates) for variable in variables]
         # One by one: Keras 3.8 has no `add_optimizer_variables`.
         self.momentums = [self.add_variable_from_reference(variable, "momentum") for variable in variables]
-        self._is_decayed = [
-            not any(part in variable.path for part in self.no_weight_decay) for variable in variables
-        ]
+        self._decays = _decays(variables, self.coupled_weight_decay, self.no_weight_decay)
 
     def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
         index = self._get_variable_index(variable)
         learning_rate = keras.ops.cast(learning_rate, variable.dtype) * self._rates[index]
         gradient = keras.ops.cast(gradient, variable.dtype)
-        if self.coupled_weight_decay and self._is_decayed[index]:
-            gradient = gradient + self.coupled_weight_decay * variable
+        if self._decays[index]:
+            gradient = gradient + self._decays[index] * variable
         momentum = self.momentums[index]
         self.assign(momentum, self.momentum * momentum + gradient)
         self.assign_sub(variable, learning_rate * momentum)
@@ -109,10 +107,7 @@ class AdamW(keras.optimizers.Adam):
             return
         super().build(variables)
         self._rates = [rate_of(variable.path, self.layer_rates) for variable in variables]
-        self._decays = [
-            0.0 if any(part in variable.path for part in self.no_weight_decay) else self.decoupled_weight_decay
-            for variable in variables
-        ]
+        self._decays = _decays(variables, self.decoupled_weight_decay, self.no_weight_decay)
 
     def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
         index = self._get_variable_index(variable)
@@ -127,6 +122,11 @@ class AdamW(keras.optimizers.Adam):
             "no_weight_decay": list(self.no_weight_decay),
             **({"layer_rates": self.layer_rates} if self.layer_rates else {}),
         }
+
+
+def _decays(variables, decay, left_out):
+    """Weight decay of each variable: 0 where a part of its path is left out."""
+    return [0.0 if any(part in variable.path for part in left_out) else decay for variable in variables]
 
 
 @keras.saving.register_keras_serializable("keras_fpn")
