@@ -15,6 +15,7 @@ from keras_fpn.checkpoints.conversion import convert
 from keras_fpn.layers.patch_merging import PatchMerging
 from keras_fpn.layers.stochastic_depth import StochasticDepth
 from keras_fpn.layers.window_attention import WindowAttention, relative_positions
+from tests.backbones import kept_gradients
 from tests.conftest import GOLDEN
 
 sys.path.insert(0, str(GOLDEN))
@@ -57,17 +58,10 @@ def test_taps_and_gradients_equal_torchvision(converted):
         assert tuple(tap.shape) == tuple(kept[f"shapes/{level}"])
         np.testing.assert_allclose(backbone_draws.kept(tap), kept[f"taps/{level}"], atol=1e-4, rtol=1e-4)
     entries = {entry.name: entry for entry in torchvision.backbone_entries(model)}
-    watched = [key.removeprefix("gradients/") for key in kept if key.startswith("gradients/") and "images" not in key]
+    watched = kept_gradients.watched(kept)
     assert len(watched) == 6
     found = tape.gradient(total, [images, *(entries[key].variable for key in watched)])
-    assert_near(backbone_draws.kept(found[0]), kept["gradients/images"], "images")
-    for key, gradient in zip(watched, found[1:], strict=True):
-        gradient = entries[key].transform.to_source(np.asarray(gradient)).reshape(-1)
-        assert_near(backbone_draws.kept(gradient), kept[f"gradients/{key}"], key)
-
-
-def assert_near(ours, theirs, name):
-    assert np.linalg.norm(ours - theirs) <= 1e-4 * np.linalg.norm(theirs), name
+    kept_gradients.assert_same(kept, backbone_draws.kept, entries, watched, found)
 
 
 def test_tensors_go_back_bit_for_bit(converted):

@@ -13,6 +13,7 @@ from keras_fpn.checkpoints.entries import entries
 from keras_fpn.layers.decomposed_attention import DecomposedAttention
 from keras_fpn.layers.position_embedding import PositionEmbedding
 from keras_fpn.ops.interpolation import cubic_weights, linear_weights
+from tests.backbones import kept_gradients
 from tests.conftest import GOLDEN
 
 sys.path.insert(0, str(GOLDEN))
@@ -49,7 +50,7 @@ def test_every_tensor_is_a_variable(filled):
 def test_levels_and_gradients_equal_detectron2(filled):
     kept, model, found = filled
     images = tf.constant(backbone_draws.images(backbone_draws.VIT_IMAGES).transpose(0, 2, 3, 1))
-    watched = [key.removeprefix("gradients/") for key in kept if key.startswith("gradients/") and "images" not in key]
+    watched = kept_gradients.watched(kept)
     assert len(watched) == 13
     with tf.GradientTape() as tape:
         tape.watch(images)
@@ -60,14 +61,7 @@ def test_levels_and_gradients_equal_detectron2(filled):
         assert tuple(maps.shape) == tuple(kept[f"shapes/{level}"])
         np.testing.assert_allclose(backbone_draws.kept(maps), kept[f"levels/{level}"], atol=1e-4, rtol=1e-4)
     gradients = tape.gradient(total, [images, *(found[key].variable for key in watched)])
-    assert_near(backbone_draws.kept(gradients[0]), kept["gradients/images"], "images")
-    for key, gradient in zip(watched, gradients[1:], strict=True):
-        gradient = found[key].transform.to_source(np.asarray(gradient)).reshape(-1)
-        assert_near(backbone_draws.kept(gradient), kept[f"gradients/{key}"], key)
-
-
-def assert_near(ours, theirs, name):
-    assert np.linalg.norm(ours - theirs) <= 1e-4 * np.linalg.norm(theirs), name
+    kept_gradients.assert_same(kept, backbone_draws.kept, found, watched, gradients)
 
 
 def test_a_map_of_the_tables_own_side_reads_them_as_they_are():
