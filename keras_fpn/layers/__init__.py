@@ -16,7 +16,8 @@
     anchors           reference boxes of every level
     proposals         objectness and deltas -> the best boxes
     roi_align, roi_pool
-                      crops of the pyramid; roi_pooling: what both share; adaptive_roi_align: of all levels, fused
+                      crops of the pyramid; roi_pooling: what both share; adaptive_roi_align, adaptive_roi_vectors: of
+                      all levels, fused
     detections        class scores and deltas -> the 100 best boxes of an image
     class_agnostic_detections, soft_detections
                       the same with other ways of suppression

@@ -33,28 +33,36 @@ class AdaptiveRoIAlign(RoIAlign):
     def build(
         self, features_shape: Mapping[str, tuple[int | None, ...]], boxes_shape: tuple[int | None, ...] | None = None
     ) -> None:
-        channels = next(iter(features_shape.values()))[-1]
-        self.convolutions, self.norms = {}, {}
+        channels = next(iter(features_shape.values()))[-1] or 0
+        self.first_layers, self.norms = {}, {}
         for level in self.strides:
-            initializer = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")  # as of the heads'
-            layer = keras.layers.Conv2D(
-                channels, 3, padding="same", use_bias=self.norm is None, kernel_initializer=initializer,
-                dtype=self.dtype_policy, name=f"{self.name}_conv_{level}",
-            )  # fmt: skip
-            layer.build((None, self.output_size, self.output_size, channels))
-            self.convolutions[level] = layer
+            layer = self.make_first_layer(channels, f"{self.name}_{level}")
+            layer.build((None, *self.read_shape(channels)))
+            self.first_layers[level] = layer
             if self.norm is not None:
                 norm = build_norm(self.norm, self.norm_epsilon, f"{layer.name}_norm", "roi_pooling")
                 norm.dtype_policy = self.dtype_policy
-                norm.build((None, self.output_size, self.output_size, channels))
+                norm.build((None, *self.crop_shape(channels)))
                 self.norms[level] = norm
+
+    def make_first_layer(self, channels: int, name: str) -> keras.layers.Layer:
+        """A level's own layer: of crops `[N, *read_shape]` that leaves `[N, *crop_shape]`, without a ReLU."""
+        initializer = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")  # as of the heads'
+        return keras.layers.Conv2D(
+            channels, 3, padding="same", use_bias=self.norm is None, kernel_initializer=initializer,
+            dtype=self.dtype_policy, name=name,
+        )  # fmt: skip
+
+    def read_shape(self, channels: int) -> tuple[int, int, int]:
+        """Height, width and channels of what a level's own layer reads of each crop."""
+        return self.output_size, self.output_size, channels
 
     def read(self, maps: Sequence[tf.Tensor], boxes: tf.Tensor, images: tf.Tensor, own_level: tf.Tensor) -> tf.Tensor:
         """See `RoIPooling.read`; `own_level` is not asked."""
-        fused = None
+        fused, shape = None, self.read_shape(maps[0].shape[-1])
         for index, level in enumerate(self.strides):
             crops = self.crop(maps, boxes, images, tf.fill(tf.shape(images), index))
-            crops = self.convolutions[level](crops)
+            crops = self.first_layers[level](tf.reshape(crops, [-1, *shape]))
             crops = tf.nn.relu(self.norms[level](crops) if self.norms else crops)
             fused = crops if fused is None else tf.maximum(fused, crops)
         return fused

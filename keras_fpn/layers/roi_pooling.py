@@ -38,16 +38,20 @@ class RoIPooling(FixedArguments, keras.layers.Layer):
             boxes: `[B, R, 4]` float32, pixels of the network's input.
 
         Returns:
-            `[B, R, output_size, output_size, C]` in the dtype of the features.
+            `[B, R, *crop_shape]`, which is `[output_size, output_size, C]` here, in the dtype of the features.
         """
         shape, levels = tf.shape(boxes), list(self.strides)
         boxes, images, own_level = place_rois(boxes, levels, self.canonical_size, self.canonical_level)
         maps = [features[level] for level in levels]
         crops = self.read(maps, boxes, images, own_level)
-        return tf.reshape(crops, [shape[0], shape[1], self.output_size, self.output_size, maps[0].shape[-1]])
+        return tf.reshape(crops, [shape[0], shape[1], *self.crop_shape(maps[0].shape[-1])])
+
+    def crop_shape(self, channels: int) -> tuple[int, int, int]:
+        """Height, width and channels of what leaves of each crop of levels of so many channels."""
+        return self.output_size, self.output_size, channels
 
     def read(self, maps: Sequence[tf.Tensor], boxes: tf.Tensor, images: tf.Tensor, own_level: tf.Tensor) -> tf.Tensor:
-        """The crops that leave, `[N, s, s, C]`; arguments as of `crop`. Exporters replace that, and never this."""
+        """The crops that leave, `[N, *crop_shape]`; arguments as of `crop`. Exporters replace that, and never this."""
         return self.crop(maps, boxes, images, own_level)
 
     def crop(self, maps: Sequence[tf.Tensor], boxes: tf.Tensor, images: tf.Tensor, own_level: tf.Tensor) -> tf.Tensor:

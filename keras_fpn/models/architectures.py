@@ -108,7 +108,12 @@ def _add_own(name, class_name, *stages, checks=(), defaults=None, **groups):
     ARCHITECTURES.add(name, Architecture(name, class_name, groups, checks, defaults or {}))
 
 
-_CLASSIFIES = (classify_settings.check_levels, classify_settings.check_boxes)
+_CLASSIFIES = (
+    classify_settings.check_levels,
+    classify_settings.check_boxes,
+    classify_settings.check_maps,
+    classify_settings.check_vector_norms,
+)
 _TWO_STAGES = (propose_settings, classify_settings)
 _add_own("faster_rcnn", "keras_fpn.models.faster_rcnn:FasterRCNN", *_TWO_STAGES, checks=_CLASSIFIES)
 _SEGMENTS = (*_CLASSIFIES, mask_settings.check_background)

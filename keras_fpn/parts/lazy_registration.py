@@ -28,6 +28,7 @@ REGISTERED = {
     "AnchorGenerator": "layers.anchors", "ProposalLayer": "layers.proposals", "DetectionLayer": "layers.detections",
     "ClassAgnosticDetections": "layers.class_agnostic_detections", "SoftDetections": "layers.soft_detections",
     "RoIAlign": "layers.roi_align", "AdaptiveRoIAlign": "layers.adaptive_roi_align", "RoIPool": "layers.roi_pool",
+    "AdaptiveRoIVectors": "layers.adaptive_roi_vectors",
     "GroupedConv2D": "layers.grouped_convolution", "NormalizedDepthwiseConv2D": "layers.depthwise_convolution",
     "GroupNormalization": "layers.group_normalization",
     "FrozenBatchNormalization": "layers.normalization", "MaskedBatchNormalization": "layers.normalization",

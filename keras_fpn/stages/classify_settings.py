@@ -26,7 +26,12 @@ class RoITargetSettings(Settings):
 
 
 class PoolingSettings(Settings):
-    """Of `RoIPool` (method "max"), and what every pooling is told: see `levels.roi_levels`."""
+    """Of `RoIPool` (method "max"), and what every pooling is told: see `levels.roi_levels`.
+
+    `leaves_maps`: whether `output_size` is the side of what a head reads; False where it reads vectors.
+    """
+
+    leaves_maps: ClassVar[bool] = True
 
     method: str = "align"
     output_size: Side = 7
@@ -56,6 +61,15 @@ class AdaptivePoolingSettings(RoIAlignSettings):
     conventions = (*RoIAlignSettings.conventions, "norm", "norm_epsilon")
 
 
+class AdaptiveVectorSettings(AdaptivePoolingSettings):
+    """Of `AdaptiveRoIVectors` (method "adaptive_vectors"), for a box head with one layer less than without."""
+
+    leaves_maps = False
+    units: Channels = 1024
+    norm: Literal["group_norm"] | None = None
+    conventions = (*AdaptivePoolingSettings.conventions, "units")
+
+
 class HeadSettings(Settings):
     """Of `Conv5Head` (name "conv5"), and what every head is told of its predictors, see `BoxHead`."""
 
@@ -76,6 +90,7 @@ class BoxHeadSettings(HeadSettings):
     conv_channels: Channels = 256
     fc_layers: Literal[1, 2] = 2
     norm: Norm | None = None
+    fc_norm: Literal["group_norm"] | None = None
     norm_epsilon: NonNegativeFloat = 1e-5
 
 
@@ -148,11 +163,46 @@ def check_levels(groups: Mapping[str, Any]) -> None:
             raise ValueError(f"roi_pooling.levels: {level} is not among pyramid.levels {', '.join(levels)}")
 
 
+def check_maps(groups: Mapping[str, Any]) -> None:
+    """Refuse heads that read maps where the pooling leaves vectors.
+
+    Raises:
+        ValueError: names the head.
+    """
+    method, head = groups["roi_pooling"]["method"], groups["box_head"]
+    readers = [name for name, settings in groups.items() if "pooling_size" in settings]
+    if head.get("conv_layers", 1):
+        readers.insert(0, "box_head")
+    if not POOLINGS[method].settings.leaves_maps and readers:
+        raise ValueError(
+            f"roi_pooling.method: {method} leaves vectors, and {readers[0]} reads maps; set roi_pooling.method=adaptive"
+        )
+
+
+def check_vector_norms(groups: Mapping[str, Any]) -> None:
+    """Refuse vectors so short that each group of their normalisation is one number, of which it leaves nothing.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    norms = {"box_head": "fc_norm"}
+    if not POOLINGS[groups["roi_pooling"]["method"]].settings.leaves_maps:
+        norms["roi_pooling"] = "norm"
+    for group, norm in norms.items():
+        units = groups[group].get("units", 0)
+        if groups[group].get(norm) and 32 % units == 0:  # so many groups, or what divides both
+            raise ValueError(f"{group}.units: {units} are one number for each group of {norm}; take 64 or more")
+
+
 POOLINGS.add("align", Part("align", RoIAlignSettings, "keras_fpn.layers.roi_align:RoIAlign"))
 POOLINGS.add("max", Part("max", PoolingSettings, "keras_fpn.layers.roi_pool:RoIPool"))
 POOLINGS.add(
     "adaptive",
     Part("adaptive", AdaptivePoolingSettings, "keras_fpn.layers.adaptive_roi_align:AdaptiveRoIAlign"),
+)
+POOLINGS.add(
+    "adaptive_vectors",
+    Part("adaptive_vectors", AdaptiveVectorSettings, "keras_fpn.layers.adaptive_roi_vectors:AdaptiveRoIVectors"),
 )
 BOX_HEADS.add("fc", Part("fc", BoxHeadSettings, "keras_fpn.heads.build:build_fc_head"))
 BOX_HEADS.add("conv5", Part("conv5", HeadSettings, "keras_fpn.heads.build:build_conv5_head"))

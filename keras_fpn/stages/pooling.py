@@ -44,10 +44,10 @@ def build_on_crops(head: "keras.layers.Layer", pooling: "keras.layers.Layer", ch
     Args:
         channels: `{level: channels}` of the pyramid.
     """
-    side, level = pooling.output_size, next(iter(pooling.strides))
+    level = next(iter(pooling.strides))
     if pooling.has_weights and not pooling.built:  # which several heads may have
         pooling.build({each: (None, None, None, channels[each]) for each in pooling.strides})
-    head.build((None, None, side, side, channels[level]))
+    head.build((None, None, *pooling.crop_shape(channels[level])))
 
 
 def trained(pooling: "keras.layers.Layer") -> tuple[str, ...]:

@@ -30,6 +30,7 @@ SHIPPED = [
     "faster_rcnn_r50_fpn_v2",
     "faster_rcnn_r50_pafpn",
     "faster_rcnn_r50_panet",
+    "faster_rcnn_r50_panet_2fc",
     "faster_rcnn_swin_t_fpn",
     "faster_rcnn_x101_fpn",
     "fcos_mobilenet_shapes",

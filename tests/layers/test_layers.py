@@ -43,6 +43,12 @@ VARIANTS |= {"grouped": {"backbone": {"name": "resnext50_32x4d", "width": 16}}}
 VARIANTS |= {name: {"backbone": {"name": name, "drop_path": 0.5}} for name in ("swin_t", "convnext_tiny")}
 VARIANTS |= {"plain transformer": {"backbone": {"name": "vit_b"}, "pyramid": {"name": "simple_pyramid", "channels": 8}}}
 VARIANTS |= {"adaptive": {"roi_pooling": {"method": "adaptive", "norm": "group_norm"}}}
+VARIANTS |= {
+    "adaptive vectors": {
+        "roi_pooling": {"method": "adaptive_vectors", "norm": "group_norm", "units": 256},
+        "box_head": {"units": 256, "fc_layers": 1, "fc_norm": "group_norm"},
+    }
+}
 VARIANTS |= {"weighted sums": {"pyramid": {"name": "bifpn", "channels": 8, "repeats": 1, "norm": "group_norm"}}}
 VARIANTS |= {name: {"detections": {"suppression": name}} for name in ("class_agnostic", "soft_linear")}
 SEGMENTS = {"units": 8, "mask_size": 6, "samples_per_image": 8, "max_detections": 5, "canonical_size": 8.0}
