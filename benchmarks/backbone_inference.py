@@ -4,13 +4,12 @@
 """
 
 import argparse
-import statistics
-import time
 
 from keras_fpn.console.screen import import_quietly
 
 import_quietly()
 
+import medians  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from keras_fpn.backbones.build import build_backbone  # noqa: E402
@@ -26,15 +25,8 @@ def main():
     model = build_backbone({"name": arguments.name})
     infer = tf.function(lambda pixels: model(pixels, training=False))
     pixels = tf.random.stateless_normal([1, height, width, 3], [1, 2])
-    seconds = []
-    for _ in range(2 + arguments.runs):
-        start = time.perf_counter()
-        maps = infer(pixels)
-        maps[max(maps)].numpy()
-        seconds.append(time.perf_counter() - start)
-    milliseconds = [1000 * value for value in seconds[2:]]
-    print(f"{arguments.name}, 1 x {height} x {width}, {model.count_params():,} weights")
-    print(f"  whole   {statistics.median(milliseconds):.1f} ms (least {min(milliseconds):.1f})")
+    title = f"{arguments.name}, 1 x {height} x {width}, {model.count_params():,} weights"
+    medians.report(title, lambda: [each.numpy() for each in infer(pixels).values()], arguments.runs)
 
 
 if __name__ == "__main__":

@@ -29,13 +29,39 @@ from PIL import Image
 
 from keras_fpn.config.building import build_model
 from keras_fpn.config.loading import load_config
+from keras_fpn.layers.map_attention import MapAttention
 from keras_fpn.models.files import load_model
 from keras_fpn.models.optimizers import SGD
 from keras_fpn.parts.classes import numbered
 
 SIDE = 2048  # of the matrices
 OBJECTS = 8  # an image of training
-LAYERS = (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.Dense, keras.layers.DepthwiseConv2D)
+
+
+def _of_kernel(layer, inputs, outputs):
+    at_each = inputs if isinstance(layer, keras.layers.Conv2DTranspose) else outputs
+    return 2 * math.prod(layer.kernel.shape) / at_each.shape[-1] * math.prod(at_each.shape)
+
+
+def _separable(layer, inputs, outputs):
+    """Each channel by itself, then all of each cell."""
+    cells, channels = math.prod(outputs.shape[:-1]), inputs.shape[-1]
+    depthwise = math.prod(layer.kernel_size) * channels * layer.depth_multiplier
+    return 2 * cells * (depthwise + channels * layer.depth_multiplier * layer.filters)
+
+
+def _attention(layer, inputs, outputs):
+    """Queries, keys and values, and the products of each window's cells; the projection is a layer of its own."""
+    batch, height, width, channels = inputs.shape
+    rows, columns = (side if not layer.window else -(-side // layer.window) * layer.window for side in (height, width))
+    heard = rows * columns if not layer.window else layer.window**2
+    return 2 * batch * rows * columns * channels * (3 * channels + 2 * heard)
+
+
+# {kind of layer: function of it, its inputs and outputs that counts}
+COUNTED = dict.fromkeys(
+    (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.Dense, keras.layers.DepthwiseConv2D), _of_kernel
+) | {keras.layers.SeparableConv2D: _separable, MapAttention: _attention}
 
 
 class Work:
@@ -47,21 +73,19 @@ class Work:
     @contextlib.contextmanager
     def counted(self):
         """Count while it is open; layers must run outside a graph, where shapes are known."""
-        originals = {kind: kind.call for kind in LAYERS}
+        originals = {kind: kind.call for kind in COUNTED}
         for kind, original in originals.items():
-            kind.call = self._counting(original)
+            kind.call = self._counting(original, COUNTED[kind])
         try:
             yield
         finally:
             for kind, original in originals.items():
                 kind.call = original
 
-    def _counting(self, original):
+    def _counting(self, original, count):
         def call(layer, inputs, *rest, **named):
             outputs = original(layer, inputs, *rest, **named)
-            at_each = inputs if isinstance(layer, keras.layers.Conv2DTranspose) else outputs
-            weights = math.prod(layer.kernel.shape) / (at_each.shape[-1])
-            self.calls.append((layer, 2 * weights * math.prod(at_each.shape)))
+            self.calls.append((layer, count(layer, inputs, outputs)))
             return outputs
 
         return call

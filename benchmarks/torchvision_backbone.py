@@ -7,24 +7,16 @@ ours (alternate.py):
 """
 
 import argparse
-import statistics
-import time
 
+import medians
 import torch
 import torchvision
 
 
 def report(title, model, pixels, runs):
     """Print the median of so many runs, after two that warm up."""
-    seconds = []
     with torch.inference_mode():
-        for _ in range(2 + runs):
-            start = time.perf_counter()
-            model(pixels)
-            seconds.append(time.perf_counter() - start)
-    milliseconds = [1000 * value for value in seconds[2:]]
-    print(f"{title}, {torch.get_num_threads()} threads")
-    print(f"  whole   {statistics.median(milliseconds):.1f} ms (least {min(milliseconds):.1f})")
+        medians.report(f"{title}, {torch.get_num_threads()} threads", lambda: model(pixels), runs)
 
 
 def main():

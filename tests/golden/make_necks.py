@@ -11,42 +11,16 @@ Weights, maps and the weights of the outputs are drawn by name (neck_draws). The
 differentiated. Convolutions before a batch normalisation have a bias in the last two, which is 0 here: ours have none.
 """
 
-import importlib
-import importlib.machinery
-import os
 import pathlib
 import re
 import sys
-import types
-import unittest.mock
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
-os.environ["TF_USE_LEGACY_KERAS"] = "1"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import neck_draws  # noqa: E402
 import numpy as np  # noqa: E402
-
-
-class Absent(types.ModuleType):
-    """Stands for a module that the code imports and this script does not reach."""
-
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        setattr(self, name, unittest.mock.MagicMock(name=f"{self.__name__}.{name}"))
-        return getattr(self, name)
-
-
-def absent(*names):
-    for name in names:
-        sys.modules[name] = Absent(name)
-        sys.modules[name].__path__ = []
-        sys.modules[name].__spec__ = importlib.machinery.ModuleSpec(name, None)
-        parent, _, own = name.rpartition(".")
-        if parent in sys.modules:
-            setattr(sys.modules[parent], own, sys.modules[name])
+import reference_necks  # noqa: E402
 
 
 def write(case, outputs, gradients):
@@ -116,16 +90,11 @@ def mmdet_names(module, first):
 
 
 def make_pafpn(folder):
-    # The two files alone: the package wants the operators of the whole mmcv.
-    absent("cv2", "mmcv.ops", "mmdet", "mmdet.registry", "mmdet.utils", "necks")
-    sys.modules["mmdet.registry"].MODELS.register_module = lambda: lambda module: module
-    sys.modules["necks"].__path__ = [folder]
-    PAFPN = importlib.import_module("necks.pafpn").PAFPN
-
     for case in ("pafpn", "pafpn_strided"):
         drawn = neck_draws.maps(case)
         upper = {"add_extra_convs": "on_output", "relu_before_extra_convs": True} if case == "pafpn_strided" else {}
-        module = PAFPN([value.shape[-1] for value in drawn.values()], neck_draws.CASES[case]["channels"], 5, **upper)
+        widths = [value.shape[-1] for value in drawn.values()]
+        module = reference_necks.pafpn(folder, widths, neck_draws.CASES[case]["channels"], **upper)
         names = mmdet_names(module, min(drawn))
         fill(module, names)
         inputs = {k: nchw(value) for k, value in drawn.items()}
@@ -151,39 +120,14 @@ def panet_names(module, normed):
 
 
 def make_panet(folder):
-    import torch
-
-    sys.path.insert(0, str(pathlib.Path(folder) / "lib"))
-    config = unittest.mock.MagicMock()
-    absent(
-        "core", "core.config", "utils", "utils.net", "nn", "modeling.ResNet", "modeling.generate_anchors",
-        "modeling.generate_proposals", "modeling.collect_and_distribute_fpn_rpn_proposals",
-    )  # fmt: skip
-    sys.modules["core.config"].cfg = config
-    sys.modules["utils.net"].get_group_gn = lambda channels: 32  # NUM_GROUPS of its configuration
-    fpn = importlib.import_module("modeling.FPN")
-    fpn.mynn.init.XavierFill = lambda tensor: None
-    fpn.get_min_max_levels = lambda: (2, 6)
     for case in ("panet", "panet_normed"):
-        config.FPN.DIM, config.FPN.USE_GN = neck_draws.CASES[case]["channels"], case == "panet_normed"
-        config.FPN.EXTRA_CONV_LEVELS, config.GROUP_NORM.EPSILON = False, 1e-5
-        config.FPN.ZERO_INIT_LATERAL = False
-        drawn = neck_draws.maps(case)
-        info = types.SimpleNamespace(
-            blobs=["res5", "res4", "res3", "res2"],
-            dims=[value.shape[-1] for value in reversed(drawn.values())],
-            spatial_scales=[1 / 32, 1 / 16, 1 / 8, 1 / 4],
-        )
-        module = fpn.fpn(torch.nn.Identity, info, panet_buttomup=True)
-        inputs = {k: nchw(value) for k, value in drawn.items()}
-        body = types.SimpleNamespace(convX=5, res1=lambda x: x)
-        for k, value in inputs.items():
-            setattr(body, f"res{k}", lambda _, value=value: value)
-        del module.conv_body
-        object.__setattr__(module, "conv_body", body)
-        names = panet_names(module, case == "panet_normed")
+        drawn, normed = neck_draws.maps(case), case == "panet_normed"
+        widths = [value.shape[-1] for value in drawn.values()]
+        module, run = reference_necks.panet(folder, widths, neck_draws.CASES[case]["channels"], normed)
+        names = panet_names(module, normed)
         fill(module, names)
-        outputs = dict(zip(neck_draws.levels_of(case), reversed(module(None)), strict=True))
+        inputs = {k: nchw(value) for k, value in drawn.items()}
+        outputs = dict(zip(neck_draws.levels_of(case), run(inputs), strict=True))
         differentiate(case, module, inputs, outputs, names)
 
 
@@ -226,30 +170,13 @@ def differentiate_keras(case, run, inputs, names):
 def make_bifpn(folder):
     import tensorflow as tf
 
-    sys.path.insert(0, folder)
-    absent("dataloader", "backbone", "tf2.postprocess")
-    network = importlib.import_module("tf2.efficientdet_keras")
-    hparams = importlib.import_module("hparams_config")
     for case in ("bifpn", "bifpn_softmax"):
-        config = hparams.get_efficientdet_config("efficientdet-d0")
         options = neck_draws.CASES[case]
-        config.fpn_num_filters, config.fpn_cell_repeats = options["channels"], options["repeats"]
-        config.fpn_weight_method = "attn" if options.get("fusion") == "softmax" else "fastattn"
-        config.is_training_bn, config.strategy = False, None
-        above = [
-            network.ResampleFeatureMap(
-                level - 3, options["channels"], True, False, config.conv_after_downsample, name=f"resample_p{level}"
-            )
-            for level in (6, 7)
-        ]
-        cells = network.FPNCells(config)
+        method = "attn" if options.get("fusion") == "softmax" else "fastattn"
+        network = reference_necks.bifpn(folder, options["channels"], options["repeats"], method)
 
-        def run(inputs, above=above, cells=cells):
-            feats = list(inputs.values())
-            for layer in above:
-                feats.append(layer(feats[-1], False, None))
-            found = cells(feats, False)
-            variables = [each for layer in (*above, cells) for each in layer.variables]
+        def run(inputs, network=network):
+            found, variables = network(inputs)
             return dict(zip(neck_draws.LEVELS_FROM_3, found, strict=True)), variables
 
         inputs = {k: tf.constant(value) for k, value in neck_draws.maps(case).items()}
@@ -295,16 +222,10 @@ def nas_fpn_names(variables, repeats):
 def make_nas_fpn(folder):
     import tensorflow.compat.v1 as tf
 
-    tf.disable_eager_execution()
-    sys.path.insert(0, folder)
-    absent("modeling", "modeling.architecture", "modeling.architecture.nn_blocks", "modeling.architecture.resnet")
-    sys.modules["modeling.architecture"].__path__ = [str(pathlib.Path(folder) / "modeling/architecture")]
-    importlib.import_module("modeling.architecture.nn_ops")
-    code = importlib.import_module("modeling.architecture.nasfpn")
     options, drawn = neck_draws.CASES["nas_fpn"], neck_draws.maps("nas_fpn")
+    network = reference_necks.nas_fpn(folder, options["channels"], options["repeats"])
     inputs = {k: tf.placeholder(tf.float32, value.shape) for k, value in drawn.items()}
-    network = code.Nasfpn(fpn_feat_dims=options["channels"], num_repeats=options["repeats"])
-    found = {f"P{level}": value for level, value in sorted(network(inputs, is_training=False).items())}
+    found = {f"P{level}": value for level, value in network(inputs).items()}
     variables = tf.global_variables()
     names = nas_fpn_names(variables, options["repeats"])
     weights = {level: neck_draws.weight_of_output(level, value.shape.as_list()) for level, value in found.items()}
