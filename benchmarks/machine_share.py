@@ -30,6 +30,7 @@ from PIL import Image
 from keras_fpn.config.building import build_model
 from keras_fpn.config.loading import load_config
 from keras_fpn.layers.map_attention import MapAttention
+from keras_fpn.layers.pointwise_gelu import PointwiseGELU
 from keras_fpn.models.files import load_model
 from keras_fpn.models.optimizers import SGD
 from keras_fpn.parts.classes import numbered
@@ -60,7 +61,14 @@ def _attention(layer, inputs, outputs):
 
 # {kind of layer: function of it, its inputs and outputs that counts}
 COUNTED = dict.fromkeys(
-    (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.Dense, keras.layers.DepthwiseConv2D), _of_kernel
+    (
+        keras.layers.Conv2D,
+        keras.layers.Conv2DTranspose,
+        keras.layers.Dense,
+        keras.layers.DepthwiseConv2D,
+        PointwiseGELU,
+    ),
+    _of_kernel,
 ) | {keras.layers.SeparableConv2D: _separable, MapAttention: _attention}
 
 

@@ -16,8 +16,8 @@ from keras_fpn.backbones.transformer_layers import (
     added,
     build_stages,
     normalized,
-    pointwise,
     truncated_normal,
+    two_layers,
 )
 from keras_fpn.layers.layer_scale import LayerScale
 from keras_fpn.parts.checkpoint_names import Named, Transform
@@ -62,8 +62,8 @@ def _block(layer_scale, x, number, drop_rate, name):
     spread = keras.layers.DepthwiseConv2D(
         7, padding="same", depthwise_initializer=truncated_normal(), name=f"{name}_depthwise"
     )(x)
-    hidden = pointwise(normalized(spread, EPSILON, f"{name}_norm"), 4 * x.shape[-1], f"{name}_mlp1", "gelu")
-    branch = LayerScale(layer_scale, name=f"{name}_scale")(pointwise(hidden, x.shape[-1], f"{name}_mlp2"))
+    branch = two_layers(normalized(spread, EPSILON, f"{name}_norm"), f"{name}_mlp")
+    branch = LayerScale(layer_scale, name=f"{name}_scale")(branch)
     return added(x, branch, drop_rate, name)
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from keras_fpn.layers.pointwise_gelu import PointwiseGELU
 from keras_fpn.layers.stochastic_depth import StochasticDepth
 from keras_fpn.parts.checkpoint_names import Named, Transform
 
@@ -30,13 +31,15 @@ def truncated_normal() -> keras.initializers.Initializer:
     return keras.initializers.TruncatedNormal(stddev=0.02)
 
 
-def pointwise(
-    x: keras.KerasTensor, channels: int, name: str, activation: str | None = None, use_bias: bool = True
-) -> keras.KerasTensor:
+def pointwise(x: keras.KerasTensor, channels: int, name: str, use_bias: bool = True) -> keras.KerasTensor:
     """A linear layer of each cell."""
-    return keras.layers.Conv2D(
-        channels, 1, activation=activation, use_bias=use_bias, kernel_initializer=truncated_normal(), name=name
-    )(x)
+    return keras.layers.Conv2D(channels, 1, use_bias=use_bias, kernel_initializer=truncated_normal(), name=name)(x)
+
+
+def two_layers(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Two linear layers of each cell, the first with four times the channels and a GELU: the MLP of a block."""
+    hidden = PointwiseGELU(4 * x.shape[-1], kernel_initializer=truncated_normal(), name=f"{name}1")(x)
+    return pointwise(hidden, x.shape[-1], f"{name}2")
 
 
 def normalized(x: keras.KerasTensor, epsilon: float, name: str) -> keras.KerasTensor:
@@ -56,8 +59,8 @@ def attention_block(
 ) -> keras.KerasTensor:
     """A block of a transformer: x + attention(norm(x)), then x + linear(GELU(linear(norm(x))))."""
     x = added(x, attention(normalized(x, epsilon, f"{name}_norm1")), drop_rate, f"{name}_attention")
-    hidden = pointwise(normalized(x, epsilon, f"{name}_norm2"), 4 * x.shape[-1], f"{name}_mlp1", "gelu")
-    return added(x, pointwise(hidden, x.shape[-1], f"{name}_mlp2"), drop_rate, f"{name}_mlp")
+    branch = two_layers(normalized(x, epsilon, f"{name}_norm2"), f"{name}_mlp")
+    return added(x, branch, drop_rate, f"{name}_mlp")
 
 
 def drop_rates(drop_path: float, depths: tuple[int, ...]) -> list[list[float]]:

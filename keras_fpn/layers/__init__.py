@@ -11,6 +11,7 @@
     weighted_sum      sums of maps with learnt weights
     patch_merging, map_attention, window_attention, decomposed_attention, position_embedding
                       what Swin and ViT are made of
+    pointwise_gelu    a linear layer of each cell with a GELU, as one product
     layer_scale, stochastic_depth
                       factors of branches, and branches left out in training
     anchors           reference boxes of every level

@@ -35,6 +35,7 @@ REGISTERED = {
     "BatchNormalization": "layers.normalization", "WeightedSum": "layers.weighted_sum",
     "WindowAttention": "layers.window_attention", "DecomposedAttention": "layers.decomposed_attention",
     "PositionEmbedding": "layers.position_embedding", "PatchMerging": "layers.patch_merging",
+    "PointwiseGELU": "layers.pointwise_gelu",
     "LayerScale": "layers.layer_scale", "StochasticDepth": "layers.stochastic_depth",
     "AdamW": "models.optimizers",
 }  # fmt: skip
