@@ -26,12 +26,9 @@ class RoITargetSettings(Settings):
 
 
 class PoolingSettings(Settings):
-    """Of `RoIPool` (method "max"), and what every pooling is told: see `levels.roi_levels`.
+    """Of `RoIPool` (method "max"), and what every pooling is told: see `levels.roi_levels`."""
 
-    `leaves_maps`: whether `output_size` is the side of what a head reads; False where it reads vectors.
-    """
-
-    leaves_maps: ClassVar[bool] = True
+    leaves_maps: ClassVar[bool] = True  # False where a head reads vectors
 
     method: str = "align"
     output_size: Side = 7
