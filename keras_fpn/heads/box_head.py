@@ -8,7 +8,6 @@ import keras
 from keras_fpn.heads.box_head_names import CHECKPOINT_NAMES
 from keras_fpn.heads.convolutions import build_convolutions, convolve, make_convolutions
 from keras_fpn.layers.fixed_arguments import FixedArguments
-from keras_fpn.layers.normalization import build_norm
 from keras_fpn.parts.checkpoint_names import ClassRows
 
 if TYPE_CHECKING:
@@ -96,8 +95,7 @@ class BoxHead(FixedArguments, keras.layers.Layer):
         conv_channels: channels of each of them.
         fc_layers: number of fully connected layers, 1 or 2.
         norm: normalisation after each convolution, which then has no bias, a kind of `build_norm`; or None.
-        fc_norm: "group_norm" after each fully connected layer, before the ReLU; the bias stays (ShuLiu1993/PANet).
-        norm_epsilon: epsilon of either.
+        norm_epsilon: its epsilon.
         background_logits: logits after the K of the classes. The first is the background; further ones count in the
             softmax and are no class (torchvision's COCO predictor has 91 rows for 80 classes: 11).
         background_boxes: boxes after the K of the classes, that nobody reads; kept so that weights go back to where
@@ -120,7 +118,6 @@ class BoxHead(FixedArguments, keras.layers.Layer):
         conv_channels=256,
         fc_layers=2,
         norm=None,
-        fc_norm=None,
         norm_epsilon=1e-5,
         background_logits=1,
         background_boxes=0,
@@ -138,7 +135,6 @@ class BoxHead(FixedArguments, keras.layers.Layer):
         self.conv_channels = conv_channels
         self.fc_layers = fc_layers
         self.norm = norm
-        self.fc_norm = fc_norm
         self.norm_epsilon = norm_epsilon
         self.background_logits = background_logits
         self.background_boxes = background_boxes
@@ -149,13 +145,8 @@ class BoxHead(FixedArguments, keras.layers.Layer):
         self.convolutions, self.norms = make_convolutions(
             self.conv_layers, self.conv_channels, self.norm, self.norm_epsilon, "box_head"
         )
-        activation = None if self.fc_norm else "relu"
-        self.fc1 = dense(self.units, self.initializer, "fc1", activation)
-        self.fc2 = dense(self.units, self.initializer, "fc2", activation) if self.fc_layers == 2 else None
-        self.fc_norms = [
-            build_norm(self.fc_norm, self.norm_epsilon, f"fc{index + 1}_norm", "box_head")
-            for index in range(self.fc_layers if self.fc_norm else 0)
-        ]
+        self.fc1 = dense(self.units, self.initializer, "fc1", "relu")
+        self.fc2 = dense(self.units, self.initializer, "fc2", "relu") if self.fc_layers == 2 else None
         self.class_logits, self.box_deltas = predictors(
             self.num_classes,
             self.initializer,
@@ -174,8 +165,6 @@ class BoxHead(FixedArguments, keras.layers.Layer):
         for layer in (self.fc2, self.class_logits, self.box_deltas):
             if layer is not None:
                 build_dense(layer, self.units, self.initializer)
-        for norm in self.fc_norms:
-            norm.build((None, 1, 1, self.units))
 
     def call(
         self, crops: "tf.Tensor", training: bool = False, is_valid: "tf.Tensor | None" = None
@@ -196,13 +185,9 @@ class BoxHead(FixedArguments, keras.layers.Layer):
         maps = keras.ops.reshape(crops, (shape[0] * shape[1], *shape[2:]))
         maps = convolve(self, maps, training, is_valid)
         flat = keras.ops.reshape(maps, (shape[0] * shape[1], self.fc1.kernel.shape[0]))
-        hidden = self._normalised(self.fc1(flat), 0)
-        hidden = hidden if self.fc2 is None else self._normalised(self.fc2(hidden), 1)
-        return predict(self, hidden, shape)
+        return predict(self, self.hidden(flat), shape)
 
-    def _normalised(self, hidden, index):
-        """A fully connected layer's vectors `[N, units]`, with their ReLU where a normalisation comes before it."""
-        if not self.fc_norms:
-            return hidden
-        maps = keras.ops.reshape(hidden, (-1, 1, 1, self.units))
-        return keras.ops.reshape(keras.ops.relu(self.fc_norms[index](maps)), (-1, self.units))
+    def hidden(self, flat: "tf.Tensor") -> "tf.Tensor":
+        """Crops `[N, h * w * C]` after the fully connected layers, `[N, units]`."""
+        hidden = self.fc1(flat)
+        return hidden if self.fc2 is None else self.fc2(hidden)

@@ -7,11 +7,19 @@ from keras_fpn.backbones.build import build_conv5
 from keras_fpn.console.errors import UserError
 from keras_fpn.heads.box_head import BoxHead
 from keras_fpn.heads.conv5_head import Conv5Head
+from keras_fpn.heads.normed_box_head import NormedBoxHead
 
 
 def build_fc_head(num_classes: int, context: Any, pooling: Mapping[str, Any], *, name: str, **options: Any) -> BoxHead:
     """The paper's two fully connected layers, or torchvision's convolutions and one."""
     return BoxHead(num_classes, name=name, **options)
+
+
+def build_normed_fc_head(
+    num_classes: int, context: Any, pooling: Mapping[str, Any], *, name: str, **options: Any
+) -> NormedBoxHead:
+    """The same, normalised after each fully connected layer."""
+    return NormedBoxHead(num_classes, name=name, **options)
 
 
 def build_conv5_head(

@@ -87,8 +87,13 @@ class BoxHeadSettings(HeadSettings):
     conv_channels: Channels = 256
     fc_layers: Literal[1, 2] = 2
     norm: Norm | None = None
-    fc_norm: Literal["group_norm"] | None = None
     norm_epsilon: NonNegativeFloat = 1e-5
+
+
+class NormedBoxHeadSettings(BoxHeadSettings):
+    """Of `NormedBoxHead` (name "normed_fc"), whose fully connected layers are normalised, too."""
+
+    fc_norm: Literal["group_norm"] = "group_norm"
 
 
 class RoILossSettings(Settings):
@@ -202,6 +207,7 @@ POOLINGS.add(
     Part("adaptive_vectors", AdaptiveVectorSettings, "keras_fpn.layers.adaptive_roi_vectors:AdaptiveRoIVectors"),
 )
 BOX_HEADS.add("fc", Part("fc", BoxHeadSettings, "keras_fpn.heads.build:build_fc_head"))
+BOX_HEADS.add("normed_fc", Part("normed_fc", NormedBoxHeadSettings, "keras_fpn.heads.build:build_normed_fc_head"))
 BOX_HEADS.add("conv5", Part("conv5", HeadSettings, "keras_fpn.heads.build:build_conv5_head"))
 
 SUPPRESSIONS.add("per_class", Part("per_class", DetectionSettings, "keras_fpn.layers.detections:DetectionLayer"))

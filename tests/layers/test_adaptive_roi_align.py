@@ -73,7 +73,7 @@ MASKS = {
 }
 VECTORS = {
     "roi_pooling": {"method": "adaptive_vectors", "norm": "group_norm", "units": 24},
-    "box_head": {"units": 40, "fc_layers": 1, "fc_norm": "group_norm"},
+    "box_head": {"units": 40, "name": "normed_fc", "fc_layers": 1},
 }
 CASES = {
     "boxes": ("FasterRCNN", {}),
@@ -149,7 +149,7 @@ def test_heads_of_maps_are_refused_on_vectors(config, settings, head):
     ("settings", "message"),
     [
         (["roi_pooling.norm=group_norm", "roi_pooling.units=32"], "roi_pooling.units: 32 .* group of norm"),
-        (["box_head.fc_norm=group_norm", "box_head.units=16"], "box_head.units: 16 .* group of fc_norm"),
+        (["box_head.units=16"], "box_head.units: 16 .* group of fc_norm"),
     ],
 )
 def test_vectors_that_groups_would_leave_nothing_of_are_refused(settings, message):

@@ -46,7 +46,7 @@ VARIANTS |= {"adaptive": {"roi_pooling": {"method": "adaptive", "norm": "group_n
 VARIANTS |= {
     "adaptive vectors": {
         "roi_pooling": {"method": "adaptive_vectors", "norm": "group_norm", "units": 256},
-        "box_head": {"units": 256, "fc_layers": 1, "fc_norm": "group_norm"},
+        "box_head": {"units": 256, "name": "normed_fc"},
     }
 }
 VARIANTS |= {"weighted sums": {"pyramid": {"name": "bifpn", "channels": 8, "repeats": 1, "norm": "group_norm"}}}
