@@ -304,7 +304,7 @@ SPEAKS_OF_THEM = {
     ),
     **dict.fromkeys(
         (
-            "data/image_heads.py", "export/tflite/pixels.py", "heads/convolutions.py", "layers/normalization.py",
+            "data/image_heads.py", "export/tflite/pixels.py", "layers/normalization.py",
         ),
         _PIXELS,
     ),

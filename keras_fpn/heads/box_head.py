@@ -185,9 +185,9 @@ class BoxHead(FixedArguments, keras.layers.Layer):
         maps = keras.ops.reshape(crops, (shape[0] * shape[1], *shape[2:]))
         maps = convolve(self, maps, training, is_valid)
         flat = keras.ops.reshape(maps, (shape[0] * shape[1], self.fc1.kernel.shape[0]))
-        return predict(self, self.hidden(flat), shape)
+        return predict(self, self.hidden(flat, training, is_valid), shape)
 
-    def hidden(self, flat: "tf.Tensor") -> "tf.Tensor":
-        """Crops `[N, h * w * C]` after the fully connected layers, `[N, units]`."""
+    def hidden(self, flat: "tf.Tensor", training: bool, is_valid: "tf.Tensor | None") -> "tf.Tensor":
+        """Crops `[B * R, h * w * C]` after the fully connected layers, `[B * R, units]`; see `call`."""
         hidden = self.fc1(flat)
         return hidden if self.fc2 is None else self.fc2(hidden)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_fpn.layers.normalization import LEARNS_STATISTICS, build_norm
+from keras_fpn.layers.normalization import build_norm, told_of_maps
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -67,13 +67,10 @@ def convolve(
         training: whether live batch normalisation learns its statistics.
         is_valid: `[B, R]` bool, False for crops that stay out of the statistics; all count without.
     """
-    mask = None
-    if is_valid is not None:
-        mask = keras.ops.broadcast_to(keras.ops.reshape(is_valid, (-1, 1, 1)), keras.ops.shape(maps)[:3])
-    statistics = {"training": training, "mask": mask} if head.norm in LEARNS_STATISTICS else {}
+    told = told_of_maps(head.norm, maps, training, is_valid)
     for index, layer in enumerate(head.convolutions):
         maps = layer(maps)
         if head.norms:
-            maps = head.norms[index](maps, **statistics)
+            maps = head.norms[index](maps, **told)
         maps = keras.ops.relu(maps)
     return maps

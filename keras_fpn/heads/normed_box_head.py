@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_fpn.heads.box_head import BoxHead
-from keras_fpn.layers.normalization import build_norm
+from keras_fpn.layers.normalization import build_norm, told_of_maps
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -19,7 +19,7 @@ class NormedBoxHead(BoxHead):
 
     Args:
         num_classes: K, without background.
-        fc_norm: "group_norm".
+        fc_norm: a kind of `build_norm`, "group_norm" in its authors'.
         **kwargs: see `BoxHead`; `norm_epsilon` is of these normalisations, too.
     """
 
@@ -41,10 +41,11 @@ class NormedBoxHead(BoxHead):
         for norm in self.fc_norms:
             norm.build((None, 1, 1, self.units))
 
-    def hidden(self, flat: "tf.Tensor") -> "tf.Tensor":
+    def hidden(self, flat: "tf.Tensor", training: bool, is_valid: "tf.Tensor | None") -> "tf.Tensor":
         """See `BoxHead.hidden`."""
         hidden = flat
         for layer, norm in zip(self._fc_layers(), self.fc_norms, strict=True):
             maps = keras.ops.reshape(layer(hidden), (-1, 1, 1, self.units))  # the normalisations' are maps
-            hidden = keras.ops.reshape(keras.ops.relu(norm(maps)), (-1, self.units))
+            maps = norm(maps, **told_of_maps(self.fc_norm, maps, training, is_valid))
+            hidden = keras.ops.reshape(keras.ops.relu(maps), (-1, self.units))
         return hidden

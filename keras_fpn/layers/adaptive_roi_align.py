@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from keras_fpn.layers.normalization import build_norm
+from keras_fpn.layers.normalization import build_norm, told_of_maps
 from keras_fpn.layers.roi_align import RoIAlign
 
 
@@ -17,8 +17,7 @@ class AdaptiveRoIAlign(RoIAlign):
     pooling has one less. `canonical_size` and `canonical_level` are not asked.
 
     Args:
-        norm: None, "group_norm" or "frozen_batch_norm" after each convolution, which then has no bias. Statistics that
-            are learnt would be those of crops that only pad their image, too.
+        norm: None, or a kind of `build_norm` after each convolution, which then has no bias.
         norm_epsilon: of the normalisation.
         **kwargs: see `RoIAlign`.
     """
@@ -57,12 +56,22 @@ class AdaptiveRoIAlign(RoIAlign):
         """Height, width and channels of what a level's own layer reads of each crop."""
         return self.output_size, self.output_size, channels
 
-    def read(self, maps: Sequence[tf.Tensor], boxes: tf.Tensor, images: tf.Tensor, own_level: tf.Tensor) -> tf.Tensor:
+    def read(
+        self,
+        maps: Sequence[tf.Tensor],
+        boxes: tf.Tensor,
+        images: tf.Tensor,
+        own_level: tf.Tensor,
+        training: bool,
+        is_valid: tf.Tensor | None,
+    ) -> tf.Tensor:
         """See `RoIPooling.read`; `own_level` is not asked."""
         fused, shape = None, self.read_shape(maps[0].shape[-1])
         for index, level in enumerate(self.strides):
             crops = self.crop(maps, boxes, images, tf.fill(tf.shape(images), index))
             crops = self.first_layers[level](tf.reshape(crops, [-1, *shape]))
-            crops = tf.nn.relu(self.norms[level](crops) if self.norms else crops)
+            if self.norms:
+                crops = self.norms[level](crops, **told_of_maps(self.norm, crops, training, is_valid))
+            crops = tf.nn.relu(crops)
             fused = crops if fused is None else tf.maximum(fused, crops)
         return fused

@@ -14,7 +14,7 @@ class AdaptiveRoIVectors(AdaptiveRoIAlign):
 
     Args:
         units: of the vector.
-        norm: None, or "group_norm" of the vector before the ReLU; the bias stays (as the authors').
+        norm: None, or a kind of `build_norm` of the vector before the ReLU; the bias stays (as the authors').
         norm_epsilon: of the normalisation.
         **kwargs: see `RoIAlign`.
     """

@@ -172,6 +172,23 @@ def build_norm(
     return NORMS[kind](epsilon, frozen_gamma, name)
 
 
+def told_of_maps(kind: str | None, maps: "tf.Tensor", training: bool, is_valid: "tf.Tensor | None") -> dict[str, Any]:
+    """Arguments of a normalisation's call besides the maps: one that learns statistics is told which of them count.
+
+    Args:
+        kind: see `build_norm`; None for none.
+        maps: `[N, h, w, C]`.
+        training: whether statistics are learnt.
+        is_valid: `[B, R]` or `[N]` bool, False for maps that stay out of the statistics; all count without.
+    """
+    if kind not in LEARNS_STATISTICS:
+        return {}
+    if is_valid is None:
+        return {"training": training}
+    cells = keras.ops.shape(maps)[:3]
+    return {"training": training, "mask": keras.ops.broadcast_to(keras.ops.reshape(is_valid, (-1, 1, 1)), cells)}
+
+
 def told_what_counts(norm: BatchNormalization) -> MaskedBatchNormalization:
     """The same normalisation, of learnt statistics, which is told which maps count."""
     return MaskedBatchNormalization.from_config(norm.get_config())

@@ -30,12 +30,19 @@ class RoIPooling(FixedArguments, keras.layers.Layer):
         self.canonical_size = canonical_size
         self.canonical_level = canonical_level
 
-    def call(self, features: Mapping[str, tf.Tensor], boxes: tf.Tensor) -> tf.Tensor:
+    def call(
+        self,
+        features: Mapping[str, tf.Tensor],
+        boxes: tf.Tensor,
+        training: bool = False,
+        is_valid: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Crop.
 
         Args:
             features: `{level: [B, h, w, C]}`, at least the levels of `strides`.
             boxes: `[B, R, 4]` float32, pixels of the network's input.
+            training, is_valid: for poolings with weights, as of `BoxHead.call`.
 
         Returns:
             `[B, R, *crop_shape]`, which is `[output_size, output_size, C]` here, in the dtype of the features.
@@ -43,15 +50,26 @@ class RoIPooling(FixedArguments, keras.layers.Layer):
         shape, levels = tf.shape(boxes), list(self.strides)
         boxes, images, own_level = place_rois(boxes, levels, self.canonical_size, self.canonical_level)
         maps = [features[level] for level in levels]
-        crops = self.read(maps, boxes, images, own_level)
+        crops = self.read(maps, boxes, images, own_level, training, is_valid)
         return tf.reshape(crops, [shape[0], shape[1], *self.crop_shape(maps[0].shape[-1])])
 
     def crop_shape(self, channels: int) -> tuple[int, int, int]:
         """Height, width and channels of what leaves of each crop of levels of so many channels."""
         return self.output_size, self.output_size, channels
 
-    def read(self, maps: Sequence[tf.Tensor], boxes: tf.Tensor, images: tf.Tensor, own_level: tf.Tensor) -> tf.Tensor:
-        """The crops that leave, `[N, *crop_shape]`; arguments as of `crop`. Exporters replace that, and never this."""
+    def read(
+        self,
+        maps: Sequence[tf.Tensor],
+        boxes: tf.Tensor,
+        images: tf.Tensor,
+        own_level: tf.Tensor,
+        training: bool,
+        is_valid: tf.Tensor | None,
+    ) -> tf.Tensor:
+        """The crops that leave, `[N, *crop_shape]`; arguments as of `crop` and `call`.
+
+        Exporters replace `crop`, and never this.
+        """
         return self.crop(maps, boxes, images, own_level)
 
     def crop(self, maps: Sequence[tf.Tensor], boxes: tf.Tensor, images: tf.Tensor, own_level: tf.Tensor) -> tf.Tensor:

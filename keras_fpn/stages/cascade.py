@@ -91,7 +91,8 @@ class CascadeStage(ClassifyStage):
         losses: dict[str, tf.Tensor] = {}
         recalls: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
         for number, (name, head) in enumerate(zip(self._names, self.heads, strict=True)):
-            crops = scale_gradient(self.roi_pooling(features, rois["boxes"]), 1.0 / len(self.heads))
+            crops = self.roi_pooling(features, rois["boxes"], training=training, is_valid=rois["is_valid"])
+            crops = scale_gradient(crops, 1.0 / len(self.heads))
             logits, deltas = head(crops, training=training, is_valid=rois["is_valid"])
             own_losses, own_recalls = self.learn(name, logits, deltas, rois)
             losses, recalls = losses | own_losses, recalls | own_recalls

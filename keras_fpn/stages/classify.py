@@ -83,7 +83,8 @@ class ClassifyStage(Stage):
 
         In training, RoIs that are not valid (`[B, R]` bool) stay out of the statistics of live batch normalisation.
         """
-        return self.box_head(self.roi_pooling(features, boxes), training=training, is_valid=is_valid)
+        crops = self.roi_pooling(features, boxes, training=training, is_valid=is_valid)
+        return self.box_head(crops, training=training, is_valid=is_valid)
 
     def predict(self, features: Tensors, proposals: Tensors, inputs: Tensors) -> tuple[Tensors, tf.Tensor, tf.Tensor]:
         """The RoIs that detections are made of, and their class logits and deltas, see `classify`.

@@ -53,7 +53,7 @@ class RoIAlignSettings(PoolingSettings):
 class AdaptivePoolingSettings(RoIAlignSettings):
     """Of `AdaptiveRoIAlign` (method "adaptive"), which reads all levels and no `canonical_size`, `canonical_level`."""
 
-    norm: Literal["group_norm", "frozen_batch_norm"] | None = None
+    norm: Norm | None = None
     norm_epsilon: NonNegativeFloat = 1e-5
     conventions = (*RoIAlignSettings.conventions, "norm", "norm_epsilon")
 
@@ -63,7 +63,6 @@ class AdaptiveVectorSettings(AdaptivePoolingSettings):
 
     leaves_maps = False
     units: Channels = 1024
-    norm: Literal["group_norm"] | None = None
     conventions = (*AdaptivePoolingSettings.conventions, "units")
 
 
@@ -93,7 +92,7 @@ class BoxHeadSettings(HeadSettings):
 class NormedBoxHeadSettings(BoxHeadSettings):
     """Of `NormedBoxHead` (name "normed_fc"), whose fully connected layers are normalised, too."""
 
-    fc_norm: Literal["group_norm"] = "group_norm"
+    fc_norm: Norm = "group_norm"
 
 
 class RoILossSettings(Settings):
@@ -192,7 +191,7 @@ def check_vector_norms(groups: Mapping[str, Any]) -> None:
         norms["roi_pooling"] = "norm"
     for group, norm in norms.items():
         units = groups[group].get("units", 0)
-        if groups[group].get(norm) and 32 % units == 0:  # so many groups, or what divides both
+        if groups[group].get(norm) == "group_norm" and 32 % units == 0:  # so many groups, or what divides both
             raise ValueError(f"{group}.units: {units} are one number for each group of {norm}; take 64 or more")
 
 

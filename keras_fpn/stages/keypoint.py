@@ -78,9 +78,11 @@ class KeypointStage(Stage):
         build_on_crops(self.keypoint_head, self.keypoint_pooling, self.context.channels)
         super().build()
 
-    def heat_maps(self, features: Tensors, boxes: tf.Tensor) -> tf.Tensor:
-        """Logits `[B, R, m, m, K]` of RoIs `[B, R, 4]`, float32."""
-        return self.keypoint_head(self.keypoint_pooling(features, boxes))
+    def heat_maps(
+        self, features: Tensors, boxes: tf.Tensor, training: bool = False, is_valid: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Logits `[B, R, m, m, K]` of RoIs `[B, R, 4]`, float32; `training`, `is_valid`: see `RoIPooling.call`."""
+        return self.keypoint_head(self.keypoint_pooling(features, boxes, training=training, is_valid=is_valid))
 
     def keypoints(self, features: Tensors, found: Tensors) -> tf.Tensor:
         """Keypoints `[B, D, K, 3]` of detections; none is computed of rows that are padding in all images."""
@@ -105,7 +107,7 @@ class KeypointStage(Stage):
     ) -> Trained:
         check_keypoints(targets, self.keypoint_head.num_keypoints)
         boxes, labels, is_valid = keypoint_rois(state["samples"], targets["keypoints"], self.side)
-        logits = self.heat_maps(features, boxes)
+        logits = self.heat_maps(features, boxes, training, tf.reduce_any(is_valid, axis=-1))
         sampling = self.settings["roi_targets"]
         most = sampling["samples_per_image"] * sampling["positive_fraction"]
         options = self.settings["keypoint_losses"]

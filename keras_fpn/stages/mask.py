@@ -91,7 +91,8 @@ class MaskStage(Stage):
             classes: `[B, R]` int32; any number where the row is padding.
             training, is_valid: see `MaskHead`.
         """
-        logits = self.mask_head(self.mask_pooling(features, boxes), training=training, is_valid=is_valid)
+        crops = self.mask_pooling(features, boxes, training=training, is_valid=is_valid)
+        logits = self.mask_head(crops, training=training, is_valid=is_valid)
         shape = tf.shape(boxes)
         masks = tf.reshape(logits, [-1, self.side**2, self.mask_head.num_masks])
         channel = tf.zeros_like(classes) if self.mask_head.class_agnostic else classes

@@ -1,5 +1,7 @@
 """RoIs of all levels, fused: against the formula, in members, in files and in exporters."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -56,6 +58,20 @@ def test_the_maximum_of_all_levels_after_a_fully_connected_layer_of_each():
     np.testing.assert_allclose(layer(features(), BOXES), np.max(expected, axis=0).reshape(2, 2, 1, 1, 6), atol=1e-5)
 
 
+@pytest.mark.parametrize("norm", ["batch_norm", "sync_batch_norm"])
+@pytest.mark.parametrize("kind", [AdaptiveRoIAlign, functools.partial(AdaptiveRoIVectors, units=6)])
+def test_boxes_that_only_pad_stay_out_of_the_statistics(kind, norm):
+    """With the last box of each image for padding they are those of the first ones alone."""
+    statistics = []
+    for boxes, is_valid in ((BOXES, [[True, False]] * 2), (BOXES[:, :1], None), (BOXES, None)):
+        keras.utils.set_random_seed(1)
+        layer = kind(norm=norm, output_size=5, strides=STRIDES)
+        layer(features(), boxes, training=True, is_valid=None if is_valid is None else tf.constant(is_valid))
+        statistics.append(np.concatenate([value for value in map(np.ravel, layer.non_trainable_variables)]))
+    np.testing.assert_allclose(statistics[0], statistics[1], rtol=1e-5, atol=1e-6)
+    assert not np.allclose(statistics[0], statistics[2], rtol=1e-3)
+
+
 NARROW = {
     "backbone": {"name": "resnet18", "width": 8, "freeze_at": 0},
     "pyramid": {"name": "panet", "channels": 8},
@@ -71,6 +87,7 @@ MASKS = {
     "mask_head": {"pooling_size": 3, "conv_layers": 1, "channels": 8},
     "mask_targets": {"rule": "bitmask"},
 }
+KEYPOINTS = {"keypoint_head": {"pooling_size": 3, "conv_layers": 1, "channels": 8, "num_keypoints": 2}}
 VECTORS = {
     "roi_pooling": {"method": "adaptive_vectors", "norm": "group_norm", "units": 24},
     "box_head": {"units": 40, "name": "normed_fc", "fc_layers": 1},
@@ -79,6 +96,7 @@ CASES = {
     "boxes": ("FasterRCNN", {}),
     "masks": ("MaskRCNN", MASKS),
     "cascade": ("CascadeRCNN", {}),
+    "keypoints": ("KeypointRCNN", KEYPOINTS | {"roi_pooling": {"method": "adaptive", "norm": "batch_norm"}}),
     "vectors": ("FasterRCNN", VECTORS),
     "cascade of vectors": ("CascadeRCNN", {"roi_pooling": VECTORS["roi_pooling"]}),
 }
@@ -94,12 +112,15 @@ def built(case):
 def test_it_learns_and_survives_a_file(case, tmp_path):
     model = built(case)
     poolings = [name for name in model.parts if name.endswith("pooling")]
-    assert poolings == ["roi_pooling", "mask_pooling"][: 1 + (case == "masks")]
+    further = {"masks": ["mask_pooling"], "keypoints": ["keypoint_pooling"]}.get(case, [])
+    assert poolings == ["roi_pooling", *further]
     images = tf.random.stateless_uniform([2, 64, 96, 3], [1, 2]) * 255
     inputs = {"images": images, "image_sizes": tf.constant([[64, 96], [50, 70]])}
     targets = {"boxes": tf.constant([[[10.0, 12, 40, 44]], [[20.0, 30, 60, 50]]]), "classes": tf.constant([[0], [1]])}
     if case == "masks":
         targets["bitmaps"] = tf.ones([2, 1, 64, 96], tf.uint8)
+    if case == "keypoints":
+        targets["keypoints"] = tf.constant([[[[20.0, 30, 2], [30, 20, 2]]], [[[30, 40, 2], [50, 40, 1]]]])
     with tf.GradientTape(persistent=True) as tape:
         losses, _ = model.training_losses(inputs, targets, tf.zeros([2], tf.int64), training=True)
         loss = tf.add_n(list(losses.values()))
