@@ -1,6 +1,6 @@
 """RoIs read from all levels and fused (Liu et al., PANet, CVPR 2018, section 3.2)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import keras
 import tensorflow as tf
@@ -58,18 +58,16 @@ class AdaptiveRoIAlign(RoIAlign):
 
     def read(
         self,
-        maps: Sequence[tf.Tensor],
-        boxes: tf.Tensor,
-        images: tf.Tensor,
+        crop: Callable[[tf.Tensor], tf.Tensor],
         own_level: tf.Tensor,
         training: bool,
         is_valid: tf.Tensor | None,
     ) -> tf.Tensor:
-        """See `RoIPooling.read`; `own_level` is not asked."""
-        fused, shape = None, self.read_shape(maps[0].shape[-1])
+        """See `RoIPooling.read`; of `own_level` only the number of boxes is asked."""
+        fused = None
         for index, level in enumerate(self.strides):
-            crops = self.crop(maps, boxes, images, tf.fill(tf.shape(images), index))
-            crops = self.first_layers[level](tf.reshape(crops, [-1, *shape]))
+            crops = crop(tf.fill(tf.shape(own_level), index))
+            crops = self.first_layers[level](tf.reshape(crops, [-1, *self.read_shape(crops.shape[-1])]))
             if self.norms:
                 crops = self.norms[level](crops, **told_of_maps(self.norm, crops, training, is_valid))
             crops = tf.nn.relu(crops)

@@ -1,6 +1,7 @@
 """The part that is the same in every pooling of RoIs: which level each is read from, and the shape of the crops."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -50,7 +51,7 @@ class RoIPooling(FixedArguments, keras.layers.Layer):
         shape, levels = tf.shape(boxes), list(self.strides)
         boxes, images, own_level = place_rois(boxes, levels, self.canonical_size, self.canonical_level)
         maps = [features[level] for level in levels]
-        crops = self.read(maps, boxes, images, own_level, training, is_valid)
+        crops = self.read(functools.partial(self.crop, maps, boxes, images), own_level, training, is_valid)
         return tf.reshape(crops, [shape[0], shape[1], *self.crop_shape(maps[0].shape[-1])])
 
     def crop_shape(self, channels: int) -> tuple[int, int, int]:
@@ -59,18 +60,19 @@ class RoIPooling(FixedArguments, keras.layers.Layer):
 
     def read(
         self,
-        maps: Sequence[tf.Tensor],
-        boxes: tf.Tensor,
-        images: tf.Tensor,
+        crop: Callable[[tf.Tensor], tf.Tensor],
         own_level: tf.Tensor,
         training: bool,
         is_valid: tf.Tensor | None,
     ) -> tf.Tensor:
-        """The crops that leave, `[N, *crop_shape]`; arguments as of `crop` and `call`.
+        """The crops that leave, `[N, *crop_shape]`.
 
-        Exporters replace `crop`, and never this.
+        Args:
+            crop: `crop` of all boxes, a function of the level that each is read from.
+            own_level: see `crop`.
+            training, is_valid: see `call`.
         """
-        return self.crop(maps, boxes, images, own_level)
+        return crop(own_level)
 
     def crop(self, maps: Sequence[tf.Tensor], boxes: tf.Tensor, images: tf.Tensor, own_level: tf.Tensor) -> tf.Tensor:
         """Return the crops `[N, s, s, C]` of N boxes.
