@@ -1,6 +1,7 @@
 """A TFLite detector in LiteRT's interpreter; no TensorFlow."""
 
 import os
+import threading
 import zipfile
 from pathlib import Path
 
@@ -22,6 +23,8 @@ class TFLiteArtefact:
     """See `open_artefact`. XNNPACK computes; images go through one by one, as the graph takes them.
 
     Without `threads` there is one for each CPU, up to `MOST_THREADS`; the interpreter's own choice is a single one.
+    Threads of the caller take turns, an image each: an interpreter crashes when two are in it, and another has another
+    arena.
     """
 
     format = "tflite"
@@ -30,6 +33,7 @@ class TFLiteArtefact:
         self.path = path
         threads = threads or min(os.cpu_count() or 1, MOST_THREADS)
         interpreting = extras.require("ai_edge_litert.interpreter", extra="tflite")
+        self._turn = threading.Lock()
         self.description = read_description(path)
         if verify:
             content = flatbuffer_of(Path(path).read_bytes())
@@ -53,10 +57,10 @@ class TFLiteArtefact:
     ) -> dict[str, np.ndarray]:
         """See `open_artefact`."""
         inputs = checked_inputs(self.path, self.description, images, image_sizes, proposals, num_proposals)
-        found = [
-            self._run_one(**{name: value[index : index + 1] for name, value in inputs.items()})
-            for index in range(len(inputs["images"]))
-        ]
+        found = []
+        for index in range(len(inputs["images"])):
+            with self._turn:
+                found.append(self._run_one(**{name: value[index : index + 1] for name, value in inputs.items()}))
         return {name: np.concatenate([one[name] for one in found]) for name in self.description.outputs}
 
 

@@ -1,5 +1,6 @@
 """Exported detectors opened and run in their own runtimes, and `detect` on them."""
 
+import concurrent.futures
 import contextlib
 import io
 import json
@@ -137,6 +138,22 @@ class TestRun:
             np.testing.assert_allclose(alone["boxes"], opened[name].run(**inputs)["boxes"], atol=1e-3)
         with pytest.raises(keras_fpn.UserError, match="served: TensorFlow runs already and keeps its threads"):
             artefacts.open_artefact(files.saved_model, threads=1)
+
+    @pytest.mark.parametrize("name", FORMATS)
+    def test_many_may_ask_at_once(self, name, opened):
+        inputs = random_inputs(opened[name].description, 4)
+        alone = [opened[name].run(*(value[index : index + 1] for value in inputs.values())) for index in range(4)]
+
+        def ask(number):
+            order = np.random.default_rng(number).permutation(np.arange(200) % 4)
+            return [(index, opened[name].run(*(value[index : index + 1] for value in inputs.values()))) for index in order]
+
+        with concurrent.futures.ThreadPoolExecutor(8) as threads:
+            answers = [answer for some in threads.map(ask, range(8)) for answer in some]
+        assert len(answers) == 1600
+        for index, found in answers:
+            for key, value in alone[index].items():
+                np.testing.assert_allclose(found[key], value, atol=1e-5, rtol=1e-5, err_msg=key)
 
     def test_the_highest_version_is_taken(self, files, tmp_path):
         served = tmp_path / "served"
