@@ -265,7 +265,8 @@ def _inputs(input_type, frame):
         "image_sizes": {
             "dtype": "int32",
             "shape": [batch, 2],
-            "meaning": "height and width of the part of each image that is no padding, pixels",
+            "meaning": "height and width of the part of each image that is no padding, pixels"
+            + ("" if frame is None else "; 0, 0, as of an input that was never set: the whole image"),
         },
     }
 

@@ -80,11 +80,12 @@ def test_it_answers_what_the_model_answers(valid, tiny_model, detect):
     assert_same(detect(**inputs), expected)
 
 
-def test_an_image_without_extent_has_no_detections(tiny_model, detect):
-    found = detect(images=picture(SIZE, seed=1), image_sizes=np.zeros([1, 2], np.int32))
-    assert found["num_detections"].tolist() == [0]
-    assert not found["boxes"].any() and not found["scores"].any()
-    assert (found["classes"] == -1).all()
+@pytest.mark.parametrize("unset", [(0, 0), (0, 60), (129, 160), (-1, 2**31 - 1)])
+def test_sizes_that_no_program_set_are_those_of_the_whole_image(unset, detect):
+    image = picture(SIZE, seed=1)
+    whole = detect(images=image, image_sizes=np.array([SIZE], np.int32))
+    assert whole["num_detections"].tolist() > [0]
+    assert_same(detect(images=image, image_sizes=np.array([unset], np.int32)), whole)
 
 
 def test_inputs_and_outputs_have_the_names_and_types_of_all_artefacts(file):
