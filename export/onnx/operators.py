@@ -116,7 +116,7 @@ def nms_mask(
     # One comparison that NaN and infinity in any of the four fail.
     is_finite = tf.reduce_sum(tf.abs(boxes), axis=-1) <= LARGEST
     scores = tf.where(is_finite[:, None], scores, LOWEST)
-    limits = tf.constant(iou_threshold, tf.float32), tf.constant(max(score_threshold, LOWEST), tf.float32)
+    limits = tf.constant([iou_threshold], tf.float32), tf.constant([max(score_threshold, LOWEST)], tf.float32)
     selected = native(
         "NonMaxSuppression",
         [boxes, scores, tf.constant([max_kept], tf.int64), *limits],

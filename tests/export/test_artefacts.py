@@ -142,11 +142,12 @@ class TestRun:
     @pytest.mark.parametrize("name", FORMATS)
     def test_many_may_ask_at_once(self, name, opened):
         inputs = random_inputs(opened[name].description, 4)
-        alone = [opened[name].run(*(value[index : index + 1] for value in inputs.values())) for index in range(4)]
+        each = [[value[index : index + 1] for value in inputs.values()] for index in range(4)]
+        alone = [opened[name].run(*given) for given in each]
 
         def ask(number):
             order = np.random.default_rng(number).permutation(np.arange(200) % 4)
-            return [(index, opened[name].run(*(value[index : index + 1] for value in inputs.values()))) for index in order]
+            return [(index, opened[name].run(*each[index])) for index in order]
 
         with concurrent.futures.ThreadPoolExecutor(8) as threads:
             answers = [answer for some in threads.map(ask, range(8)) for answer in some]
