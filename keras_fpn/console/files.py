@@ -1,7 +1,8 @@
 """Files whole or not at all: written under a temporary name beside their place, brought to the disk, then renamed.
 
 A temporary name holds the number of its process: two that write the same file do not meet, and of one that was killed
-is known whose it was.
+is known whose it was. In containers all numbers are 1: a temporary folder has a name of its own, too, and the system
+keeps a lock on it for as long as its process is there.
 """
 
 import contextlib
@@ -10,10 +11,12 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from keras_fpn.console import locking
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.processes import is_running
 
@@ -66,13 +69,19 @@ def clear_leftovers(folder: str | os.PathLike) -> None:
 
     Those of this process's number, too: it has written nothing yet, so they are of an earlier one.
     """
-    for leftover in Path(folder).glob(".*"):
-        match = _TEMPORARY.fullmatch(leftover.name)
-        if match and (int(match[1]) == os.getpid() or not is_running(int(match[1]))):
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
+    for leftover in filter(_is_left, Path(folder).glob(".*")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _is_left(path):
+    """Whether this is the temporary file or folder of a process that is gone."""
+    match = _TEMPORARY.fullmatch(path.name)
+    if not match or (int(match[1]) != os.getpid() and is_running(int(match[1]))):
+        return False
+    return not (path.is_dir() and locking.is_held(path))
 
 
 @contextlib.contextmanager
@@ -143,15 +152,12 @@ def built_aside(path: str | os.PathLike) -> Iterator[Path]:
 
     Until then an older `path` stays as it is, and where the work inside fails, or is stopped, it is all that is left:
     folders on the way that were made for it are removed again. Other files of the temporary folder come along where
-    there are none of their names beside `path`.
+    there are none of their names beside `path`. What processes that were killed left of this `path` is removed.
     """
     path = Path(path)
     made = [folder for folder in path.absolute().parents if not folder.exists()]
-    aside = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
-        with errors_name(path):
-            shutil.rmtree(aside, ignore_errors=True)  # of an earlier process of this number
-            aside.mkdir(parents=True)
+        with errors_name(path), _folder_beside(path) as aside:
             yield aside / path.name
             _sync_all(aside)
             _take_the_place_of(path, aside)
@@ -159,10 +165,24 @@ def built_aside(path: str | os.PathLike) -> Iterator[Path]:
             made = []
             _bring_along(path.parent, aside)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
         for folder in made:
             with contextlib.suppress(OSError):  # something else is in it by now
                 folder.rmdir()
+
+
+@contextlib.contextmanager
+def _folder_beside(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.iterdir():
+        if leftover.name.startswith(f".{path.name}.") and leftover.name.endswith(".unfinished") and _is_left(leftover):
+            shutil.rmtree(leftover, ignore_errors=True)
+    ending = f".{os.getpid()}.unfinished"
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=ending, dir=path.parent))
+    try:
+        with locking.hold(aside):
+            yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _take_the_place_of(path, aside):

@@ -42,6 +42,38 @@ def locked(path: str | os.PathLike, waiting: Callable[[], None] = lambda: None) 
             _let_go(file)
 
 
+@contextlib.contextmanager
+def hold(folder: str | os.PathLike) -> Iterator[None]:
+    """Tell others, by `is_held`, that this process is there that works in a folder; Windows has no such locks."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_held(folder: str | os.PathLike) -> bool:
+    """Whether a process holds a folder, of this container or of another with the same disk."""
+    if fcntl is None:
+        return False
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # gone by now
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in _TAKEN
+    finally:
+        os.close(handle)
+    return False
+
+
 def _taken(file: IO[bytes]) -> bool:
     """Whether the lock is ours now, as far as there are locks."""
     try:

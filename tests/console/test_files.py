@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+import textwrap
 
 import pytest
 
@@ -97,11 +100,39 @@ def test_a_write_that_fails_leaves_both_files(tmp_path):
     assert (path.read_text(), older.read_text()) == ("2", "1") and len(list(tmp_path.iterdir())) == 2
 
 
-def test_what_an_earlier_process_of_this_number_left_is_no_obstacle(tmp_path):
-    (tmp_path / f".folder.{files.os.getpid()}.unfinished" / "folder").mkdir(parents=True)
+@pytest.mark.parametrize("number", [os.getpid(), 999999999], ids=["of this number", "of another"])
+def test_what_a_process_that_was_killed_left_is_no_obstacle_and_goes(number, tmp_path):
+    for name in ("folder", "other"):
+        (tmp_path / f".{name}.abc.{number}.unfinished" / name).mkdir(parents=True)
     with files.built_aside(tmp_path / "folder") as aside:
         aside.mkdir()
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".other.abc.{number}.unfinished", "folder"]
+
+
+def test_containers_whose_processes_all_have_one_number_do_not_meet(tmp_path):
+    """Another process, alive, that writes the same place under our number: the second is the one that stays."""
+    code = """
+        import os, sys
+        from keras_fpn.console import files
+        os.getpid = lambda: 1
+        with files.built_aside(sys.argv[1]) as aside:
+            aside.mkdir()
+            (aside / "theirs").touch()
+            print("begun", flush=True)
+            input()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "folder")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "begun\n"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(files.os, "getpid", lambda: 1)
+            with files.built_aside(tmp_path / "folder") as aside:
+                aside.mkdir()
+                (aside / "ours").touch()
+        assert [path.name for path in (tmp_path / "folder").iterdir()] == ["ours"]
+        other.communicate("\n")
+    assert other.returncode == 0
+    assert [path.name for path in tmp_path.glob("folder/*")] == ["theirs"] and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_pipe_or_a_device_is_no_place_for_a_file(tmp_path):
