@@ -10,6 +10,7 @@ objects.
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import keras
@@ -22,6 +23,7 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.data.batches import check_arrays, check_targets, with_sizes
 from keras_fpn.layers.pixels import PixelNormalization
 from keras_fpn.metrics import MetricFamily
+from keras_fpn.models import keras_export
 from keras_fpn.models import settings as model_settings
 from keras_fpn.models.architectures import ARCHITECTURES
 from keras_fpn.models.given_weights import TakesWeights
@@ -352,12 +354,23 @@ class Detector(OwnLosses, metaclass=TakesWeights):
         } | self.further_inputs
 
     def export(
-        self, filepath: str | os.PathLike, format: str = "tf_saved_model", input_signature: Any = None, **kwargs: Any
-    ) -> None:
-        """`keras.Model.export` with images of any size and their sizes as the signature; gives final detections."""
-        if input_signature is None:
-            input_signature = [self.input_specs()]
-        return super().export(filepath, format=format, input_signature=input_signature, **kwargs)
+        self, filepath: str | os.PathLike, format: str = "tf_saved_model", verbose: bool | None = None, **options: Any
+    ) -> Path:
+        """Write the model for a runtime and hold the file against the model, as `keras-fpn export` does.
+
+        Args:
+            filepath: the file, or the folder of a SavedModel's versions, of which `filepath/1` is written.
+            format: "saved_model", "tflite" or "onnx", or Keras' name of one, "tf_saved_model" or "litert".
+            verbose: False: of what it prints only the progress of the verification.
+            **options: of `keras_fpn.export.export_model`, such as `size`, `precision` and `force`.
+
+        Returns:
+            What was written: the file, or the folder of the SavedModel.
+
+        Raises:
+            UserError, VerificationError: see `export_model`.
+        """
+        return keras_export.export(self, filepath, format, verbose, **options)
 
     def with_settings(self, **groups: Mapping[str, Any]) -> Self:
         """A model with other settings and the same weights; this one stays as it is.

@@ -77,26 +77,40 @@ def test_a_reloaded_model_trains_on_as_if_it_had_not_been_saved(tiny, dataset, t
 
 
 @pytest.mark.slow
-def test_keras_export_gives_final_detections_without_the_package(tiny, tiny_batch, tmp_path):
+def test_keras_export_is_that_of_the_command_and_runs_without_the_package(tiny, tiny_batch, tmp_path):
     model = tiny(detections={"max_detections": 10, "score_threshold": 0.0})
-    model.export(tmp_path / "served", verbose=False)
-    expected = model.predict(tiny_batch[0], verbose=0)
-    np.savez(tmp_path / "inputs.npz", **tiny_batch[0])
+    inputs = tiny_batch[0] | {"images": tiny_batch[0]["images"].astype(np.uint8)}
+    assert model.export(tmp_path / "served", verbose=False) == tmp_path / "served" / "1"
+    assert keras_fpn.export.open_artefact(tmp_path / "served").description.class_names == tuple(model.class_names)
+    expected = model.predict(inputs, verbose=0)
+    np.savez(tmp_path / "inputs.npz", **inputs)
     script = (
         "import sys, numpy as np, tensorflow as tf\n"
         "served = tf.saved_model.load(sys.argv[1])\n"
         "inputs = np.load(sys.argv[2])\n"
-        "out = served.serve({'images': tf.constant(inputs['images']),"
-        " 'image_sizes': tf.constant(inputs['image_sizes'])})\n"
+        "out = served.serve(tf.constant(inputs['images']), tf.constant(inputs['image_sizes']))\n"
         "assert 'keras_fpn' not in sys.modules\n"
         "np.savez(sys.argv[3], **{key: value.numpy() for key, value in out.items()})\n"
     )
-    command = [sys.executable, "-c", script, *(str(tmp_path / name) for name in ("served", "inputs.npz", "out.npz"))]
+    command = [sys.executable, "-c", script, *(str(tmp_path / name) for name in ("served/1", "inputs.npz", "out.npz"))]
     subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
     with np.load(tmp_path / "out.npz") as served:
         assert sorted(served) == ["boxes", "classes", "num_detections", "scores"]
         for key in expected:
             np.testing.assert_allclose(served[key], expected[key], atol=1e-3, err_msg=key)
+
+
+def test_keras_names_of_formats_are_taken(tiny_model, tmp_path, capsys):
+    path = tiny_model.export(tmp_path / "tiny.tflite", format="litert", size=(96, 128))
+    assert f"wrote {path}, " in capsys.readouterr().out
+    assert keras_fpn.export.open_artefact(path).description.frame == (96, 128)
+    for given, message in (
+        ({"input_signature": []}, "^input_signature: an exported detector takes images of any size .* leave it out"),
+        ({"format": "openvino"}, "^format: OpenVINO reads the ONNX file as it is; give 'onnx'$"),
+        ({"format": "onxx"}, "unknown format 'onxx'; did you mean 'onnx'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            tiny_model.export(tmp_path / "other", **given)
 
 
 @pytest.mark.slow
