@@ -60,7 +60,7 @@ def _end_at_pooled(model):
 
 
 def _without_gradient(pool):
-    return lambda maps, boxes: pool(tf.nest.map_structure(tf.stop_gradient, maps), boxes)
+    return lambda maps, *given, **options: pool(tf.nest.map_structure(tf.stop_gradient, maps), *given, **options)
 
 
 def _compare_step(comparison, model, paths, truth, gradients, step, training):
