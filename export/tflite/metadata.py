@@ -11,13 +11,10 @@ import dataclasses
 import io
 import zipfile
 
-import numpy as np
-
-from keras_fpn.console import extras
 from keras_fpn.export import digest
 from keras_fpn.export.description import DESCRIPTION_FILE, LABELS_FILE, Description
+from keras_fpn.export.tflite import flatbuffer
 
-FILE_IDENTIFIER = b"TFL3"
 # The archive's times: the same model gives the same bytes.
 ARCHIVE_DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -33,19 +30,14 @@ def add(content: bytes, description: Description) -> bytes:
         bytes, a TFLite file and a zip archive at once.
     """
     description = dataclasses.replace(description, sha256=digest.PLACE)
-    schema = extras.require("ai_edge_litert.schema_py_generated", extra="tflite")
-    flatbuffers = extras.require("flatbuffers", extra="tflite")
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    _bring_in_buffers(model, content)
+    model = flatbuffer.unpacked(content)
     model.description = description.title.encode()
     _name_plainly(model)
-    _add_entry(model, schema, DESCRIPTION_FILE, description.to_json().encode())
-    builder = flatbuffers.Builder(len(content))
-    builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
-    flatbuffer, of_it = digest.sealed(bytes(builder.Output()))
+    flatbuffer.set_entry(model, DESCRIPTION_FILE, description.to_json().encode())
+    sealed, of_it = digest.sealed(flatbuffer.packed(model))
     description = dataclasses.replace(description, sha256=of_it)
     return _with_archive(
-        flatbuffer, {LABELS_FILE: description.labels(), DESCRIPTION_FILE: description.to_json()}
+        sealed, {LABELS_FILE: description.labels(), DESCRIPTION_FILE: description.to_json()}
     )
 
 
@@ -55,29 +47,12 @@ def flatbuffer_of(content: bytes) -> bytes:
         return content[: min(member.header_offset for member in archive.infolist())]
 
 
-def _bring_in_buffers(model, content):
-    """Into the flatbuffer what stands behind it: the quantizer puts weights there and tells their places."""
-    for buffer in model.buffers:
-        if buffer.size:
-            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
-            buffer.offset = buffer.size = 0
-
-
 def _name_plainly(model):
     """Name the tensors that go in and come out as the signature calls them, "boxes" and not "...Call:0"."""
     for signature in model.signatureDefs:
         tensors = model.subgraphs[signature.subgraphIndex].tensors
         for given in (*signature.inputs, *signature.outputs):
             tensors[given.tensorIndex].name = given.name
-
-
-def _add_entry(model, schema, name, content):
-    buffer = schema.BufferT()
-    buffer.data = content
-    model.buffers.append(buffer)
-    entry = schema.MetadataT()
-    entry.name, entry.buffer = name.encode(), len(model.buffers) - 1
-    model.metadata = [one for one in model.metadata or [] if one.name != entry.name] + [entry]
 
 
 def _with_archive(content, files):

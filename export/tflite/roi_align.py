@@ -74,10 +74,16 @@ def _by_whole_maps(layer, shapes, rows, boxes, own_level):
     levels = [_weights_on_level(layer, shapes, boxes, own_level, index) for index in range(len(shapes))]
     crops = []
     for group in _groups(boxes.shape[0], bins * rows.shape[0]):
-        products = [y[group, :, None, :, None] * x[group, None, :, None, :] for y, x in levels]
+        products = [_of_each_pair(y[group], x[group]) for y, x in levels]
         weights = [tf.reshape(product, [-1, h * w]) for product, (h, w) in zip(products, shapes, strict=True)]
         crops.append(tf.matmul(tf.concat(weights, axis=1), rows))
     return crops
+
+
+def _of_each_pair(y, x):
+    """Products of `[n, s, h]` and `[n, s, w]`, `[n, s * s, h, w]`; old runtimes multiply four axes at most."""
+    y, x = tf.repeat(y, y.shape[1], axis=1), tf.tile(x, [1, x.shape[1], 1])
+    return y[:, :, :, None] * x[:, :, None, :]
 
 
 def _weights_on_level(layer, shapes, boxes, own_level, index):

@@ -3,6 +3,7 @@
 Expected numbers come from the Keras model itself, or from the layer that a static stage stands in for.
 """
 
+import collections
 import dataclasses
 import zipfile
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from keras_fpn.config.building import build_model
 from keras_fpn.console.errors import UserError
 from keras_fpn.export import to_tflite
 from keras_fpn.export.description import Description, describe
-from keras_fpn.export.tflite import metadata, operators
+from keras_fpn.export.tflite import flatbuffer, metadata, operators
 from keras_fpn.export.tflite.narrow_products import narrow_products
 from keras_fpn.export.tflite.roi_align import crop
 from keras_fpn.export.tflite.suppression import nms_mask
@@ -156,6 +157,22 @@ def test_describing_twice_leaves_one_description(file, tiny_model):
 
 
 # Operators ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [SIZE, (96, 128)], ids=["windows of maps", "whole maps"])
+def test_nothing_with_more_than_four_axes_is_spread(size, tiny_model):
+    """tflite-runtime 2.14 ends its process there; that of the larger tensor it takes as it is."""
+    model = flatbuffer.unpacked(to_tflite.convert(tiny_model, size, "uint8"))
+    kinds = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    [graph] = model.subgraphs
+    ranks = collections.defaultdict(set)
+    for operator in graph.operators:
+        given = [graph.tensors[index].shape for index in operator.inputs]
+        shapes = [tuple(shape) for shape in given if shape is not None]
+        if len(set(shapes)) > 1:
+            ranks[kinds[model.operatorCodes[operator.opcodeIndex].builtinCode]].add(max(map(len, shapes)))
+    arithmetic = {name: max(ranks[name]) for name in ("MUL", "ADD", "SUB", "DIV", "MAXIMUM", "MINIMUM") if ranks[name]}
+    assert len(arithmetic) >= 4 and max(arithmetic.values()) <= 4
 
 
 def test_operators_are_counted_and_all_are_builtin(file, capsys):
