@@ -16,6 +16,7 @@ from keras_fpn.export import refusals
 from keras_fpn.export.artefacts import format_of
 from keras_fpn.export.description import MAX_PROPOSALS, default_input_type
 from keras_fpn.export.findings import VerificationError
+from keras_fpn.export.oldest_runtimes import oldest_runtime
 from keras_fpn.export.request import NAMES, Request
 from keras_fpn.export.tflite.calibration_images import CalibrationImages
 
@@ -36,6 +37,7 @@ class Outcome:
         seconds: that writing and verifying took.
         finding: of the verification, see `findings.Finding`; None without one.
         needs_proposals: whether it finds nothing by itself.
+        oldest_runtime: name and version of the oldest that carries it.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class Outcome:
     seconds: float
     finding: object = None
     needs_proposals: bool = False
+    oldest_runtime: str = ""
 
 
 def export_model(
@@ -112,14 +115,17 @@ def run(
         _write(request, model, path, images)
         finding = _verified(request, model, path, pictures or own_pictures) if request.verify else None
     seconds = time.perf_counter() - start
-    bytes = size_of(request.target)
-    return Outcome(request.target, request.format, request.precision, bytes, seconds, finding, "proposals" in further)
+    return Outcome(
+        request.target, request.format, request.precision, size_of(request.target), seconds, finding,
+        "proposals" in further, oldest_runtime(request.target, request.format),
+    )  # fmt: skip
 
 
 def summary(outcome: Outcome) -> str:
     """Describe the outcome in a few lines."""
     size = f"{outcome.bytes / 1e6:.1f} MB" if outcome.bytes >= 1e5 else f"{outcome.bytes / 1e3:.1f} kB"
-    return f"{_judgement(outcome)}\nwrote {outcome.path}, {size}, in {outcome.seconds:.1f} s; next:\n  {_next(outcome)}"
+    wrote = f"wrote {outcome.path}, {size}, for {outcome.oldest_runtime} and newer, in {outcome.seconds:.1f} s"
+    return f"{_judgement(outcome)}\n{wrote}; next:\n  {_next(outcome)}"
 
 
 def _next(outcome):

@@ -11,7 +11,7 @@ from keras_fpn.console.errors import UserError
 from keras_fpn.export.adapters import adapted
 from keras_fpn.export.description import MAX_PROPOSALS, default_input_type, describe
 from keras_fpn.export.signature import as_function
-from keras_fpn.export.tflite import metadata, operators
+from keras_fpn.export.tflite import metadata, operators, versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +51,7 @@ def write_tflite(
     if precision != "float32":
         from keras_fpn.export.tflite import quantization
 
-        content = quantization.quantize(content, precision, calibration)
+        content = versions.stated(quantization.quantize(content, precision, calibration))
     description = describe(model, precision=precision, frame=(size[0], size[1]), **given)
     content = metadata.add(content, description)
     operators.check_builtin(content, path)

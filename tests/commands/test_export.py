@@ -57,6 +57,7 @@ def writer(monkeypatch):
     monkeypatch.setattr(to_saved_model, "write_saved_model", writer.saved_model)
     monkeypatch.setattr(artefacts, "open_artefact", lambda path: path)
     monkeypatch.setattr(verification, "verify", writer.verify)
+    monkeypatch.setattr(exporting, "oldest_runtime", lambda path, format: "a runtime of old")
     return writer
 
 

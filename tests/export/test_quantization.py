@@ -9,7 +9,7 @@ from PIL import Image
 
 from keras_fpn.console.errors import UserError
 from keras_fpn.export import preprocessing
-from keras_fpn.export.tflite import quantization
+from keras_fpn.export.tflite import flatbuffer, quantization, versions
 from keras_fpn.export.tflite.integer_part import LAYERS, find_integer_part
 from keras_fpn.export.tflite.operators import operator_counts
 from keras_fpn.export.to_tflite import convert
@@ -178,6 +178,31 @@ def test_inputs_and_outputs_stay_and_all_operators_are_builtin(float_file, quant
     assert {name: (value.dtype, value.shape) for name, value in found.items()} == shapes
     assert all(np.isfinite(value).all() for value in found.values())
     assert not [name for name in operator_counts(quantized[precision]) if name.startswith("CUSTOM")]
+
+
+# By TensorFlow's table (lite/tools/versioning): weights with a scale for each channel and ranges found on the way are
+# version 5 of a convolution and 12 of a fully connected layer, of 2.17; int8 in and out 3 and 4; float16 weights 3.
+VERSIONS = {
+    "float16": ({"DEQUANTIZE": 3, "CONV_2D": 1, "FULLY_CONNECTED": 1}, "2.6.0"),
+    "dynamic_int8": ({"CONV_2D": 5, "FULLY_CONNECTED": 12}, "2.17.0"),
+    "int8": ({"CONV_2D": 3, "FULLY_CONNECTED": 4, "ADD": 2}, "2.7.0"),
+}
+
+
+@pytest.mark.parametrize("precision", VERSIONS)
+def test_operators_state_the_versions_that_they_need(quantized, precision):
+    """A runtime that does not know them must refuse the file, and not answer by what it knows."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    content = versions.stated(quantized[precision])
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    found = {names[code.builtinCode]: code.version for code in flatbuffer.unpacked(content).operatorCodes}
+    expected, oldest = VERSIONS[precision]
+    assert {name: found[name] for name in expected} == expected
+    assert versions.oldest_runtime(content) == oldest
+    assert operator_counts(content) == operator_counts(quantized[precision])
+    for one, other in zip(nodes(content), nodes(quantized[precision]), strict=True):
+        assert (one.kind, [each.name for each in one.reads]) == (other.kind, [each.name for each in other.reads])
 
 
 def test_the_ranges_come_of_the_calibration(float_file, pictures, quantized):

@@ -102,7 +102,8 @@ def test_keras_export_is_that_of_the_command_and_runs_without_the_package(tiny, 
 
 def test_keras_names_of_formats_are_taken(tiny_model, tmp_path, capsys):
     path = tiny_model.export(tmp_path / "tiny.tflite", format="litert", size=(96, 128))
-    assert f"wrote {path}, " in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"wrote {path}, " in out and "MB, for TensorFlow Lite 2." in out
     assert keras_fpn.export.open_artefact(path).description.frame == (96, 128)
     for given, message in (
         ({"input_signature": []}, "^input_signature: an exported detector takes images of any size .* leave it out"),
