@@ -70,11 +70,23 @@ def convert(function: "tf.types.experimental.PolymorphicFunction") -> "ModelProt
             custom_rewriter=[operators.give_axes],
         )
     onnx = extras.require("onnx", extra="onnx")
+    _keep_captured(onnx, converted.graph, function.get_concrete_function())
     # tf2onnx goes on after an operation that it cannot convert.
     foreign = {node.op_type for node in converted.graph.node if not onnx.defs.has(node.op_type)}
     if foreign:
         raise RuntimeError(f"no ONNX operator for {', '.join(sorted(foreign))} of TensorFlow")
     return passes.clean(onnx, converted)
+
+
+def _keep_captured(onnx, graph, function):
+    """Give the graph the tensors that a layer holds besides its weights, such as a Normalization's.
+
+    tf2onnx makes inputs of all that a function reads besides variables.
+    """
+    held = {inside.name: value for value, inside in function.graph.captures if value.dtype != "resource"}
+    for one in [one for one in graph.input if one.name in held]:
+        graph.input.remove(one)
+        graph.initializer.append(onnx.numpy_helper.from_array(held[one.name].numpy(), one.name))
 
 
 def _check_size(model):

@@ -2,7 +2,10 @@
 
 import functools
 
+import keras
+
 from keras_fpn.console.errors import UserError
+from keras_fpn.export.grouped_convolutions import by_operator
 from keras_fpn.export.onnx.operators import crop_for, nms_mask
 from keras_fpn.export.replacing import replace
 from keras_fpn.layers.dense_detections import DenseDetectionLayer
@@ -43,4 +46,5 @@ ADAPTERS = {
     SoftDetections: _no_soft_suppression,
     RoIAlign: _native_crops,
     RoIPool: _no_maxima,
+    keras.layers.Conv2D: by_operator,
 }

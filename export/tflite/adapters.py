@@ -5,6 +5,7 @@ import functools
 import keras
 
 from keras_fpn.console.errors import UserError
+from keras_fpn.export.grouped_convolutions import by_operator
 from keras_fpn.export.replacing import replace
 from keras_fpn.export.tflite.leading_rows import compute
 from keras_fpn.export.tflite.narrow_products import narrow_products
@@ -64,4 +65,5 @@ ADAPTERS = {
     RoIAlign: _crops_by_products,
     RoIPool: _no_maxima,
     keras.layers.Dense: narrow_products,
+    keras.layers.Conv2D: by_operator,
 }

@@ -33,10 +33,10 @@ def _is_wide(inputs):
 def _in_pieces(layer, inputs, training=None):
     kernel, width = layer.kernel.value, inputs.shape[-1]
     step = _even_step(width)
-    total = tf.matmul(inputs[:, :step], kernel[:step])
+    total = tf.matmul(inputs[..., :step], kernel[:step])
     total = total if layer.bias is None else total + layer.bias.value
     for first in range(step, width, step):
-        total += tf.matmul(inputs[:, first : first + step], kernel[first : first + step])
+        total += tf.matmul(inputs[..., first : first + step], kernel[first : first + step])
     return layer.activation(total)
 
 

@@ -5,6 +5,7 @@ Expected numbers are the Keras model's own, on the same pixels.
 
 import concurrent.futures
 import functools
+import inspect
 import json
 import multiprocessing
 import types
@@ -111,9 +112,34 @@ def test_a_region_proposal_network_on_every_pyramid(pyramid, format, tmp_path):
     assert finding.detections > 100
 
 
+# A network of each family of keras.applications, by the module that it is in.
+FAMILIES = {
+    "convnext": "ConvNeXtTiny",
+    "densenet": "DenseNet121",
+    "efficientnet": "EfficientNetB0",
+    "efficientnet_v2": "EfficientNetV2B0",
+    "inception_resnet_v2": "InceptionResNetV2",
+    "inception_v3": "InceptionV3",
+    "mobilenet": "MobileNet",
+    "mobilenet_v2": "MobileNetV2",
+    "mobilenet_v3": "MobileNetV3Small",
+    "nasnet": "NASNetMobile",
+    "resnet": "ResNet50",
+    "resnet_v2": "ResNet50V2",
+    "vgg16": "VGG16",
+    "vgg19": "VGG19",
+    "xception": "Xception",
+}
+
+
+def test_no_family_of_keras_is_left_out():
+    modules = {name for name in dir(keras.applications) if inspect.ismodule(getattr(keras.applications, name))}
+    assert set(FAMILIES) == modules - {"imagenet_utils", "resnet50"}  # no families: preprocessing; an alias
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["saved_model", "tflite", "onnx"])
-@pytest.mark.parametrize("backbone", ["swin_t", "convnext_tiny", "vit_b"])
+@pytest.mark.parametrize("backbone", ["swin_t", "convnext_tiny", "vit_b", *FAMILIES.values()])
 def test_a_region_proposal_network_on_every_backbone(backbone, format, tmp_path):
     # In a process of its own, which gives back what it took: up to 10 GB for a ViT.
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:

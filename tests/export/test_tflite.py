@@ -295,14 +295,16 @@ def test_crops_are_those_of_roi_align(strides, sampling_ratio, aligned):
     np.testing.assert_allclose(crop(layer, *arguments), expected, rtol=0, atol=1e-4)
 
 
-def test_a_wide_product_in_pieces_is_the_same_product():
-    model = keras.Sequential([keras.Input([6000]), keras.layers.Dense(3, activation="relu")])
-    inputs = tf.random.stateless_normal([5, 6000], [1, 2])
+@pytest.mark.parametrize("shape", [(), (2, 4)], ids=["rows", "maps"])
+def test_a_wide_product_in_pieces_is_the_same_product(shape):
+    model = keras.Sequential([keras.Input([*shape, 6000]), keras.layers.Dense(3, activation="relu")])
+    inputs = tf.random.stateless_normal([5, *shape, 6000], [1, 2])
     expected = model(inputs)
     function = tf.function(lambda given: model(given), autograph=False)
     for layer in model.layers:
         narrow_products(layer)
-    pieces = function.get_concrete_function(tf.TensorSpec([5, 6000], tf.float32))
-    assert [node.type for node in pieces.graph.get_operations()].count("MatMul") == 3
+    pieces = function.get_concrete_function(tf.TensorSpec([5, *shape, 6000], tf.float32))
+    products = [node for node in pieces.graph.get_operations() if node.type in ("MatMul", "BatchMatMulV2")]
+    assert [node.inputs[1].shape for node in products] == [(2000, 3)] * 3
     np.testing.assert_allclose(pieces(inputs), expected, rtol=0, atol=1e-4)
     assert len(expected[expected > 0]) > 0
