@@ -139,6 +139,21 @@ class TestRun:
         with pytest.raises(keras_fpn.UserError, match="served: TensorFlow runs already and keeps its threads"):
             artefacts.open_artefact(files.saved_model, threads=1)
 
+    @pytest.mark.parametrize("count", [4, 16])
+    @pytest.mark.parametrize("name", ["saved_model", "onnx"])
+    def test_in_a_batch_each_image_has_the_answer_that_it_has_alone(self, name, count, opened):
+        """Of one padded size, with valid parts of their own."""
+        inputs = random_inputs(opened[name].description, count, seed=count)
+        random = np.random.default_rng(count)
+        inputs["image_sizes"] = random.integers([40, 50], [65, 97], (count, 2)).astype(np.int32)
+        together = opened[name].run(**inputs)
+        assert together["num_detections"].sum() > count
+        for index in range(count):
+            alone = opened[name].run(**{key: value[index : index + 1] for key, value in inputs.items()})
+            for key, value in alone.items():
+                bound = {"boxes": 0.05, "scores": 1e-4}.get(key, 0)
+                np.testing.assert_allclose(together[key][index], value[0], rtol=0, atol=bound, err_msg=key)
+
     @pytest.mark.parametrize("name", FORMATS)
     def test_many_may_ask_at_once(self, name, opened):
         inputs = random_inputs(opened[name].description, 4)
