@@ -1,6 +1,6 @@
 """Sentences that explain a parity table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,11 @@ def notes(
     if any(row.arena_bytes for row in rows):
         lines.append("arena: the part of it in which LiteRT plans its tensors.")
     return tuple(lines)
+
+
+def failures(rows: "Iterable[Row]") -> tuple[str, ...]:
+    """A sentence for each row of a file that could not be written, with the reason."""
+    return tuple(f"{row.name} {row.precision} is not there: {row.refusal}." for row in rows)
 
 
 def _differences(rows, pictures):

@@ -24,7 +24,7 @@ class Row:
         size_bytes: of the file, or of all files in the folder.
         max_box, max_score: largest differences from the model on the same pixels, pixels and 0..1.
         compared, alone: detections looked at, and those of them without a partner, which no difference tells of.
-        refusal: why the verification would not keep the file; then there are no differences.
+        refusal: why the verification would not keep the file, or why there is none; then there are no differences.
         metric: the model's main metric, 0..1; None where it was not measured.
         measurements: `measuring.Measurement`s, one for each number of threads.
         further: `{name: value}` of the main metrics of the model's other families, measured with it.

@@ -24,6 +24,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--stages", action="store_true", help="time backbone, pyramid and so on apart")
     text = "time another by turns with it, and tell the ratio of the two medians"
     how.add_argument("--against", metavar="CONFIG_OR_MODEL", help=text)
+    text = (
+        "export it and table what each file answers and costs: all, saved_model, tflite, onnx, or one precision,"
+        " tflite:int8; of a run folder AP on its validation images, too"
+    )
+    how.add_argument("--formats", metavar="F", nargs="+", help=text)
     parser.add_argument("--json", metavar="OUT", help="write the timings as JSON")
     add_set(parser)
     add_extension(parser)
@@ -31,6 +36,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    if arguments.formats:
+        from keras_fpn.commands import benchmark_formats
+
+        benchmark_formats.run(arguments)
+        return
     for name in filter(None, (arguments.model, arguments.against)):
         check_config_or_model(name, arguments.overrides, "benchmark")
     if arguments.json:

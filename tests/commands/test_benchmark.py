@@ -70,3 +70,43 @@ def test_what_cannot_be_compared_is_told_in_a_line(run, tmp_path, arguments, mes
     code, _, error = run("benchmark", "tiny", "--size", "64x64", *arguments)
     assert code == 2 and message in error and error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_formats_are_tabled_and_one_that_fails_has_its_reason(run, shapes_folder, tmp_path, monkeypatch):
+    from keras_fpn.export import to_onnx
+
+    def fail(*arguments, **options):
+        raise RuntimeError("no ONNX operator for Strange of TensorFlow\nand more")
+
+    steps = ["training.steps=2", "training.steps_per_epoch=2", "training.warmup_steps=0"]
+    assert run("train", "tiny", "--data", shapes_folder, "--out", "run", "--set", *steps)[0] == 0
+    monkeypatch.setattr(to_onnx, "write_onnx", fail)
+    code, out, _ = run("benchmark", "run", "--formats", "onnx", "tflite:int8", "--size", "96x96", "--json", "t.json")
+    assert code == 0
+    model, *others = json.loads((tmp_path / "t.json").read_text())["rows"]
+    *_, int8, onnx = others
+    assert [row["format"] for row in (model, int8, onnx)] == ["keras", "tflite", "onnx"]
+    for row in (model, int8):
+        assert row["metric"] >= 0 and row["size_bytes"] > 0
+        assert all(one["median_ms"] > 0 and one["peak_bytes"] > 0 for one in row["measurements"])
+    reason = "RuntimeError: no ONNX operator for Strange of TensorFlow"
+    assert onnx["refusal"] == reason and onnx["measurements"] == []
+    assert f"onnx float32 is not there: {reason}." in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tiny"], "tiny: no such model; give a .keras file or the folder of a run"),
+        (["x.keras"], "x.keras: no such model"),
+        (["x.keras", "--formats", "onxx"], "--formats: unknown format 'onxx'; did you mean 'onnx'?"),
+        (["x.keras", "--batch-size", 2], "--batch-size does not go with --formats"),
+        (["x.keras", "--runs", 3], "--runs does not go with --formats"),
+        (["x.keras", "--set", "size=100"], "--set does not go with --formats"),
+    ],
+)
+def test_what_cannot_be_exported_is_told_in_a_line(run, arguments, message):
+    given = arguments if "--formats" in arguments else [*arguments, "--formats", "all"]
+    code, _, error = run("benchmark", *given)
+    assert code == 2 and message in error and error.count("\n") == 1

@@ -235,6 +235,8 @@ def test_the_command_leaves_out_what_is_not_installed(files, capsys, monkeypatch
     assert [(row["format"], row["precision"]) for row in content["rows"]] == [
         ("keras", "float32"),
         ("tflite", "dynamic_int8"),
+        ("onnx", "float32"),
     ]
+    assert content["rows"][-1]["refusal"].startswith("onnxruntime is not installed")
     assert content["metric"] is None and "| tflite 96x96 | dynamic_int8 |" in (tmp_path / "t.md").read_text()
     assert content["rows"][1]["size_bytes"] == (out / "tflite_dynamic_int8.tflite").stat().st_size
