@@ -12,8 +12,9 @@ def nms_mask(
     """`nms.nms_mask` for static shapes, unrolled over classes and groups: the same arguments and the same answer.
 
     LiteRT's kernel differs from TensorFlow's in three rules, which are worked around here. It suppresses at an IoU
-    that equals the threshold: it is given the next float32. It takes equal scores in any order: it is given ranks,
-    of which no two are equal. It lets empty boxes suppress each other: they are moved away, each to a place of its own.
+    that equals the threshold: it is given the next float32, and left out at a threshold of 1, past which it answers
+    nonsense. It takes equal scores in any order: it is given ranks, of which no two are equal. It lets empty boxes
+    suppress each other: they are moved away, each to a place of its own.
 
     Args:
         boxes: `[G, N, 4]` float32, static.
@@ -36,7 +37,8 @@ def _kept(boxes, scores, iou_threshold, max_kept, score_threshold):
     boxes = tf.gather(boxes, order, batch_dims=1)
     boxes = _without_empty(tf.where(scores[..., None] > float("-inf"), boxes, 0.0))
     ranks = tf.where(scores > float("-inf"), tf.range(number, 0, -1, tf.float32), 0.0)
-    kept, counts = _suppress_each(boxes, ranks, float(np.nextafter(np.float32(iou_threshold), np.float32(2))), max_kept)
+    above = float(np.nextafter(np.float32(iou_threshold), np.float32(2)))
+    kept, counts = _suppress_each(boxes, ranks, above, max_kept) if above <= 1 else _first_of_each(ranks, max_kept)
     kept = tf.gather(order, kept, batch_dims=1)  # [G, most], indices into N
     kept += tf.range(groups)[:, None] * number
     kept = tf.where(tf.range(max_kept) < counts[:, None], kept, groups * number)  # padding, past the end
@@ -57,6 +59,12 @@ def _without_empty(boxes):
     place = AWAY + 2.0 * np.arange(boxes.shape[1], dtype=np.float32)
     square = np.stack([place, np.full_like(place, AWAY), place + 1.0, np.full_like(place, AWAY + 1.0)], axis=-1)
     return tf.where(is_empty[..., None], square, boxes)
+
+
+def _first_of_each(ranks, max_kept):
+    """As `_suppress_each` where no box suppresses another."""
+    first = tf.tile(tf.range(max_kept)[None], [ranks.shape[0], 1])
+    return first, tf.reduce_sum(tf.cast(ranks[:, :max_kept] > 0, tf.int32), axis=1)
 
 
 def _suppress_each(boxes, ranks, iou_threshold, max_kept):
