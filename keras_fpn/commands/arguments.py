@@ -122,8 +122,7 @@ def check_model(path: str, command: str) -> None:
     if artefacts.format_of(place) is not None:
         raise UserError(
             f"{path}: an exported model, and {command} takes a .keras file or the folder of a run; keras-fpn detect"
-            " runs it, python -m keras_fpn.export.parity measures exports beside their model, and evaluate will in a"
-            " later release"
+            " runs it, keras-fpn evaluate measures it"
         )
     if place.is_dir() and not (place / "model.keras").is_file():
         raise UserError(f"{path}: no run folder, it has no model.keras; give a .keras file or the folder of a run")
@@ -136,8 +135,9 @@ def check_config_or_model(name: str, overrides: list[str], command: str) -> None
         UserError: see `check_model` and `load_config`.
     """
     from keras_fpn.config.loading import load_config
+    from keras_fpn.export import artefacts
 
-    if Path(name).is_dir() or Path(name).suffix == ".keras":
+    if Path(name).is_dir() or Path(name).suffix == ".keras" or artefacts.format_of(name) is not None:
         check_model(name, command)
     else:
         load_config(name, overrides)

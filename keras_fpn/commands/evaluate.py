@@ -20,6 +20,7 @@ from keras_fpn.commands.augmentation import add_tta, augmented, check_tta, measu
 from keras_fpn.console.errors import UserError
 from keras_fpn.console.files import check_output, write_json
 from keras_fpn.console.screen import import_quietly
+from keras_fpn.export import artefacts
 from keras_fpn.metrics.table import metrics_table
 
 HELP = "measure a model on annotated images: COCO AP and AR"
@@ -27,7 +28,7 @@ HELP = "measure a model on annotated images: COCO AP and AR"
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add its options and what runs it to the parser of the command."""
-    parser.add_argument("model", metavar="MODEL", help=".keras file or run folder")
+    parser.add_argument("model", metavar="MODEL", help=".keras file, run folder or exported file")
     parser.add_argument(
         "--data", metavar="DIR", nargs="+", help="data set, or several, of which the held-out half is measured on"
     )
@@ -67,12 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
     from keras_fpn.data.coco import read_coco
     from keras_fpn.data.rewritten_pictures import with_readable_pictures
     from keras_fpn.evaluation import expectations, measuring
-    from keras_fpn.inference.detecting import check_weights
-    from keras_fpn.models.files import load_model
 
-    model = load_model(arguments.model)
-    check_weights(model, arguments.model)
-    model = _with_max_detections(model, arguments)
+    is_exported = artefacts.format_of(arguments.model) is not None
+    model = _opened(arguments) if is_exported else _loaded(arguments)
     data_set = read_coco(annotations, images, **how, fields=model.object_fields, categories=model.categories)
     check_measurable(data_set)
     (data_set,) = with_readable_pictures([data_set], _cache(arguments))
@@ -92,6 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.tta:
         metrics, results = measure_both(measure, augmented(model, arguments), data_set)
+    elif is_exported:
+        metrics, results, _ = measure(batches=model.results(data_set, arguments.batch_size))
     else:
         metrics, results, _ = measure()
     print(f"{arguments.model} on {data_set.annotations}, {len(data_set)} images, in percent")
@@ -116,7 +116,7 @@ def _checked(arguments):
     if arguments.images and not arguments.annotations:
         raise UserError("--images goes with --annotations; give both")
     check_tta(arguments)
-    check_model(arguments.model, "evaluate")
+    _check_model(arguments)
     annotations, images, how = _annotated_images(arguments)
     check_annotated(annotations, images)
     if arguments.proposals:
@@ -130,6 +130,35 @@ def _checked(arguments):
         raise UserError(f"--max-detections: {limit} is above {MOST}, the most of an image that are kept; give less")
     expected = [expectations.parse(text) for text in arguments.expect]
     return annotations, images, reading(arguments.overrides, how), expected
+
+
+def _check_model(arguments):
+    if artefacts.format_of(arguments.model) is None:
+        check_model(arguments.model, "evaluate")
+        return
+    for option, is_given in (("--tta", arguments.tta), ("--max-detections", arguments.max_detections is not None)):
+        if is_given:
+            raise UserError(
+                f"{option}: {arguments.model}: an exported file answers as it was written; leave the option out, or"
+                " evaluate the .keras file or the run"
+            )
+
+
+def _loaded(arguments):
+    from keras_fpn.inference.detecting import check_weights
+    from keras_fpn.models.files import load_model
+
+    model = load_model(arguments.model)
+    check_weights(model, arguments.model)
+    return _with_max_detections(model, arguments)
+
+
+def _opened(arguments):
+    """An exported file in the place of a model."""
+    from keras_fpn.export.measured_artefact import MeasuredArtefact
+
+    threads = None if artefacts.format_of(arguments.model) == "saved_model" else os.cpu_count()
+    return MeasuredArtefact(artefacts.open_artefact(arguments.model, threads))
 
 
 def _write(arguments, data_set, results, metrics):

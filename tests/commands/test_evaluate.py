@@ -151,9 +151,6 @@ def test_a_model_of_proposals_has_no_ap(evaluate, rpn_file):
     [
         (lambda folder: folder / "absent.keras", "absent.keras: no such model; give a .keras file"),
         (lambda folder: folder / "absent", "absent: no such model; give"),
-        (lambda folder: written(folder / "a.tflite"), "a.tflite: an exported model, and evaluate takes a .keras file"),
-        (lambda folder: written(folder / "a.onnx"), "a.onnx: an exported model"),
-        (lambda folder: written(folder / "served" / "1" / "saved_model.pb").parents[1], "served: an exported model"),
         (lambda folder: written(folder / "run" / "config.yaml").parent, "run: no run folder, it has no model.keras"),
     ],
 )
@@ -161,6 +158,43 @@ def test_what_is_no_model_is_told_before_anything_is_read(make, message, tmp_pat
     assert cli.main(["evaluate", str(make(tmp_path)), "--annotations", "a.json", "--images", "b"]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["a.tflite", "a.onnx", "served/1/saved_model.pb"])
+def test_only_some_commands_take_an_exported_model(name, tmp_path, capsys):
+    written(tmp_path / name)
+    path = tmp_path / name.split("/")[0]
+    for arguments, message in (
+        (["benchmark", path], f"{path}: an exported model, and benchmark takes a .keras file or the folder of a run"),
+        (["evaluate", path, "--tta"], f"--tta: {path}: an exported file answers as it was written; leave the option"),
+        (["evaluate", path, "--max-detections", 5], f"--max-detections: {path}: an exported file answers as it was"),
+        (["evaluate", path], "give --data DIR, or --annotations FILE and --images DIR"),
+    ):
+        assert cli.main([str(argument) for argument in arguments]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+
+
+FORMATS = {"onnx": "model.onnx", "tflite": "model.tflite", "saved_model": "served"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_exported_model_is_measured_as_the_model_is(format, evaluate, model_file, tmp_path):
+    path = tmp_path / FORMATS[format]
+    size = {"size": (64, 64)} if format == "tflite" else {}
+    keras_fpn.export.export_model(str(model_file), format, path, verify=False, **size)
+    told = []
+    for number, model in enumerate((model_file, path)):
+        results, metrics = (tmp_path / f"{name}{number}.json" for name in ("results", "metrics"))
+        assert evaluate("--json", results, "--metrics", metrics, model=model)[0] == 0
+        told.append([json.loads(file.read_text()) for file in (results, metrics)])
+    (expected, figures), (found, ours) = told
+    assert ours == {name: pytest.approx(figures[name], abs=1e-3) for name in ours}
+    assert set(figures) - set(ours) == {name for name in figures if name.startswith("proposals/")}
+    assert len(found) == len(expected) == 50
+    scores = [sorted((one["image_id"], -one["score"]) for one in each) for each in (expected, found)]
+    np.testing.assert_allclose(*scores, rtol=0, atol=1e-3)
 
 
 def written(path):
