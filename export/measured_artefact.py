@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class MeasuredArtefact:
-    """What `measuring.measure` asks of a model, from the description of an artefact; its runtime gives the results.
+    """Artefact with all that `measuring.measure` asks of a model: its description knows it, its runtime gives results.
 
     Args:
         artefact: what `open_artefact` gives.

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-# The files themselves say nothing of it: these ran a model with masks and keypoints, which needs most.
+# The files themselves say nothing of it: these ran the member with most kinds of heads.
 _TRIED = {"saved_model": "TensorFlow 2.16", "onnx": "onnxruntime 1.15"}
 
 

@@ -27,7 +27,7 @@ from keras_fpn.inference import images as image_files
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What is measured.
+    """Model and formats to measure, and how.
 
     Attributes:
         model: `.keras` file or run folder.

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _of_run(folder: Path) -> dict[str, Any]:
-    """What a run knows of its images: those to measure AP on, and those to calibrate int8 with."""
+    """Images that a run knows: those to measure AP on, and those to calibrate int8 with."""
     from keras_fpn.config.loading import load_run_config
 
     if not (folder / "config.yaml").is_file():
