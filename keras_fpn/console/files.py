@@ -7,6 +7,7 @@ keeps a lock on it for as long as its process is there.
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import re
@@ -64,12 +65,16 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
-def clear_leftovers(folder: str | os.PathLike) -> None:
+def clear_leftovers(folder: str | os.PathLike, pattern: str = ".*") -> None:
     """Remove the temporary files and folders of processes that are gone; the caller is the only one that writes there.
 
     Those of this process's number, too: it has written nothing yet, so they are of an earlier one.
+
+    Args:
+        folder: that they are in.
+        pattern: of the names that are looked at, see `Path.glob`.
     """
-    for leftover in filter(_is_left, Path(folder).glob(".*")):
+    for leftover in filter(_is_left, Path(folder).glob(pattern)):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:
@@ -173,9 +178,7 @@ def built_aside(path: str | os.PathLike) -> Iterator[Path]:
 @contextlib.contextmanager
 def _folder_beside(path):
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.iterdir():
-        if leftover.name.startswith(f".{path.name}.") and leftover.name.endswith(".unfinished") and _is_left(leftover):
-            shutil.rmtree(leftover, ignore_errors=True)
+    clear_leftovers(path.parent, f".{glob.escape(path.name)}.*.unfinished")
     ending = f".{os.getpid()}.unfinished"
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=ending, dir=path.parent))
     try:

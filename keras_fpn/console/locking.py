@@ -50,8 +50,7 @@ def hold(folder: str | os.PathLike) -> Iterator[None]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _taken(handle)
         yield
     finally:
         os.close(handle)
@@ -59,23 +58,18 @@ def hold(folder: str | os.PathLike) -> Iterator[None]:
 
 def is_held(folder: str | os.PathLike) -> bool:
     """Whether a process holds a folder, of this container or of another with the same disk."""
-    if fcntl is None:
-        return False
     try:
         handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # gone by now
+    except OSError:  # gone by now; or Windows, which opens no folders
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno in _TAKEN
+        return not _taken(handle)
     finally:
         os.close(handle)
-    return False
 
 
-def _taken(file: IO[bytes]) -> bool:
-    """Whether the lock is ours now, as far as there are locks."""
+def _taken(file: IO[bytes] | int) -> bool:
+    """Whether the lock is ours now, as far as there are locks; a number is that of an open folder."""
     try:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
