@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from keras_fpn.export.replacing import replace
+from keras_fpn.layers.grouped_convolution import convolve
 
 
 def by_operator(layer: keras.layers.Conv2D, model: keras.Model | None = None) -> None:
@@ -19,5 +20,4 @@ def by_operator(layer: keras.layers.Conv2D, model: keras.Model | None = None) ->
 
 
 def _convolve(layer, inputs, kernel):
-    kernel = tf.convert_to_tensor(kernel)
-    return tf.nn.convolution(inputs, kernel, layer.strides, layer.padding.upper(), dilations=layer.dilation_rate)
+    return convolve(layer, inputs, tf.convert_to_tensor(kernel))

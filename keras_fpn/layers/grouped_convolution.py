@@ -21,14 +21,16 @@ class GroupedConv2D(keras.layers.Conv2D):
         kernel = tf.convert_to_tensor(kernel)
         if inputs.dtype == tf.float64 or not has_operator():
             return self._one_by_one(inputs, kernel)
-        return self._convolve(inputs, kernel)
+        return convolve(self, inputs, kernel)
 
     def _one_by_one(self, inputs, kernel):
         groups = zip(tf.split(inputs, self.groups, axis=-1), tf.split(kernel, self.groups, axis=-1), strict=True)
-        return tf.concat([self._convolve(*group) for group in groups], axis=-1)
+        return tf.concat([convolve(self, *group) for group in groups], axis=-1)
 
-    def _convolve(self, inputs, kernel):
-        return tf.nn.convolution(inputs, kernel, self.strides, self.padding.upper(), dilations=self.dilation_rate)
+
+def convolve(layer: keras.layers.Conv2D, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """The convolution of a layer, without bias, by TensorFlow's operator: as `GroupedConv2D.convolution_op`."""
+    return tf.nn.convolution(inputs, kernel, layer.strides, layer.padding.upper(), dilations=layer.dilation_rate)
 
 
 @functools.cache
