@@ -8,7 +8,6 @@ through to look for sparse weights: of what comes out, the versions are taken, a
 
 from typing import Any
 
-from keras_fpn.console import extras
 from keras_fpn.export.tflite import flatbuffer
 
 _OLDEST = "min_runtime_version"  # the converter's name for it
@@ -39,13 +38,8 @@ def oldest_runtime(content: bytes) -> str | None:
     Args:
         content: bytes of a TFLite file.
     """
-    schema = extras.require("ai_edge_litert.schema_py_generated", extra="tflite")
-    model = schema.Model.GetRootAs(content, 0)
-    for index in range(model.MetadataLength()):
-        entry = model.Metadata(index)
-        if entry.Name() == _OLDEST.encode():
-            return model.Buffers(entry.Buffer()).DataAsNumpy().tobytes().rstrip(b"\0").decode() or None
-    return None
+    entry = flatbuffer.entry(flatbuffer.unpacked(content), _OLDEST) or b""
+    return entry.rstrip(b"\0").decode() or None
 
 
 def _kind(code: Any) -> int:
