@@ -157,8 +157,7 @@ def _opened(arguments):
     """An exported file in the place of a model."""
     from keras_fpn.export.measured_artefact import MeasuredArtefact
 
-    threads = None if artefacts.format_of(arguments.model) == "saved_model" else os.cpu_count()
-    return MeasuredArtefact(artefacts.open_artefact(arguments.model, threads))
+    return MeasuredArtefact(artefacts.open_artefact(arguments.model, verify=True))
 
 
 def _write(arguments, data_set, results, metrics):
